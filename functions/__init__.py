@@ -1,0 +1,1 @@
+"""Entry points by trigger: `public` (anybody), `tasks` (Cloud Tasks), `sweeps` (Cloud Scheduler)."""

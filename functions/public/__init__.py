@@ -1,0 +1,1 @@
+"""Functions anybody may call; each authenticates its caller itself."""

@@ -1,0 +1,1 @@
+"""Functions that Cloud Scheduler calls; one runner each, by a Postgres advisory lock."""

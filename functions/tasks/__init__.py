@@ -1,0 +1,1 @@
+"""Functions that Cloud Tasks calls, one item each; IAM admits nobody else."""

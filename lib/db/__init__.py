@@ -1,0 +1,24 @@
+"""Postgres: the only state. `Database.run` is the only way to it, `SweepLock` the only lock outside a transaction."""
+
+from lib.db.database import Database, keyed
+from lib.db.errors import (
+    Busy,
+    DatabaseError,
+    OutcomeUnknown,
+    StatementFailed,
+    TooSlow,
+    Unavailable,
+)
+from lib.db.transaction import Transaction
+
+__all__ = [
+    "Busy",
+    "Database",
+    "DatabaseError",
+    "OutcomeUnknown",
+    "StatementFailed",
+    "TooSlow",
+    "Transaction",
+    "Unavailable",
+    "keyed",
+]

@@ -1,0 +1,248 @@
+"""`await db.run(function, ...)`: the only way to Postgres (docs/architecture.md, rule 1)."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
+
+from lib import failpoints
+from lib.db import guard
+from lib.db.connection import Connection, Timeouts
+from lib.db.errors import Busy, ConnectionLost, DatabaseError, OutcomeUnknown, StatementFailed, Unavailable
+from lib.db.transaction import Cancelled, Transaction
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+P = ParamSpec("P")
+T = TypeVar("T")
+F = TypeVar("F", bound="Callable[..., Any]")
+
+_RETRIED_CODES = frozenset({"40001", "40P01"})
+_ATTEMPTS = 6
+_WAIT_FOR_THREAD_S = 2.0
+_INJECTED_FAILURE = "do $$ begin raise exception 'injected' using errcode = '40001'; end $$"
+
+
+def keyed(function: F) -> F:
+    """Mark a transaction function whose first statement consumes an idempotency key.
+
+    Only such a function may be run again when the outcome of its COMMIT is unknown: its second run finds the key used.
+    """
+    function.keyed = True  # type: ignore[attr-defined] # a mark on the function itself, so it can't be forgotten at a call
+    return function
+
+
+class _Job:
+    """One `run`: whether its caller still wants it."""
+
+    def __init__(self) -> None:
+        self._given_up = threading.Event()
+
+    def give_up(self) -> None:
+        self._given_up.set()
+
+    def given_up(self) -> bool:
+        return self._given_up.is_set()
+
+
+class Database:
+    """A fixed number of threads, each with one connection, both made on first use.
+
+    Args:
+        url: `DATABASE_URL`.
+        connections: threads = connections of this instance, at least 1.
+        application: shown in `pg_stat_activity`; the function's target.
+        reserved: of them, how many only `run(..., reserved=True)` may use.
+        timeouts: statement, lock, idle and connect timeouts of every connection.
+        guards: the test guards of lib/db/guard.py.
+        compare: with the guards, insist that a transaction run twice answers the same twice; right only where
+            nothing else changes the database meanwhile.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        connections: int,
+        application: str,
+        reserved: int = 0,
+        timeouts: Timeouts | None = None,
+        guards: bool | None = None,
+        compare: bool = False,
+    ) -> None:
+        if connections - reserved < 1:
+            raise ValueError("at least one connection must be open to everybody")
+        self._url = url
+        self._application = application
+        self._timeouts = timeouts or Timeouts()
+        self._guards = guard.ENABLED if guards is None else guards
+        self._compare = compare
+        if self._guards:
+            guard.install()
+        self._threads = ThreadPoolExecutor(max_workers=connections, thread_name_prefix=f"db-{application}")
+        self._everybody = asyncio.Semaphore(connections - reserved)
+        self._reserved = asyncio.Semaphore(reserved)
+        self._thread = threading.local()
+        self._open: list[Connection] = []
+
+    async def run(
+        self,
+        function: Callable[Concatenate[Transaction, P], T],
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        """Run `function(tx, ...)` as one transaction on a worker thread and return what it returns, once committed.
+
+        It may be run several times (deadlock, serialization failure, a connection lost before COMMIT), so it must
+        have no effect but its SQL. When the caller is cancelled, the running statement is waited for, the transaction
+        is rolled back unless COMMIT was already under way, and only then is the cancellation passed on.
+
+        Raises:
+            Busy: no thread became free within 2 s.
+            Unavailable: Postgres can't be had.
+            OutcomeUnknown: lost during COMMIT, and `function` is not `@keyed`.
+            StatementFailed: a statement was refused; the transaction is rolled back.
+        """
+        return await self._admitted(self._everybody, lambda tx: function(tx, *args, **kwargs), function)
+
+    async def run_reserved(
+        self,
+        function: Callable[Concatenate[Transaction, P], T],
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        """`run` on a thread that ordinary work can't take: for what has a deadline of its own (pre-checkout)."""
+        permits = self._everybody if not self._everybody.locked() else self._reserved
+        return await self._admitted(permits, lambda tx: function(tx, *args, **kwargs), function)
+
+    async def _admitted(
+        self, permits: asyncio.Semaphore, body: Callable[[Transaction], T], function: Callable[..., T]
+    ) -> T:
+        try:
+            async with asyncio.timeout(_WAIT_FOR_THREAD_S):
+                await permits.acquire()
+        except TimeoutError:
+            raise Busy(f"no free connection within {_WAIT_FOR_THREAD_S} s") from None
+        job = _Job()
+        try:
+            running = asyncio.get_running_loop().run_in_executor(
+                self._threads, self._attempt_all, body, function.__name__, getattr(function, "keyed", False), job
+            )
+            return await _finish(running, job)
+        finally:
+            permits.release()
+
+    def _attempt_all(self, body: Callable[[Transaction], T], name: str, may_rerun: bool, job: _Job) -> T:  # noqa: FBT001 -- internal
+        rehearsal = _Rehearsal(name, must_be_keyed=may_rerun, compare=self._compare) if self._guards else None
+        for attempt in range(1, _ATTEMPTS + 1):
+            try:
+                return self._attempt(body, name, job, rehearsal)
+            except OutcomeUnknown:
+                self._discard()
+                if not may_rerun or attempt == _ATTEMPTS or job.given_up():
+                    raise
+            except ConnectionLost as error:
+                self._discard()
+                if attempt == _ATTEMPTS:
+                    raise Unavailable(str(error)) from None
+            except StatementFailed as error:
+                if error.code not in _RETRIED_CODES or attempt == _ATTEMPTS:
+                    raise
+            if not (rehearsal and attempt == 1):
+                time.sleep(random.uniform(0, 0.01 * 2**attempt))  # noqa: S311 -- jitter, not a secret
+        raise AssertionError("unreachable: the last attempt returns or raises")
+
+    def _attempt(self, body: Callable[[Transaction], T], name: str, job: _Job, rehearsal: _Rehearsal | None) -> T:
+        if job.given_up():
+            raise Cancelled(name)
+        connection = self._connection()
+        connection.begin()
+        tx = Transaction(connection, job.given_up, name)
+        try:
+            with guard.inside_transaction() if self._guards else nullcontext():
+                result = body(tx)
+            tx.assert_sound()
+            if rehearsal is not None:
+                rehearsal.check(tx, result, connection)
+            if job.given_up():
+                raise Cancelled(name)
+            failpoints.reach(f"{name}.before-commit")
+        except ConnectionLost:
+            raise
+        except BaseException:
+            try:
+                connection.rollback()
+            except DatabaseError:
+                self._discard()
+            raise
+        try:
+            connection.commit(f"{name}.in-commit")
+        except StatementFailed:
+            connection.rollback()
+            raise
+        return result
+
+    def _connection(self) -> Connection:
+        connection: Connection | None = getattr(self._thread, "connection", None)
+        if connection is None:
+            connection = Connection(self._url, application=self._application, timeouts=self._timeouts)
+            self._thread.connection = connection
+            self._open.append(connection)
+        return connection
+
+    def _discard(self) -> None:
+        connection: Connection | None = getattr(self._thread, "connection", None)
+        if connection is not None:
+            self._thread.connection = None
+            self._open.remove(connection)
+            connection.close()
+
+    async def close(self) -> None:
+        """Wait for running transactions and close every connection. Functions never do: they just die."""
+        await asyncio.to_thread(self._threads.shutdown, wait=True)
+        for connection in self._open:
+            connection.close()
+        self._open.clear()
+
+
+async def _finish(running: asyncio.Future[T], job: _Job) -> T:
+    """The thread's result; through a cancellation, only once the thread has let go of the transaction."""
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        job.give_up()
+        while not running.done():
+            try:
+                await asyncio.wait([running])
+            except asyncio.CancelledError:
+                continue  # already on its way out; the thread is still waited for
+        running.exception()  # seen: the cancellation is what the caller is told
+        raise
+
+
+class _Rehearsal:
+    """The injected failure: the first attempt runs to its end, is refused with 40001, and its result is remembered."""
+
+    def __init__(self, name: str, *, must_be_keyed: bool, compare: bool) -> None:
+        self._name = name
+        self._must_be_keyed = must_be_keyed
+        self._compare = compare
+        self._first: str | None = None
+
+    def check(self, tx: Transaction, result: object, connection: Connection) -> None:
+        if self._must_be_keyed and not guard.consumes_key(tx.first_statement):
+            raise AssertionError(f"{self._name} is @keyed but its first statement consumes no key")
+        seen = guard.comparable(result)
+        if self._first is None:
+            self._first = seen
+            connection.simple(_INJECTED_FAILURE)
+        elif self._compare and self._first != seen:
+            raise AssertionError(f"{self._name} answers differently when it is run again: {self._first} / {seen}")

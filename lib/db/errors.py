@@ -1,0 +1,54 @@
+"""What can go wrong between a function and Postgres, in the words its callers need.
+
+A driver error's text may quote row values (`Key (id)=(...) already exists`), so none of it is passed on: only the
+SQLSTATE and the constraint's name are.
+"""
+
+from __future__ import annotations
+
+
+class DatabaseError(Exception):
+    """Base of all of them."""
+
+
+class Unavailable(DatabaseError):
+    """Postgres can't be had now; nothing was changed. The answer to a sender is 503 with Retry-After."""
+
+    retry_after_seconds = 2
+
+
+class Busy(Unavailable):
+    """Every connection of this instance stayed busy for the whole waiting time."""
+
+
+class OutcomeUnknown(DatabaseError):
+    """The connection was lost while COMMIT was under way: it may or may not have happened.
+
+    Raised only for functions that are not `@keyed`; those are simply run again.
+    """
+
+
+class StatementFailed(DatabaseError):
+    """Postgres refused a statement.
+
+    Attributes:
+        code: SQLSTATE, five characters.
+        constraint: name of the violated constraint, or None.
+    """
+
+    def __init__(self, code: str, constraint: str | None = None) -> None:
+        super().__init__(f"SQLSTATE {code}" + (f" ({constraint})" if constraint else ""))
+        self.code = code
+        self.constraint = constraint
+
+
+class TooSlow(StatementFailed):
+    """statement_timeout or lock_timeout ended the statement; the transaction is rolled back."""
+
+
+class ConnectionLost(DatabaseError):
+    """The connection went away before COMMIT was sent, so nothing happened. `run` retries it by itself."""
+
+
+class ExternalCallInTransaction(RuntimeError):
+    """A transaction function tried to reach the network (seen only where the guard is on: tests, local runs)."""

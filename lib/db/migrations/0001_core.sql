@@ -1,0 +1,320 @@
+-- The schema of the main path: accounts, orders, money, subscriptions, nodes, messages, and the machinery around them.
+-- Constraints carry the invariants; each index says which query or which accident it is for.
+
+-- One row that says what kind of environment this database belongs to. Only a local one may move its clock.
+create table deployment (
+    only_row boolean primary key default true check (only_row),
+    environment text not null check (environment in ('local', 'dev', 'prod')),
+    clock_offset interval not null default interval '0',
+    constraint only_local_time_travels check (environment = 'local' or clock_offset = interval '0')
+);
+
+-- The one clock. plpgsql, not SQL: a SQL function with a subquery can't be inlined and would be started per call.
+create function now() returns timestamptz language plpgsql stable parallel safe set search_path = atlas, pg_catalog as $$
+begin
+    return pg_catalog.now() + coalesce((select d.clock_offset from deployment d), interval '0');
+end $$;
+
+-- Customers ---------------------------------------------------------------------------------------------------------
+
+create table accounts (
+    id bigint generated always as identity primary key,
+    telegram_id bigint unique,
+    first_name text not null default '',
+    username text,
+    language text not null default 'ru' check (language in ('ru', 'en')),
+    language_chosen boolean not null default false,
+    start_payload text check (length(start_payload) <= 64),
+    referrer_id bigint references accounts,
+    trial_used_at timestamptz,
+    terms_accepted_at timestamptz,
+    unreachable_since timestamptz,
+    created_at timestamptz not null default atlas.now(),
+    -- the referrer is always the older account, so a cycle can't exist, whatever races
+    constraint referrer_is_older check (referrer_id < id)
+);
+
+-- Chat state, one row per account, changed by compare-and-swap on its version.
+create table fsm (
+    account_id bigint primary key references accounts,
+    state text not null,
+    data jsonb not null default '{}',
+    version bigint not null default 1,
+    updated_at timestamptz not null default atlas.now()
+);
+
+-- How many trials began on a day; the row is the daily cap's lock.
+create table trial_days (
+    day date primary key,
+    used integer not null check (used >= 0)
+);
+
+-- Money -------------------------------------------------------------------------------------------------------------
+
+create table currencies (
+    code text primary key check (code ~ '^[A-Z0-9]{2,12}$'),
+    exponent smallint not null check (exponent between 0 and 18)
+);
+insert into currencies (code, exponent) values
+    ('RUB', 2), ('XTR', 0), ('USD', 2), ('EUR', 2),
+    ('USDT', 6), ('USDC', 6), ('TRX', 6), ('TON', 9), ('BTC', 8), ('LTC', 8), ('ETH', 18), ('BNB', 18), ('SOL', 9);
+
+create table orders (
+    id bigint generated always as identity primary key,
+    purchase_id uuid not null unique default gen_random_uuid(),
+    account_id bigint not null references accounts,
+    kind text not null check (kind in ('subscription', 'top_up', 'gift')),
+    tariff text,
+    period_days integer check (period_days > 0),
+    price bigint not null check (price > 0),
+    currency text not null references currencies,
+    provider text not null,
+    status text not null default 'open' check (status in ('open', 'paid', 'expired', 'replaced')),
+    invoice_id text,
+    invoice_url text,
+    -- who is talking to the provider about this order's invoice, and until when nobody else may
+    invoice_claimed_by uuid,
+    invoice_claimed_until timestamptz,
+    invoice_asked_at timestamptz,
+    -- set when the provider can no longer take money for it: the payments sweep stops asking
+    provider_closed_at timestamptz,
+    created_at timestamptz not null default atlas.now(),
+    expires_at timestamptz not null,
+    paid_at timestamptz,
+    constraint subscription_orders_say_what check (kind <> 'subscription' or (tariff is not null and period_days is not null)),
+    constraint paid_has_time check ((status = 'paid') = (paid_at is not null)),
+    constraint invoice_has_address check ((invoice_id is null) = (invoice_url is null)),
+    unique (provider, invoice_id)
+);
+-- one live checkout per account and kind: a double tap can't make two
+create unique index orders_one_open on orders (account_id, kind) where status = 'open';
+-- the payments sweep: whatever the provider may still take money for
+create index orders_watched on orders (provider, id) where provider_closed_at is null and status <> 'paid';
+create index orders_due on orders (expires_at, id) where status = 'open';
+
+-- Inbox of what providers say about money: one row per natural key, raw body, never deleted by code.
+create table payment_events (
+    id bigint generated always as identity primary key,
+    provider text not null,
+    external_id text not null,
+    body bytea not null,
+    via text not null check (via in ('webhook', 'sweep', 'update')),
+    status text not null default 'new' check (status in ('new', 'settled', 'duplicate', 'unmatched')),
+    reason text,
+    attempts integer not null default 0,
+    received_at timestamptz not null default atlas.now(),
+    processed_at timestamptz,
+    correlation_id text not null,
+    unique (provider, external_id),
+    constraint processed_has_time check ((status = 'new') = (processed_at is null))
+);
+create index payment_events_new on payment_events (id) where status = 'new';
+
+-- The books: rows are only ever added (the app role has no UPDATE or DELETE on them).
+create table payments (
+    id bigint generated always as identity primary key,
+    provider text not null,
+    charge_id text not null,
+    kind text not null check (kind in ('settling', 'duplicate', 'unmatched')),
+    order_id bigint references orders,
+    account_id bigint references accounts,
+    event_id bigint references payment_events,
+    amount bigint not null check (amount > 0),
+    currency text not null references currencies,
+    paid_asset text,
+    paid_amount text,
+    paid_rate text,
+    fee_asset text,
+    fee_amount text,
+    created_at timestamptz not null default atlas.now(),
+    unique (provider, charge_id),
+    constraint settling_has_order check (kind <> 'settling' or (order_id is not null and account_id is not null))
+);
+-- an order is settled by exactly one payment
+create unique index payments_one_settling on payments (order_id) where kind = 'settling';
+create index payments_of_account on payments (account_id, id);
+
+create table ledger_accounts (
+    id bigint generated always as identity primary key,
+    code text not null unique,
+    currency text not null references currencies,
+    account_id bigint references accounts,
+    part text check (part in ('topped_up', 'earned')),
+    balance numeric(38, 0) check (balance >= 0),
+    -- only users' accounts cache a balance: one shared hot row would queue every settlement behind it
+    constraint only_users_cache check ((account_id is null) = (balance is null) and (account_id is null) = (part is null)),
+    unique (id, currency)
+);
+create table ledger_transfers (
+    id bigint generated always as identity primary key,
+    key text not null unique,
+    kind text not null,
+    payment_id bigint references payments,
+    order_id bigint references orders,
+    created_at timestamptz not null default atlas.now()
+);
+-- An entry moves an amount from one account to another, so it can't be unbalanced.
+create table ledger_entries (
+    id bigint generated always as identity primary key,
+    transfer_id bigint not null references ledger_transfers,
+    debit_account_id bigint not null,
+    credit_account_id bigint not null,
+    amount numeric(38, 0) not null check (amount > 0),
+    currency text not null,
+    check (debit_account_id <> credit_account_id),
+    -- both sides are kept in the entry's currency
+    foreign key (debit_account_id, currency) references ledger_accounts (id, currency),
+    foreign key (credit_account_id, currency) references ledger_accounts (id, currency)
+);
+create index ledger_entries_of_transfer on ledger_entries (transfer_id);
+create index ledger_entries_debit on ledger_entries (debit_account_id);
+create index ledger_entries_credit on ledger_entries (credit_account_id);
+
+-- Access ------------------------------------------------------------------------------------------------------------
+
+create table subscriptions (
+    id bigint generated always as identity primary key,
+    account_id bigint not null unique references accounts,
+    tariff text not null,
+    source text not null check (source in ('trial', 'payment', 'admin', 'renewal', 'gift')),
+    status text not null check (status in ('active', 'expired')),
+    activation_status text not null check (activation_status in ('pending', 'active', 'none')),
+    uuid uuid unique,
+    -- grows with every change that nodes must hear of; survives the node_clients rows
+    version bigint not null default 1 check (version > 0),
+    started_at timestamptz not null,
+    expires_at timestamptz not null,
+    pending_since timestamptz,
+    updated_at timestamptz not null default atlas.now(),
+    constraint active_has_uuid check ((status = 'active') = (uuid is not null)),
+    constraint expired_is_not_activated check ((status = 'active') = (activation_status <> 'none')),
+    constraint pending_has_since check ((activation_status = 'pending') = (pending_since is not null)),
+    check (expires_at >= started_at)
+);
+create index subscriptions_due on subscriptions (expires_at, id) where status = 'active';
+create index subscriptions_pending on subscriptions (pending_since) where activation_status = 'pending';
+
+create table subscription_history (
+    id bigint generated always as identity primary key,
+    subscription_id bigint not null references subscriptions,
+    event text not null check (event in ('granted', 'extended', 'activated', 'expired')),
+    source text not null,
+    tariff text not null,
+    uuid uuid not null,
+    version bigint not null,
+    expires_at timestamptz not null,
+    payment_id bigint unique references payments,
+    created_at timestamptz not null default atlas.now()
+);
+create index subscription_history_of on subscription_history (subscription_id, id);
+
+create table nodes (
+    id bigint generated always as identity primary key,
+    name text not null unique,
+    api_url text not null,
+    -- name of the setting (a Secret Manager secret) that holds its key; the key itself is never here
+    key_name text not null,
+    enabled boolean not null default true,
+    created_at timestamptz not null default atlas.now()
+);
+
+-- What each node is to hold. A row lives until its node has confirmed that the client is absent.
+create table node_clients (
+    subscription_id bigint not null references subscriptions,
+    node_id bigint not null references nodes,
+    uuid uuid not null,
+    version bigint not null,
+    wanted boolean not null,
+    expires_at timestamptz not null,
+    applied_version bigint,
+    applied_at timestamptz,
+    link text,
+    attempts integer not null default 0,
+    next_attempt_at timestamptz not null default atlas.now(),
+    claimed_by uuid,
+    claimed_until timestamptz,
+    last_error text,
+    changed_at timestamptz not null default atlas.now(),
+    primary key (subscription_id, node_id),
+    check (applied_version <= version)
+);
+-- the two sweeps: what a node has not confirmed yet
+create index node_clients_to_add on node_clients (next_attempt_at, subscription_id, node_id)
+    where wanted and applied_version is distinct from version;
+create index node_clients_to_remove on node_clients (next_attempt_at, subscription_id, node_id) where not wanted;
+
+-- What is told to people -------------------------------------------------------------------------------------------
+
+create table messages (
+    id bigint generated always as identity primary key,
+    key text not null unique,
+    account_id bigint not null references accounts,
+    kind text not null,
+    -- must: sent again after an unmarked attempt; once: never
+    delivery text not null check (delivery in ('must', 'once')),
+    params jsonb not null default '{}',
+    status text not null default 'queued' check (status in ('queued', 'sent', 'unreachable', 'unclear', 'failed')),
+    attempts integer not null default 0,
+    claimed_by uuid,
+    claimed_until timestamptz,
+    telegram_message_id bigint,
+    created_at timestamptz not null default atlas.now(),
+    finished_at timestamptz,
+    last_error text,
+    constraint finished_has_time check ((status = 'queued') = (finished_at is null))
+);
+
+-- Machinery ---------------------------------------------------------------------------------------------------------
+
+-- Telegram's updates: the key that makes a second delivery harmless, and the stored reply it is answered with.
+create table updates (
+    update_id bigint primary key,
+    body text not null,
+    received_at timestamptz not null default atlas.now(),
+    done_at timestamptz,
+    reply jsonb,
+    attempts integer not null default 0,
+    last_error text,
+    correlation_id text not null,
+    constraint done_has_reply check ((done_at is null) = (reply is null))
+);
+create index updates_waiting on updates (received_at) where done_at is null;
+
+-- Follow-up work of a transaction. Its task's name is sha256(id | attempt); done_at is set by the task's own transaction.
+create table outbox (
+    id bigint generated always as identity primary key,
+    queue text not null,
+    target text not null,
+    payload jsonb not null,
+    correlation_id text not null,
+    attempt integer not null default 1 check (attempt > 0),
+    created_at timestamptz not null default atlas.now(),
+    -- not to be driven before this moment (a message put off by flood control)
+    not_before timestamptz not null default atlas.now(),
+    enqueued_at timestamptz,
+    done_at timestamptz
+);
+create index outbox_waiting on outbox (not_before, id) where done_at is null;
+create index outbox_done on outbox (done_at) where done_at is not null;
+
+create table sweep_runs (
+    id bigint generated always as identity primary key,
+    sweep text not null,
+    tick text not null,
+    started_at timestamptz not null,
+    ended_at timestamptz not null,
+    outcome text not null check (outcome in ('done', 'failed', 'timed_out')),
+    claimed integer not null,
+    done integer not null,
+    failed integer not null,
+    more boolean not null,
+    error text
+);
+create index sweep_runs_last on sweep_runs (sweep, id desc);
+
+-- Switches an operator flips at run time. No row means on.
+create table flags (
+    name text primary key,
+    enabled boolean not null,
+    updated_at timestamptz not null default atlas.now()
+);

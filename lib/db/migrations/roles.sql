@@ -1,0 +1,35 @@
+-- Who may do what. Run after every migration, idempotent. Login users are made members of these roles by whoever makes
+-- them (Terraform, the local runner); an owner without CREATEROLE works alone and is told so.
+do $$
+declare
+    missing text;
+begin
+    foreach missing in array array['atlas_app', 'atlas_readonly'] loop
+        if not exists (select from pg_catalog.pg_roles where rolname = missing) then
+            execute pg_catalog.format('create role %I nologin', missing);
+        end if;
+    end loop;
+exception
+    when insufficient_privilege then
+        raise notice 'roles atlas_app and atlas_readonly can not be created by %, grants are skipped', current_user;
+        return;
+    when duplicate_object then
+        null; -- another database of this server is being migrated at the same moment
+end $$;
+
+do $$
+begin
+    if (select count(*) from pg_catalog.pg_roles where rolname in ('atlas_app', 'atlas_readonly')) < 2 then
+        return;
+    end if;
+    grant usage on schema atlas to atlas_app, atlas_readonly;
+    grant select on all tables in schema atlas to atlas_app, atlas_readonly;
+    grant insert, update, delete on all tables in schema atlas to atlas_app;
+    grant usage on all sequences in schema atlas to atlas_app;
+    -- the books only grow
+    revoke update, delete on payments, ledger_transfers, ledger_entries, subscription_history from atlas_app;
+    revoke delete on payment_events, orders, ledger_accounts, accounts, subscriptions from atlas_app;
+    -- the clock and the list of migrations belong to the owner
+    revoke insert, update, delete on deployment, schema_migrations, currencies from atlas_app;
+    grant insert on currencies to atlas_app;
+end $$;

@@ -1,0 +1,111 @@
+"""What a transaction function is given: SQL in, frozen values out."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from lib import failpoints
+from lib.db.errors import DatabaseError, StatementFailed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from lib.db.connection import Connection
+
+T = TypeVar("T")
+
+
+class Cancelled(DatabaseError):
+    """The caller's budget ran out: the transaction is rolled back before its next statement."""
+
+
+class Transaction:
+    """Runs statements of one transaction. Only `Database.run` makes one; nothing outlives it."""
+
+    def __init__(self, connection: Connection, cancelled: Callable[[], bool], name: str) -> None:
+        self._connection = connection
+        self._cancelled = cancelled
+        self.name = name
+        self.first_statement: str | None = None
+        self._poisoned = False
+
+    def _run(self, sql: str, parameters: dict[str, Any]) -> tuple[list[str], list[list[Any]], int]:
+        if self._cancelled():
+            raise Cancelled(self.name)
+        if self.first_statement is None:
+            self.first_statement = sql
+        try:
+            return self._connection.execute(sql, parameters)
+        except DatabaseError:
+            self._poisoned = True
+            raise
+
+    def rows(self, shape: type[T], sql: str, **parameters: Any) -> list[T]:
+        """Every row as a `shape` (a frozen dataclass) whose field names are the column names."""
+        columns, rows, _ = self._run(sql, parameters)
+        return [shape(**dict(zip(columns, row, strict=True))) for row in rows]
+
+    def row(self, shape: type[T], sql: str, **parameters: Any) -> T | None:
+        """The only row, or None.
+
+        Raises:
+            RuntimeError: more than one row came back.
+        """
+        found = self.rows(shape, sql, **parameters)
+        if len(found) > 1:
+            raise RuntimeError(f"{self.name}: one row expected, {len(found)} came back")
+        return found[0] if found else None
+
+    def one(self, shape: type[T], sql: str, **parameters: Any) -> T:
+        """The only row, which must be there.
+
+        Raises:
+            RuntimeError: none or several.
+        """
+        found = self.row(shape, sql, **parameters)
+        if found is None:
+            raise RuntimeError(f"{self.name}: a row expected, none came back")
+        return found
+
+    def value(self, sql: str, **parameters: Any) -> Any:
+        """First column of the first row, or None when there is no row."""
+        _, rows, _ = self._run(sql, parameters)
+        return rows[0][0] if rows else None
+
+    def values(self, sql: str, **parameters: Any) -> list[Any]:
+        """First column of every row."""
+        _, rows, _ = self._run(sql, parameters)
+        return [row[0] for row in rows]
+
+    def execute(self, sql: str, **parameters: Any) -> int:
+        """Run a statement; how many rows it touched."""
+        return self._run(sql, parameters)[2]
+
+    @contextmanager
+    def savepoint(self, name: str) -> Iterator[None]:
+        """A part that may fail alone: what it did is undone, the error is passed on, the transaction lives.
+
+        Only a refused statement or an ordinary exception is undone this way; a lost connection ends it all.
+        """
+        self._connection.simple(f"savepoint {name}")
+        try:
+            yield
+        except (StatementFailed, ArithmeticError, LookupError, RuntimeError, TypeError, ValueError):
+            self._connection.simple(f"rollback to savepoint {name}")
+            self._poisoned = False
+            raise
+        self._connection.simple(f"release savepoint {name}")
+
+    def reach(self, place: str) -> None:
+        """A failpoint inside the transaction (lib/failpoints.py)."""
+        failpoints.reach(place)
+
+    def assert_sound(self) -> None:
+        """Refuse to commit after a swallowed error: Postgres would answer COMMIT with a silent ROLLBACK.
+
+        Raises:
+            RuntimeError: a statement failed outside a savepoint and the function went on.
+        """
+        if self._poisoned:
+            raise RuntimeError(f"{self.name} went on after a failed statement")
