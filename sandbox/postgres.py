@@ -44,6 +44,11 @@ _PORTS = range(
 )  # below every system's ephemeral range, so that nobody's outgoing connection takes it meanwhile
 _SOCKET_PATH_LIMIT = 100  # bytes; macOS has room for 103
 _SHARED = Path("/var/tmp")  # noqa: S108 - names below it are checked to be ours before use; survives a reboot
+_HOME_PREFIX = "atlas-postgres-data-"
+_POINTER = "data-folder"  # in our folder: where the data is, when it had to go elsewhere
+_OWNER = "owner"  # there: which pointer names it
+_UNFINISHED_S = 3600.0
+_PID_FILE_STATUS = 8  # the line of postmaster.pid that says "starting", "ready", "stopping"
 _ATTEMPT_PAUSE_S = 0.1
 _PATIENCE_S = 15.0  # how long a server whose parent died may take to end
 
@@ -82,7 +87,7 @@ class Postgres:
     """
 
     def __init__(self, folder: Path, port: int = 0, *, durable: bool = True) -> None:
-        self.folder = folder.absolute()
+        self.folder = folder.resolve()
         self.port = port
         self.durable = durable
         self._port_is_ours = port == 0
@@ -117,12 +122,10 @@ class Postgres:
                 return
             if "Address already in use" in problem and self._port_is_ours:
                 self.port = 0
-            elif "shared memory block" not in problem:
-                # (The exception: backends of a server that was killed are still on their way out.)
+            else:
                 raise PostgresError(problem)
             if time.monotonic() > deadline:
                 raise PostgresError(problem)
-            time.sleep(_ATTEMPT_PAUSE_S)
 
     def stop(self) -> None:
         """Fast shutdown: sessions are ended, the data is checkpointed. Idempotent."""
@@ -215,16 +218,16 @@ class Postgres:
 
     @contextlib.contextmanager
     def _session(self) -> Iterator[pg8000.native.Connection]:
-        session = pg8000.native.Connection(
-            SUPERUSER, host="127.0.0.1", port=self.port, password=self.password, database="postgres", timeout=60
-        )
-        try:
-            yield session
-        finally:
-            with contextlib.suppress(
-                pg8000.exceptions.InterfaceError, OSError
-            ):  # killed under us: it is closed already
-                session.close()
+        # The socket is ours, because pg8000 leaks its own when the server refuses.
+        with socket.create_connection(("127.0.0.1", self.port), timeout=60) as link:
+            session = pg8000.native.Connection(
+                SUPERUSER, sock=link, password=self.password, database="postgres", timeout=60
+            )
+            try:
+                yield session
+            finally:
+                with contextlib.suppress(pg8000.exceptions.InterfaceError, OSError):  # killed under us: closed already
+                    session.close()
 
     @property
     def _data(self) -> Path:
@@ -235,14 +238,16 @@ class Postgres:
         user = self._unprivileged
         if user is None or _can_enter(self.folder, user):
             return self.folder
-        pointer = self.folder / "data-folder"
+        pointer = self.folder / _POINTER
+        _remove_abandoned_homes()
         if pointer.exists():
             home = Path(pointer.read_text().strip())
             if home.is_dir() and _owned_by_us(home):
                 return home
-        home = Path(tempfile.mkdtemp(prefix="atlas-postgres-", dir=_SHARED))
+        home = Path(tempfile.mkdtemp(prefix=_HOME_PREFIX, dir=_SHARED))
         home.chmod(0o755)
         pointer.write_text(f"{home}\n")
+        (home / _OWNER).write_text(f"{pointer}\n")
         return home
 
     def _make_socket_folder(self) -> Path:
@@ -311,21 +316,23 @@ class Postgres:
             raise PostgresError(f"initdb failed: {done.stdout.decode(errors='replace').strip()[-2000:]}")
 
     def _forget_dead_server(self) -> None:
-        """Remove a postmaster.pid whose process is gone, or is by now some other program with that number.
+        """Remove what a killed server left, once its last process is gone.
 
-        Postgres itself takes any live process of its user with that number for its predecessor and refuses to start.
+        Postgres itself would take any living process of its user that happens to have the old number for its predecessor and
+        refuse to start. Removing the file takes away its own check for surviving backends, so that check is made here.
 
         Raises:
-            PostgresError: the process is a live server of this very directory.
+            PostgresError: a live server uses this very directory.
         """
         pid_file = self._data / "postmaster.pid"
         patience = time.monotonic() + _PATIENCE_S
-        while (pid := _read_pid(pid_file)) is not None:
-            if not _is_server(pid, self._data):
+        while pid_file.exists():
+            survivors = _processes_in(self._data)
+            if not survivors:
                 pid_file.unlink(missing_ok=True)
                 return
-            if time.monotonic() > patience:  # a server whose parent died needs a moment to end
-                raise PostgresError(f"a live server (pid {pid}) already uses {self._data}")
+            if time.monotonic() > patience:
+                raise PostgresError(f"a live server (pid {survivors[0]}) already uses {self._data}")
             time.sleep(_ATTEMPT_PAUSE_S)
 
     def _launch(self, deadline: float) -> str | None:
@@ -356,18 +363,24 @@ class Postgres:
             pid = said.readline().strip()
         self.pid = int(pid) if pid else None
         while self.running:
-            try:
+            if self._says_ready():
                 with self._session() as session:
                     session.run("SELECT 1")
-            except (pg8000.exceptions.InterfaceError, pg8000.exceptions.DatabaseError, OSError) as error:
-                if time.monotonic() > deadline:
-                    self.stop()
-                    return f"not ready in time: {type(error).__name__}; {self._log_tail(log_from)}"
-                time.sleep(0.02)
-            else:
                 return None
+            if time.monotonic() > deadline:
+                self.stop()
+                return f"not ready in time; {self._log_tail(log_from)}"
+            time.sleep(0.01)
         self.stop()
         return f"the server ended while starting; {self._log_tail(log_from)}"
+
+    def _says_ready(self) -> bool:
+        """The status line of postmaster.pid, as pg_ctl reads it: no failed logins while it starts or recovers."""
+        try:
+            lines = (self._data / "postmaster.pid").read_text().splitlines()
+        except FileNotFoundError:
+            return False
+        return len(lines) >= _PID_FILE_STATUS and lines[_PID_FILE_STATUS - 1].strip() == "ready"
 
     def _log_tail(self, start: int) -> str:
         with self.log_path.open("rb") as log:
@@ -399,6 +412,24 @@ def _can_enter(folder: Path, user: pwd.struct_passwd) -> bool:
 def _owned_by_us(folder: Path) -> bool:
     status = folder.lstat()
     return status.st_uid == os.geteuid() and not folder.is_symlink() and not status.st_mode & 0o022
+
+
+def _remove_abandoned_homes() -> None:
+    """Data below /var/tmp goes with the folder it belongs to: whose folder is gone, or names another place, is removed."""
+    for home in _SHARED.glob(f"{_HOME_PREFIX}*"):
+        owner = home / _OWNER
+        try:
+            if not (home.is_dir() and _owned_by_us(home)):
+                continue
+            if owner.exists():
+                pointer = Path(owner.read_text().strip())
+                abandoned = not pointer.exists() or pointer.read_text().strip() != str(home)
+            else:  # being made right now, or its maker was killed
+                abandoned = time.time() - home.stat().st_mtime > _UNFINISHED_S
+        except FileNotFoundError:
+            continue  # another process removed it first
+        if abandoned and not _processes_in(home / "data"):
+            shutil.rmtree(home, ignore_errors=True)
 
 
 def _packaged() -> Path:
@@ -468,22 +499,13 @@ def _free_port() -> int:
     raise PostgresError("no free port for Postgres")
 
 
-def _read_pid(pid_file: Path) -> int | None:
-    try:
-        return int(pid_file.read_text().split("\n", 1)[0])
-    except FileNotFoundError:
-        return None
-    except ValueError:
-        return -1  # cut short by a crash: nobody's
-
-
-def _is_server(pid: int, data: Path) -> bool:
-    """Whether that process is a Postgres server running on `data`."""
-    if pid <= 0:
-        return False
-    try:
-        process = psutil.Process(pid)
-        command = process.cmdline()  # empty for a zombie
-    except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
-        return False  # AccessDenied (macOS): another user's process, so not one that we started
-    return str(data) in command and Path(command[0]).name == "postgres"
+def _processes_in(data: Path) -> list[int]:
+    """The Postgres processes, server or backend, that run on this data directory: it is their working directory."""
+    found = []
+    for process in psutil.process_iter(["name"]):
+        try:
+            if process.info["name"] == "postgres" and process.cwd() == str(data):
+                found.append(process.pid)
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            continue  # ended meanwhile, or another user's: not one that we started
+    return found
