@@ -50,5 +50,5 @@ class ConnectionLost(DatabaseError):
     """The connection went away before COMMIT was sent, so nothing happened. `run` retries it by itself."""
 
 
-class ExternalCallInTransaction(RuntimeError):
+class ExternalCallInTransaction(AssertionError):
     """A transaction function tried to reach the network (seen only where the guard is on: tests, local runs)."""

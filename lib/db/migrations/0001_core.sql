@@ -184,6 +184,8 @@ create table subscriptions (
     version bigint not null default 1 check (version > 0),
     started_at timestamptz not null,
     expires_at timestamptz not null,
+    -- until when the time comes from a trial: it is never converted into another tariff's
+    trial_until timestamptz,
     pending_since timestamptz,
     updated_at timestamptz not null default atlas.now(),
     constraint active_has_uuid check ((status = 'active') = (uuid is not null)),

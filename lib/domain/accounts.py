@@ -1,0 +1,96 @@
+"""Customers: one account per Telegram id."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from lib.db import Transaction
+
+LANGUAGES = ("ru", "en")
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Who wrote to the bot, as Telegram describes him now."""
+
+    telegram_id: int
+    first_name: str
+    username: str | None
+    language_code: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A customer."""
+
+    id: int
+    telegram_id: int
+    first_name: str
+    language: str
+    language_chosen: bool
+    trial_used_at: datetime | None
+    terms_accepted_at: datetime | None
+    is_new: bool
+
+
+# One statement whether he is known or not. Writing to the bot is what makes a blocked account reachable again.
+# xmax is 0 only for a row that this statement inserted.
+_MEET = """
+insert into accounts (telegram_id, first_name, username, language, start_payload)
+values (:telegram_id, :first_name, :username, :language, :start_payload)
+on conflict (telegram_id) do update
+    set first_name = excluded.first_name, username = excluded.username, unreachable_since = null
+returning id, telegram_id, first_name, language, language_chosen, trial_used_at, terms_accepted_at, xmax = 0 as is_new
+"""
+
+
+def meet(tx: Transaction, person: Person, *, start_payload: str | None = None) -> Account:
+    """The person's account, made on first sight in a language he reads (any but Russian falls back to English)."""
+    code = (person.language_code or "ru").lower()
+    return tx.one(
+        Account,
+        _MEET,
+        telegram_id=person.telegram_id,
+        first_name=_storable(person.first_name)[:128],
+        username=_storable(person.username)[:64] if person.username else None,
+        language="ru" if code.split("-")[0] == "ru" else "en",
+        start_payload=start_payload,
+    )
+
+
+def _storable(text: str) -> str:
+    """Postgres takes neither NUL nor lone surrogates, which JSON can carry."""
+    return text.replace("\x00", "").encode("utf-8", "replace").decode("utf-8")
+
+
+def choose_language(tx: Transaction, account_id: int, language: str) -> None:
+    """Raises: ValueError for a language there are no texts in."""
+    if language not in LANGUAGES:
+        raise ValueError("unknown language")
+    tx.execute(
+        "update accounts set language = :language, language_chosen = true where id = :id",
+        language=language,
+        id=account_id,
+    )
+
+
+def accept_terms(tx: Transaction, account_id: int) -> None:
+    """Consent before the first payment (product.md#screens-user); the first time counts."""
+    tx.execute(
+        "update accounts set terms_accepted_at = atlas.now() where id = :id and terms_accepted_at is null",
+        id=account_id,
+    )
+
+
+def set_reachable(tx: Transaction, telegram_id: int, *, reachable: bool) -> None:
+    """The person blocked the bot, or came back. An unknown person is no error."""
+    tx.execute(
+        "update accounts set unreachable_since = case when :reachable then null"
+        " else coalesce(unreachable_since, atlas.now()) end where telegram_id = :telegram_id",
+        reachable=reachable,
+        telegram_id=telegram_id,
+    )

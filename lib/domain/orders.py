@@ -1,0 +1,222 @@
+"""Orders: what was agreed, before anybody is asked for money (product.md#payment-methods)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from datetime import datetime
+    from uuid import UUID
+
+    from lib.db import Transaction
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What is bought by whom for how much; `price` in minor units of `currency`."""
+
+    id: int
+    purchase_id: UUID
+    account_id: int
+    tariff: str
+    period_days: int
+    price: int
+    currency: str
+    provider: str
+    status: str
+    invoice_id: str | None
+    invoice_url: str | None
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """The account's one open order.
+
+    Attributes:
+        claim: set when the caller is the one who is to make the invoice now; nobody else will for a while.
+        asked_before: an earlier attempt may have made an invoice that nobody knows of: look before making another.
+        replaced: invoices at the provider that are to be withdrawn, best effort.
+    """
+
+    order: Order
+    claim: UUID | None
+    asked_before: bool
+    replaced: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """An order whose invoice may still be paid."""
+
+    id: int
+    invoice_id: str
+    expired: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Orphan:
+    """An order that asked for an invoice and never heard of it."""
+
+    id: int
+    purchase_id: UUID
+    price: int
+    currency: str
+
+
+INVOICE_LEASE_S = 20.0
+"""How long one caller alone may talk to the provider about an order's invoice."""
+
+_COLUMNS = "id, purchase_id, account_id, tariff, period_days, price, currency, provider, status, invoice_id, invoice_url, expires_at"
+
+# An open order for something else, or out of time, makes way. The partial unique index orders_one_open is what
+# two taps at once meet.
+_REPLACE = """
+update orders
+set status = case when expires_at <= atlas.now() then 'expired' else 'replaced' end
+where account_id = :account_id and kind = 'subscription' and status = 'open'
+  and (expires_at <= atlas.now() or tariff <> :tariff or period_days <> :period_days
+       or price <> :price or currency <> :currency or provider <> :provider)
+returning invoice_id
+"""
+
+_OPEN = f"""
+insert into orders (account_id, kind, tariff, period_days, price, currency, provider, expires_at)
+values (:account_id, 'subscription', :tariff, :period_days, :price, :currency, :provider,
+        atlas.now() + make_interval(mins => :minutes))
+on conflict (account_id, kind) where status = 'open' do update set kind = excluded.kind
+returning {_COLUMNS}
+"""  # noqa: S608 -- a constant list of columns
+
+_CLAIM_INVOICE = """
+with before as (select id, invoice_asked_at is not null as asked from orders where id = :id)
+update orders o
+set invoice_claimed_by = gen_random_uuid(), invoice_asked_at = atlas.now(),
+    invoice_claimed_until = atlas.now() + make_interval(secs => :lease_s)
+from before
+where o.id = before.id and o.invoice_id is null and o.status = 'open'
+  and (o.invoice_claimed_until is null or o.invoice_claimed_until <= atlas.now())
+returning o.invoice_claimed_by as claim, before.asked
+"""
+
+_ATTACH = f"""
+update orders set invoice_id = :invoice_id, invoice_url = :url, invoice_claimed_by = null, invoice_claimed_until = null
+where id = :id and invoice_id is null
+returning {_COLUMNS}
+"""  # noqa: S608 -- a constant list of columns
+
+
+@dataclass(frozen=True, slots=True)
+class _Claim:
+    claim: UUID
+    asked: bool
+
+
+def open_subscription(
+    tx: Transaction,
+    account_id: int,
+    *,
+    tariff: str,
+    period_days: int,
+    price: int,
+    currency: str,
+    provider: str,
+    minutes: int,
+) -> Opened:
+    """The account's open order for exactly this; picking the same again returns the same order and invoice."""
+    wanted = {
+        "account_id": account_id,
+        "tariff": tariff,
+        "period_days": period_days,
+        "price": price,
+        "currency": currency,
+        "provider": provider,
+    }
+    replaced = tuple(invoice for invoice in tx.values(_REPLACE, **wanted) if invoice)
+    order = tx.one(Order, _OPEN, minutes=minutes, **wanted)
+    if order.invoice_id is not None:
+        return Opened(order, None, asked_before=False, replaced=replaced)
+    claim = tx.row(_Claim, _CLAIM_INVOICE, id=order.id, lease_s=INVOICE_LEASE_S)
+    return Opened(order, claim.claim if claim else None, asked_before=bool(claim and claim.asked), replaced=replaced)
+
+
+def attach_invoice(tx: Transaction, order_id: int, invoice_id: str, url: str) -> Order:
+    """The provider's invoice of this order; the first one attached stays."""
+    attached = tx.row(Order, _ATTACH, id=order_id, invoice_id=invoice_id, url=url)
+    return attached or tx.one(Order, f"select {_COLUMNS} from orders where id = :id", id=order_id)  # noqa: S608 -- a constant list of columns
+
+
+def release_claim(tx: Transaction, order_id: int, claim: UUID) -> None:
+    """The provider refused or could not be reached: the next tap may try at once."""
+    tx.execute(
+        "update orders set invoice_claimed_by = null, invoice_claimed_until = null"
+        " where id = :id and invoice_claimed_by = :claim",
+        id=order_id,
+        claim=claim,
+    )
+
+
+def of_account(tx: Transaction, account_id: int, order_id: int) -> Order | None:
+    """The order when it is this account's; somebody else's is as good as none."""
+    return tx.row(
+        Order,
+        f"select {_COLUMNS} from orders where id = :id and account_id = :account_id",  # noqa: S608 -- a constant list of columns
+        id=order_id,
+        account_id=account_id,
+    )
+
+
+def open_of_account(tx: Transaction, account_id: int) -> Order | None:
+    """The account's open order, or None."""
+    return tx.row(
+        Order,
+        f"select {_COLUMNS} from orders"  # noqa: S608 -- a constant list of columns
+        " where account_id = :account_id and kind = 'subscription' and status = 'open' and expires_at > atlas.now()",
+        account_id=account_id,
+    )
+
+
+def expire_due(tx: Transaction, page: int) -> int:
+    """Close up to `page` orders whose half hour is over; money that comes later still settles."""
+    return tx.execute(
+        "update orders set status = 'expired' where id in ("
+        "select id from orders where status = 'open' and expires_at <= atlas.now()"
+        " order by expires_at, id limit :page for no key update skip locked)",
+        page=page,
+    )
+
+
+def watched(tx: Transaction, provider: str, after: int, page: int) -> list[Watched]:
+    """Orders to ask the provider about, a keyset page: until it can no longer take money for them."""
+    return tx.rows(
+        Watched,
+        "select id, invoice_id, expires_at <= atlas.now() as expired from orders"
+        " where provider = :provider and provider_closed_at is null and status <> 'paid'"
+        " and invoice_id is not null and id > :after order by id limit :page",
+        provider=provider,
+        after=after,
+        page=page,
+    )
+
+
+def close_at_provider(tx: Transaction, order_ids: list[int]) -> None:
+    """The provider can take no more money for these."""
+    tx.execute(
+        "update orders set provider_closed_at = atlas.now()"
+        " where id = any(cast(:ids as bigint[])) and provider_closed_at is null",
+        ids=order_ids,
+    )
+
+
+def orphans(tx: Transaction, provider: str, page: int) -> list[Orphan]:
+    """Orders whose invoice may exist although its making was never heard of; asked about for a day."""
+    return tx.rows(
+        Orphan,
+        "select id, purchase_id, price, currency from orders"
+        " where provider = :provider and provider_closed_at is null and status <> 'paid' and invoice_id is null"
+        " and invoice_asked_at is not null and invoice_claimed_until <= atlas.now()"
+        " and created_at > atlas.now() - interval '1 day' order by id limit :page",
+        provider=provider,
+        page=page,
+    )

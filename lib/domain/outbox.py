@@ -1,0 +1,121 @@
+"""Follow-up work of a transaction (docs/architecture.md, rule 4): a row now, a task after commit, `done_at` by the task."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lib.db import Transaction
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One piece of follow-up work, ready to be enqueued.
+
+    Attributes:
+        target: the function that does it.
+        payload: ids, never data: what the task reads is the row as it is then.
+    """
+
+    id: int
+    queue: str
+    target: str
+    payload: dict[str, Any]
+    attempt: int
+    correlation_id: str
+
+    @property
+    def task_name(self) -> str:
+        """Unique for ever: Cloud Tasks keeps a used name for up to 24 h, so another attempt has another name."""
+        return hashlib.sha256(f"{self.id}|{self.attempt}".encode()).hexdigest()[:40]
+
+    @property
+    def body(self) -> dict[str, Any]:
+        """What the task is sent."""
+        return {"outbox_id": self.id, "attempt": self.attempt, "correlation_id": self.correlation_id, **self.payload}
+
+
+_COLUMNS = "id, queue, target, payload, attempt, correlation_id"
+
+_ADD = f"""
+insert into outbox (queue, target, payload, correlation_id)
+values (:queue, :target, cast(:payload as jsonb), :correlation_id)
+returning {_COLUMNS}
+"""  # noqa: S608 -- a constant list of columns
+
+# Enqueued by whoever committed it, unless that instance died; then its age tells. The name makes a second enqueue harmless.
+_NEVER_ENQUEUED = f"""
+select {_COLUMNS} from outbox
+where done_at is null and enqueued_at is null and attempt = 1
+  and not_before <= atlas.now() and created_at < atlas.now() - make_interval(secs => :age_s) and id > :after
+order by id limit :page
+"""  # noqa: S608 -- a constant list of columns
+
+# Enqueued, and not done although its queue has given up by now, or put off to a moment that has come: once more,
+# under a new name. The row is moved on here, so two runners can't drive the same attempt twice.
+_DRIVE_AGAIN = f"""
+with stuck as (
+    select id as stuck_id from outbox
+    where done_at is null and (enqueued_at is not null or attempt > 1)
+      and not_before <= atlas.now()
+      and (enqueued_at is null
+           or enqueued_at < atlas.now() - make_interval(secs => cast(cast(:windows as jsonb) ->> queue as double precision)))
+      and id > :after
+    order by id limit :page
+    for update skip locked
+)
+update outbox set attempt = attempt + 1, enqueued_at = atlas.now() from stuck where id = stuck_id
+returning {_COLUMNS}
+"""  # noqa: S608 -- a constant list of columns
+
+
+def add(tx: Transaction, queue: str, target: str, payload: dict[str, Any], correlation_id: str) -> Item:
+    """Note follow-up work in the transaction that causes it."""
+    return tx.one(Item, _ADD, queue=queue, target=target, payload=json.dumps(payload), correlation_id=correlation_id)
+
+
+def finish(tx: Transaction, outbox_id: int) -> bool:
+    """The task's own transaction says it is done; False when it was already."""
+    return bool(tx.execute("update outbox set done_at = atlas.now() where id = :id and done_at is null", id=outbox_id))
+
+
+def put_off(tx: Transaction, outbox_id: int, seconds: float) -> None:
+    """Not now: `sweep_outbox` drives it again, under the next attempt's name, once the moment has come."""
+    tx.execute(
+        "update outbox set not_before = atlas.now() + make_interval(secs => :seconds), enqueued_at = null,"
+        " attempt = attempt + 1 where id = :id and done_at is null",
+        id=outbox_id,
+        seconds=seconds,
+    )
+
+
+def never_enqueued(tx: Transaction, after: int, page: int, age_s: float) -> list[Item]:
+    """Work whose task nobody made, oldest first, a keyset page."""
+    return tx.rows(Item, _NEVER_ENQUEUED, after=after, page=page, age_s=age_s)
+
+
+def mark_enqueued(tx: Transaction, ids: list[int]) -> None:
+    """Their tasks exist."""
+    tx.execute(
+        "update outbox set enqueued_at = atlas.now()"
+        " where id = any(cast(:ids as bigint[])) and done_at is null and enqueued_at is null",
+        ids=ids,
+    )
+
+
+def drive_again(tx: Transaction, after: int, page: int, windows: dict[str, int]) -> list[Item]:
+    """Take the next page of stuck work; `windows` is each queue's retry window in seconds."""
+    return tx.rows(Item, _DRIVE_AGAIN, after=after, page=page, windows=json.dumps(windows))
+
+
+def prune(tx: Transaction, keep_days: int, page: int) -> int:
+    """Delete what was done long ago; how many rows went."""
+    return tx.execute(
+        "delete from outbox where id in (select id from outbox"
+        " where done_at < atlas.now() - make_interval(days => :days) order by done_at limit :page)",
+        days=keep_days,
+        page=page,
+    )

@@ -1,0 +1,208 @@
+"""Access: grants, extensions, the end (product.md#subscription; docs/architecture.md, rule 2).
+
+A UUID is born in the transaction of the grant that needs it. The end is one transaction: `expired`, UUID null, every
+node client unwanted. Nodes converge afterwards.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+from lib.domain import outbox
+
+if TYPE_CHECKING:
+    from datetime import datetime
+    from uuid import UUID
+
+    from lib.db import Transaction
+
+SAME_VALUE = Fraction(1)
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """A customer's access as it is now."""
+
+    id: int
+    tariff: str
+    source: str
+    status: str
+    activation_status: str
+    uuid: UUID | None
+    version: int
+    expires_at: datetime
+    trial_until: datetime | None
+    is_current: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What a grant did.
+
+    Attributes:
+        renewed: the access was active before, so UUID and link stay.
+        activation_status: `pending` until a node holds the client.
+    """
+
+    subscription_id: int
+    uuid: UUID
+    version: int
+    expires_at: datetime
+    activation_status: str
+    renewed: bool
+
+
+_COLUMNS = """id, tariff, source, status, activation_status, uuid, version, expires_at, trial_until,
+    status = 'active' and expires_at > atlas.now() as is_current"""
+
+_OF_ACCOUNT = f"select {_COLUMNS} from subscriptions where account_id = :account_id"  # noqa: S608 -- constant columns
+_LOCKED = f"{_OF_ACCOUNT} for no key update"
+
+_FIRST = """
+insert into subscriptions
+    (account_id, tariff, source, status, activation_status, uuid, started_at, expires_at, pending_since, trial_until)
+select :account_id, :tariff, :source, 'active', 'pending', gen_random_uuid(), atlas.now(), e.expires_at, atlas.now(),
+       case when :source = 'trial' then e.expires_at end
+from (select atlas.now() + make_interval(secs => :seconds) as expires_at) e
+on conflict (account_id) do nothing
+returning id as subscription_id, uuid, version, expires_at, activation_status, false as renewed
+"""
+
+# Active: end = max(end, now) + period, same UUID. Expired: end = now + period, new UUID, from this very statement.
+# Another tariff: paid time is converted by value, rounded down to minutes; what is left of a trial is kept as it is.
+_AGAIN = """
+with old as (
+    select id, status = 'active' as renewed, greatest(expires_at, atlas.now()) as ends,
+           greatest(least(coalesce(trial_until, atlas.now()), expires_at), atlas.now()) as trial_ends
+    from subscriptions where account_id = :account_id
+), new as (
+    select id, renewed,
+           case when not renewed then atlas.now()
+                when :numerator = :denominator then ends
+                else trial_ends + make_interval(mins => cast(
+                         floor(extract(epoch from ends - trial_ends) * :numerator / (60 * :denominator)) as integer))
+           end + make_interval(secs => :seconds) as expires_at
+    from old
+)
+update subscriptions s
+set tariff = :tariff,
+    source = :source,
+    status = 'active',
+    uuid = case when new.renewed then s.uuid else gen_random_uuid() end,
+    version = s.version + 1,
+    activation_status = case when new.renewed then s.activation_status else 'pending' end,
+    pending_since = case when new.renewed then s.pending_since else atlas.now() end,
+    started_at = case when new.renewed then s.started_at else atlas.now() end,
+    trial_until = case when :source = 'trial' then new.expires_at when new.renewed then s.trial_until end,
+    expires_at = new.expires_at,
+    updated_at = atlas.now()
+from new where s.id = new.id
+returning s.id as subscription_id, s.uuid, s.version, s.expires_at, s.activation_status, new.renewed
+"""
+
+# The wish reaches every node in the same transaction; whoever was at work on a row finds his claim gone.
+_WANT = """
+with history as (
+    insert into subscription_history (subscription_id, event, source, tariff, uuid, version, expires_at, payment_id)
+    values (:subscription_id, :event, :source, :tariff, :uuid, :version, :expires_at, :payment_id)
+)
+insert into node_clients (subscription_id, node_id, uuid, version, wanted, expires_at)
+select :subscription_id, n.id, :uuid, :version, true, :expires_at from nodes n where n.enabled
+on conflict (subscription_id, node_id) do update
+    set link = case when node_clients.uuid = excluded.uuid then node_clients.link end,
+        uuid = excluded.uuid, version = excluded.version, wanted = true, expires_at = excluded.expires_at,
+        attempts = 0, next_attempt_at = atlas.now(), claimed_by = null, claimed_until = null, last_error = null,
+        changed_at = atlas.now()
+"""
+
+# One page of access that ended, set-based; rows another runner has locked are its business.
+_EXPIRE = """
+with due as materialized (
+    select id, account_id, uuid, tariff, source, expires_at from subscriptions
+    where status = 'active' and expires_at <= atlas.now()
+    order by expires_at, id limit :page
+    for no key update skip locked
+), ended as (
+    update subscriptions s
+    set status = 'expired', uuid = null, activation_status = 'none', pending_since = null,
+        version = s.version + 1, updated_at = atlas.now()
+    from due where s.id = due.id
+    returning s.id, s.version
+), unwanted as (
+    update node_clients c
+    set wanted = false, version = ended.version, attempts = 0, next_attempt_at = atlas.now(),
+        claimed_by = null, claimed_until = null, last_error = null, changed_at = atlas.now()
+    from ended where c.subscription_id = ended.id
+), history as (
+    insert into subscription_history (subscription_id, event, source, tariff, uuid, version, expires_at)
+    select due.id, 'expired', due.source, due.tariff, due.uuid, ended.version, due.expires_at
+    from due join ended using (id)
+), told as (
+    -- the key holds the end it speaks of: each end is told once
+    insert into messages (key, account_id, kind, delivery, params)
+    select 'expired:' || due.id || ':' || cast(extract(epoch from due.expires_at) as bigint),
+           due.account_id, 'expired', 'once', jsonb_build_object('trial', due.source = 'trial')
+    from due
+    on conflict (key) do nothing
+    returning id
+), follow_up as (
+    insert into outbox (queue, target, payload, correlation_id)
+    select 'messages', 'task_notify', jsonb_build_object('message_id', id), :correlation_id from told
+    returning id, queue, target, payload, attempt, correlation_id
+)
+select id, queue, target, payload, attempt, correlation_id from follow_up
+"""
+
+
+def current(tx: Transaction, account_id: int) -> Subscription | None:
+    """The account's subscription, ended or not, or None. Reading triggers nothing."""
+    return tx.row(Subscription, _OF_ACCOUNT, account_id=account_id)
+
+
+def locked(tx: Transaction, account_id: int) -> Subscription | None:
+    """As `current`, locked until the transaction ends: for a decision that a grant follows."""
+    return tx.row(Subscription, _LOCKED, account_id=account_id)
+
+
+def grant(
+    tx: Transaction,
+    account_id: int,
+    *,
+    tariff: str,
+    seconds: int,
+    source: str,
+    value: Fraction = SAME_VALUE,
+    payment_id: int | None = None,
+) -> Grant:
+    """Give so many seconds of a tariff, and tell every node in the same transaction.
+
+    `value` is what a second of the running tariff is worth in the new one (`PriceList.conversion`). `payment_id` is the
+    payment this is for; a payment grants once (unique). The caller holds the account's row lock.
+    """
+    parameters = {"account_id": account_id, "tariff": tariff, "source": source, "seconds": seconds}
+    given = tx.row(Grant, _FIRST, **parameters) or tx.one(
+        Grant, _AGAIN, numerator=value.numerator, denominator=value.denominator, **parameters
+    )
+    tx.execute(
+        _WANT,
+        subscription_id=given.subscription_id,
+        event="extended" if given.renewed else "granted",
+        source=source,
+        tariff=tariff,
+        uuid=given.uuid,
+        version=given.version,
+        expires_at=given.expires_at,
+        payment_id=payment_id,
+    )
+    return given
+
+
+def expire(tx: Transaction, page: int, correlation_id: str) -> list[outbox.Item]:
+    """End the access of up to `page` subscriptions whose time is over; the follow-up work that tells each owner.
+
+    One transaction sets `expired`, takes the UUID away and makes every node client unwanted; an extension that commits
+    first is seen by the row lock, so renewed access is never ended.
+    """
+    return tx.rows(outbox.Item, _EXPIRE, page=page, correlation_id=correlation_id)

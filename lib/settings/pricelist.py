@@ -1,0 +1,91 @@
+"""Reads the price list and says everything that is wrong with it at once. Plain Python: it is on the payment path."""
+
+from __future__ import annotations
+
+import tomllib
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from lib.domain import pricelist as domain
+from lib.domain.pricelist import PriceList, Tariff, Trial
+from lib.settings import plain
+
+_DEFAULT = Path(domain.__file__).with_name("pricelist.toml")
+
+
+class InvalidPriceList(Exception):
+    """Its text lists every problem, one a line, by the name of the entry."""
+
+
+@cache
+def load() -> PriceList:
+    """The price list in force, read once.
+
+    Raises:
+        InvalidPriceList: the file can't be read, or something in it is wrong.
+    """
+    return read(Path(plain.text("TARIFFS_PATH", str(_DEFAULT))))
+
+
+def read(path: Path) -> PriceList:
+    """Raises: InvalidPriceList."""
+    try:
+        raw = tomllib.loads(path.read_text("utf-8"))
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InvalidPriceList(f"TARIFFS_PATH: {error}") from None
+    problems: list[str] = []
+    tariffs = {
+        name: Tariff(name, _positive(row, "devices", f"tariffs.{name}", problems), _prices(name, row, problems))
+        for name, row in _table(raw, "tariffs", problems).items()
+    }
+    trial = _trial(_table(raw, "trial", problems), tariffs, problems)
+    currency = raw.get("currency")
+    if not isinstance(currency, str) or not currency.isupper():
+        problems.append("currency: a code such as RUB is needed")
+    minutes = _positive(raw, "order_minutes", "", problems)
+    if not tariffs:
+        problems.append("tariffs: at least one is needed")
+    if problems:
+        raise InvalidPriceList("\n".join(problems))
+    return PriceList(str(currency), minutes, tariffs, trial)
+
+
+def _table(raw: dict[str, Any], name: str, problems: list[str]) -> dict[str, Any]:
+    value = raw.get(name, {})
+    if isinstance(value, dict):
+        return value
+    problems.append(f"{name}: must be a table")
+    return {}
+
+
+def _positive(row: Any, name: str, where: str, problems: list[str]) -> int:
+    value = row.get(name) if isinstance(row, dict) else None
+    if isinstance(value, int) and not isinstance(value, bool) and value > 0:
+        return value
+    problems.append(f"{where}.{name}: a whole number above zero is needed".lstrip("."))
+    return 1
+
+
+def _prices(name: str, row: Any, problems: list[str]) -> dict[int, int]:
+    prices = row.get("prices") if isinstance(row, dict) else None
+    if not isinstance(prices, dict) or not prices:
+        problems.append(f"tariffs.{name}.prices: a price for each period is needed")
+        return {}
+    good: dict[int, int] = {}
+    for period, price in prices.items():
+        whole = isinstance(price, int) and not isinstance(price, bool) and price > 0
+        if not period.isdecimal() or int(period) == 0 or not whole:
+            problems.append(f"tariffs.{name}.prices.{period}: days = minor units, both whole and above zero")
+            continue
+        good[int(period)] = price
+    return good
+
+
+def _trial(row: dict[str, Any], tariffs: dict[str, Tariff], problems: list[str]) -> Trial:
+    if row.get("tariff") not in tariffs:
+        problems.append("trial.tariff: must be one of the tariffs")
+    numbers = {
+        name: _positive(row, name, "trial", problems) for name in ("hours", "daily_cap", "devices", "traffic_gb")
+    }
+    return Trial(tariff=str(row.get("tariff")), **numbers)
