@@ -1,0 +1,17 @@
+"""Switches that an operator flips at run time. No row means on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from lib.db import Transaction
+
+PAYMENTS = "payments"
+"""Off: no new orders. Webhooks still record and settle: money that arrives is never refused."""
+TRIAL = "trial"
+
+
+def enabled(tx: Transaction, name: str) -> bool:
+    """Whether the path behind the switch is open."""
+    return tx.value("select enabled from flags where name = :name", name=name) is not False

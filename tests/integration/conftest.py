@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING
+
+import pytest
+
+from lib.db import Database
+from lib.db.invariants import violations
+from lib.db.migrate import migrate
+from sandbox.postgres import Postgres
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+_numbers = itertools.count()
+_TEMPLATE = "atlas_template"
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
+    server = Postgres(tmp_path_factory.mktemp("postgres"), durable=False)
+    server.start()
+    server.create_database(_TEMPLATE)
+    migrate(server.url(_TEMPLATE), "local")
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def database_url(postgres: Postgres, request: pytest.FixtureRequest) -> Iterator[str]:
+    """A fresh, migrated database; its invariants are checked after every test that proves an id (S4-15)."""
+    name = f"test_{next(_numbers)}"
+    postgres.create_database(name, template=_TEMPLATE)
+    url = postgres.url(name)
+    yield url
+    if request.node.get_closest_marker("proves") and not request.node.get_closest_marker("breaks_invariants"):
+        assert violations(url) == []
+    postgres.drop_database(name)
+
+
+@pytest.fixture
+async def db(database_url: str) -> AsyncIterator[Database]:
+    """Four connections, the first attempt of every transaction refused with 40001, results compared."""
+    database = Database(database_url, connections=4, application="test", guards=True, compare=True)
+    yield database
+    await database.close()
