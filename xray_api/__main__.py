@@ -1,0 +1,90 @@
+"""`python -m xray_api`: read the settings, refuse with every problem at once (exit code 2), or serve."""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+import uvicorn
+
+from xray_api import __version__, app
+from xray_api.inbound import InboundError, LinkMaker
+from xray_api.logs import configure, log
+from xray_api.service import Service
+from xray_api.settings import ConfigurationError, Node, load, split_address
+from xray_api.store import StateInUseError, Store
+from xray_api.xray import Xray, XrayRefusedError, XrayUnavailableError
+
+_CONFIGURATION = 2
+_GRACEFUL_SECONDS = 5
+
+
+def main() -> int:
+    """Run the service; returns the exit code."""
+    try:
+        node = load()
+        xray = Xray(node.grpc, node.inbound.tag)
+        _check_running(xray)
+        store = _open(node)
+    except ConfigurationError as error:
+        lines = ["The node service can't start:", *(f"- {problem}" for problem in error.problems)]
+        sys.stderr.write("\n".join(lines) + "\n")
+        return _CONFIGURATION
+    _serve(node, xray, store)
+    return 0
+
+
+def _check_running(xray: Xray) -> None:
+    """An Xray that runs already must run an inbound that links work with. One that doesn't run yet is waited for later."""
+    try:
+        problems = xray.inbound().problems()
+    except XrayUnavailableError:
+        return
+    except InboundError as error:
+        problems = error.problems
+    except XrayRefusedError as error:
+        problems = [f"its API refuses: {error}"]
+    if problems:
+        xray.close()
+        raise ConfigurationError([f"XRAY_GRPC: the running Xray: {problem}" for problem in problems])
+
+
+def _open(node: Node) -> Store:
+    try:
+        return Store(node.settings.xray_state_path, node.settings.xray_expiry_grace_seconds * 1000)
+    except StateInUseError as error:
+        raise ConfigurationError([f"XRAY_STATE_PATH: {error}"]) from None
+    except OSError as error:
+        raise ConfigurationError([f"XRAY_STATE_PATH: can't be opened: {error.strerror}"]) from None
+
+
+def _serve(node: Node, xray: Xray, store: Store) -> None:
+    settings = node.settings
+    configure(settings.log_level)
+    host, port = split_address(settings.xray_api_bind)
+    links = LinkMaker(settings.xray_public_host, settings.xray_link_name, settings.xray_fingerprint)
+    service = Service(store, xray, links, node.warnings)
+    log(
+        logging.INFO,
+        "starting",
+        version=__version__,
+        bind=settings.xray_api_bind,
+        tls=settings.xray_api_tls_cert is not None,
+    )
+    for warning in node.warnings:
+        log(logging.WARNING, "configuration", problem=warning)
+    uvicorn.run(
+        app.build(service, settings.xray_api_keys),
+        host=host,
+        port=port,
+        ssl_certfile=settings.xray_api_tls_cert,
+        ssl_keyfile=settings.xray_api_tls_key,
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        timeout_graceful_shutdown=_GRACEFUL_SECONDS,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
