@@ -61,7 +61,7 @@ def inside_transaction() -> Iterator[None]:
 # What differs between two runs of the same transaction although both are right: ids from sequences, UUIDs, times.
 _VOLATILE = re.compile(
     r"UUID\('[^']*'\)|datetime\.datetime\([^)]*\)|datetime\.timedelta\([^)]*\)"
-    r"|\b(?:id|\w+_id|outbox|version)=\d+|[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
+    r"|\b(?:id|\w+_id|version)=\d+|'(?:id|\w+_id|version)': \d+|[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 )
 _CONSUMES = re.compile(r"insert\s+into\s.*\bon\s+conflict\b", re.IGNORECASE | re.DOTALL)
 

@@ -80,7 +80,7 @@ with old as (
 ), new as (
     select id, renewed,
            case when not renewed then atlas.now()
-                when :numerator = :denominator then ends
+                when cast(:numerator as bigint) = cast(:denominator as bigint) then ends
                 else trial_ends + make_interval(mins => cast(
                          floor(extract(epoch from ends - trial_ends) * :numerator / (60 * :denominator)) as integer))
            end + make_interval(secs => :seconds) as expires_at

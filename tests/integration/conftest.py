@@ -45,3 +45,11 @@ async def db(database_url: str) -> AsyncIterator[Database]:
     database = Database(database_url, connections=4, application="test", guards=True, compare=True)
     yield database
     await database.close()
+
+
+@pytest.fixture
+async def racing_db(database_url: str) -> AsyncIterator[Database]:
+    """As `db`, for races: what others commit between two attempts may well change a result, so none are compared."""
+    database = Database(database_url, connections=8, application="test", guards=True)
+    yield database
+    await database.close()

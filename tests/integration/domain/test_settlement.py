@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from lib.domain import accounts, orders, settlement, subscriptions
+from lib.domain.accounts import Person
+from lib.domain.settlement import Event, Money
+from lib.settings import pricelist
+
+if TYPE_CHECKING:
+    from lib.db import Database, Transaction
+    from lib.domain.orders import Order
+
+PRICES = pricelist.load()
+
+
+def open_order(tx: Transaction, telegram_id: int, tariff: str = "basic", days: int = 30) -> Order:
+    account = accounts.meet(tx, Person(telegram_id, "Anna", None, "ru"))
+    opened = orders.open_subscription(
+        tx,
+        account.id,
+        tariff=tariff,
+        period_days=days,
+        price=PRICES.price(tariff, days),
+        currency="RUB",
+        provider="cryptobot",
+        minutes=30,
+    )
+    number = tx.value("select count(*) from orders")
+    return orders.attach_invoice(tx, opened.order.id, f"inv-{number}", "https://pay.example/1")
+
+
+def paid(order: Order, **changes: object) -> Event:
+    money = Money(
+        amount=order.price,
+        currency=order.currency,
+        invoice_id=order.invoice_id or "",
+        purchase_id=order.purchase_id,
+        paid_asset="USDT",
+        paid_amount="1.862500",
+        paid_rate="80.00",
+        fee_asset="USDT",
+        fee_amount="0.055875",
+    )
+    return Event("cryptobot", money.invoice_id, b"{}", "webhook", "c-1", replace(money, **changes))  # type: ignore[arg-type] # names are checked by replace
+
+
+async def test_a_paid_order_grants_and_is_booked(db: Database) -> None:
+    order = await db.run(open_order, 1)
+    received = await db.run(settlement.receive, paid(order), PRICES)
+    assert received.outcome == "settled"
+    assert {item.target for item in received.follow_up} == {"task_provision", "task_notify"}
+    subscription = await db.run(subscriptions.current, order.account_id)
+    assert subscription is not None
+    assert subscription.is_current
+    assert subscription.activation_status == "pending"
+
+
+@pytest.mark.proves("S1-5")
+async def test_twenty_copies_at_once_have_one_effect(racing_db: Database) -> None:
+    order = await racing_db.run(open_order, 1)
+    copies = await asyncio.gather(*(racing_db.run(settlement.receive, paid(order), PRICES) for _ in range(20)))
+    assert sorted(copy.outcome for copy in copies) == ["repeated"] * 19 + ["settled"]
+
+
+@pytest.mark.proves("N-1")
+async def test_a_late_payment_settles(db: Database) -> None:
+    order = await db.run(open_order, 1)
+
+    def time_is_up(tx: Transaction) -> None:
+        tx.execute("update orders set expires_at = atlas.now() - interval '1 second'")
+        assert orders.expire_due(tx, 10) == 1
+
+    await db.run(time_is_up)
+    assert (await db.run(settlement.receive, paid(order), PRICES)).outcome == "settled"
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"amount": 14899}, "not the amount agreed"),
+        ({"amount": 14901}, "not the amount agreed"),
+        ({"currency": "USD"}, "not the amount agreed"),
+        ({"invoice_id": "other", "purchase_id": None}, "no such order"),
+    ],
+)
+async def test_money_that_fits_no_order_is_recorded(db: Database, changes: dict[str, object], reason: str) -> None:
+    order = await db.run(open_order, 1)
+    received = await db.run(settlement.receive, paid(order, **changes), PRICES)
+    assert (received.outcome, received.reason) == ("unmatched", reason)
+    assert await db.run(subscriptions.current, order.account_id) is None
+
+
+async def test_a_second_purchase_keeps_the_uuid_and_adds_its_time(db: Database) -> None:
+    first = await db.run(open_order, 1)
+    await db.run(settlement.receive, paid(first), PRICES)
+    before = await db.run(subscriptions.current, first.account_id)
+    second = await db.run(open_order, 1)
+    received = await db.run(settlement.receive, paid(second), PRICES)
+    assert received.outcome == "settled", received
+    after = await db.run(subscriptions.current, first.account_id)
+    assert before is not None
+    assert after is not None
+    assert after.uuid == before.uuid
+    assert (after.expires_at - before.expires_at).days == 30
+
+
+async def test_another_tariff_converts_what_is_left_by_value(db: Database) -> None:
+    first = await db.run(open_order, 1)
+    await db.run(settlement.receive, paid(first), PRICES)
+    before = await db.run(subscriptions.current, first.account_id)
+    second = await db.run(open_order, 1, "plus")
+    received = await db.run(settlement.receive, paid(second), PRICES)
+    assert received.outcome == "settled", received
+    after = await db.run(subscriptions.current, first.account_id)
+    assert before is not None
+    assert after is not None
+    assert after.tariff == "plus"
+    # 30 days of basic are worth 30 * 14900/29900 = 14.95 days of plus, rounded down to minutes
+    kept = (after.expires_at - before.expires_at).total_seconds() / 60 - 30 * 24 * 60 + 30 * 24 * 60
+    assert int(kept) in {int(30 * 24 * 60 * 149 / 299), int(30 * 24 * 60 * 149 / 299) - 1}
