@@ -1,0 +1,180 @@
+"""Methods about the bot itself: who it is, its commands, its files, its answers to clicks and pre-checkouts."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any, Final
+
+from sandbox.telegram.errors import bad_request
+from sandbox.telegram.links import LinkError, check_link
+from sandbox.telegram.queries import Answer, too_late
+from sandbox.telegram.texts import clean
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from sandbox.telegram.arguments import Arguments
+    from sandbox.telegram.chats import Chats
+    from sandbox.telegram.queries import Queries
+    from sandbox.telegram.store import Store
+
+COMMANDS_LIMIT: Final = 100
+COMMAND_LIMIT: Final = 32
+DESCRIPTION_LIMIT: Final = 256
+ANSWER_LIMIT: Final = 200
+SCOPES: Final = {
+    "default",
+    "all_private_chats",
+    "all_group_chats",
+    "all_chat_administrators",
+    "chat",
+    "chat_administrators",
+    "chat_member",
+}
+_COMMAND = re.compile(r"[a-z0-9_]+")
+_LANGUAGE = re.compile(r"(?:[a-z]{2})?")
+
+
+def _command(raw: Any) -> dict[str, str]:
+    if not isinstance(raw, dict):
+        raise bad_request("expected an Array of BotCommand")
+    for name in ("command", "description"):
+        if not isinstance(raw.get(name), str):
+            raise bad_request(f"can't parse BotCommand: Can't find field \"{name}\"")
+    command, description = clean(raw["command"]).strip().removeprefix("/"), clean(raw["description"]).strip()
+    if not command:
+        raise bad_request("command must be non-empty")
+    if len(command) > COMMAND_LIMIT:
+        raise bad_request(f"command length must not exceed {COMMAND_LIMIT}")
+    if not description:
+        raise bad_request("command description must be non-empty")
+    if len(description) > DESCRIPTION_LIMIT:
+        raise bad_request(f"command description length must not exceed {DESCRIPTION_LIMIT}")
+    if not _COMMAND.fullmatch(command):
+        raise bad_request("BOT_COMMAND_INVALID")
+    return {"command": command, "description": description}
+
+
+class BotMethods:
+    """One coroutine a method; each takes the call's arguments and returns the call's result."""
+
+    def __init__(self, chats: Chats, store: Store, clicks: Queries, checkouts: Queries) -> None:
+        self._chats = chats
+        self._store = store
+        self._clicks = clicks
+        self._checkouts = checkouts
+        # What each user saw after his clicks, oldest first.
+        self.answers: dict[int, list[Answer]] = {}
+        # How the bot answered a pre-checkout, by query id: empty = go on, else the reason shown to the payer.
+        self.checkout_answers: dict[str, str] = {}
+
+    def table(self) -> dict[str, Callable[[Arguments], Awaitable[Any]]]:
+        """The methods by lower-case name."""
+        return {
+            "getme": self.get_me,
+            "getfile": self.get_file,
+            "setmycommands": self.set_commands,
+            "getmycommands": self.get_commands,
+            "answercallbackquery": self.answer_click,
+            "answerprecheckoutquery": self.answer_checkout,
+        }
+
+    async def get_me(self, _arguments: Arguments) -> dict[str, Any]:
+        """The bot, with what it may do."""
+        rights = {
+            "can_join_groups": True,
+            "can_read_all_group_messages": False,
+            "supports_guest_queries": False,
+            "supports_inline_queries": False,
+            "can_connect_to_business": False,
+            "has_main_web_app": False,
+            "has_topics_enabled": False,
+            "allows_users_to_create_topics": False,
+            "can_manage_bots": False,
+            "supports_join_request_queries": False,
+        }
+        return self._chats.bot | rights
+
+    async def get_file(self, arguments: Arguments) -> dict[str, Any]:
+        """Where a file of at most 20 MB can be downloaded: `/file/bot<token>/<file_path>`."""
+        if not arguments.text("file_id"):
+            raise bad_request("file_id not specified")
+        stored = self._chats.picture(arguments.text("file_id"))
+        if stored is None:
+            raise bad_request("invalid file_id")
+        size = next(size for size in [*stored.sizes()] if size["file_id"] == arguments.text("file_id"))
+        names = ("file_id", "file_unique_id", "file_size")
+        return {name: size[name] for name in names} | {"file_path": stored.path}
+
+    @staticmethod
+    def _commands_key(arguments: Arguments) -> str:
+        scope = arguments.parsed("scope", "can't parse BotCommandScope JSON object") or {"type": "default"}
+        if not isinstance(scope, dict) or scope.get("type") not in SCOPES:
+            raise bad_request("can't parse BotCommandScope: Unsupported type specified")
+        language = arguments.text("language_code")
+        if not _LANGUAGE.fullmatch(language):
+            raise bad_request("invalid language code specified")
+        return json.dumps([scope, language], sort_keys=True)
+
+    async def set_commands(self, arguments: Arguments) -> bool:
+        """Replace the list of one scope and language."""
+        key = self._commands_key(arguments)
+        listed = arguments.parsed("commands", "can't parse commands JSON object")
+        if listed is None:
+            raise bad_request("parameter commands is required")
+        if not isinstance(listed, list):
+            raise bad_request("expected an Array of BotCommand")
+        if len(listed) > COMMANDS_LIMIT:
+            raise bad_request("BOT_COMMANDS_TOO_MUCH")
+        commands = [_command(raw) for raw in listed]
+        self._store.save_setting("commands", (self._store.setting("commands") or {}) | {key: commands})
+        self._chats.changes.tell()
+        return True
+
+    async def get_commands(self, arguments: Arguments) -> list[dict[str, str]]:
+        """The list of exactly this scope and language, empty when none was set."""
+        commands: dict[str, list[dict[str, str]]] = self._store.setting("commands") or {}
+        return commands.get(self._commands_key(arguments), [])
+
+    def commands_of(self, user_id: int, language: str) -> list[dict[str, str]]:
+        """What the app of a user shows: the narrowest scope first, in each his language before none."""
+        commands: dict[str, list[dict[str, str]]] = self._store.setting("commands") or {}
+        scopes: list[dict[str, Any]] = [
+            {"type": "chat", "chat_id": user_id},
+            {"type": "all_private_chats"},
+            {"type": "default"},
+        ]
+        keys = [json.dumps([scope, code], sort_keys=True) for scope in scopes for code in (language, "")]
+        return next((commands[key] for key in keys if commands.get(key)), [])
+
+    async def answer_click(self, arguments: Arguments) -> bool:
+        """Stop the spinner of a click, with a toast or an alert of at most 200 code points."""
+        text = clean(arguments.text("text"))
+        url = arguments.text("url")
+        if len(text) > ANSWER_LIMIT:
+            raise bad_request("MESSAGE_TOO_LONG")
+        if url:
+            try:
+                url = check_link(url)
+            except LinkError:
+                raise bad_request("URL_INVALID") from None
+        query_id = arguments.text("callback_query_id")
+        user_id = self._clicks.answer(query_id)
+        answer = Answer(query_id, text, arguments.flag("show_alert"), url)
+        self.answers.setdefault(user_id, []).append(answer)
+        self._chats.changes.tell()
+        return True
+
+    async def answer_checkout(self, arguments: Arguments) -> bool:
+        """Let a payment go on, or not, within 10 seconds of its pre-checkout."""
+        query_id = arguments.text("pre_checkout_query_id")
+        reason = "" if arguments.flag("ok") else clean(arguments.text("error_message"))
+        if not arguments.flag("ok") and not reason:
+            raise bad_request('parameter "error_message" is required')
+        if not query_id:
+            raise too_late()
+        self._checkouts.answer(query_id)
+        self.checkout_answers[query_id] = reason
+        self._chats.changes.tell()
+        return True

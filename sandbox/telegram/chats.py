@@ -1,0 +1,175 @@
+"""Accounts, the private chat each of them has with the bot, and the pictures in those chats."""
+
+from __future__ import annotations
+
+import copy
+import secrets
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from sandbox.telegram.changes import Changes
+from sandbox.telegram.errors import bad_request, forbidden
+from sandbox.telegram.pictures import Picture, photo_sizes, read_picture
+
+if TYPE_CHECKING:
+    from sandbox.clock import Clock
+    from sandbox.telegram.store import Store
+
+Message = dict[str, Any]
+
+
+@dataclass
+class Account:
+    """One Telegram user and where he stands with the bot."""
+
+    id: int
+    first_name: str
+    last_name: str = ""
+    username: str = ""
+    language_code: str = ""
+    started: bool = False
+    blocked: bool = False
+    deleted: bool = False
+
+    def user(self) -> dict[str, Any]:
+        """Bot API `User`; what is empty is left out, as the server does."""
+        optional = {name: getattr(self, name) for name in ("last_name", "username", "language_code")}
+        return {"id": self.id, "is_bot": False, "first_name": self.first_name} | {
+            name: value for name, value in optional.items() if value
+        }
+
+    def chat(self) -> dict[str, Any]:
+        """Bot API `Chat` of the private chat."""
+        user = self.user()
+        return {key: user[key] for key in ("id", "first_name", "last_name", "username") if key in user} | {
+            "type": "private"
+        }
+
+
+@dataclass(frozen=True)
+class StoredPicture:
+    """A picture the bot sent once; `file_id` sends it again."""
+
+    file_id: str
+    unique_id: str
+    path: str
+    picture: Picture
+    body: bytes
+
+    def sizes(self) -> list[dict[str, Any]]:
+        """The `photo` array of a message."""
+        return photo_sizes(self.picture, self.file_id, self.unique_id, len(self.body))
+
+
+class Chats:
+    """The state of all chats. `changes` moves with everything a user could see."""
+
+    def __init__(self, store: Store, clock: Clock, bot: dict[str, Any]) -> None:
+        self._store = store
+        self._clock = clock
+        self.bot = bot
+        self.changes = Changes()
+        self.accounts: dict[int, Account] = {body["id"]: Account(**body) for body in store.accounts()}
+        self._messages: dict[int, dict[int, Message]] = {}
+        # One sequence for all of a bot's private chats, as with the real one.
+        self._last_id: int = store.setting("last_message_id") or 0
+        for chat_id, body in store.messages():
+            self._messages.setdefault(chat_id, {})[body["message_id"]] = body
+        self._pictures: dict[str, StoredPicture] = {}
+        for facts, content in store.pictures():
+            picture = Picture(**facts.pop("picture"))
+            self._remember(StoredPicture(**facts, picture=picture, body=content))
+
+    @property
+    def now(self) -> int:
+        """The moment as Telegram writes it: whole POSIX seconds."""
+        return int(self._clock.now().timestamp())
+
+    def save(self, account: Account) -> None:
+        """Write an account that is new or was changed."""
+        self.accounts[account.id] = account
+        self._store.save_account(account.id, asdict(account))
+        self.changes.tell()
+
+    def open_chat(self, chat_id: str) -> Account:
+        """The account behind a call's `chat_id`, when the bot may write to it.
+
+        Raises:
+            ApiError: no such chat, or its owner blocked the bot, is deleted, or never started it.
+        """
+        if not chat_id:
+            raise bad_request("chat_id is empty")
+        digits = chat_id.strip().removeprefix("-")
+        account = self.accounts.get(int(chat_id)) if digits.isascii() and digits.isdigit() else None
+        if str(self.bot["id"]) == chat_id.strip():
+            raise forbidden("the bot can't send messages to the bot")
+        if account is None:
+            raise bad_request("chat not found")
+        if account.deleted:
+            raise forbidden("user is deactivated")
+        if account.blocked:
+            raise forbidden("bot was blocked by the user")
+        if not account.started:
+            raise forbidden("bot can't initiate conversation with a user")
+        return account
+
+    def messages(self, chat_id: int) -> list[Message]:
+        """A copy of the chat as it now is, oldest first."""
+        return copy.deepcopy(list(self._messages.get(chat_id, {}).values()))
+
+    def message(self, chat_id: int, message_id: int) -> Message | None:
+        """A copy of one message as it now is."""
+        return copy.deepcopy(self._messages.get(chat_id, {}).get(message_id))
+
+    def add_message(self, account: Account, sender: dict[str, Any], content: dict[str, Any]) -> Message:
+        """Put a new message into the chat; the answer is the full Bot API `Message`."""
+        self._last_id += 1
+        self._store.save_setting("last_message_id", self._last_id)
+        head = {"message_id": self._last_id, "from": sender, "chat": account.chat(), "date": self.now}
+        message = {**head, **copy.deepcopy(content)}
+        self._messages.setdefault(account.id, {})[self._last_id] = message
+        self._store.save_message(account.id, self._last_id, message)
+        self.changes.tell()
+        return copy.deepcopy(message)
+
+    def replace_message(self, message: Message) -> None:
+        """Put an edited message in the place of the old one."""
+        chat_id, message_id = message["chat"]["id"], message["message_id"]
+        self._messages[chat_id][message_id] = copy.deepcopy(message)
+        self._store.save_message(chat_id, message_id, message)
+        self.changes.tell()
+
+    def delete_message(self, chat_id: int, message_id: int) -> None:
+        """Remove a message for both sides."""
+        del self._messages[chat_id][message_id]
+        self._store.delete_message(message_id)
+        self.changes.tell()
+
+    def _remember(self, stored: StoredPicture) -> None:
+        for size in stored.sizes():
+            self._pictures[size["file_id"]] = stored
+        self._pictures[stored.file_id] = stored
+
+    def add_picture(self, body: bytes) -> StoredPicture:
+        """Keep a picture that was sent.
+
+        Raises:
+            ApiError: it is none that Telegram would take.
+        """
+        picture = read_picture(body)
+        number = len(set(self._pictures.values()))
+        file_id, unique_id = f"AgACAgIAAxkDAAI{secrets.token_urlsafe(42)}", f"AQAD{secrets.token_urlsafe(9)}"
+        stored = StoredPicture(file_id, unique_id, f"photos/file_{number}.{picture.kind}", picture, body)
+        self._remember(stored)
+        facts = asdict(stored)
+        del facts["body"]
+        self._store.save_picture(file_id, facts, body)
+        return stored
+
+    def picture(self, file_id: str) -> StoredPicture | None:
+        """A picture by the `file_id` of any of its sizes."""
+        return self._pictures.get(file_id)
+
+    def picture_at(self, path: str) -> StoredPicture | None:
+        """A picture by the `file_path` that getFile gave."""
+        return next((stored for stored in self._pictures.values() if stored.path == path), None)

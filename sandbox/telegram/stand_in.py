@@ -1,0 +1,215 @@
+"""Telegram on loopback: the Bot API, its delivery of updates, and people with apps."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Literal
+
+from starlette.applications import Starlette
+
+from sandbox.telegram.bot_api import BotApi
+from sandbox.telegram.bot_methods import BotMethods
+from sandbox.telegram.chat_page import ChatPage
+from sandbox.telegram.chats import Account, Chats
+from sandbox.telegram.delivery import SECRET_HEADER, Delivery, Timing
+from sandbox.telegram.message_methods import MessageMethods
+from sandbox.telegram.queries import Queries
+from sandbox.telegram.server import BotApiServer
+from sandbox.telegram.store import Store
+from sandbox.telegram.updates import Updates, kind_of
+from sandbox.telegram.user import User
+from sandbox.telegram.webhook_methods import WebhookMethods
+
+if TYPE_CHECKING:
+    import os
+
+    import httpx
+
+    from sandbox.clock import Clock
+    from sandbox.telegram.bot_api import Call
+    from sandbox.telegram.delivery import Attempt
+    from sandbox.telegram.updates import Pending
+
+
+class Telegram:
+    """One bot on a stand-in for api.telegram.org.
+
+    `app` is the ASGI application: `/bot<token>/<method>`, `/file/bot<token>/<path>` and the chat page under `/chat`.
+    State lives in `store` (an SQLite file) and survives a restart; without one it lives in memory. Time is `clock`'s.
+    The webhook is set by setWebhook only; `allow_local_webhook` lets it be a loopback address, which the real one refuses.
+    """
+
+    def __init__(
+        self,
+        token: str,
+        bot_username: str,
+        clock: Clock,
+        *,
+        store: str | os.PathLike[str] | None = None,
+        bot_name: str = "Atlas",
+        allow_local_webhook: bool = True,
+        timing: Timing | None = None,
+    ) -> None:
+        timing = timing or Timing()
+        bot = {"id": int(token.partition(":")[0]), "is_bot": True, "first_name": bot_name, "username": bot_username}
+        self._store = Store(store)
+        self._chats = Chats(self._store, clock, bot)
+        self._updates = Updates(self._store, clock)
+        self._clicks = Queries(clock, timing.callback_deadline)
+        self._checkouts = Queries(clock, timing.checkout_deadline)
+        self._messages = MessageMethods(self._chats)
+        self._bot = BotMethods(self._chats, self._store, self._clicks, self._checkouts)
+        self._delivery = Delivery(self._updates, clock, timing, self._call_in_response)
+        webhook = WebhookMethods(self._updates, self._delivery, clock, allow_local=allow_local_webhook)
+        self._api = BotApi(clock, {**self._messages.table(), **self._bot.table(), **webhook.table()})
+        self._page = ChatPage(self)
+        server = BotApiServer(token, self._api, self._chats)
+        self.app = Starlette(routes=[*self._page.routes(), *server.routes()])
+
+    async def _call_in_response(self, method: str, arguments: Any) -> None:
+        await self._api.call_in_response(method, arguments)
+
+    async def start(self) -> None:
+        """Begin to deliver updates."""
+        self._api.start()
+        self._page.open()
+        await self._delivery.start()
+
+    async def stop(self) -> None:
+        """Stop delivering and let go of everybody who waits. What is undelivered stays in the store."""
+        self._page.close()
+        self._api.stop()
+        await self._delivery.stop()
+
+    def close(self) -> None:
+        """Close the store, after `stop`."""
+        self._store.close()
+
+    @property
+    def bot(self) -> dict[str, Any]:
+        """The bot as a Bot API `User`."""
+        return dict(self._chats.bot)
+
+    @property
+    def chats(self) -> Chats:
+        """All chats: what the page reads."""
+        return self._chats
+
+    @property
+    def activity(self) -> dict[int, tuple[str, int]]:
+        """What the bot is seen doing, by chat: the action and until when (POSIX seconds)."""
+        return self._messages.activity
+
+    @property
+    def calls(self) -> list[Call]:
+        """Calls of the bot, oldest first, those that came inside webhook responses included."""
+        return self._api.calls
+
+    @property
+    def deliveries(self) -> list[Attempt]:
+        """POSTs to the webhook, oldest first."""
+        return self._delivery.attempts
+
+    @property
+    def pending(self) -> list[Pending]:
+        """Updates not yet delivered."""
+        return list(self._updates)
+
+    @property
+    def expired(self) -> list[Pending]:
+        """Updates given up because they grew too old."""
+        return self._updates.expired
+
+    @property
+    def checkout_answers(self) -> dict[str, str]:
+        """How pre-checkouts were answered, by query id: empty = go on, else the reason."""
+        return self._bot.checkout_answers
+
+    @property
+    def users(self) -> list[User]:
+        """Everybody the stand-in knows."""
+        return [self._user(account) for account in self._chats.accounts.values()]
+
+    def _user(self, account: Account) -> User:
+        return User(account, self._chats, self._updates, self._clicks, self._bot)
+
+    def user(
+        self,
+        user_id: int,
+        first_name: str = "Anna",
+        *,
+        last_name: str = "",
+        username: str = "",
+        language_code: str = "",
+    ) -> User:
+        """A person with this id: the one there is, else a new one (who has not started the bot yet)."""
+        account = self._chats.accounts.get(user_id)
+        if account is None:
+            if not 0 < user_id < 2**52 or user_id == self._chats.bot["id"]:
+                raise ValueError("a Telegram user id is positive, below 2**52, and not the bot's")
+            account = Account(user_id, first_name, last_name, username, language_code)
+            self._chats.save(account)
+        return self._user(account)
+
+    def inject(self, update: dict[str, Any]) -> int:
+        """Queue a raw update as it is, of any kind and shape; the answer is its id (a new one when it has none).
+
+        A query in it can be answered, and a person who writes or clicks in it has started the bot.
+        """
+        kind = kind_of(update)
+        content = update.get(kind)
+        sender = content.get("from") if isinstance(content, dict) else None
+        if isinstance(content, dict) and isinstance(sender, dict) and isinstance(sender.get("id"), int):
+            if kind in {"message", "callback_query"} and not sender.get("is_bot") and sender["id"] > 0:
+                account = self.user(sender["id"], str(sender.get("first_name", "Anna"))).account
+                account.started = True
+                self._chats.save(account)
+            queries = {"callback_query": self._clicks, "pre_checkout_query": self._checkouts}.get(kind)
+            if queries is not None and isinstance(content.get("id"), str):
+                queries.ask(sender["id"], content["id"])
+        return self._updates.put(update)
+
+    async def post_raw(self, body: bytes, headers: dict[str, str | bytes | None] | None = None) -> httpx.Response:
+        """One POST of these bytes at the webhook, outside all queues.
+
+        JSON's content type and the right secret are sent unless `headers` says otherwise; None leaves a header out.
+        """
+        webhook = self._delivery.webhook
+        secret = webhook.secret_token if webhook else ""
+        return await self._delivery.post(body, {SECRET_HEADER: secret or None, **(headers or {})})
+
+    async def idle(self, timeout: float = 10) -> None:  # noqa: ASYNC109 - the caller is told what is left, not a bare timeout
+        """Wait until every update is delivered and every call that came in a response executed.
+
+        Raises:
+            AssertionError: not within so many real seconds; the text names what is left.
+        """
+        try:
+            async with asyncio.timeout(timeout):
+                while True:
+                    seen = self._updates.changes.count
+                    self._updates.drop_expired()
+                    if not len(self._updates) and not self._delivery.busy:
+                        return
+                    await self._updates.changes.after(seen)
+        except TimeoutError:
+            left = ", ".join(f"{pending.update_id} ({pending.queue})" for pending in self._updates)
+            last = self.deliveries[-1].complaint if self.deliveries else "none was sent"
+            raise AssertionError(f"undelivered after {timeout} s: {left}; last attempt: {last}") from None
+
+    def fail_next(
+        self,
+        method: str,
+        code: int | Literal["hang"],
+        description: str | None = None,
+        retry_after: int | None = None,
+        times: int = 1,
+        *,
+        executed: bool = False,
+    ) -> None:
+        """Answer the next `times` calls of `method` (`*` = any) with a failure.
+
+        `retry_after` goes into `parameters` and the `Retry-After` header; `"hang"` never answers until the stand-in stops.
+        With `executed` the call takes effect and only its answer is lost.
+        """
+        self._api.fail_next(method, code, description, retry_after=retry_after, times=times, executed=executed)

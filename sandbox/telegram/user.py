@@ -1,0 +1,195 @@
+"""A person with a Telegram app: what he does, and what he sees."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from typing import TYPE_CHECKING, Any
+
+from sandbox.telegram.texts import TEXT_LIMIT, clean, find_entities
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sandbox.telegram.bot_methods import BotMethods
+    from sandbox.telegram.chats import Account, Chats, Message
+    from sandbox.telegram.queries import Answer, Queries
+    from sandbox.telegram.updates import Updates
+
+
+class User:
+    """One account in its private chat with the bot. Everything he does becomes an update, delivered in the background."""
+
+    def __init__(self, account: Account, chats: Chats, updates: Updates, clicks: Queries, bot: BotMethods) -> None:
+        self.account = account
+        self._chats = chats
+        self._updates = updates
+        self._clicks = clicks
+        self._bot = bot
+
+    @property
+    def id(self) -> int:
+        """His Telegram id, which is also the id of the chat."""
+        return self.account.id
+
+    @property
+    def messages(self) -> list[Message]:
+        """The chat as he sees it now, oldest first: full Bot API messages, a photo's bytes under `photo_bytes`."""
+        messages = self._chats.messages(self.id)
+        for message in messages:
+            stored = self._chats.picture(message["photo"][-1]["file_id"]) if "photo" in message else None
+            if stored is not None:
+                message["photo_bytes"] = stored.body
+        return messages
+
+    @property
+    def answers(self) -> list[Answer]:
+        """What his clicks were answered with, oldest first; an empty `text` only stopped the spinner."""
+        return list(self._bot.answers.get(self.id, []))
+
+    @property
+    def commands(self) -> list[dict[str, str]]:
+        """The command menu his app shows."""
+        return self._bot.commands_of(self.id, self.account.language_code)
+
+    async def send(self, text: str) -> int:
+        """Send a text; the answer is the update's id. Writing to a blocked bot unblocks it first, as the app does.
+
+        Raises:
+            ValueError: a text that the app would not send: blank, or over 4096 code points.
+        """
+        text = clean(text).strip()
+        if not 1 <= len(text) <= TEXT_LIMIT:
+            raise ValueError(f"the app sends texts of 1 to {TEXT_LIMIT} characters, not {len(text)}")
+        self._be_there()
+        if self.account.blocked:
+            self.unblock()
+        self.account.started = True
+        self._chats.save(self.account)
+        entities = find_entities(text)
+        content = {"text": text} | ({"entities": entities} if entities else {})
+        message = self._chats.add_message(self.account, self.account.user(), content)
+        return self._updates.emit("message", message)
+
+    async def click(self, message_id: int, button: str) -> str:
+        """Press a button of a message as it now is, named by its text or else its data; the answer is the query's id.
+
+        Raises:
+            AssertionError: no such message or button, or one that opens or copies something instead.
+        """
+        message = self._chats.message(self.id, message_id)
+        if message is None:
+            raise AssertionError(f"there is no message {message_id}; the chat is:\n{self.shown()}")
+        rows = message.get("reply_markup", {}).get("inline_keyboard", [])
+        buttons = [found for row in rows for found in row]
+        for name in ("text", "callback_data"):
+            for found in buttons:
+                if found.get(name) == button:
+                    if "callback_data" not in found:
+                        raise AssertionError(f"the button {button!r} asks the bot nothing: {found}")
+                    return await self.click_raw(message_id, found["callback_data"])
+        raise AssertionError(f"message {message_id} has no button {button!r}; the chat is:\n{self.shown()}")
+
+    async def click_raw(self, message_id: int, data: str) -> str:
+        """Send a click with any data on any message, as a forged app could; the answer is the query's id."""
+        self._be_there()
+        query_id = self._clicks.ask(self.id)
+        gone = {"chat": self.account.chat(), "message_id": message_id, "date": 0}
+        query = {
+            "id": query_id,
+            "from": self.account.user(),
+            "message": self._chats.message(self.id, message_id) or gone,
+            "chat_instance": self._chat_instance(),
+            "data": data,
+        }
+        self._updates.emit("callback_query", query)
+        return query_id
+
+    def _chat_instance(self) -> str:
+        digest = hashlib.sha256(f"{self._chats.bot['id']}:{self.id}".encode()).digest()
+        return str(int.from_bytes(digest[:8], signed=True))
+
+    def block(self) -> int:
+        """Block the bot; the answer is the id of the `my_chat_member` update."""
+        return self._member(blocked=True)
+
+    def unblock(self) -> int:
+        """Take the bot back; the answer is the id of the `my_chat_member` update."""
+        return self._member(blocked=False)
+
+    def _member(self, *, blocked: bool) -> int:
+        self._be_there()
+        if self.account.blocked == blocked:
+            raise ValueError("the bot is blocked already" if blocked else "the bot is not blocked")
+        bot = self._chats.bot
+        member = {"status": "member", "user": bot}
+        banned = {"status": "kicked", "user": bot, "until_date": 0}
+        self.account.blocked = blocked
+        self._chats.save(self.account)
+        change = {
+            "chat": self.account.chat(),
+            "from": self.account.user(),
+            "date": self._chats.now,
+            "old_chat_member": member if blocked else banned,
+            "new_chat_member": banned if blocked else member,
+        }
+        return self._updates.emit("my_chat_member", change)
+
+    def delete_account(self) -> None:
+        """Leave Telegram for good. The bot is told nothing: its next call is answered 403."""
+        self.account.deleted = True
+        self._chats.save(self.account)
+
+    def _be_there(self) -> None:
+        if self.account.deleted:
+            raise ValueError("this account is deleted")
+
+    async def wait_for(self, predicate: Callable[[list[Message]], Any], timeout: float = 10) -> list[Message]:  # noqa: ASYNC109 - the caller gets an AssertionError that shows the chat, not a bare timeout
+        """Wait until the predicate over his messages is true, at most so many real seconds.
+
+        Returns the list it gave when it gave one (a filter, say), else all messages.
+
+        Raises:
+            AssertionError: it never was; the text shows the chat.
+        """
+        try:
+            async with asyncio.timeout(timeout):
+                while True:
+                    seen = self._chats.changes.count
+                    messages = self.messages
+                    result = predicate(messages)
+                    if result:
+                        return result if isinstance(result, list) else messages
+                    await self._chats.changes.after(seen)
+        except TimeoutError:
+            raise AssertionError(f"not seen within {timeout} s; the chat is:\n{self.shown()}") from None
+
+    async def wait_for_answer(self, query_id: str, timeout: float = 10) -> Answer:  # noqa: ASYNC109 - as above
+        """Wait for the bot's answer to a click.
+
+        Raises:
+            AssertionError: it did not come within so many real seconds.
+        """
+        try:
+            async with asyncio.timeout(timeout):
+                while True:
+                    seen = self._chats.changes.count
+                    for answer in self.answers:
+                        if answer.query_id == query_id:
+                            return answer
+                    await self._chats.changes.after(seen)
+        except TimeoutError:
+            raise AssertionError(f"the click was not answered within {timeout} s:\n{self.shown()}") from None
+
+    def shown(self) -> str:
+        """The chat as lines of text, for people who read a failed test."""
+        lines = []
+        for message in self._chats.messages(self.id):
+            text = message.get("text", message.get("caption", ""))
+            picture = "[photo] " if "photo" in message else ""
+            rows = message.get("reply_markup", {}).get("inline_keyboard", [])
+            buttons = " ".join(f"[{button['text']}]" for row in rows for button in row)
+            lines.append(
+                f"#{message['message_id']} {message['from']['first_name']}: {picture}{text} {buttons}".rstrip()
+            )
+        return "\n".join(lines) or "(empty)"
