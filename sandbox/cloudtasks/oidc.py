@@ -1,0 +1,93 @@
+"""OIDC tokens like those that Cloud Tasks and Cloud Scheduler attach, signed by a key made at start-up.
+
+Issuer and claims are the real ones, so a verifier needs only another place to fetch the keys from: `jwks` below, which the
+stand-ins serve at `/oauth2/v3/certs`.
+"""
+
+from __future__ import annotations
+
+import base64
+import functools
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+ISSUER = "https://accounts.google.com"
+LIFETIME_S = 3600
+
+
+@dataclass(frozen=True, slots=True)
+class Oidc:
+    """Whom a job calls as. `audience` is the called URL when empty."""
+
+    service_account_email: str
+    audience: str = ""
+
+
+def _base64url(raw: bytes) -> str:
+    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
+
+
+class TokenSigner:
+    """RS256 tokens under one test key."""
+
+    def __init__(self) -> None:
+        self._key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        public = self._key.public_key().public_bytes(
+            serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+        )
+        self.key_id = hashlib.sha256(public).hexdigest()[:40]
+
+    @property
+    def public_key_pem(self) -> str:
+        """SubjectPublicKeyInfo in PEM, to verify with."""
+        public = self._key.public_key()
+        return public.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo).decode()
+
+    def jwks(self) -> dict[str, Any]:
+        """The public key as a JSON Web Key Set (RFC 7517)."""
+        numbers = self._key.public_key().public_numbers()
+        return {
+            "keys": [
+                {
+                    "kty": "RSA",
+                    "use": "sig",
+                    "alg": "RS256",
+                    "kid": self.key_id,
+                    "n": _base64url(numbers.n.to_bytes(256, "big")),
+                    "e": _base64url(numbers.e.to_bytes(3, "big")),
+                }
+            ]
+        }
+
+    def token(self, who: Oidc, url: str, now: datetime) -> str:
+        """A token for one call to `url`, valid for an hour from `now`."""
+        issued = int(now.timestamp())
+        subject = str(int(hashlib.sha256(who.service_account_email.encode()).hexdigest(), 16) % 10**21)
+        claims = {
+            "iss": ISSUER,
+            "aud": who.audience or url,
+            "azp": subject,
+            "sub": subject,
+            "email": who.service_account_email,
+            "email_verified": True,
+            "iat": issued,
+            "exp": issued + LIFETIME_S,
+        }
+        parts = ({"alg": "RS256", "kid": self.key_id, "typ": "JWT"}, claims)
+        signed = ".".join(_base64url(json.dumps(part, separators=(",", ":")).encode()) for part in parts)
+        signature = self._key.sign(signed.encode(), padding.PKCS1v15(), hashes.SHA256())
+        return f"{signed}.{_base64url(signature)}"
+
+
+@functools.cache
+def test_key_signer() -> TokenSigner:
+    """The process's one signer: tasks and scheduler share a key, as the real ones share an issuer."""
+    return TokenSigner()
