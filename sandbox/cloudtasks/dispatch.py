@@ -144,7 +144,7 @@ class Dispatcher:
         message = task.message
         start = self._service.clock.now()
         scheduled = task.eta
-        headers = self._headers(task, start)
+        headers = self._headers(task)
         message.dispatch_count += 1
         message.last_attempt.schedule_time.FromDatetime(scheduled)
         message.last_attempt.dispatch_time.FromDatetime(start)
@@ -188,7 +188,7 @@ class Dispatcher:
             attempt.duration = time.monotonic() - began
         return attempt, response
 
-    def _headers(self, task: StoredTask, now: datetime) -> dict[str, str]:
+    def _headers(self, task: StoredTask) -> dict[str, str]:
         request = task.message.http_request
         own = {
             name: value
@@ -211,7 +211,7 @@ class Dispatcher:
             added["X-CloudTasks-TaskRetryReason"] = task.retry_reason
         if request.HasField("oidc_token"):
             who = Oidc(request.oidc_token.service_account_email, request.oidc_token.audience)
-            added["Authorization"] = f"Bearer {self._service.signer.token(who, request.url, now)}"
+            added["Authorization"] = f"Bearer {self._service.signer.token(who, request.url)}"
         return own | added
 
     # -- concluding ----------------------------------------------------------------------------------------------------
