@@ -1,0 +1,179 @@
+"""The local system's child processes: one program each with all that it forks, its output in a file, gone when we are."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+_LEASH = Path(__file__).with_name("leash.py")
+_POLL_S = 0.02
+_PROBE_S = 10.0
+_FREED_WITHIN_S = 10.0
+_KEPT_VARIABLES = ("PATH", "HOME", "LANG", "LC_ALL", "LC_CTYPE", "TMPDIR", "VIRTUAL_ENV", "PYTHONPYCACHEPREFIX")
+
+
+class ProcessFailedError(RuntimeError):
+    """A program ended, or never got ready; the text ends with the last lines of its log."""
+
+
+def bare_environment(settings: Mapping[str, str]) -> dict[str, str]:
+    """The settings and what any program needs to run at all: nothing of the person's shell reaches a function."""
+    return {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ} | dict(settings)
+
+
+async def answers(port: int) -> bool:
+    """Whether an HTTP server on 127.0.0.1 answers; asked for a path that functions-framework keeps from the function."""
+    try:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    except OSError:
+        return False
+    try:
+        writer.write(b"GET /robots.txt HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
+        return (await asyncio.wait_for(reader.readline(), _PROBE_S)).startswith(b"HTTP/1.1 ")
+    except (OSError, TimeoutError):
+        return False
+    finally:
+        writer.close()
+        with contextlib.suppress(OSError):  # it reset the connection: closed already
+            await writer.wait_closed()
+
+
+async def refuses(port: int) -> bool:
+    """Whether nobody listens on the port of 127.0.0.1."""
+    try:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+    except OSError:
+        return True
+    writer.close()
+    with contextlib.suppress(OSError):  # it reset the connection: closed already
+        await writer.wait_closed()
+    return False
+
+
+class Process:
+    """One program that serves HTTP on a port, under a leash.
+
+    Args:
+        argv: the command, run in `cwd` with `env` and nothing else in its environment.
+        log: gets its output, appended.
+        port: where it will answer on 127.0.0.1.
+    """
+
+    def __init__(self, argv: Sequence[str], *, cwd: Path, env: Mapping[str, str], log: Path, port: int) -> None:
+        self.argv = tuple(argv)
+        self.env = dict(env)
+        self.log = log
+        self.port = port
+        self._cwd = cwd
+        self._leash: asyncio.subprocess.Process | None = None
+        self._pid: int | None = None
+
+    @property
+    def running(self) -> bool:
+        """Whether the program has been started and has not ended."""
+        return self._leash is not None and self._leash.returncode is None
+
+    @property
+    def pid(self) -> int:
+        """Process id of the program, which is the id of its group too; RuntimeError when it never ran."""
+        if self._pid is None:
+            raise RuntimeError("never started")
+        return self._pid
+
+    async def launch(self) -> None:
+        """Start the program; `ready` waits for it."""
+        if self.running:
+            raise RuntimeError(f"{self.argv[0]} is running already")
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        leash = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-I", "-S", str(_LEASH)),
+            *("--parent", str(os.getpid()), "--cwd", str(self._cwd), "--log", str(self.log), "--", *self.argv),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            env=self.env,
+            start_new_session=True,  # a Ctrl-C at the terminal reaches us alone
+        )
+        self._leash = leash
+        assert leash.stdout is not None  # noqa: S101 - it was asked for three lines above
+        line = await leash.stdout.readline()
+        if not line:
+            raise ProcessFailedError(f"can't start {self.argv[0]}: {self.log_tail()}")
+        self._pid = int(line)
+
+    async def ready(self, timeout_s: float = 60.0) -> None:
+        """Return when it answers HTTP.
+
+        Raises:
+            ProcessFailedError: it ended, or did not answer in time.
+        """
+        deadline = time.monotonic() + timeout_s
+        while not await answers(self.port):
+            if not self.running:
+                raise ProcessFailedError(f"{self._name} ended: {self.log_tail()}")
+            if time.monotonic() > deadline:
+                await self.kill()
+                raise ProcessFailedError(f"{self._name} did not answer within {timeout_s:.0f} s: {self.log_tail()}")
+            await asyncio.sleep(_POLL_S)
+
+    async def start(self, timeout_s: float = 60.0) -> None:
+        """`launch` and `ready`."""
+        await self.launch()
+        await self.ready(timeout_s)
+
+    async def stop(self, grace_s: float = 5.0) -> None:
+        """SIGTERM to the program, SIGKILL to what is left of its group after the grace."""
+        if self._leash is None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGCONT)
+            os.kill(self.pid, signal.SIGTERM)
+        try:
+            await asyncio.wait_for(self._leash.wait(), grace_s)
+        except TimeoutError:
+            await self.kill()
+        await self._gone()
+
+    async def kill(self) -> None:
+        """SIGKILL to the whole group, as a crash of the machine would; returns when its port is free."""
+        if self._leash is None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
+        await self._leash.wait()
+        await self._gone()
+
+    def suspend(self) -> None:
+        """SIGSTOP to the group: frozen, as an instance without CPU; connections are taken by the kernel, not answered."""
+        os.killpg(self.pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """SIGCONT to the group."""
+        os.killpg(self.pid, signal.SIGCONT)
+
+    def log_tail(self, size: int = 2000) -> str:
+        """The last characters of its output."""
+        return self.log.read_text(encoding="utf-8", errors="replace")[-size:].strip() if self.log.exists() else ""
+
+    @property
+    def _name(self) -> str:
+        return " ".join((Path(self.argv[0]).name, *self.argv[1:3]))
+
+    async def _gone(self) -> None:
+        """A killed worker holds the listening socket for a moment longer than its master lives."""
+        leash, self._leash = self._leash, None
+        if leash is not None and leash.stdin is not None:
+            leash.stdin.close()
+        deadline = time.monotonic() + _FREED_WITHIN_S
+        while not await refuses(self.port):
+            if time.monotonic() > deadline:
+                raise ProcessFailedError(f"port {self.port} is still held after {self._name} was ended")
+            await asyncio.sleep(_POLL_S)
