@@ -79,9 +79,14 @@ def warning(event: str, **fields: Any) -> None:
     _logger.warning(event, extra={"fields": fields})
 
 
-def error(event: str, *, exc_info: bool = False, **fields: Any) -> None:
+def error(event: str, **fields: Any) -> None:
     """Something that a person should know of."""
-    _logger.error(event, extra={"fields": fields}, exc_info=exc_info)
+    _logger.error(event, extra={"fields": fields})
+
+
+def exception(event: str, **fields: Any) -> None:
+    """As `error`, with the traceback of the exception that is being handled."""
+    _logger.error(event, extra={"fields": fields}, exc_info=True)
 
 
 @contextmanager

@@ -109,13 +109,3 @@ def mark_enqueued(tx: Transaction, ids: list[int]) -> None:
 def drive_again(tx: Transaction, after: int, page: int, windows: dict[str, int]) -> list[Item]:
     """Take the next page of stuck work; `windows` is each queue's retry window in seconds."""
     return tx.rows(Item, _DRIVE_AGAIN, after=after, page=page, windows=json.dumps(windows))
-
-
-def prune(tx: Transaction, keep_days: int, page: int) -> int:
-    """Delete what was done long ago; how many rows went."""
-    return tx.execute(
-        "delete from outbox where id in (select id from outbox"
-        " where done_at < atlas.now() - make_interval(days => :days) order by done_at limit :page)",
-        days=keep_days,
-        page=page,
-    )

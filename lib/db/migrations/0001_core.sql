@@ -281,6 +281,7 @@ create table updates (
     constraint done_has_reply check ((done_at is null) = (reply is null))
 );
 create index updates_waiting on updates (received_at) where done_at is null;
+create index updates_done on updates (done_at) where done_at is not null;
 
 -- Follow-up work of a transaction. Its task's name is sha256(id | attempt); done_at is set by the task's own transaction.
 create table outbox (

@@ -1,0 +1,72 @@
+"""Crypto Pay's webhook: raw-body signature, then one transaction that records and settles (docs/architecture.md, rule 3)."""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING
+
+import functions_framework.aio
+
+from lib import bootstrap, failpoints, log
+from lib.db import DatabaseError
+from lib.domain import settlement
+from lib.payments import cryptopay
+from lib.settings import plain, pricelist
+from lib.web import answers, requests
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+_SIGNATURE = "crypto-pay-api-signature"
+
+
+@functions_framework.aio.http
+async def cryptobot_webhook(request: Request) -> Response:
+    """Answers on any path (docs/interface: webhook paths): 405, 503 unconfigured, 413, 401, 400, 200, 503 no database."""
+    log.configure()
+    if request.method != "POST":
+        return answers.refused(405, "POST only")
+    tokens = plain.cryptopay().tokens
+    if not tokens:
+        log.error("cryptobot_webhook_unconfigured")
+        return answers.unavailable("not configured")
+    try:
+        body = await requests.body(request)
+    except requests.TooLarge:
+        log.warning("cryptobot_webhook_too_large")
+        return answers.refused(413, "over 1 MiB")
+    signature = requests.header_bytes(request, _SIGNATURE) or b""
+    if not cryptopay.signed_by(body, signature.decode("latin-1"), tokens):
+        log.warning("cryptobot_webhook_bad_signature", bytes=len(body))
+        return answers.refused(401, "bad signature")
+    with log.correlated(f"cp-{uuid.uuid4().hex[:12]}"):
+        return await _receive(body)
+
+
+async def _receive(body: bytes) -> Response:
+    try:
+        event = cryptopay.read_webhook(body, log.correlation.get())
+    except cryptopay.UnreadableEvent as error:
+        log.warning("cryptobot_webhook_unreadable", error=str(error))
+        return answers.refused(400, str(error))
+    failpoints.reach("settle.before-claim")
+    try:
+        received = await bootstrap.database().run(settlement.receive, event, pricelist.load())
+    except DatabaseError as error:
+        log.error("cryptobot_webhook_no_database", error=str(error))
+        return answers.unavailable()
+    _log(event, received)
+    if received.follow_up:
+        from lib.tasks.enqueue import enqueue  # noqa: PLC0415 -- httpx is loaded after the money is safe
+
+        await enqueue(bootstrap.budgeted_queue(), received.follow_up, after="settle")
+    return answers.ok({"ok": True, "outcome": received.outcome})
+
+
+def _log(event: settlement.Event, received: settlement.Received) -> None:
+    fields = {"provider": event.provider, "event_id": received.event_id, "order_id": received.order_id}
+    if received.outcome in {"unmatched", "kept"}:
+        log.error(f"payment_{received.outcome}", reason=received.reason, error=received.error, **fields)
+    else:
+        log.info(f"payment_{received.outcome}", **fields)

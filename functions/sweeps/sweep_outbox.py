@@ -1,0 +1,74 @@
+"""Follow-up work whose task was never made, or was and is not done (every minute); prunes rows past their retention."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import functions_framework.aio
+
+from functions import table
+from lib import bootstrap, log
+from lib.domain import outbox, retention
+from lib.sweeps import runner
+from lib.tasks.enqueue import enqueue
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from lib.sweeps.runner import Run
+
+_PAGE = 500
+_FRESH_S = 30.0
+"""Younger rows are still being enqueued by whoever committed them."""
+
+
+@functions_framework.aio.http
+async def sweep_outbox(request: Request) -> Response:
+    """See docs/interface.md, Responses."""
+    return await runner.serve(request, _work)
+
+
+async def _work(run: Run) -> None:
+    await _enqueue_forgotten(run)
+    await _drive_again(run)
+    await _prune(run)
+
+
+async def _enqueue_forgotten(run: Run) -> None:
+    after = 0
+    while await run.next_page():
+        items = await run.db.run(outbox.never_enqueued, after, _PAGE, _FRESH_S)
+        if not items:
+            return
+        made = await enqueue(bootstrap.task_queue(), items, after="outbox")
+        if made:
+            await run.db.run(outbox.mark_enqueued, made)
+        run.claimed += len(items)
+        run.done += len(made)
+        run.failed += len(items) - len(made)
+        after = items[-1].id
+
+
+async def _drive_again(run: Run) -> None:
+    windows = {queue.name: queue.max_retry_s for queue in table.load().queues.values()}
+    after = 0
+    while await run.next_page():
+        items = await run.db.run(outbox.drive_again, after, _PAGE, windows)
+        if not items:
+            return
+        log.info("outbox_driven_again", count=len(items))
+        made = await enqueue(bootstrap.task_queue(), items, after="outbox")
+        run.claimed += len(items)
+        run.done += len(made)
+        run.failed += len(items) - len(made)
+        after = max(item.id for item in items)
+
+
+async def _prune(run: Run) -> None:
+    for rule in retention.RULES:
+        if not await run.next_page():
+            return
+        gone = await run.db.run(retention.prune, rule, _PAGE)
+        if gone:
+            log.info("pruned", table=rule.table, rows=gone)

@@ -1,0 +1,54 @@
+"""Converge one subscription on its nodes, then send its key (queue `nodes`)."""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING, Any
+
+import functions_framework.aio
+
+from lib import bootstrap, failpoints, log
+from lib.domain import outbox, provisioning
+from lib.nodes.converge import converge
+from lib.settings import plain
+from lib.tasks.enqueue import enqueue
+from lib.web import task
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from lib.db import Transaction
+    from lib.domain.provisioning import Work
+
+
+@functions_framework.aio.http
+async def task_provision(request: Request) -> Response:
+    """Body: `outbox_id`, `subscription_id`."""
+    return await task.serve(request, ("outbox_id", "subscription_id"), _provision)
+
+
+def claim(tx: Transaction, subscription_id: int, me: UUID, first_node: tuple[str, str] | None) -> list[Work]:
+    """What nodes still have to learn about the subscription, ours alone for the length of a lease."""
+    if first_node is not None:
+        provisioning.ensure_first_node(tx, *first_node)
+    provisioning.spread(tx, subscription_id=subscription_id, page=100)
+    return provisioning.claim_subscription(tx, subscription_id, me)
+
+
+async def _provision(body: dict[str, Any]) -> dict[str, Any]:
+    db = bootstrap.database()
+    node = plain.first_node()
+    first_node = (node.url, node.key_name) if node else None
+    failpoints.reach("activation.before-claim")
+    works = await db.run(claim, body["subscription_id"], uuid.uuid4(), first_node)
+    failpoints.reach("activation.after-claim")
+    result = await converge(
+        db, bootstrap.http_client(), works, operation="activation", correlation_id=log.correlation.get()
+    )
+    await enqueue(bootstrap.task_queue(), result.follow_up, after="activation")
+    # What a node refused has its own next time now, and sweep_activation is its retry: this task is over either way.
+    await db.run(outbox.finish, body["outbox_id"])
+    return {"applied": result.done, "put_off": result.failed}

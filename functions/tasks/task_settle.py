@@ -1,0 +1,38 @@
+"""Settle one payment event that could not be settled when it came (queue `payments`)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import functions_framework.aio
+
+from lib import bootstrap, log
+from lib.domain import settlement
+from lib.payments import registry
+from lib.settings import pricelist
+from lib.tasks.enqueue import enqueue
+from lib.web import task
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+
+@functions_framework.aio.http
+async def task_settle(request: Request) -> Response:
+    """Body: `outbox_id`, `event_id`. 500 while it still can't be settled: the queue retries, then `sweep_outbox` does."""
+    return await task.serve(request, ("outbox_id", "event_id"), _settle)
+
+
+async def _settle(body: dict[str, Any]) -> dict[str, Any]:
+    db = bootstrap.database()
+    stored = await db.run(settlement.read_event, body["event_id"])
+    if stored is None:
+        raise task.Poisoned("no such event")
+    event = registry.read_again(stored)
+    received = await db.run(settlement.settle_again, body["event_id"], event, pricelist.load(), body["outbox_id"])
+    (log.error if received.outcome == "unmatched" else log.info)(
+        f"payment_{received.outcome}", event_id=received.event_id, order_id=received.order_id, reason=received.reason
+    )
+    await enqueue(bootstrap.task_queue(), received.follow_up, after="settle")
+    return {"outcome": received.outcome}

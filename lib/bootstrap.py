@@ -1,0 +1,74 @@
+"""What a process makes once, on first use: the only place where real adapters are put together.
+
+Nothing here runs at import time: the framework imports in a master process and forks.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from typing import TYPE_CHECKING
+
+from lib.db import Database
+from lib.db.connection import Timeouts
+from lib.settings import plain
+
+if TYPE_CHECKING:
+    import httpx
+
+    from lib.payments.cryptopay import CryptoPay
+    from lib.tasks.queue import TaskQueue
+
+_SWEEP_STATEMENT_MS = 20_000
+
+
+@cache
+def database() -> Database:
+    """This instance's connections.
+
+    Raises:
+        lib.settings.plain.MissingSetting: `DATABASE_URL`.
+    """
+    settings = plain.database()
+    target = os.environ.get("FUNCTION_TARGET", "atlas")
+    timeouts = Timeouts(statement_ms=_SWEEP_STATEMENT_MS) if target.startswith("sweep_") else Timeouts()
+    reserved = 1 if target == "telegram_webhook" else 0
+    return Database(
+        settings.url, connections=settings.connections, application=target, reserved=reserved, timeouts=timeouts
+    )
+
+
+@cache
+def http_client() -> httpx.AsyncClient:
+    """One client with kept-alive connections for everything but Telegram; every call gives its own timeout."""
+    import httpx  # noqa: PLC0415 -- 50 ms that the first answer of a public function need not wait for
+
+    return httpx.AsyncClient(limits=httpx.Limits(max_connections=64, max_keepalive_connections=16), trust_env=False)
+
+
+@cache
+def budgeted_queue() -> TaskQueue:
+    """Cloud Tasks by REST, for public functions."""
+    from lib.tasks.rest import RestTaskQueue  # noqa: PLC0415 -- as above
+
+    return RestTaskQueue(http_client(), plain.tasks())
+
+
+@cache
+def task_queue() -> TaskQueue:
+    """Cloud Tasks by Google's client, for tasks and sweeps."""
+    from lib.tasks.google_client import GoogleTaskQueue  # noqa: PLC0415 -- 260 ms, not for public functions
+
+    return GoogleTaskQueue(plain.tasks())
+
+
+@cache
+def cryptopay() -> CryptoPay | None:
+    """Crypto Pay, or None when it is not configured."""
+    from lib.payments.cryptopay import CryptoPay  # noqa: PLC0415 -- only where invoices are made
+    from lib.settings import pricelist  # noqa: PLC0415 -- as above
+
+    settings = plain.cryptopay()
+    if not settings.tokens:
+        return None
+    return CryptoPay(http_client(), settings, invoice_seconds=pricelist.load().order_minutes * 60)

@@ -1,0 +1,64 @@
+"""What each run of a sweep did; health and alerts look at the last one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from lib.db import Transaction
+
+
+@dataclass(frozen=True, slots=True)
+class SweepRun:
+    """One run: how it ended and what it did."""
+
+    sweep: str
+    tick: str
+    outcome: str
+    claimed: int
+    done: int
+    failed: int
+    more: bool
+    duration_s: float
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class LastRun:
+    """When a sweep last ended well, and how its newest run ended."""
+
+    sweep: str
+    outcome: str
+    ended_at: datetime
+    age_s: float
+
+
+def record(tx: Transaction, run: SweepRun) -> None:
+    """Write the row of a run that has ended."""
+    tx.execute(
+        "insert into sweep_runs (sweep, tick, started_at, ended_at, outcome, claimed, done, failed, more, error)"
+        " values (:sweep, :tick, atlas.now() - make_interval(secs => :duration), atlas.now(), :outcome,"
+        " :claimed, :done, :failed, :more, :error)",
+        sweep=run.sweep,
+        tick=run.tick,
+        duration=run.duration_s,
+        outcome=run.outcome,
+        claimed=run.claimed,
+        done=run.done,
+        failed=run.failed,
+        more=run.more,
+        error=run.error,
+    )
+
+
+def last(tx: Transaction) -> list[LastRun]:
+    """The newest run of every sweep."""
+    return tx.rows(
+        LastRun,
+        "select distinct on (sweep) sweep, outcome, ended_at,"
+        " cast(extract(epoch from atlas.now() - ended_at) as double precision) as age_s"
+        " from sweep_runs order by sweep, id desc",
+    )

@@ -1,0 +1,1 @@
+"""How every sweep runs: one runner, pages, budgets, and an end line in every outcome."""

@@ -1,0 +1,179 @@
+"""One run of one sweep (docs/architecture.md, rule 5 and Sweeps; docs/interface.md, Responses)."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import os
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from functions import table
+from lib import bootstrap, log
+from lib.db import DatabaseError, Unavailable
+from lib.db.lock import IDLE_TIMEOUT_S, SweepLock
+from lib.domain import flags, sweep_runs
+from lib.domain.sweep_runs import SweepRun
+from lib.settings import check, plain
+from lib.tasks.queue import QueueUnavailable, Task
+from lib.web import answers, requests
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from datetime import datetime
+
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from lib.db import Database
+
+SOFT_BUDGET_S = 45.0
+HARD_LIMIT_S = 120.0
+"""Soft: no new page after so long. Hard: the run is cancelled; the platform's own limit lies above."""
+
+
+@dataclass(slots=True)
+class Run:
+    """What a sweep's work is given: its database, its counters, and `next_page`.
+
+    Attributes:
+        cursor: where an earlier run of the same tick stopped; what the work leaves here is handed on.
+        more: something is left that the next run should take up at once.
+    """
+
+    db: Database
+    sweep: str
+    tick: str
+    cursor: int
+    lock: SweepLock
+    started: float = field(default_factory=time.monotonic)
+    claimed: int = 0
+    done: int = 0
+    failed: int = 0
+    more: bool = False
+
+    async def next_page(self) -> bool:
+        """Whether there is time for another page; shows Postgres that this runner lives.
+
+        Raises:
+            lib.db.lock.LockLost: another runner may be at work.
+        """
+        await self.lock.renew()
+        if time.monotonic() - self.started > SOFT_BUDGET_S:
+            self.more = True
+            return False
+        return True
+
+
+async def serve(request: Request, work: Callable[[Run], Awaitable[None]]) -> Response:
+    """Run a sweep for one tick of the scheduler, or one handed-on task."""
+    log.configure()
+    target = os.environ.get("FUNCTION_TARGET", "")
+    sweep = target.removeprefix("sweep_")
+    if request.method != "POST":
+        return answers.refused(405, "POST only")
+    if found := check.problems_once(target):
+        log.error("configuration_invalid", problems=list(found))
+        return answers.refused(500, "configuration: " + "; ".join(found))
+    try:
+        body = json.loads(await requests.body(request) or b"{}")
+    except (ValueError, requests.TooLarge):
+        body = {}
+    body = body if isinstance(body, dict) else {}
+    tick = str(body.get("tick") or request.headers.get("x-cloudscheduler-scheduletime") or "by hand")[:100]
+    cursor = body["cursor"] if isinstance(body.get("cursor"), int) else 0
+    with log.correlated(f"sweep-{sweep}-{hashlib.sha256(f'{tick}|{cursor}'.encode()).hexdigest()[:8]}"):
+        try:
+            return await _exclusive(sweep, tick, cursor, work)
+        except Unavailable as error:
+            log.error("sweep_no_database", sweep=sweep, error=str(error))
+            return answers.unavailable()
+
+
+async def _exclusive(sweep: str, tick: str, cursor: int, work: Callable[[Run], Awaitable[None]]) -> Response:
+    db = bootstrap.database()
+    flag = table.load().functions[f"sweep_{sweep}"].flag
+    if flag and not await db.run(flags.enabled, flag):
+        log.info("sweep_skipped", sweep=sweep, reason="disabled")
+        return answers.ok({"sweep": sweep, "skipped": "disabled"})
+    idle_s = float(plain.text("SWEEP_LOCK_IDLE_SECONDS", str(IDLE_TIMEOUT_S)))
+    async with SweepLock(plain.database().lock_url, sweep, idle_timeout_s=idle_s) as lock:
+        if not lock.held:
+            log.info("sweep_skipped", sweep=sweep, reason="running")
+            return answers.ok({"sweep": sweep, "skipped": "running"})
+        run = Run(db, sweep, tick, cursor, lock)
+        outcome, error = await _bounded(run, work)
+    # After the lock is free, and only when something was done: two runners never take turns over nothing.
+    if run.more and run.done:
+        await hand_on(sweep, f"{tick}|{run.cursor}|{run.done}", {"tick": tick, "cursor": run.cursor})
+    answer = {
+        "sweep": sweep,
+        "claimed": run.claimed,
+        "done": run.done,
+        "failed": run.failed,
+        "more": run.more,
+        "ms": round((time.monotonic() - run.started) * 1000),
+    }
+    if outcome == "failed":
+        return answers.unavailable(error or "") if error == "database" else answers.refused(500, error or "failed")
+    return answers.ok(answer)
+
+
+async def _bounded(run: Run, work: Callable[[Run], Awaitable[None]]) -> tuple[str, str | None]:
+    """The work within its hard limit; the end is logged and recorded in every outcome."""
+    outcome, error = "failed", None
+    try:
+        async with asyncio.timeout(float(plain.text("SWEEP_HARD_LIMIT_SECONDS", str(HARD_LIMIT_S)))):
+            await work(run)
+        outcome = "done"
+    except TimeoutError:
+        outcome, error, run.more = "timed_out", "hard limit", True
+    except DatabaseError:
+        log.exception("sweep_failed", sweep=run.sweep)
+        error = "database"
+    except Exception as problem:  # noqa: BLE001 -- the boundary: logged with its traceback, answered 500
+        log.exception("sweep_failed", sweep=run.sweep)
+        error = type(problem).__name__
+    finally:
+        await _end(run, outcome, error)
+    return outcome, error
+
+
+async def _end(run: Run, outcome: str, error: str | None) -> None:
+    duration = time.monotonic() - run.started
+    row = SweepRun(run.sweep, run.tick, outcome, run.claimed, run.done, run.failed, run.more, duration, error)
+    line = log.info if outcome == "done" else log.error
+    line(
+        "sweep_end",
+        sweep=run.sweep,
+        tick=run.tick,
+        outcome=outcome,
+        claimed=run.claimed,
+        done=run.done,
+        failed=run.failed,
+        more=run.more,
+        ms=round(duration * 1000),
+    )
+    try:
+        await run.db.run(sweep_runs.record, row)
+    except DatabaseError as problem:
+        log.error("sweep_run_not_recorded", sweep=run.sweep, error=str(problem))
+
+
+async def hand_on(sweep: str, key: str, body: dict[str, Any], at: datetime | None = None) -> None:
+    """A named task that runs the sweep again; a second one of the same key collapses into the first."""
+    function = table.load().functions[f"sweep_{sweep}"]
+    task = Task(
+        queue="sweeps",
+        name=hashlib.sha256(f"{sweep}-sweep|{key}".encode()).hexdigest()[:40],
+        service=function.service,
+        body=json.dumps(body).encode(),
+        deadline_s=function.deadline_s or function.timeout_s,
+        at=at,
+    )
+    try:
+        await bootstrap.task_queue().create(task)
+    except QueueUnavailable as error:
+        log.warning("sweep_not_handed_on", sweep=sweep, error=str(error))

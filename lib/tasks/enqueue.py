@@ -1,0 +1,53 @@
+"""From a committed outbox row to a task. Failing here loses nothing: `sweep_outbox` makes what was not made."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import TYPE_CHECKING
+
+from functions import table
+from lib import failpoints, log
+from lib.tasks.queue import QueueUnavailable, Task
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from lib.domain.outbox import Item
+    from lib.tasks.queue import TaskQueue
+
+_AT_ONCE = 16
+
+
+def task_of(item: Item) -> Task:
+    """The task of an outbox row; its name makes a second one impossible."""
+    function = table.load().functions[item.target]
+    return Task(
+        queue=item.queue,
+        name=item.task_name,
+        service=function.service,
+        body=json.dumps(item.body).encode(),
+        deadline_s=function.deadline_s or function.timeout_s,
+    )
+
+
+async def enqueue(queue: TaskQueue, items: Iterable[Item], *, after: str) -> list[int]:
+    """Make the tasks, several at once; the ids of the rows whose task exists now.
+
+    `after` names the committed work, for its failpoint: a crash right here is what `sweep_outbox` is for.
+    """
+    failpoints.reach(f"{after}.after-commit")
+    gate = asyncio.Semaphore(_AT_ONCE)
+    made: list[int] = []
+
+    async def make(item: Item) -> None:
+        async with gate:
+            try:
+                await queue.create(task_of(item))
+            except QueueUnavailable as error:
+                log.warning("enqueue_failed", outbox_id=item.id, queue=item.queue, error=str(error))
+            else:
+                made.append(item.id)
+
+    await asyncio.gather(*(make(item) for item in items))
+    return made

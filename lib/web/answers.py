@@ -1,0 +1,27 @@
+"""Answers, the same everywhere: JSON, no traceback, Retry-After on 503."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from starlette.responses import JSONResponse, Response
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_RETRY_AFTER_S = 2
+
+
+def ok(body: Mapping[str, Any] | None = None) -> Response:
+    """200: what was told is committed."""
+    return JSONResponse(dict(body) if body is not None else {"ok": True})
+
+
+def refused(status: int, error: str) -> Response:
+    """A 4xx, or a 500 that a retry may heal, in words."""
+    return JSONResponse({"ok": False, "error": error}, status)
+
+
+def unavailable(error: str = "try again") -> Response:
+    """503: nothing was changed, the sender should try again."""
+    return JSONResponse({"ok": False, "error": error}, 503, {"Retry-After": str(_RETRY_AFTER_S)})

@@ -1,0 +1,77 @@
+"""How every task function answers (docs/interface.md, Responses): one wrapper for parsing, correlation, errors, logs.
+
+200: done, poisoned and recorded, or put off with the item's own next time. 500: retry this one. 503: Postgres can't be
+had. Never a traceback.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from typing import TYPE_CHECKING, Any
+
+from lib import log
+from lib.db import DatabaseError
+from lib.settings import check
+from lib.web import answers, requests
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+_BODY_LIMIT = 100 * 1024
+
+
+class Poisoned(Exception):
+    """The task can never be done (its row is gone, its body is not ours): recorded, answered 200."""
+
+
+async def serve(
+    request: Request, needs: tuple[str, ...], work: Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
+) -> Response:
+    """Run one task.
+
+    Args:
+        request: what Cloud Tasks sent.
+        needs: integer fields the body must have.
+        work: does it and says what it did; what it returns is the answer and the log line.
+    """
+    log.configure()
+    target = os.environ.get("FUNCTION_TARGET", "")
+    if request.method != "POST":
+        return answers.refused(405, "POST only")
+    if found := check.problems_once(target):
+        log.error("configuration_invalid", problems=list(found))
+        return answers.refused(500, "configuration: " + "; ".join(found))
+    try:
+        body = json.loads(await requests.body(request, _BODY_LIMIT))
+        if not isinstance(body, dict) or not all(type(body.get(name)) is int for name in needs):
+            raise Poisoned(f"needs {', '.join(needs)}")
+    except (ValueError, requests.TooLarge, Poisoned) as error:
+        log.error("task_poisoned", error=str(error) or type(error).__name__)
+        return answers.ok({"ok": True, "poisoned": str(error) or type(error).__name__})
+    with log.correlated(str(body.get("correlation_id") or "-")):
+        return await _run(target, body, work)
+
+
+async def _run(
+    target: str, body: dict[str, Any], work: Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
+) -> Response:
+    started = time.monotonic()
+    ids = {name: value for name, value in body.items() if name.endswith("_id") and isinstance(value, int)}
+    try:
+        result = await work(body)
+    except Poisoned as error:
+        log.error("task_poisoned", error=str(error), **ids)
+        return answers.ok({"ok": True, "poisoned": str(error)})
+    except DatabaseError as error:
+        log.error("task_no_database", error=str(error), **ids)
+        return answers.unavailable()
+    except Exception as error:  # noqa: BLE001 -- the boundary: logged with its traceback, answered 500, retried by the queue
+        log.exception("task_failed", **ids)
+        return answers.refused(500, type(error).__name__)
+    log.info("task_end", task=target, ms=round((time.monotonic() - started) * 1000), **ids, **result)
+    return answers.ok({"ok": True, **result})
