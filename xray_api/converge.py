@@ -115,6 +115,7 @@ class Converger:
         self._foreign = 0
         self._recheck_at: float | None = None
         self._warned: str | None = None
+        self.looked = threading.Event()  # set after the first look at Xray, whatever it showed
         self.status = Status()
         self.uuids_elsewhere: frozenset[str] = frozenset()
         self._thread = threading.Thread(target=self._run, name="converge", daemon=True)
@@ -160,6 +161,7 @@ class Converger:
                 except Exception:  # noqa: BLE001 - this thread must outlive anything; the line tells, and it starts afresh
                     failure("converge_failed")
                     self._synced = False
+                self.looked.set()
                 now = time.monotonic()
                 if not self._synced:
                     next_look = now + _RETRY_SECONDS

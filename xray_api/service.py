@@ -30,6 +30,7 @@ _T = TypeVar("_T")
 SETTLE_SECONDS: Final = 4.0
 _SETTLE_DOWN_SECONDS: Final = 0.5  # while Xray is known to be down
 _SWEEP_SECONDS: Final = 1.0
+_FIRST_LOOK_SECONDS: Final = 3.0
 _WAITING: Final = 256  # changes waited for at once; more are told to come back
 NOT_APPLIED: Final = "recorded, not yet applied"
 NO_LINK: Final = "applied, but the running inbound gives no working link: see /health"
@@ -69,8 +70,9 @@ class Service:
         self._waiting = 0
 
     async def start(self) -> None:
-        """Begin to look after Xray and after expiries."""
+        """Begin to look after Xray and after expiries; returns after a first look, so that the first answers are informed."""
         self._converger.start()
+        await asyncio.to_thread(self._converger.looked.wait, _FIRST_LOOK_SECONDS)
         self._sweeper = asyncio.create_task(self._sweep_expired())
 
     async def stop(self) -> None:

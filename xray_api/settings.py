@@ -180,14 +180,7 @@ def _attempt(read: Callable[[], Any]) -> list[str]:
 
 def _read_file(settings: _FileSettings) -> tuple[Inbound, str, list[str]]:
     """The inbound, the API's address and warnings of Xray's file."""
-    if not settings.xray_config_path:
-        raise ConfigurationError([])  # told as "is not set" already
-    try:
-        document = json.loads(Path(settings.xray_config_path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigurationError([f"XRAY_CONFIG_PATH: can't be read: {error.strerror}"]) from None
-    except ValueError:
-        raise ConfigurationError(["XRAY_CONFIG_PATH: is not JSON (comments are not read)"]) from None
+    document = _document(settings.xray_config_path)
     problems: list[str] = []
     inbound = None
     try:
@@ -215,6 +208,18 @@ def _read_file(settings: _FileSettings) -> tuple[Inbound, str, list[str]]:
     if not _no_access_log(document):
         warnings.append('log.access is not "none": Xray writes the whole UUID of every client it refuses')
     return inbound, grpc, warnings
+
+
+def _document(path: str) -> Any:
+    """Xray's file, parsed."""
+    if not path:
+        raise ConfigurationError([])  # told as "is not set" already
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigurationError([f"XRAY_CONFIG_PATH: can't be read: {error.strerror}"]) from None
+    except ValueError:
+        raise ConfigurationError(["XRAY_CONFIG_PATH: is not JSON (comments are not read)"]) from None
 
 
 def _no_access_log(document: Any) -> bool:

@@ -275,6 +275,6 @@ def _dropped_same(change: Change, held: Client) -> bool:
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=5.0)
+    db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=1.0)
     db.execute("pragma journal_mode = wal")
     return db
