@@ -6,6 +6,8 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from lib.domain import outbox
+
 if TYPE_CHECKING:
     from lib.db import Transaction
 
@@ -82,3 +84,21 @@ def stored(tx: Transaction, update_id: int) -> Incoming | None:
         "select update_id, body, correlation_id from updates where update_id = :update_id",
         update_id=update_id,
     )
+
+
+def failed(tx: Transaction, update_id: int, error: str) -> int:
+    """Count a failed attempt of `task_update`; how many there were."""
+    attempts: int = tx.value(
+        "update updates set attempts = attempts + 1, last_error = :error where update_id = :id returning attempts",
+        error=error[:500],
+        id=update_id,
+    )
+    return attempts
+
+
+def give_up(tx: Transaction, update_id: int, outbox_id: int) -> None:
+    """It will never work: recorded as done with nothing to say, the error stays with it."""
+    tx.execute(
+        "update updates set done_at = atlas.now(), reply = '[]' where update_id = :id and done_at is null", id=update_id
+    )
+    outbox.finish(tx, outbox_id)

@@ -1,0 +1,36 @@
+"""Liveness for the uptime check; with the key, what an engineer wants to see first (docs/architecture.md)."""
+
+from __future__ import annotations
+
+import hmac
+from typing import TYPE_CHECKING
+
+import functions_framework.aio
+
+from lib import bootstrap, log
+from lib.db import DatabaseError
+from lib.domain import condition
+from lib.settings import plain
+from lib.web import answers, requests
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+
+@functions_framework.aio.http
+async def health(request: Request) -> Response:
+    """200 while the process answers; with header `X-Health-Key`: database, ages, queues, sweeps; 503 when unwell."""
+    log.configure()
+    key = plain.text("HEALTH_KEY")
+    given = requests.header_bytes(request, "x-health-key")
+    if given is None or not key:
+        return answers.ok()
+    if not hmac.compare_digest(given, key.encode()):
+        return answers.refused(403, "wrong key")
+    try:
+        found = await bootstrap.database().run(condition.look)
+    except (DatabaseError, plain.MissingSetting) as error:
+        log.error("health_no_database", error=type(error).__name__)
+        return answers.unavailable("the database can't be had")
+    return answers.ok(found.as_json())

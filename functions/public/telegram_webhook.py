@@ -1,0 +1,104 @@
+"""Telegram's webhook (docs/architecture.md, rule 3): secret, one effect, 200 only when it is committed or kept."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+from typing import TYPE_CHECKING, Any
+
+import functions_framework.aio
+
+from lib import bootstrap, failpoints, log
+from lib.db import DatabaseError
+from lib.settings import plain
+from lib.telegram import intake
+from lib.web import answers, requests
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from lib.domain.updates import Incoming
+
+_SECRET = "x-telegram-bot-api-secret-token"  # noqa: S105 -- the header's name
+INLINE_BUDGET_S = 8.0
+"""For the handler and its calls; Telegram waits 60 s, a person much less."""
+
+
+@functions_framework.aio.http
+async def telegram_webhook(request: Request) -> Response:
+    """Answers on any path: 405, 503 unconfigured, 403, 413, 400, 200 (with a method or without), 503 no database."""
+    log.configure()
+    if request.method != "POST":
+        return answers.refused(405, "POST only")
+    secrets = plain.telegram_secrets()
+    if not secrets:
+        log.error("telegram_webhook_unconfigured")
+        return answers.unavailable("not configured")
+    if not _is_genuine(requests.header_bytes(request, _SECRET), secrets):
+        log.warning("telegram_webhook_bad_secret")
+        return answers.refused(403, "wrong secret")
+    try:
+        incoming, update = intake.read(await requests.body(request))
+    except requests.TooLarge:
+        log.warning("telegram_webhook_too_large")
+        return answers.refused(413, "over 1 MiB")
+    except intake.UnreadableUpdate as error:
+        log.warning("telegram_webhook_unreadable", error=str(error))
+        return answers.refused(400, str(error))
+    with log.correlated(incoming.correlation_id):
+        return await _handle(incoming, update)
+
+
+def _is_genuine(given: bytes | None, secrets: tuple[str, ...]) -> bool:
+    """Constant time over every accepted secret; bytes, since a str with other than ASCII would raise."""
+    genuine = False
+    for secret in secrets:
+        genuine |= hmac.compare_digest(given or b"", secret.encode())
+    return genuine
+
+
+async def _handle(incoming: Incoming, update: dict[str, Any]) -> Response:
+    try:
+        async with asyncio.timeout(INLINE_BUDGET_S):
+            failpoints.reach("update.before-effect")
+            handled = await intake.handle(incoming, update)
+            if handled.follow_up:
+                from lib.tasks.enqueue import enqueue  # noqa: PLC0415 -- httpx, after the effect is safe
+
+                await enqueue(bootstrap.budgeted_queue(), handled.follow_up, after="update")
+            failpoints.reach("update.before-reply")
+            answer = await _reply(handled.reply)
+    except DatabaseError as error:
+        # Nothing was changed, or it was and a second delivery finds it done: the sender tries again either way.
+        log.error("telegram_webhook_no_database", error=str(error))
+        return answers.unavailable()
+    except Exception as error:  # noqa: BLE001 -- the boundary: an update that can't be handled now is kept, never lost
+        log.exception("update_kept", error=type(error).__name__)
+        return await _keep(incoming, type(error).__name__)
+    log.info("update_end", update_id=incoming.update_id, calls=len(handled.reply))
+    return answers.ok(answer)
+
+
+async def _reply(reply: list[dict[str, Any]]) -> dict[str, Any]:
+    """Make the calls that must be known to have worked; what may go in the response is returned."""
+    if not reply:
+        return {}
+    if len(reply) == 1 and reply[0]["method"] == "answerPreCheckoutQuery":
+        return reply[0]
+    from lib.bot.wiring import deliver  # noqa: PLC0415 -- aiogram
+
+    return await deliver(reply, in_response=True) or {}
+
+
+async def _keep(incoming: Incoming, error: str) -> Response:
+    """200, once the body is stored: a 5xx would block this person's queue at Telegram behind one bad update."""
+    try:
+        item = await bootstrap.database().run(intake.keep, incoming, error)
+    except DatabaseError as problem:
+        log.error("update_not_kept", error=str(problem))
+        return answers.unavailable()
+    from lib.tasks.enqueue import enqueue  # noqa: PLC0415 -- httpx
+
+    await enqueue(bootstrap.budgeted_queue(), [item], after="update")
+    return answers.ok({})

@@ -1,0 +1,55 @@
+"""Re-run one stored update whose handler failed or whose reply did not get through (queue `updates`)."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import functions_framework.aio
+
+from lib import bootstrap, log
+from lib.bot.delivery import ReplyNotDelivered
+from lib.bot.wiring import deliver
+from lib.db import DatabaseError
+from lib.domain import outbox, updates
+from lib.tasks.enqueue import enqueue
+from lib.telegram import intake
+from lib.web import task
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+_GIVE_UP_AFTER = 20
+
+
+@functions_framework.aio.http
+async def task_update(request: Request) -> Response:
+    """Body: `outbox_id`, `update_id`. 500 while it fails; after 20 failures it is recorded and left to a person."""
+    return await task.serve(request, ("outbox_id", "update_id"), _update)
+
+
+async def _update(body: dict[str, Any]) -> dict[str, Any]:
+    db = bootstrap.database()
+    outbox_id, update_id = body["outbox_id"], body["update_id"]
+    incoming = await db.run(updates.stored, update_id)
+    if incoming is None:
+        raise task.Poisoned("no such update")
+    try:
+        handled = await intake.handle(incoming, json.loads(incoming.body))
+        await enqueue(bootstrap.task_queue(), handled.follow_up, after="update")
+        await deliver(handled.reply, in_response=False)
+    except ReplyNotDelivered as error:
+        await db.run(outbox.put_off, outbox_id, error.retry_after)
+        return {"put_off": error.retry_after}
+    except DatabaseError:
+        raise
+    except Exception as error:
+        attempts = await db.run(updates.failed, update_id, type(error).__name__)
+        if attempts < _GIVE_UP_AFTER:
+            raise
+        log.exception("update_given_up", update_id=update_id, attempts=attempts)
+        await db.run(updates.give_up, update_id, outbox_id)
+        return {"poisoned": type(error).__name__}
+    await db.run(outbox.finish, outbox_id)
+    return {"calls": len(handled.reply)}

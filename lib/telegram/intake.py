@@ -1,0 +1,88 @@
+"""From a webhook's body to an effect: which path an update takes, and what becomes of one that fails."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from lib import bootstrap
+from lib.db import keyed
+from lib.domain import outbox, updates
+from lib.domain.updates import Incoming
+from lib.telegram import payments
+
+if TYPE_CHECKING:
+    from lib.db import Transaction
+    from lib.domain.outbox import Item
+
+_BOT_KINDS = frozenset({"message", "callback_query", "my_chat_member"})
+_UPDATE_ID_LIMIT = 2**53
+
+
+class UnreadableUpdate(Exception):
+    """Not JSON, not UTF-8, or without its update_id: answered 400."""
+
+
+@dataclass(frozen=True, slots=True)
+class Handled:
+    """An update's committed effect: Bot API calls still to be made, and work to be enqueued."""
+
+    reply: list[dict[str, Any]]
+    follow_up: tuple[Item, ...] = ()
+
+
+def read(body: bytes) -> tuple[Incoming, dict[str, Any]]:
+    """The update and its key.
+
+    Raises:
+        UnreadableUpdate: see there.
+    """
+    try:
+        text = body.decode("utf-8")
+        update = json.loads(text)
+    except (ValueError, RecursionError):
+        raise UnreadableUpdate("not JSON in UTF-8") from None
+    if not isinstance(update, dict):
+        raise UnreadableUpdate("not an object")
+    update_id = update.get("update_id")
+    if not isinstance(update_id, int) or isinstance(update_id, bool) or not 0 < update_id < _UPDATE_ID_LIMIT:
+        raise UnreadableUpdate("no update_id")
+    return Incoming(update_id, text.replace("\x00", ""), f"tg-{update_id}"), update
+
+
+async def handle(incoming: Incoming, update: dict[str, Any]) -> Handled:
+    """Give the update its one effect, or the stored reply when it had it before.
+
+    Raises:
+        lib.db.DatabaseError: Postgres can't be had.
+        Exception: whatever the handler raised; nothing was changed then.
+    """
+    db = bootstrap.database()
+    if (charge := payments.read_charge(update, incoming)) is not None:
+        return Handled(*await db.run_reserved(payments.record_charge, incoming, charge))
+    if "pre_checkout_query" in update:
+        return Handled(await db.run_reserved(payments.refuse_checkout, incoming, update["pre_checkout_query"]))
+    if not _BOT_KINDS & update.keys():
+        return Handled(await db.run(ignore, incoming))
+    # aiogram is loaded here and not before: the paths above must answer without it
+    from lib.bot.handle import handle as handle_with_bot  # noqa: PLC0415
+    from lib.bot.wiring import services  # noqa: PLC0415
+
+    handled = await handle_with_bot(services(), incoming, update)
+    return Handled(handled.reply, handled.follow_up)
+
+
+@keyed
+def ignore(tx: Transaction, incoming: Incoming) -> list[dict[str, Any]]:
+    """A kind of update the bot does not use: recorded as done."""
+    if not updates.claim(tx, incoming).done:
+        updates.finish(tx, incoming.update_id, [])
+    return []
+
+
+@keyed
+def keep(tx: Transaction, incoming: Incoming, error: str) -> Item:
+    """The handler failed or ran out of time: the body stays and `task_update` tries again."""
+    updates.store(tx, incoming, error)
+    return outbox.add(tx, "updates", "task_update", {"update_id": incoming.update_id}, incoming.correlation_id)
