@@ -62,6 +62,26 @@ async def test_after_a_reissue_the_new_link_works_and_the_old_does_not(
         assert (await tunnel.get(origin.bytes_url(5)))[0] == 200
 
 
+async def test_a_freed_uuid_logs_in_for_its_new_holder(caller: NodeCaller, origin: Origin, client: str) -> None:
+    """Xray finds a user by UUID: were the old name removed after the new one came, the new holder would be locked out."""
+    item = wanted(client, 1)
+    await caller.apply(item)
+    _, given = await caller.apply(unwanted(client, 2), wanted(f"{client}-next", 1, uuid_text=item["uuid"]))
+    async with TunnelClient(given["vless_link"]) as tunnel:
+        assert (await tunnel.get(origin.bytes_url(5)))[0] == 200
+
+
+async def test_a_reissue_to_a_uuid_that_xray_takes_for_the_same_logs_in(
+    caller: NodeCaller, origin: Origin, client: str
+) -> None:
+    item = wanted(client, 1)
+    await caller.apply(item)
+    twin = item["uuid"][:14] + ("4abc" if item["uuid"][14:18] != "4abc" else "4abd") + item["uuid"][18:]
+    (answer,) = await caller.apply(wanted(client, 2, uuid_text=twin))
+    async with TunnelClient(answer["vless_link"]) as tunnel:
+        assert (await tunnel.get(origin.bytes_url(5)))[0] == 200
+
+
 async def test_an_extension_keeps_the_link_and_the_open_connection(
     caller: NodeCaller, origin: Origin, client: str
 ) -> None:
