@@ -93,7 +93,8 @@ def _add_form(found: Arguments, kind: str, options: dict[str, str], body: bytes)
         raise bad_request("can't parse the form") from None
     found.values.update(values.items())
     for name, part in files.items():
-        found.files[name] = Upload(part.filename or "", part.read())
+        with part.stream:
+            found.files[name] = Upload(part.filename or "", part.read())
 
 
 def _add_pairs(found: Arguments, pairs: Iterable[tuple[str, str]]) -> None:

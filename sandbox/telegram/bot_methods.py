@@ -36,7 +36,7 @@ _COMMAND = re.compile(r"[a-z0-9_]+")
 _LANGUAGE = re.compile(r"(?:[a-z]{2})?")
 
 
-def _command(raw: Any) -> dict[str, str]:
+def _command(raw: Any) -> dict[str, Any]:
     if not isinstance(raw, dict):
         raise bad_request("expected an Array of BotCommand")
     for name in ("command", "description"):
@@ -53,7 +53,8 @@ def _command(raw: Any) -> dict[str, str]:
         raise bad_request(f"command description length must not exceed {DESCRIPTION_LIMIT}")
     if not _COMMAND.fullmatch(command):
         raise bad_request("BOT_COMMAND_INVALID")
-    return {"command": command, "description": description}
+    ephemeral = {"is_ephemeral": True} if raw.get("is_ephemeral") is True else {}
+    return {"command": command, "description": description} | ephemeral
 
 
 class BotMethods:
@@ -132,14 +133,14 @@ class BotMethods:
         self._chats.changes.tell()
         return True
 
-    async def get_commands(self, arguments: Arguments) -> list[dict[str, str]]:
+    async def get_commands(self, arguments: Arguments) -> list[dict[str, Any]]:
         """The list of exactly this scope and language, empty when none was set."""
-        commands: dict[str, list[dict[str, str]]] = self._store.setting("commands") or {}
+        commands: dict[str, list[dict[str, Any]]] = self._store.setting("commands") or {}
         return commands.get(self._commands_key(arguments), [])
 
-    def commands_of(self, user_id: int, language: str) -> list[dict[str, str]]:
+    def commands_of(self, user_id: int, language: str) -> list[dict[str, Any]]:
         """What the app of a user shows: the narrowest scope first, in each his language before none."""
-        commands: dict[str, list[dict[str, str]]] = self._store.setting("commands") or {}
+        commands: dict[str, list[dict[str, Any]]] = self._store.setting("commands") or {}
         scopes: list[dict[str, Any]] = [
             {"type": "chat", "chat_id": user_id},
             {"type": "all_private_chats"},

@@ -150,9 +150,14 @@ class Updates:
         """Whether the bot asked for this kind (`allowed_updates`)."""
         return kind not in NOT_BY_DEFAULT if self.allowed is None else kind in self.allowed
 
+    @staticmethod
+    def known(kinds: list[str]) -> list[str] | None:
+        """`allowed_updates` as it is kept: unknown names are ignored, an empty list means the default (None)."""
+        return [kind for kind in KINDS if kind in kinds] or None
+
     def allow(self, kinds: list[str]) -> None:
-        """Set `allowed_updates`: unknown names are ignored, an empty list means the default."""
-        self.allowed = [kind for kind in KINDS if kind in kinds] or None
+        """Set `allowed_updates`."""
+        self.allowed = self.known(kinds)
         self.store.save_setting("allowed_updates", self.allowed)
 
     def emit(self, kind: str, content: dict[str, Any]) -> int:

@@ -48,7 +48,7 @@ class User:
         return list(self._bot.answers.get(self.id, []))
 
     @property
-    def commands(self) -> list[dict[str, str]]:
+    def commands(self) -> list[dict[str, Any]]:
         """The command menu his app shows."""
         return self._bot.commands_of(self.id, self.account.language_code)
 

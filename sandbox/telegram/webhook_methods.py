@@ -88,14 +88,11 @@ class WebhookMethods:
             "getupdates": self.get_updates,
         }
 
-    def _allow(self, arguments: Arguments) -> bool:
-        """Take over `allowed_updates` when it is given; whether it changed."""
+    @staticmethod
+    def _allowed(arguments: Arguments) -> list[str] | None:
+        """The given `allowed_updates`, None when the previous setting stays."""
         allowed = arguments.parsed("allowed_updates", "can't parse allowed updates JSON object")
-        if not isinstance(allowed, list):
-            return False
-        before = self._updates.allowed
-        self._updates.allow([str(kind) for kind in allowed])
-        return before != self._updates.allowed
+        return [str(kind) for kind in allowed] if isinstance(allowed, list) else None
 
     async def set_webhook(self, arguments: Arguments) -> Described:
         """Deliver to this URL from now on; an empty one deletes the webhook."""
@@ -112,15 +109,18 @@ class WebhookMethods:
         check_url(url, allow_local=self._allow_local)
         connections = arguments.integer("max_connections", DEFAULT_CONNECTIONS)
         webhook = Webhook(url, secret, min(max(connections, 1), MAX_CONNECTIONS), arguments.text("ip_address"))
-        allowed_changed = self._allow(arguments)
-        if arguments.flag("drop_pending_updates"):
-            self._updates.clear()
-        elif webhook == self._delivery.webhook and not allowed_changed:
+        allowed = self._allowed(arguments)
+        same_kinds = allowed is None or self._updates.known(allowed) == self._updates.allowed
+        if webhook == self._delivery.webhook and same_kinds and not arguments.flag("drop_pending_updates"):
             return Described(True, "Webhook is already set")  # noqa: FBT003 - the API's result is this word
         now = self._clock.now().timestamp()
         if now - self._set_at < 1:
             raise too_many_requests(1)
         self._set_at = now
+        if allowed is not None:
+            self._updates.allow(allowed)
+        if arguments.flag("drop_pending_updates"):
+            self._updates.clear()
         self._stop_polling()
         self._delivery.set_webhook(webhook)
         return Described(True, "Webhook was set")  # noqa: FBT003 - as above
@@ -166,7 +166,9 @@ class WebhookMethods:
                 "use deleteWebhook to delete the webhook first",
             )
         self._stop_polling()
-        self._allow(arguments)
+        allowed = self._allowed(arguments)
+        if allowed is not None:
+            self._updates.allow(allowed)
         polling = asyncio.create_task(self._poll(arguments))
         self._polling = polling
         try:

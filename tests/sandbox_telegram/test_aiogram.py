@@ -1,0 +1,184 @@
+"""aiogram as the judge: its client calls every method, its models read every update and answer."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+from aiogram import Bot
+from aiogram.client.session.aiohttp import AiohttpSession
+from aiogram.client.telegram import TelegramAPIServer
+from aiogram.exceptions import TelegramBadRequest, TelegramForbiddenError, TelegramRetryAfter, TelegramServerError
+from aiogram.types import (
+    BotCommand,
+    BufferedInputFile,
+    CallbackQuery,
+    CopyTextButton,
+    InaccessibleMessage,
+    InlineKeyboardButton,
+    InlineKeyboardMarkup,
+    InputMediaPhoto,
+    LinkPreviewOptions,
+    Message,
+    Update,
+)
+
+from sandbox.telegram.method_table import TABLE, generate, render
+from tests.sandbox_telegram.conftest import TOKEN, png
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from tests.sandbox_telegram.conftest import Bench
+
+BUTTONS = InlineKeyboardMarkup(
+    inline_keyboard=[
+        [
+            InlineKeyboardButton(text="Go", callback_data="go"),
+            InlineKeyboardButton(text="Pay", url="http://127.0.0.1/"),
+        ],
+        [InlineKeyboardButton(text="Copy", copy_text=CopyTextButton(text="vless://"))],
+    ]
+)
+
+
+@pytest.fixture
+async def bot(bench: Bench) -> AsyncIterator[Bot]:
+    session = AiohttpSession(api=TelegramAPIServer.from_base(bench.url))
+    await bench.telegram.user(777, "Anna").send("/start")
+    async with Bot(TOKEN, session=session) as bot:
+        yield bot
+
+
+def test_the_table_of_methods_is_that_of_the_installed_aiogram() -> None:
+    assert TABLE.read_text() == render(generate())
+
+
+async def test_messages(bench: Bench, bot: Bot) -> None:
+    preview = LinkPreviewOptions(is_disabled=True)
+    sent = await bot.send_message(
+        777, "<b>Hi</b> https://a.com", parse_mode="HTML", reply_markup=BUTTONS, link_preview_options=preview
+    )
+    assert isinstance(sent, Message)
+    assert sent.html_text == "<b>Hi</b> https://a.com"
+    assert sent.reply_markup is not None
+    assert sent.reply_markup.model_dump(exclude_none=True) == BUTTONS.model_dump(exclude_none=True)
+    edited = await bot.edit_message_text("new", chat_id=777, message_id=sent.message_id, reply_markup=BUTTONS)
+    assert isinstance(edited, Message)
+    assert edited.edit_date is not None
+    with pytest.raises(TelegramBadRequest, match="message is not modified"):
+        await bot.edit_message_text("new", chat_id=777, message_id=sent.message_id, reply_markup=BUTTONS)
+    bare = await bot.edit_message_reply_markup(chat_id=777, message_id=sent.message_id, reply_markup=None)
+    assert isinstance(bare, Message)
+    assert bare.reply_markup is None
+    reply = await bot.send_message(777, "r", reply_to_message_id=sent.message_id, protect_content=True)
+    assert reply.reply_to_message is not None
+    assert reply.reply_to_message.text == "new"
+    assert reply.has_protected_content
+    assert await bot.send_chat_action(777, "typing")
+    assert await bot.delete_message(777, sent.message_id)
+    assert all(not call.unknown_parameters and not call.missing_parameters for call in bench.telegram.calls)
+
+
+async def test_photos(bench: Bench, bot: Bot) -> None:
+    picture = BufferedInputFile(png(), "qr.png")
+    sent = await bot.send_photo(777, picture, caption="<code>k</code>", parse_mode="HTML", reply_markup=BUTTONS)
+    assert sent.photo
+    assert (sent.photo[-1].width, sent.photo[-1].height) == (64, 64)
+    file = await bot.get_file(sent.photo[-1].file_id)
+    assert file.file_path
+    downloaded = await bot.download_file(file.file_path)
+    assert downloaded is not None
+    assert downloaded.read() == png()
+    other = InputMediaPhoto(media=BufferedInputFile(png(32, 32), "other.png"), caption="<i>o</i>", parse_mode="HTML")
+    changed = await bot.edit_message_media(other, chat_id=777, message_id=sent.message_id)
+    assert isinstance(changed, Message)
+    assert changed.photo
+    assert changed.photo[-1].width == 32
+    assert changed.html_text == "<i>o</i>"
+    again = await bot.edit_message_media(
+        InputMediaPhoto(media=sent.photo[-1].file_id), chat_id=777, message_id=sent.message_id
+    )
+    assert isinstance(again, Message)
+    assert bench.telegram.user(777).messages[-1]["photo_bytes"] == png()
+    captioned = await bot.edit_message_caption(chat_id=777, message_id=sent.message_id, caption="c")
+    assert isinstance(captioned, Message)
+    assert captioned.caption == "c"
+    assert all(not call.unknown_parameters for call in bench.telegram.calls)
+
+
+async def test_the_bot_itself(bench: Bench, bot: Bot) -> None:
+    me = await bot.get_me()
+    assert (me.id, me.is_bot, me.username) == (42, True, "atlas_local_bot")
+    assert await bot.set_my_commands([BotCommand(command="start", description="Start")])
+    commands = await bot.get_my_commands()
+    assert [(one.command, one.description) for one in commands] == [("start", "Start")]
+    assert len(await bot.get_updates()) == 1
+    assert await bot.set_webhook(bench.hook_url, allowed_updates=["message"], secret_token="s", max_connections=7)
+    info = await bot.get_webhook_info()
+    assert (info.url, info.max_connections, info.allowed_updates) == (bench.hook_url, 7, ["message"])
+    assert await bot.delete_webhook()
+
+
+async def test_failures_arrive_as_aiograms_own_errors(bench: Bench, bot: Bot) -> None:
+    bench.telegram.fail_next("sendMessage", 429, retry_after=7)
+    with pytest.raises(TelegramRetryAfter) as limited:
+        await bot.send_message(777, "a")
+    assert limited.value.retry_after == 7
+    bench.telegram.fail_next("sendMessage", 500)
+    with pytest.raises(TelegramServerError):
+        await bot.send_message(777, "a")
+    bench.telegram.user(777).block()
+    with pytest.raises(TelegramForbiddenError, match="blocked by the user"):
+        await bot.send_message(777, "a")
+
+
+async def test_clicks_are_answered(bench: Bench, bot: Bot) -> None:
+    anna = bench.telegram.user(777)
+    sent = await bot.send_message(777, "a", reply_markup=BUTTONS)
+    query_id = await anna.click(sent.message_id, "Go")
+    assert await bot.answer_callback_query(query_id, text="done")
+    assert anna.answers[-1].text == "done"
+    for button in ("Pay", "Nowhere"):
+        with pytest.raises(AssertionError, match=button):
+            await anna.click(sent.message_id, button)
+
+
+async def test_every_kind_of_update_is_one_aiogram_reads(bench: Bench, bot: Bot) -> None:
+    await bench.set_webhook()
+    anna = bench.telegram.user(778, "Борис", last_name="Иванов", username="boris", language_code="ru")
+    await anna.send("/start r_abc https://a.com")
+    sent = await bot.send_message(778, "<b>a</b>", parse_mode="HTML", reply_markup=BUTTONS)
+    photo = await bot.send_photo(778, BufferedInputFile(png(), "qr.png"), reply_markup=BUTTONS)
+    await anna.click(sent.message_id, "Go")
+    await anna.click(photo.message_id, "Go")
+    await bot.delete_message(778, sent.message_id)
+    await anna.click_raw(sent.message_id, "forged")
+    anna.block()
+    anna.unblock()
+    checkout = {"id": "1", "currency": "XTR", "total_amount": 5, "invoice_payload": "p", "from": anna.account.user()}
+    bench.telegram.inject({"pre_checkout_query": checkout})
+    await bench.telegram.idle()
+    updates = [Update.model_validate(body) for body in bench.hook.updates]
+    assert {update.event_type for update in updates} == {
+        "message",
+        "callback_query",
+        "my_chat_member",
+        "pre_checkout_query",
+    }
+    for update, body in zip(updates, bench.hook.updates, strict=True):
+        # Nothing beyond the models: an unknown key would be kept as an extra.
+        assert not update.model_extra
+        assert not getattr(update.event, "model_extra", None)
+        again = json.loads(update.model_dump_json(exclude_unset=True, by_alias=True))
+        assert again.keys() == body.keys()
+    clicks = [update.event for update in updates if isinstance(update.event, CallbackQuery)]
+    assert [type(click.message) for click in clicks] == [Message, Message, InaccessibleMessage]
+    assert [click.data for click in clicks] == ["go", "go", "forged"]
+    assert len({click.chat_instance for click in clicks}) == 1
+    members = [update.my_chat_member for update in updates if update.my_chat_member]
+    assert [(one.old_chat_member.status, one.new_chat_member.status) for one in members] == [
+        ("member", "kicked"),
+        ("kicked", "member"),
+    ]

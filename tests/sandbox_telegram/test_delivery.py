@@ -1,0 +1,370 @@
+"""Delivery to the webhook: order, parallelism, retries, expiry, calls inside the response, restarts."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from starlette.responses import JSONResponse, Response
+
+from sandbox.telegram import Telegram, Timing
+from tests.sandbox_telegram.conftest import SECRET, TOKEN, open_bench, until
+
+if TYPE_CHECKING:
+    import pathlib
+
+    from tests.sandbox_telegram.conftest import Bench, Door
+
+
+def statuses(bench: Bench) -> list[int | str | None]:
+    return [attempt.status or attempt.error for attempt in bench.telegram.deliveries]
+
+
+async def test_one_update_arrives_as_telegram_sends_it(bench: Bench) -> None:
+    await bench.set_webhook()
+    update_id = await bench.telegram.user(777, "Анна").send("/start r_abc")
+    await bench.telegram.idle()
+    assert [update["update_id"] for update in bench.hook.updates] == [update_id]
+    body, headers = bench.hook.bodies[0], bench.hook.headers[0]
+    assert body.startswith(f'{{"update_id":{update_id},"message":'.encode())
+    assert body.isascii()
+    assert headers["x-telegram-bot-api-secret-token"] == SECRET
+    assert headers["content-type"] == "application/json"
+    assert headers["accept-encoding"] == "gzip, deflate"
+    assert bench.hook.updates[0]["message"]["entities"] == [{"type": "bot_command", "offset": 0, "length": 6}]
+    attempt = bench.telegram.deliveries[0]
+    assert (attempt.update_id, attempt.status, attempt.attempt) == (update_id, 200, 1)
+
+
+async def test_no_secret_no_header(bench: Bench) -> None:
+    await bench.set_webhook(secret_token="")
+    await bench.telegram.user(777).send("a")
+    await bench.telegram.idle()
+    assert "x-telegram-bot-api-secret-token" not in bench.hook.headers[0]
+
+
+async def test_a_chat_is_strictly_in_order_and_one_at_a_time(bench: Bench) -> None:
+    async def slowly(_update: dict[str, Any]) -> Response:
+        await asyncio.sleep(0.01)
+        return JSONResponse({})
+
+    bench.hook.answer = slowly
+    await bench.set_webhook()
+    sent = [await bench.telegram.user(777).send(f"message {number}") for number in range(10)]
+    await bench.telegram.idle()
+    assert [update["update_id"] for update in bench.hook.updates] == sent
+    assert bench.hook.most_running == 1
+
+
+async def test_queues_run_side_by_side(bench: Bench) -> None:
+    """A message, a click, a block and a pre-checkout of one user are four queues; another user is a fifth."""
+    together = asyncio.Event()
+
+    async def wait_for_all(_update: dict[str, Any]) -> Response:
+        if bench.hook.running == 5:
+            together.set()
+        await together.wait()
+        return JSONResponse({})
+
+    bench.hook.answer = wait_for_all
+    await bench.set_webhook()
+    anna = bench.telegram.user(777)
+    await anna.send("a")
+    await anna.click_raw(1, "x")
+    sender = {"id": 777, "is_bot": False, "first_name": "Anna"}
+    checkout = {"id": "9", "from": sender, "currency": "XTR", "total_amount": 1, "invoice_payload": "p"}
+    bench.telegram.inject({"pre_checkout_query": checkout})
+    anna.block()
+    await bench.telegram.user(778).send("b")
+    await bench.telegram.idle()
+    assert bench.hook.most_running == 5
+    assert set(statuses(bench)) == {200}
+
+
+async def test_no_more_connections_than_max_connections(bench: Bench) -> None:
+    async def slowly(_update: dict[str, Any]) -> Response:
+        await asyncio.sleep(0.01)
+        return JSONResponse({})
+
+    bench.hook.answer = slowly
+    await bench.set_webhook(max_connections=3)
+    for user_id in range(1, 21):
+        await bench.telegram.user(user_id).send("a")
+    await bench.telegram.idle()
+    assert bench.hook.most_running == 3
+    assert len(bench.hook.updates) == 20
+
+
+async def test_a_failure_is_repeated_at_once_then_ever_slower(bench: Bench) -> None:
+    answers = [500, 403, 302, 500, 200]
+
+    async def fail(_update: dict[str, Any]) -> Response:
+        return JSONResponse({}, answers[len(bench.hook.updates) - 1], headers={"Location": "/elsewhere"})
+
+    bench.hook.answer = fail
+    await bench.set_webhook()
+    first = await bench.telegram.user(777).send("a")
+    second = await bench.telegram.user(777).send("b")
+    answers.append(200)
+    await bench.telegram.idle()
+    assert [update["update_id"] for update in bench.hook.updates] == [first] * 5 + [second]
+    assert [attempt.attempt for attempt in bench.telegram.deliveries] == [1, 2, 3, 4, 5, 1]
+    starts = [attempt.started for attempt in bench.telegram.deliveries]
+    gaps = [(after - before).total_seconds() for before, after in itertools.pairwise(starts)]
+    assert gaps[1] >= 0.02
+    assert gaps[2] >= 0.04
+    assert gaps[3] >= 0.08
+    info = (await bench.call("getWebhookInfo"))["result"]
+    assert info["last_error_message"] == "Wrong response from the webhook: 500 Internal Server Error"
+
+
+def test_pauses_are_those_of_the_real_server() -> None:
+    timing = Timing()
+    assert [timing.pause(failures) for failures in range(1, 7)] == [0, 2, 4, 8, 16, 32]
+    assert all(60 <= timing.pause(7) <= 64 for _ in range(50))
+    later = [timing.pause(8) for _ in range(200)]
+    assert min(later) >= 60
+    assert 64 < max(later) <= 120
+
+
+async def test_a_failing_queue_holds_up_no_other(bench: Bench) -> None:
+    async def fail_one(update: dict[str, Any]) -> Response:
+        return JSONResponse({}, 500 if update["message"]["chat"]["id"] == 1 else 200)
+
+    bench.hook.answer = fail_one
+    await bench.set_webhook()
+    await bench.telegram.user(1).send("a")
+    await until(lambda: len(bench.hook.updates) >= 2)
+    sent = await bench.telegram.user(2).send("b")
+    await until(lambda: sent in [one.update_id for one in bench.telegram.deliveries if one.status == 200])
+    assert [pending.queue for pending in bench.telegram.pending] == ["chat:1"]
+    with pytest.raises(AssertionError, match="undelivered"):
+        await bench.telegram.idle(0.05)
+
+
+async def test_retry_after_replaces_the_pause_on_the_sandbox_clock(bench: Bench) -> None:
+    async def busy(_update: dict[str, Any]) -> Response:
+        return JSONResponse({}, 503 if len(bench.hook.updates) == 1 else 200, headers={"Retry-After": "3000"})
+
+    bench.hook.answer = busy
+    await bench.set_webhook()
+    await bench.telegram.user(777).send("a")
+    await until(lambda: statuses(bench) == [503])
+    await asyncio.wait_for(bench.clock.sleep(0.05), 1)
+    assert statuses(bench) == [503]
+    bench.clock.travel(timedelta(seconds=3000))
+    await bench.telegram.idle()
+    assert statuses(bench) == [503, 200]
+
+
+async def test_silence_ends_the_request_and_the_update_comes_again_meanwhile(bench: Bench) -> None:
+    release = asyncio.Event()
+
+    async def hang(_update: dict[str, Any]) -> Response:
+        if len(bench.hook.updates) == 1:
+            await release.wait()
+        return JSONResponse({})
+
+    bench.hook.answer = hang
+    await bench.set_webhook()
+    await bench.telegram.user(777).send("a")
+    await bench.telegram.idle()
+    assert statuses(bench) == ["Read timeout expired", 200]
+    assert bench.telegram.deliveries[0].duration >= 0.5
+    assert bench.hook.most_running == 2
+    release.set()
+
+
+async def test_nobody_listening_is_a_failure_like_any_other(bench: Bench) -> None:
+    await bench.call("setWebhook", url="http://127.0.0.1:1/nobody")
+    await bench.telegram.user(777).send("a")
+    await until(lambda: len(bench.telegram.deliveries) >= 3)
+    assert statuses(bench)[0] == "Connection refused"
+    info = (await bench.call("getWebhookInfo"))["result"]
+    assert (info["last_error_message"], info["pending_update_count"]) == ("Connection refused", 1)
+
+
+@pytest.mark.parametrize(("kind", "seconds"), [("callback_query", 150), ("message", 24 * 3600)])
+async def test_updates_expire(bench: Bench, kind: str, seconds: int) -> None:
+    async def fail(_update: dict[str, Any]) -> Response:
+        return JSONResponse({}, 500)
+
+    bench.hook.answer = fail
+    await bench.set_webhook()
+    anna = bench.telegram.user(777)
+    await (anna.send("a") if kind == "message" else anna.click_raw(1, "x"))
+    bench.clock.travel(timedelta(seconds=seconds - 5))
+    attempts = len(bench.telegram.deliveries)
+    await until(lambda: len(bench.telegram.deliveries) > attempts)
+    assert len(bench.telegram.pending) == 1
+    bench.clock.travel(timedelta(seconds=6))
+    await bench.telegram.idle()
+    assert [kind in pending.body for pending in bench.telegram.expired] == [True]
+
+
+async def test_a_webhook_that_is_gone_for_23_hours_is_removed(bench: Bench) -> None:
+    async def gone(_update: dict[str, Any]) -> Response:
+        return JSONResponse({}, 410)
+
+    bench.hook.answer = gone
+    await bench.set_webhook()
+    await bench.telegram.user(777).send("a")
+    await until(lambda: len(bench.telegram.deliveries) >= 2)
+    assert (await bench.call("getWebhookInfo"))["result"]["url"] == bench.hook_url
+    bench.clock.travel(timedelta(hours=23))
+    await until(lambda: len(bench.telegram.deliveries) >= 3)
+    assert (await bench.call("getWebhookInfo"))["result"] == {
+        "url": "",
+        "has_custom_certificate": False,
+        "pending_update_count": 1,
+    }
+
+
+@pytest.mark.parametrize("way", ["json", "form", "multipart"])
+async def test_a_call_in_the_response_is_executed(bench: Bench, way: str) -> None:
+    text = "<b>hi</b> & you"
+
+    async def reply(_update: dict[str, Any]) -> Response:
+        given = {"method": "sendMessage", "chat_id": "777", "text": text, "parse_mode": "HTML"}
+        if way == "json":
+            return JSONResponse(given | {"chat_id": 777})
+        if way == "form":
+            form = "method=sendMessage&chat_id=777&parse_mode=HTML&text=%3Cb%3Ehi%3C%2Fb%3E+%26+you"
+            return Response(form, media_type="application/x-www-form-urlencoded")
+        parts = "".join(f'--x\r\nContent-Disposition: form-data; name="{k}"\r\n\r\n{v}\r\n' for k, v in given.items())
+        return Response(parts + "--x--\r\n", media_type="multipart/form-data; boundary=x")
+
+    bench.hook.answer = reply
+    await bench.set_webhook()
+    anna = bench.telegram.user(777)
+    await anna.send("/start")
+    await bench.telegram.idle()
+    assert [message["text"] for message in anna.messages] == ["/start", "hi & you"]
+    call = bench.telegram.calls[-1]
+    assert (call.method, call.code, call.in_response) == ("sendMessage", 200, True)
+    assert bench.telegram.deliveries[-1].method == "sendMessage"
+
+
+@pytest.mark.parametrize("method", ["getMe", "setWebhook", "deleteWebhook", "getUpdates", "logOut"])
+async def test_some_calls_in_a_response_are_ignored(bench: Bench, method: str) -> None:
+    async def reply(_update: dict[str, Any]) -> Response:
+        return JSONResponse({"method": method, "url": "", "drop_pending_updates": True})
+
+    bench.hook.answer = reply
+    await bench.set_webhook()
+    await bench.telegram.user(777).send("a")
+    await bench.telegram.idle()
+    call = bench.telegram.calls[-1]
+    assert (call.in_response, call.code, call.description) == (True, 0, "ignored in a webhook response")
+    assert (await bench.call("getWebhookInfo"))["result"]["url"] == bench.hook_url
+
+
+@pytest.mark.parametrize("body", [b"", b"ok", b"{", b"[]", b"{}", b"\xff\xfe"])
+async def test_any_other_body_of_a_2xx_is_just_delivered(bench: Bench, body: bytes) -> None:
+    async def reply(_update: dict[str, Any]) -> Response:
+        return Response(body, 202, media_type="application/json")
+
+    bench.hook.answer = reply
+    await bench.set_webhook()
+    await bench.telegram.user(777).send("a")
+    await bench.telegram.idle()
+    assert statuses(bench) == [202]
+    assert [call.method for call in bench.telegram.calls] == ["setWebhook"]
+
+
+async def test_a_refused_call_in_a_response_is_recorded_only(bench: Bench) -> None:
+    async def reply(_update: dict[str, Any]) -> Response:
+        return JSONResponse({"method": "sendMessage", "chat_id": 1, "text": "a"})
+
+    bench.hook.answer = reply
+    await bench.set_webhook()
+    await bench.telegram.user(777).send("a")
+    await bench.telegram.idle()
+    assert bench.telegram.calls[-1].description == "Bad Request: chat not found"
+    assert statuses(bench) == [200]
+
+
+async def test_duplicates_and_strange_updates_can_be_injected(bench: Bench) -> None:
+    await bench.set_webhook()
+    person = {"id": 777, "is_bot": False, "first_name": "Anna"}
+    message = {"message_id": 1, "from": person, "chat": {"id": 777, "type": "private"}, "date": 1, "text": "a"}
+    twice = {"update_id": 5, "message": message}
+    assert [bench.telegram.inject(twice), bench.telegram.inject(twice)] == [5, 5]
+    strange = bench.telegram.inject({"planet_visit": {"planet": "Mars"}})
+    assert bench.telegram.inject({"message": "nonsense"}) == strange + 1
+    await bench.telegram.idle()
+    assert sorted(update["update_id"] for update in bench.hook.updates) == [5, 5, strange, strange + 1]
+    assert (await bench.call("sendMessage", chat_id=777, text="hello"))["ok"]
+
+
+async def test_raw_posts_carry_what_the_test_says(bench: Bench) -> None:
+    await bench.set_webhook()
+    assert (await bench.telegram.post_raw(b'{"update_id": 1}')).status_code == 200
+    assert bench.hook.headers[-1]["x-telegram-bot-api-secret-token"] == SECRET
+    await bench.telegram.post_raw(b"{}", {"X-Telegram-Bot-Api-Secret-Token": None, "Content-Type": "text/plain"})
+    assert "x-telegram-bot-api-secret-token" not in bench.hook.headers[-1]
+    assert bench.hook.headers[-1]["content-type"] == "text/plain"
+    await bench.telegram.post_raw(b"{}", {"X-Telegram-Bot-Api-Secret-Token": "секрет"})
+    assert bench.hook.headers[-1]["x-telegram-bot-api-secret-token"].encode("latin-1").decode() == "секрет"
+    assert bench.telegram.deliveries == []
+
+
+async def test_everything_survives_a_restart(doors: tuple[Door, Door], tmp_path: pathlib.Path) -> None:
+    store = tmp_path / "telegram.sqlite"
+    buttons = {"inline_keyboard": [[{"text": "a", "callback_data": "a"}]]}
+    async with open_bench(doors, store) as bench:
+        anna = bench.telegram.user(777, "Anna", language_code="ru")
+        await bench.set_webhook()
+        await anna.send("/start")
+        await bench.telegram.idle()
+
+        async def fail(_update: dict[str, Any]) -> Response:
+            return JSONResponse({}, 500)
+
+        bench.hook.answer = fail
+        sent = (await bench.call("sendMessage", chat_id=777, text="key", reply_markup=buttons))["result"]
+        waiting = [await anna.send("first"), await anna.send("second")]
+        bench.telegram.user(5, "Gone").delete_account()
+        before, last = anna.messages, sent["message_id"]
+    async with open_bench(doors, store) as bench:
+        anna = bench.telegram.user(777)
+        assert anna.account.first_name == "Anna"
+        assert anna.messages == before
+        await bench.telegram.idle()
+        assert [update["update_id"] for update in bench.hook.updates] == waiting
+        assert bench.hook.headers[0]["x-telegram-bot-api-secret-token"] == SECRET
+        assert bench.telegram.user(5).account.deleted
+        edited = await bench.call("editMessageText", chat_id=777, message_id=last, text="new key")
+        assert edited["ok"], edited
+        assert await anna.send("third") > max(waiting)
+        assert anna.messages[-1]["message_id"] > before[-1]["message_id"]
+
+
+async def test_a_store_keeps_photos(doors: tuple[Door, Door], tmp_path: pathlib.Path) -> None:
+    from tests.sandbox_telegram.conftest import png  # noqa: PLC0415 - only here
+
+    store = tmp_path / "telegram.sqlite"
+    async with open_bench(doors, store) as bench:
+        await bench.telegram.user(777).send("a")
+        sent = (await bench.send_photo(png(), chat_id="777"))["result"]
+    async with open_bench(doors, store) as bench:
+        assert bench.telegram.user(777).messages[-1]["photo_bytes"] == png()
+        assert (await bench.call("sendPhoto", chat_id=777, photo=sent["photo"][-1]["file_id"]))["ok"]
+
+
+async def test_two_stand_ins_with_no_store_share_nothing(bench: Bench) -> None:
+    await bench.telegram.user(777).send("a")
+    other = Telegram(token=TOKEN, bot_username="other_bot", clock=bench.clock)
+    assert other.users == []
+    other.close()
+
+
+async def test_the_body_of_an_update_is_json_of_one_update(bench: Bench) -> None:
+    await bench.set_webhook()
+    await bench.telegram.user(777).send("😀 \u2028 </script>")
+    await bench.telegram.idle()
+    assert json.loads(bench.hook.bodies[0])["message"]["text"] == "😀  </script>"
