@@ -233,7 +233,8 @@ def record(tx: Transaction, answers: list[Answer], correlation_id: str) -> Confi
     rows = json.dumps([asdict(answer) for answer in answers])
     tx.value(_LOCK_SUBSCRIPTIONS, ids=sorted({answer.subscription_id for answer in answers}))
     activated = tx.rows(_Activated, _CONFIRM, answers=rows)
-    tx.reach("activation.mid-transaction")
+    if activated:
+        tx.reach("activation.mid-transaction")
     if not all(answer.applied for answer in answers):
         tx.execute(_PUT_OFF, answers=rows, min_s=RETRY_MIN_S, max_s=RETRY_MAX_S)
     if any(answer.held_version is not None for answer in answers):

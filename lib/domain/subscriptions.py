@@ -205,4 +205,7 @@ def expire(tx: Transaction, page: int, correlation_id: str) -> list[outbox.Item]
     One transaction sets `expired`, takes the UUID away and makes every node client unwanted; an extension that commits
     first is seen by the row lock, so renewed access is never ended.
     """
-    return tx.rows(outbox.Item, _EXPIRE, page=page, correlation_id=correlation_id)
+    told = tx.rows(outbox.Item, _EXPIRE, page=page, correlation_id=correlation_id)
+    if told:
+        tx.reach("expiry.mid-transaction")
+    return told
