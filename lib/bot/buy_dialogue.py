@@ -1,0 +1,206 @@
+"""The buy dialogue up to the order: one place in Postgres, changed by compare-and-swap (lib/domain/chat_state.py)."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from lib.bot import order_screen
+from lib.bot.callbacks import Go, Method, Pay, PickPeriod, PickTariff, Place
+from lib.bot.screen import Screen, tap
+from lib.domain import chat_state, flags, orders, subscriptions
+
+if TYPE_CHECKING:
+    from lib.bot.screen import Rows
+    from lib.bot.turn import Scene
+    from lib.db import Transaction
+    from lib.domain.chat_state import ChatState
+    from lib.domain.pricelist import PriceList, Tariff
+    from lib.domain.subscriptions import Subscription
+
+BUY_TARIFF = "buy.tariff"
+BUY_PERIOD = "buy.period"
+BUY_CONFIRM = "buy.confirm"
+BUY_ORDER = "buy.order"
+
+
+def begin(tx: Transaction, scene: Scene, toast: str = "") -> Screen:
+    """From the beginning, wherever the dialogue was."""
+    if not scene.setting.crypto_offered or not flags.enabled(tx, flags.PAYMENTS):
+        return order_screen.unavailable(scene)
+    state = chat_state.read(tx, scene.account.id)
+    moved = chat_state.swap(tx, scene.account.id, state.version, BUY_TARIFF, {})
+    if moved is None:
+        return show_state(tx, scene, chat_state.read(tx, scene.account.id), toast or "toast-stale")
+    return _tariffs(scene, moved, toast)
+
+
+def pick_tariff(tx: Transaction, scene: Scene, name: str, version: int) -> Screen:
+    """Forward to the periods, or back to them from the confirm screen."""
+    state = chat_state.read(tx, scene.account.id)
+    if state.version != version or state.state not in {BUY_TARIFF, BUY_PERIOD, BUY_CONFIRM}:
+        return show_state(tx, scene, state, "toast-stale")
+    if name not in scene.prices.tariffs:
+        return show_state(tx, scene, state, "toast-stale")
+    moved = chat_state.swap(tx, scene.account.id, version, BUY_PERIOD, {"tariff": name})
+    return show_state(tx, scene, moved or chat_state.read(tx, scene.account.id), "" if moved else "toast-stale")
+
+
+def pick_period(tx: Transaction, scene: Scene, days: int, version: int) -> Screen:
+    """Forward to the confirm screen; the price shown there is kept, and is what an order must agree with."""
+    state = chat_state.read(tx, scene.account.id)
+    if state.version != version or state.state != BUY_PERIOD:
+        return show_state(tx, scene, state, "toast-stale")
+    tariff = _tariff(scene, state)
+    if tariff is None or days not in tariff.prices:
+        return show_state(tx, scene, state, "toast-stale")
+    return _confirm_next(tx, scene, version, tariff, days)
+
+
+def confirm_again(tx: Transaction, scene: Scene, state: ChatState, toast: str) -> Screen:
+    """The same order at today's price: shown before it is agreed to."""
+    tariff = _tariff(scene, state)
+    days = _days(state)
+    if tariff is None or days not in tariff.prices:
+        return begin(tx, scene, toast)
+    return _confirm_next(tx, scene, state.version, tariff, days, toast=toast)
+
+
+def _confirm_next(tx: Transaction, scene: Scene, version: int, tariff: Tariff, days: int, *, toast: str = "") -> Screen:
+    data = {"tariff": tariff.name, "days": days, "price": tariff.prices[days]}
+    moved = chat_state.swap(tx, scene.account.id, version, BUY_CONFIRM, data)
+    if moved is None:
+        return show_state(tx, scene, chat_state.read(tx, scene.account.id), "toast-stale")
+    return _confirm(tx, scene, moved, tariff, days, toast=toast)
+
+
+def show_state(tx: Transaction, scene: Scene, state: ChatState, toast: str = "") -> Screen:
+    """The dialogue where it stands now, with buttons of its present version; `toast` is the id of a text."""
+    if state.state == BUY_ORDER:
+        order = orders.of_account(tx, scene.account.id, int(state.data.get("order", 0)))
+        if order is not None:
+            return order_screen.show(tx, scene, order, toast)
+    tariff = _tariff(scene, state)
+    if state.state == BUY_TARIFF:
+        return _tariffs(scene, state, toast)
+    if state.state == BUY_PERIOD and tariff is not None:
+        return _periods(scene, state, tariff, toast)
+    days = _days(state)
+    if state.state == BUY_CONFIRM and tariff is not None and days in tariff.prices:
+        if tariff.prices[days] != state.data.get("price"):
+            return confirm_again(tx, scene, state, "toast-price-changed")
+        return _confirm(tx, scene, state, tariff, days, toast=toast)
+    return begin(tx, scene, toast)
+
+
+def _tariff(scene: Scene, state: ChatState) -> Tariff | None:
+    return scene.prices.tariffs.get(str(state.data.get("tariff")))
+
+
+def _days(state: ChatState) -> int:
+    days = state.data.get("days")
+    return days if isinstance(days, int) else 0
+
+
+def _tariffs(scene: Scene, state: ChatState, toast: str) -> Screen:
+    say = scene.texts
+    on_sale = scene.prices.tariffs.values()
+    lines = "\n".join(
+        say.html(
+            "buy-tariff-line",
+            tariff=say.tariff(tariff.name),
+            devices=say.plain("devices", count=tariff.devices),
+            traffic=_traffic(scene, tariff),
+        )
+        for tariff in on_sale
+    )
+    rows: Rows = tuple(
+        (
+            tap(
+                say.plain(
+                    "button-tariff",
+                    tariff=say.tariff(tariff.name),
+                    price=say.money(min(tariff.prices.values()), scene.prices.currency),
+                ),
+                PickTariff(tariff=tariff.name, version=state.version),
+            ),
+        )
+        for tariff in on_sale
+    )
+    menu = tap(say.plain("button-menu"), Go(to=Place.MENU))
+    return Screen(f"{say.html('buy-tariff')}\n\n{lines}", (*rows, (menu,)), toast=_toast(scene, toast))
+
+
+def _periods(scene: Scene, state: ChatState, tariff: Tariff, toast: str) -> Screen:
+    say = scene.texts
+    rows: Rows = tuple(
+        (
+            tap(
+                say.plain(
+                    "button-period",
+                    period=say.plain("period", days=days),
+                    price=say.money(tariff.prices[days], scene.prices.currency),
+                ),
+                PickPeriod(days=days, version=state.version),
+            ),
+        )
+        for days in sorted(tariff.prices)
+    )
+    devices = say.plain("devices", count=tariff.devices)
+    back = (tap(say.plain("button-back"), Go(to=Place.BUY)), tap(say.plain("button-menu"), Go(to=Place.MENU)))
+    text = say.html("buy-period", tariff=say.tariff(tariff.name), devices=devices)
+    return Screen(text, (*rows, back), toast=_toast(scene, toast))
+
+
+def _confirm(tx: Transaction, scene: Scene, state: ChatState, tariff: Tariff, days: int, *, toast: str) -> Screen:
+    say = scene.texts
+    held = subscriptions.current(tx, scene.account.id)
+    until = new_end(held, order_screen.now(tx), scene.prices, tariff.name, days)
+    price = say.money(tariff.prices[days], scene.prices.currency)
+    parts = [
+        say.html(
+            "buy-confirm",
+            tariff=say.tariff(tariff.name),
+            devices=say.plain("devices", count=tariff.devices),
+            traffic=_traffic(scene, tariff),
+            period=say.plain("period", days=days),
+            price=price,
+            until=scene.moment(until),
+        )
+    ]
+    if held is not None and held.is_current and scene.prices.conversion(held.tariff, tariff.name) != 1:
+        parts.append(say.html("buy-confirm-conversion", tariff=say.tariff(held.tariff)))
+    parts.append(say.html("buy-confirm-consent"))
+    rows: Rows = (
+        (tap(say.plain("button-pay-cryptobot", price=price), Pay(method=Method.CRYPTOBOT, version=state.version)),),
+        (
+            tap(say.plain("button-back"), PickTariff(tariff=tariff.name, version=state.version)),
+            tap(say.plain("button-menu"), Go(to=Place.MENU)),
+        ),
+    )
+    return Screen("\n\n".join(parts), rows, toast=_toast(scene, toast))
+
+
+def new_end(held: Subscription | None, now: datetime, prices: PriceList, tariff: str, days: int) -> datetime:
+    """When access would end if it were paid at this moment: what `subscriptions.grant` is going to say."""
+    period = timedelta(days=days)
+    if held is None or held.status != "active":
+        return now + period
+    ends = max(held.expires_at, now)
+    value = prices.conversion(held.tariff, tariff)
+    if value == 1:
+        return ends + period
+    trial_ends = max(min(held.trial_until or now, held.expires_at), now)
+    seconds = (ends - trial_ends) // timedelta(microseconds=1)
+    minutes = seconds * value.numerator // (60_000_000 * value.denominator)
+    return trial_ends + timedelta(minutes=minutes) + period
+
+
+def _traffic(scene: Scene, tariff: Tariff) -> str:
+    if tariff.traffic_gb is None:
+        return scene.texts.plain("traffic-unlimited")
+    return scene.texts.plain("traffic", gb=tariff.traffic_gb)
+
+
+def _toast(scene: Scene, toast: str) -> str:
+    return scene.texts.plain(toast) if toast else ""

@@ -1,0 +1,94 @@
+"""What buttons carry, at most 64 bytes. Never trusted: owner, state and amount are checked again by whoever is tapped."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+from aiogram.filters.callback_data import CallbackData
+from pydantic import Field
+
+Key = Annotated[int, Field(ge=1, le=2**63 - 1)]
+"""A row's id; anything beyond a bigint is forged."""
+Version = Annotated[int, Field(ge=0, le=2**63 - 1)]
+"""The version of the dialogue a button belongs to (lib/domain/chat_state.py)."""
+
+
+class Place(StrEnum):
+    """Screens that need nothing but the account."""
+
+    MENU = "menu"
+    PROFILE = "profile"
+    BUY = "buy"
+    TRIAL = "trial"
+    KEY = "key"
+    QR = "qr"
+    INSTRUCTION = "instruction"
+    LANGUAGE = "language"
+    SUPPORT = "support"
+    TERMS = "terms"
+
+
+class Platform(StrEnum):
+    """What the customer connects from."""
+
+    IOS = "ios"
+    ANDROID = "android"
+    WINDOWS = "windows"
+    MACOS = "macos"
+    LINUX = "linux"
+
+
+class Method(StrEnum):
+    """How one pays; a row of product.md#payment-methods each."""
+
+    CRYPTOBOT = "cryptobot"
+
+
+class Go(CallbackData, prefix="go"):
+    """Show a screen."""
+
+    to: Place
+
+
+class SetLanguage(CallbackData, prefix="lang"):
+    """Speak this language from now on."""
+
+    code: str
+
+
+class StartTrial(CallbackData, prefix="trial"):
+    """Begin the free period."""
+
+
+class Instruct(CallbackData, prefix="how"):
+    """Steps for one platform."""
+
+    platform: Platform
+
+
+class PickTariff(CallbackData, prefix="tariff"):
+    """Buy dialogue: this tariff."""
+
+    tariff: str
+    version: Version
+
+
+class PickPeriod(CallbackData, prefix="period"):
+    """Buy dialogue: this period of the tariff chosen before."""
+
+    days: Annotated[int, Field(ge=1, le=100_000)]
+    version: Version
+
+
+class Pay(CallbackData, prefix="pay"):
+    """Buy dialogue: consent to the terms, and an order for what the confirm screen shows."""
+
+    method: Method
+    version: Version
+
+
+class CheckOrder(CallbackData, prefix="order_id", sep="="):
+    """Ask the provider about one order, and show it."""
+
+    order: Key

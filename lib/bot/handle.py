@@ -1,0 +1,108 @@
+"""The bot's one entrance: an update in, the stored reply out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from aiogram.enums import ChatMemberStatus, ChatType
+from aiogram.types import CallbackQuery, Message, Update
+from pydantic import ValidationError
+
+from lib import log
+from lib.bot import delivery
+from lib.bot.dispatcher import the_dispatcher
+from lib.bot.screen import Surface
+from lib.bot.turn import Handled, Turn, finish_silently
+from lib.domain.accounts import Person
+
+if TYPE_CHECKING:
+    from aiogram import Bot
+    from aiogram.types import ChatMemberUpdated, User
+
+    from lib.bot.services import Services
+    from lib.domain.updates import Incoming
+
+_ESSENTIAL = {
+    "message": ("message_id", "date", "chat", "from", "text"),
+    "callback_query": ("id", "from", "chat_instance", "data"),
+    "my_chat_member": (),
+}
+"""The kinds of update the bot uses, and of each the fields that it can't do without."""
+
+
+async def handle(services: Services, incoming: Incoming, update: dict[str, Any]) -> Handled:
+    """Have the update's effect once and say what is to be answered; a second delivery gets the stored reply.
+
+    Everything the bot has no use for is consumed and answered with nothing.
+
+    Raises:
+        DatabaseError: nothing is lost, the sender is to try again.
+    """
+    bot = delivery.bot_for(services.telegram)
+    parsed = _parse(bot, update, incoming)
+    turn = Turn(services, incoming)
+    if parsed is not None and parsed.my_chat_member is not None:
+        return await _note_reachability(services, incoming, parsed.my_chat_member)
+    if parsed is not None and _enter(turn, parsed):
+        await the_dispatcher().feed_update(bot, parsed, turn=turn)
+    if turn.handled is None:
+        turn.handled = await services.db.run(finish_silently, incoming)
+    return turn.handled
+
+
+def _parse(bot: Bot, update: dict[str, Any], incoming: Incoming) -> Update | None:
+    """The update as aiogram has it, if need be without the parts that it can't read; None for kinds the bot does not use."""
+    kind = next((name for name in _ESSENTIAL if isinstance(update.get(name), dict)), None)
+    if kind is None:
+        return None
+    only = {"update_id": incoming.update_id, kind: update[kind]}
+    try:
+        return Update.model_validate(only, context={"bot": bot})
+    except ValidationError as error:
+        log.warning("update_not_understood", kind=kind, update_id=incoming.update_id, problems=error.error_count())
+    only[kind] = _essence(kind, update[kind])
+    try:
+        return Update.model_validate(only, context={"bot": bot})
+    except ValidationError:
+        return None
+
+
+def _essence(kind: str, whole: dict[str, Any]) -> dict[str, Any]:
+    """A union member that this version does not know must not cost the customer an answer."""
+    kept = {name: whole[name] for name in _ESSENTIAL[kind] if name in whole}
+    message = whole.get("message")
+    if kind == "callback_query" and isinstance(message, dict):
+        # date 0 is how Telegram marks a message it can't show: the answer is sent anew
+        kept["message"] = {"message_id": message.get("message_id"), "chat": message.get("chat"), "date": 0}
+    return kept
+
+
+def _enter(turn: Turn, update: Update) -> bool:
+    """Tell the turn who acts and where; False for what happens outside private chats, whose id is their owner's."""
+    message, query = update.message, update.callback_query
+    if message is not None and message.from_user is not None and message.chat.id == message.from_user.id:
+        turn.enter(_person(message.from_user), Surface(message.chat.id))
+        return True
+    if query is not None and query.message is not None and query.message.chat.id == query.from_user.id:
+        turn.enter(_person(query.from_user), _surface(query))
+        return True
+    return False
+
+
+def _surface(query: CallbackQuery) -> Surface:
+    message = query.message
+    chat_id = message.chat.id if message is not None else query.from_user.id
+    # a picture or a message too old to be seen can't be edited into a text
+    editable = isinstance(message, Message) and message.text is not None
+    return Surface(chat_id, message.message_id if message is not None and editable else None, query.id)
+
+
+def _person(user: User) -> Person:
+    return Person(user.id, user.first_name, user.username, user.language_code)
+
+
+async def _note_reachability(services: Services, incoming: Incoming, change: ChatMemberUpdated) -> Handled:
+    if change.chat.type != ChatType.PRIVATE:
+        return await services.db.run(finish_silently, incoming)
+    reachable = change.new_chat_member.status != ChatMemberStatus.KICKED
+    return await services.db.run(finish_silently, incoming, change.chat.id, reachable=reachable)

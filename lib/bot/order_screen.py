@@ -1,0 +1,115 @@
+"""What a customer is shown of an order, by its state."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lib.bot.callbacks import CheckOrder, Go, Place
+from lib.bot.screen import Button, Screen, tap
+from lib.domain import provisioning, subscriptions
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from lib.bot.turn import Scene
+    from lib.db import Transaction
+    from lib.domain.orders import Order
+
+
+def now(tx: Transaction) -> datetime:
+    """The database's clock."""
+    moment: datetime = tx.value("select atlas.now()")
+    return moment
+
+
+def is_live(tx: Transaction, order: Order) -> bool:
+    """Whether the half hour in which it is to be paid still runs."""
+    return order.status == "open" and order.expires_at > now(tx)
+
+
+def show(tx: Transaction, scene: Scene, order: Order, toast: str = "") -> Screen:
+    """The order as it is; `toast` is the id of a text."""
+    if order.status == "paid":
+        return _paid(tx, scene, order, toast)
+    if not is_live(tx, order):
+        return _over(scene, order, toast)
+    if order.invoice_url is None:
+        return _preparing(scene, order)
+    return _open(scene, order, order.invoice_url, toast)
+
+
+def _open(scene: Scene, order: Order, url: str, toast: str) -> Screen:
+    say = scene.texts
+    price = say.money(order.price, order.currency)
+    text = say.html("order-open", **_facts(scene, order), until=scene.moment(order.expires_at))
+    if toast == "toast-unpaid":
+        text += "\n\n" + say.html("order-unpaid-yet")
+    rows = (
+        (Button(say.plain("button-pay-url", price=price), url=url),),
+        (tap(say.plain("button-check"), CheckOrder(order=order.id)),),
+        (tap(say.plain("button-back"), Go(to=Place.BUY)), _menu(scene)),
+    )
+    return Screen(text, rows, toast=say.plain(toast) if toast else "")
+
+
+def _preparing(scene: Scene, order: Order) -> Screen:
+    say = scene.texts
+    refresh = tap(say.plain("button-refresh"), CheckOrder(order=order.id))
+    text = say.html("order-preparing", **_facts(scene, order))
+    return Screen(text, ((refresh,), (_menu(scene),)), toast=say.plain("toast-preparing"))
+
+
+def _paid(tx: Transaction, scene: Scene, order: Order, toast: str) -> Screen:
+    say = scene.texts
+    held = subscriptions.current(tx, scene.account.id)
+    toast_text = say.plain(toast) if toast else ""
+    if held is None or not held.is_current:
+        buy = tap(say.plain("button-buy"), Go(to=Place.BUY))
+        text = say.html("order-paid-ended", **_facts(scene, order))
+        return Screen(text, ((buy,), (_menu(scene),)), toast=toast_text)
+    link = provisioning.link_of(tx, scene.account.id)
+    text = say.html("order-paid", **_facts(scene, order), until=scene.moment(held.expires_at))
+    text += "\n\n" + say.html("order-key-ready" if link else "order-key-pending")
+    rows = (
+        (
+            tap(say.plain("button-key"), Go(to=Place.KEY)),
+            tap(say.plain("button-instruction"), Go(to=Place.INSTRUCTION)),
+        ),
+        (_menu(scene),),
+    )
+    return Screen(text, rows, toast=toast_text)
+
+
+def _over(scene: Scene, order: Order, toast: str) -> Screen:
+    say = scene.texts
+    again = () if order.invoice_id is None else ((tap(say.plain("button-check"), CheckOrder(order=order.id)),),)
+    buy = tap(say.plain("button-buy"), Go(to=Place.BUY))
+    text = say.html("order-over", number=str(order.id))
+    return Screen(text, (*again, (buy,), (_menu(scene),)), toast=say.plain(toast) if toast else "")
+
+
+def provider_down(scene: Scene, order: Order) -> Screen:
+    """No invoice this time; the button tries again."""
+    say = scene.texts
+    retry = tap(say.plain("button-retry"), CheckOrder(order=order.id))
+    return Screen(say.html("order-provider-down"), ((retry,), (_menu(scene),)), toast=say.plain("toast-provider-down"))
+
+
+def unavailable(scene: Scene) -> Screen:
+    """Nothing can be ordered now."""
+    text = scene.texts.html("buy-unavailable")
+    return Screen(text, ((_menu(scene),),), toast=scene.texts.plain("toast-no-orders"))
+
+
+def _facts(scene: Scene, order: Order) -> dict[str, str | int]:
+    say = scene.texts
+    return {
+        "number": str(order.id),
+        "tariff": say.tariff(order.tariff),
+        "period": say.plain("period", days=order.period_days),
+        "price": say.money(order.price, order.currency),
+    }
+
+
+def _menu(scene: Scene) -> Button:
+    return tap(scene.texts.plain("button-menu"), Go(to=Place.MENU))

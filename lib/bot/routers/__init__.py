@@ -1,0 +1,1 @@
+"""One router per subject; each runs acts inside the effect transaction (lib/bot/turn.py)."""

@@ -1,0 +1,264 @@
+"""Buying: tariff, period, confirm, invoice, order status (product.md#payment-methods).
+
+The dialogue's place is in Postgres, and its buttons carry the version of that place. A button of another version shows
+where the dialogue is now. An order is two keyed steps with the provider's call between them (docs/architecture.md, rule 3).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from aiogram import F, Router
+from aiogram.filters import Command
+
+from lib import log
+from lib.bot import order_screen
+from lib.bot.buy_dialogue import BUY_CONFIRM, BUY_ORDER, begin, confirm_again, pick_period, pick_tariff, show_state
+from lib.bot.callbacks import CheckOrder, Go, Method, Pay, PickPeriod, PickTariff, Place
+from lib.bot.turn import Errand, Turn
+from lib.domain import accounts, chat_state, flags, orders, settlement
+from lib.payments.provider import Invoice, Provider, ProviderError
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from aiogram.types import CallbackQuery, Message
+
+    from lib.bot.screen import Screen
+    from lib.bot.turn import Scene
+    from lib.db import Transaction
+    from lib.domain.orders import Opened, Order
+    from lib.domain.outbox import Item
+
+router = Router(name="purchase")
+
+_ASK_S = 3.0
+"""How long a customer who pressed "check" waits for the provider; the webhook and the sweep ask as well."""
+_WITHDRAW_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class MakeInvoice(Errand):
+    """The order is ours to get an invoice for.
+
+    Attributes:
+        asked_before: one may exist already that nobody heard of.
+        version: of the dialogue that led here, or None when it was an order's own button.
+        description: what the provider's page says is bought.
+    """
+
+    order: Order
+    claim: UUID
+    asked_before: bool
+    replaced: tuple[str, ...]
+    version: int | None
+    description: str
+
+
+@dataclass(frozen=True, slots=True)
+class AskProvider(Errand):
+    """Was this one paid?"""
+
+    order: Order
+
+
+# Acts ------------------------------------------------------------------------------------------------------------
+
+
+def open_order(tx: Transaction, scene: Scene, method: Method, version: int) -> Screen | MakeInvoice:
+    """Consent, and the account's one open order for exactly what the confirm screen showed."""
+    account_id = scene.account.id
+    state = chat_state.read(tx, account_id)
+    if state.version != version or state.state != BUY_CONFIRM:
+        return show_state(tx, scene, state, "toast-stale")
+    tariff, days = str(state.data.get("tariff")), int(state.data.get("days", 0))
+    tariff_on_sale = scene.prices.tariffs.get(tariff)
+    if tariff_on_sale is None or days not in tariff_on_sale.prices:
+        return begin(tx, scene, "toast-stale")
+    price = scene.prices.price(tariff, days)
+    if price != state.data.get("price"):
+        return confirm_again(tx, scene, state, "toast-price-changed")
+    if not scene.setting.crypto_offered or not flags.enabled(tx, flags.PAYMENTS):
+        return order_screen.unavailable(scene)
+    accounts.accept_terms(tx, account_id)
+    opened = orders.open_subscription(
+        tx,
+        account_id,
+        tariff=tariff,
+        period_days=days,
+        price=price,
+        currency=scene.prices.currency,
+        provider=method.value,
+        minutes=scene.prices.order_minutes,
+    )
+    return _errand_or_screen(tx, scene, opened, version)
+
+
+def _errand_or_screen(tx: Transaction, scene: Scene, opened: Opened, version: int | None) -> Screen | MakeInvoice:
+    if opened.claim is not None:
+        order = opened.order
+        description = scene.texts.plain(
+            "invoice",
+            tariff=scene.texts.tariff(order.tariff),
+            period=scene.texts.plain("period", days=order.period_days),
+        )
+        return MakeInvoice(order, opened.claim, opened.asked_before, opened.replaced, version, description)
+    if opened.order.invoice_id is not None and version is not None:
+        _move_on(tx, scene, version, opened.order)
+    return order_screen.show(tx, scene, opened.order)
+
+
+def _move_on(tx: Transaction, scene: Scene, version: int, order: Order) -> None:
+    # None when the dialogue has moved meanwhile: the order stands, and its screen does not need the dialogue.
+    chat_state.swap(tx, scene.account.id, version, BUY_ORDER, {"order": order.id})
+
+
+def attach_invoice(tx: Transaction, scene: Scene, made: MakeInvoice, invoice: Invoice) -> Screen:
+    """The provider has it: keep it, and show the order."""
+    order = orders.attach_invoice(tx, made.order.id, invoice.invoice_id, invoice.url)
+    if made.version is not None:
+        _move_on(tx, scene, made.version, order)
+    return order_screen.show(tx, scene, order)
+
+
+def give_up_invoice(tx: Transaction, scene: Scene, made: MakeInvoice) -> Screen:
+    """The provider failed: the next tap may try at once."""
+    orders.release_claim(tx, made.order.id, made.claim)
+    return order_screen.provider_down(scene, made.order)
+
+
+def look_at_order(tx: Transaction, scene: Scene, order_id: int) -> Screen | MakeInvoice | AskProvider:
+    """An order of one's own: asked about while unpaid, given an invoice when it is open and has none."""
+    order = orders.of_account(tx, scene.account.id, order_id)
+    if order is None:
+        return show_state(tx, scene, chat_state.read(tx, scene.account.id), "toast-not-yours")
+    if order.status == "paid":
+        return order_screen.show(tx, scene, order, "toast-paid")
+    if order.invoice_id is not None:
+        return AskProvider(order)
+    if not scene.setting.crypto_offered or not order_screen.is_live(tx, order):
+        return order_screen.show(tx, scene, order)
+    # The account's row is locked since this transaction began, so this is still its one open order: nothing is replaced.
+    opened = orders.open_subscription(
+        tx,
+        order.account_id,
+        tariff=order.tariff,
+        period_days=order.period_days,
+        price=order.price,
+        currency=order.currency,
+        provider=order.provider,
+        minutes=scene.prices.order_minutes,
+    )
+    return _errand_or_screen(tx, scene, opened, None)
+
+
+def show_order(tx: Transaction, scene: Scene, order_id: int) -> Screen:
+    """What is true of it now."""
+    order = orders.of_account(tx, scene.account.id, order_id)
+    if order is None:
+        return show_state(tx, scene, chat_state.read(tx, scene.account.id), "toast-not-yours")
+    return order_screen.show(tx, scene, order, "toast-paid" if order.status == "paid" else "toast-unpaid")
+
+
+# Errands ---------------------------------------------------------------------------------------------------------
+
+
+async def make_invoice(turn: Turn, errand: MakeInvoice) -> None:
+    """Get the invoice with no transaction open, then keep it and finish the update."""
+    provider = turn.services.cryptopay
+    if provider is None:
+        await turn.play(give_up_invoice, errand)
+        return
+    try:
+        invoice = await _invoice(provider, errand)
+    except ProviderError as error:
+        log.warning("invoice_failed", order_id=errand.order.id, reason=str(error))
+        await turn.play(give_up_invoice, errand)
+        return
+    await turn.play(attach_invoice, errand, invoice)
+    for replaced in errand.replaced:
+        await _withdraw(provider, replaced)
+
+
+async def _invoice(provider: Provider, errand: MakeInvoice) -> Invoice:
+    order = errand.order
+    if errand.asked_before:
+        found = await provider.find(order.purchase_id, order.price, order.currency)
+        if found is not None:
+            return found
+    return await provider.create_invoice(order, errand.description)
+
+
+async def _withdraw(provider: Provider, invoice_id: str) -> None:
+    """Best effort: money for a replaced order settles all the same."""
+    try:
+        async with asyncio.timeout(_WITHDRAW_S):
+            await provider.delete_invoice(invoice_id)
+    except (ProviderError, TimeoutError) as error:
+        log.warning("invoice_not_withdrawn", invoice_id=invoice_id, reason=str(error) or "timeout")
+
+
+async def ask_provider(turn: Turn, errand: AskProvider) -> None:
+    """Settle by the very transaction that the webhook uses, then show what is true."""
+    settled = await _settle(turn, errand.order)
+    await turn.play(show_order, errand.order.id)
+    turn.add_follow_up(settled)
+
+
+async def _settle(turn: Turn, order: Order) -> tuple[Item, ...]:
+    provider = turn.services.cryptopay
+    if provider is None or order.invoice_id is None:
+        return ()
+    try:
+        async with asyncio.timeout(_ASK_S):
+            event = await provider.paid_event(order.invoice_id, turn.incoming.correlation_id, "update")
+    except (ProviderError, TimeoutError) as error:
+        log.warning("invoice_not_asked", order_id=order.id, reason=str(error) or "timeout")
+        return ()
+    if event is None:
+        return ()
+    received = await turn.services.db.run(settlement.receive, event, turn.services.prices)
+    log.info("payment_event", provider=event.provider, outcome=received.outcome, via="update", order_id=order.id)
+    return received.follow_up
+
+
+# Routes ----------------------------------------------------------------------------------------------------------
+
+
+@router.message(Command("buy", ignore_case=True, ignore_mention=True))
+@router.callback_query(Go.filter(F.to == Place.BUY))
+async def on_buy(_event: Message | CallbackQuery, turn: Turn) -> None:
+    """From the beginning."""
+    await turn.play(begin)
+
+
+@router.callback_query(PickTariff.filter())
+async def on_tariff(_query: CallbackQuery, callback_data: PickTariff, turn: Turn) -> None:
+    """A tariff was chosen."""
+    await turn.play(pick_tariff, callback_data.tariff, callback_data.version)
+
+
+@router.callback_query(PickPeriod.filter())
+async def on_period(_query: CallbackQuery, callback_data: PickPeriod, turn: Turn) -> None:
+    """A period was chosen."""
+    await turn.play(pick_period, callback_data.days, callback_data.version)
+
+
+@router.callback_query(Pay.filter())
+async def on_pay(_query: CallbackQuery, callback_data: Pay, turn: Turn) -> None:
+    """Consent, and how to pay."""
+    errand = await turn.set_out(open_order, callback_data.method, callback_data.version)
+    if errand is not None:
+        await make_invoice(turn, errand)
+
+
+@router.callback_query(CheckOrder.filter())
+async def on_check(_query: CallbackQuery, callback_data: CheckOrder, turn: Turn) -> None:
+    """How is my order?"""
+    errand = await turn.set_out(look_at_order, callback_data.order)
+    if isinstance(errand, MakeInvoice):
+        await make_invoice(turn, errand)
+    elif isinstance(errand, AskProvider):
+        await ask_provider(turn, errand)

@@ -1,0 +1,106 @@
+"""A screen as values, and the Bot API calls that show it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from aiogram.filters.callback_data import CallbackData
+
+    from lib.domain.outbox import Item
+
+COPY_LIMIT = 256
+"""Characters that a copy button holds; many links are longer."""
+Call = dict[str, Any]
+"""One Bot API call: `{"method": "sendMessage", ...}`. A picture that is drawn when it is sent is `{"qr": <text>}`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Button:
+    """An inline button; exactly one of the three says what it does."""
+
+    text: str
+    data: str = ""
+    url: str = ""
+    copy: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """As the Bot API takes it."""
+        if self.copy:
+            return {"text": self.text, "copy_text": {"text": self.copy}}
+        return {"text": self.text, "url": self.url} if self.url else {"text": self.text, "callback_data": self.data}
+
+
+Rows = tuple[tuple[Button, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Screen:
+    """What a person sees.
+
+    Attributes:
+        text: HTML, everything that came from people escaped.
+        toast: shown over the chat when a button led here, plain text.
+        qr: drawn as a QR picture whose caption `text` is.
+    """
+
+    text: str
+    rows: Rows = ()
+    toast: str = ""
+    qr: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Played:
+    """A screen, and follow-up work that the caller enqueues after commit."""
+
+    screen: Screen
+    follow_up: tuple[Item, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Surface:
+    """Where a screen goes.
+
+    Attributes:
+        message_id: the message that a button belongs to, when it can be edited into another text.
+        query_id: the tap that waits for an answer.
+    """
+
+    chat_id: int
+    message_id: int | None = None
+    query_id: str | None = None
+
+
+def tap(text: str, data: CallbackData) -> Button:
+    """A button that comes back to us.
+
+    Raises:
+        ValueError: the data is longer than 64 bytes.
+    """
+    return Button(text, data=data.pack())
+
+
+def keyboard(rows: Rows) -> dict[str, Any]:
+    """`reply_markup` of an inline keyboard."""
+    return {"inline_keyboard": [[button.as_dict() for button in row] for row in rows]}
+
+
+def message(chat_id: int, screen: Screen) -> Call:
+    """The call that sends a screen as a new message."""
+    call: Call = {"chat_id": chat_id, "parse_mode": "HTML", "reply_markup": keyboard(screen.rows)}
+    if screen.qr:
+        return {"method": "sendPhoto", "photo": {"qr": screen.qr}, "caption": screen.text, **call}
+    return {"method": "sendMessage", "text": screen.text, "link_preview_options": {"is_disabled": True}, **call}
+
+
+def calls(screen: Screen, surface: Surface) -> list[Call]:
+    """The calls that show a screen: it edits the message it came from, or is sent; a tap is answered last."""
+    shown = message(surface.chat_id, screen)
+    if surface.message_id is not None and not screen.qr:
+        shown |= {"method": "editMessageText", "message_id": surface.message_id}
+    if surface.query_id is None:
+        return [shown]
+    answer: Call = {"method": "answerCallbackQuery", "callback_query_id": surface.query_id}
+    return [shown, answer | ({"text": screen.toast} if screen.toast else {})]

@@ -1,0 +1,30 @@
+"""What the bot works with; made once per process by the function that runs it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from zoneinfo import ZoneInfo
+
+    from lib.db import Database
+    from lib.domain.pricelist import PriceList
+    from lib.payments.provider import Provider
+    from lib.settings.plain import TelegramSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """The bot's surroundings.
+
+    Attributes:
+        cryptopay: None when CryptoBot is not configured: it is not offered.
+        zone: in which times are shown (`DISPLAY_TZ`).
+    """
+
+    db: Database
+    prices: PriceList
+    telegram: TelegramSettings
+    cryptopay: Provider | None
+    zone: ZoneInfo

@@ -1,0 +1,90 @@
+"""What the bot says, in Fluent catalogues: one file a language, the same ids in each (product.md#messages).
+
+`html` escapes every text that is put into a message, `plain` is for buttons and toasts, which Telegram shows as they are.
+"""
+
+from __future__ import annotations
+
+import html
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fluent.runtime import FluentBundle, FluentResource
+
+if TYPE_CHECKING:
+    from datetime import datetime
+    from zoneinfo import ZoneInfo
+
+LANGUAGES = ("ru", "en")
+"""The first one is the default."""
+_SIGNS = {"RUB": "₽", "USD": "$", "EUR": "€", "XTR": "⭐"}
+_DIGITS = {"XTR": 0}
+_GROUP = "\u00a0"
+_DATES = {"ru": "%d.%m.%Y %H:%M", "en": "%d %b %Y %H:%M"}
+
+
+class Texts:
+    """One language's catalogue."""
+
+    def __init__(self, language: str, source: str) -> None:
+        self.language = language
+        self._bundle = FluentBundle([language], use_isolating=False)
+        self._bundle.add_resource(FluentResource(source))
+
+    def html(self, message: str, **values: str | int) -> str:
+        """A message for `parse_mode=HTML`; texts among the values are escaped, numbers are written the language's way.
+
+        Raises:
+            LookupError: no such message, or one of its values is missing.
+        """
+        return self._format(message, {name: _escaped(value) for name, value in values.items()})
+
+    def plain(self, message: str, **values: str | int) -> str:
+        """A message for where markup means nothing: buttons and toasts.
+
+        Raises:
+            LookupError: no such message, or one of its values is missing.
+        """
+        return self._format(message, dict(values))
+
+    def has(self, message: str) -> bool:
+        """Whether the catalogue knows the message."""
+        return bool(self._bundle.has_message(message))
+
+    def _format(self, message: str, values: dict[str, str | int]) -> str:
+        pattern = self._bundle.get_message(message).value if self.has(message) else None
+        if pattern is None:
+            raise LookupError(f"{self.language}: no message {message}")
+        text, errors = self._bundle.format_pattern(pattern, values)
+        if errors:
+            raise LookupError(f"{self.language}: {message}: {errors[0]}")
+        return str(text)
+
+    def tariff(self, name: str) -> str:
+        """A tariff's name; one that an operator added without a text goes by its name in the price list."""
+        return self.plain(f"tariff-{name}") if self.has(f"tariff-{name}") else name.capitalize()
+
+    def money(self, amount: int, currency: str) -> str:
+        """Minor units as people write them: `149 ₽`, `1 399,50 ₽`; the hundreds only when there are any."""
+        digits = _DIGITS.get(currency, 2)
+        whole, rest = divmod(amount, 10**digits)
+        point = "," if self.language == "ru" else "."
+        fraction = f"{point}{rest:0{digits}}" if rest else ""
+        return f"{whole:,}".replace(",", _GROUP) + f"{fraction} {_SIGNS.get(currency, currency)}"
+
+    def moment(self, when: datetime, zone: ZoneInfo) -> str:
+        """A time in the operator's zone, which is named."""
+        local = when.astimezone(zone)
+        return f"{local.strftime(_DATES[self.language])} {local.tzname()}"
+
+
+def _escaped(value: str | int) -> str | int:
+    return html.escape(value, quote=False) if isinstance(value, str) else value
+
+
+@cache
+def of(language: str) -> Texts:
+    """The catalogue of a language, read once; a language there are no texts in falls back to English."""
+    known = language if language in LANGUAGES else "en"
+    return Texts(known, Path(__file__).with_name(f"{known}.ftl").read_text("utf-8"))

@@ -1,0 +1,241 @@
+# What the bot says. Each file has the same ids; values that come from people are escaped by the code.
+
+## Names
+tariff-basic = Basic
+tariff-plus = Plus
+platform-ios = iPhone and iPad
+platform-android = Android
+platform-windows = Windows
+platform-macos = macOS
+platform-linux = Linux
+period = { $days ->
+    [one] { $days } day
+   *[other] { $days } days
+}
+devices = { $count ->
+    [one] { $count } device
+   *[other] { $count } devices
+}
+hours = { $count ->
+    [one] { $count } hour
+   *[other] { $count } hours
+}
+traffic = { $gb } GB
+traffic-unlimited = unlimited traffic
+
+## Buttons
+button-trial = 🎁 Try it free
+button-profile = 👤 Profile
+button-buy = 💳 Buy access
+button-renew = 💳 Extend access
+button-key = 🔑 My key
+button-instruction = 📖 How to connect
+button-support = 💬 Support
+button-language = 🌐 Language · Язык
+button-menu = ⬅️ Menu
+button-back = ⬅️ Back
+button-terms = 📄 Terms
+button-start-trial = 🎁 Start the free period
+button-tariff = { $tariff } · from { $price }
+button-period = { $period } · { $price }
+button-pay-cryptobot = ✅ I accept the terms, pay { $price }
+button-pay-url = 💳 Pay { $price }
+button-check = 🔄 Check payment
+button-refresh = 🔄 Refresh
+button-retry = 🔄 Try again
+button-copy = 📋 Copy the key
+button-qr = 🔳 QR code
+button-download = ⬇️ Get { $app }
+button-write-support = 💬 Write to support
+button-ru = 🇷🇺 Русский
+button-en = 🇬🇧 English
+
+## Menu
+menu-welcome =
+    👋 Hello, { $name }!
+
+    <b>Atlas</b> is a VPN that connects within a minute and asks you to set nothing up.
+
+    Where shall we begin?
+menu =
+    <b>Atlas</b> is a VPN that connects within a minute.
+
+    What shall we do?
+language-choose = 🌐 Choose a language · Выберите язык
+toast-language = Language: English
+
+## Trial
+trial-offer =
+    🎁 <b>Free period</b>
+
+    Full access for { $hours }: { $devices }, { $traffic }. No card is asked for and nothing is charged.
+
+    It is given once.
+trial-used =
+    The free period is given once, and only before the first payment. You can't have it now.
+
+    Access can be bought within a minute.
+trial-running = You have access already: it lasts until <b>{ $until }</b>. A free period would add nothing now.
+trial-cap = All free periods of today are taken. Try again tomorrow: yours is still there.
+trial-off = The free period is not given out at the moment. Try again later: yours is still there.
+trial-started =
+    🎉 <b>Your free period has begun</b>
+
+    It lasts until <b>{ $until }</b>.
+
+    The key is being prepared and comes here by itself, usually within seconds. Meanwhile you can install the app.
+
+## Buying
+buy-tariff = 💳 <b>Choose a tariff</b>
+buy-tariff-line = <b>{ $tariff }</b>: { $devices }, { $traffic }
+buy-period = <b>{ $tariff }</b>: { $devices }. For how long?
+buy-confirm =
+    <b>Check your order</b>
+
+    Tariff: <b>{ $tariff }</b> ({ $devices }, { $traffic })
+    Period: <b>{ $period }</b>
+    Price: <b>{ $price }</b>
+    Access will last until: <b>{ $until }</b>
+buy-confirm-conversion = What is left of your { $tariff } time was converted by value; the new end includes it.
+buy-confirm-consent = By pressing the pay button you accept the terms: /terms
+buy-unavailable = Orders are not taken at the moment. What is paid for works as usual; please try later.
+order-open =
+    🧾 <b>Order { $number }</b>
+
+    { $tariff }, { $period }: <b>{ $price }</b>
+    Pay before: <b>{ $until }</b>
+
+    You pay in CryptoBot, in any of the coins it offers. Access begins by itself as soon as the money arrives; there is no need to check.
+order-unpaid-yet = ⏳ The payment has not arrived yet.
+order-preparing =
+    🧾 <b>Order { $number }</b>
+
+    { $tariff }, { $period }: <b>{ $price }</b>
+
+    The invoice is being prepared, it takes a few seconds.
+order-provider-down = CryptoBot does not answer now: there is no invoice and nothing was charged. Try again in a minute.
+order-paid =
+    ✅ <b>Order { $number } is paid</b>
+
+    { $tariff }, { $period }: { $price }
+    Access until: <b>{ $until }</b>
+order-paid-ended =
+    ✅ <b>Order { $number } is paid</b>
+
+    { $tariff }, { $period }: { $price }
+    That access has ended.
+order-key-pending = 🔧 The key is being prepared and comes here by itself; there is nothing to do.
+order-key-ready = 🔑 The key is ready: see “My key”.
+order-over =
+    🧾 <b>Order { $number }</b> is closed: its time ran out, or another one took its place.
+
+    If you paid it, the money is not lost: access begins at the price of the order.
+invoice = Atlas: { $tariff }, { $period }
+toast-stale = That button is out of date; this is how things are now.
+toast-price-changed = The price has changed, please check the order.
+toast-unpaid = The payment has not arrived yet
+toast-paid = Paid ✅
+toast-not-yours = You have no such order
+toast-preparing = The invoice is being prepared
+toast-provider-down = CryptoBot does not answer, try again in a minute
+toast-no-orders = Orders are not taken at the moment
+toast-pending = The key is still being prepared
+
+## Profile and key
+profile =
+    👤 <b>{ $name }</b>
+    ID: <code>{ $id }</code>
+access-active =
+    Tariff: <b>{ $tariff }</b> ({ $devices })
+    Access until: <b>{ $until }</b>
+access-trial =
+    Free period: { $devices }, { $traffic }
+    Access until: <b>{ $until }</b>
+access-pending = 🔧 The key is being prepared and comes here by itself.
+access-ended = Access ended <b>{ $until }</b>.
+access-none = No access yet.
+key =
+    🔑 <b>Your key</b>
+
+    <code>{ $link }</code>
+
+    Tap the key to copy it and paste it into the app. It works until <b>{ $until }</b>.
+key-pending =
+    🔧 <b>Your key is being prepared</b>
+
+    Access is on until <b>{ $until }</b>. The key comes here by itself as soon as a server has taken it, usually within seconds.
+key-none = There is no key: access was not bought or has ended.
+qr-caption = Scan the code in the app: “+” → “Scan QR code”.
+
+## Instructions
+instruction-choose = 📖 <b>How to connect</b>
+
+    What will you use it on?
+instruction =
+    📖 <b>{ $platform }</b>
+
+    1. Install the app <b>{ $app }</b>.
+    2. Open “My key” here and copy the key.
+    3. { $add }
+    4. { $connect }
+
+    One key serves all your devices.
+instruction-add-happ = In the app press “+” and choose “From clipboard”.
+instruction-add-hiddify = In the app press “New profile” and choose “Add from clipboard”.
+instruction-connect-phone = Press the big button and allow the VPN configuration to be added.
+instruction-connect-desktop = Press the big connect button.
+
+## Help
+help =
+    ℹ️ <b>Help</b>
+
+    /start: main menu
+    /buy: buy or extend access
+    /profile: what I have
+    /instruction: how to connect
+    /language: language
+    /paysupport: questions about payments
+    /terms: terms
+    /privacy: which data is kept
+support = 💬 <b>Support</b>
+
+    Tell what happened and on which device. If it is about a payment, name the order's number.
+support-no-address = 💬 Write to whoever gave you the link to this bot: they are responsible for it.
+terms =
+    📄 <b>Terms</b>
+
+    1. You buy VPN access for the chosen period. It begins as soon as you have paid.
+    2. The key is yours: the tariff says how many devices may use it at once.
+    3. No spam, no attacks on other systems, nothing against the law.
+    4. If access does not work by our fault, we repair it, extend the period or give the money back: /paysupport
+    5. By pressing the pay button you accept these terms.
+privacy =
+    🔒 <b>Data</b>
+
+    Kept: your Telegram id, name and username, language, orders and payments, the period of access.
+    Not kept: the sites you visit and what you send or receive.
+
+    To have your data deleted write to support: /help
+paysupport =
+    💳 <b>Questions about payments</b>
+
+    You have paid and there is no access? It is usually confirmed within a minute; access begins by itself even when the invoice is closed already.
+
+    If more than 10 minutes have passed, write to us and name the order's number. The same for a refund.
+
+## Messages
+message-receipt =
+    ✅ <b>Payment received</b>
+
+    Order { $number }: { $tariff }, { $period }, { $price }
+    Access until: <b>{ $until }</b>
+message-receipt-renewed = The key is the same, there is nothing to change.
+message-receipt-pending = 🔧 The key is being prepared and comes here by itself; there is nothing to do.
+message-key =
+    🔑 <b>Your key is ready</b>
+
+    <code>{ $link }</code>
+
+    Tap the key to copy it and paste it into the app. It works until <b>{ $until }</b>.
+message-expired = ⌛️ Access has ended. Extend it and a new key will come.
+message-expired-trial = ⌛️ The free period has ended. Did you like it? Access can be bought within a minute.
