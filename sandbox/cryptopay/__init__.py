@@ -1,0 +1,7 @@
+"""A stand-in for Crypto Pay (CryptoBot): its API, signed webhooks with the real retries, and a page where one pays."""
+
+from sandbox.cryptopay.invoices import InvoiceError
+from sandbox.cryptopay.service import Call, CryptoPay
+from sandbox.cryptopay.webhooks import Delivery
+
+__all__ = ["Call", "CryptoPay", "Delivery", "InvoiceError"]

@@ -1,0 +1,116 @@
+"""Currencies, fixed exchange rates, and how amounts are written. No float touches money."""
+
+from __future__ import annotations
+
+import re
+from decimal import ROUND_UP, Decimal
+from typing import Any
+
+# Asset: name, decimals shown, price in USD. Made up, but of the right order.
+ASSETS: dict[str, tuple[str, int, Decimal]] = {
+    "USDT": ("Tether", 6, Decimal("1.0002")),
+    "TON": ("Toncoin", 9, Decimal("3.141")),
+    "BTC": ("Bitcoin", 8, Decimal("97012.5")),
+    "ETH": ("Ethereum", 8, Decimal("3312.75")),
+    "LTC": ("Litecoin", 8, Decimal("92.4")),
+    "BNB": ("Binance Coin", 8, Decimal("884.1")),
+    "TRX": ("Tron", 6, Decimal("0.2871")),
+    "USDC": ("USD Coin", 6, Decimal("0.9998")),
+}
+STABLE = frozenset({"USDT", "USDC"})
+# Fiat: how many for one USD.
+FIATS: dict[str, Decimal] = {
+    "USD": Decimal(1),
+    "EUR": Decimal("0.92"),
+    "RUB": Decimal("80.5"),
+    "BYN": Decimal("3.27"),
+    "UAH": Decimal("41.6"),
+    "GBP": Decimal("0.79"),
+    "CNY": Decimal("7.12"),
+    "KZT": Decimal("521.4"),
+    "UZS": Decimal(12650),
+    "GEL": Decimal("2.71"),
+    "TRY": Decimal("42.3"),
+    "AMD": Decimal("382.5"),
+    "THB": Decimal("32.4"),
+    "INR": Decimal("88.7"),
+    "BRL": Decimal("5.34"),
+    "IDR": Decimal(16640),
+    "AZN": Decimal("1.7"),
+    "AED": Decimal("3.6725"),
+    "PLN": Decimal("3.65"),
+    "ILS": Decimal("3.27"),
+}
+FEE = Decimal("0.03")  # deducted from what the merchant gets
+_FEE_DIGITS = Decimal("0.00000001")
+_RATE_DIGITS = Decimal("0.00000001")
+_AMOUNT = re.compile(r"[0-9]{1,18}(?:\.[0-9]{1,18})?")
+
+
+def parse_amount(said: object) -> Decimal | None:
+    """A positive plain decimal number, in ASCII digits without an exponent, or None."""
+    if isinstance(said, bool) or not isinstance(said, str | int | Decimal):
+        return None
+    text = str(said)
+    if not _AMOUNT.fullmatch(text):
+        return None
+    amount = Decimal(text)
+    return amount if amount > 0 else None
+
+
+def text_of(amount: Decimal) -> str:
+    """As the API writes amounts: plain, no needless zeros ("2.6")."""
+    text = f"{amount:f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def price(asset: str, fiat: str) -> Decimal:
+    """What one `asset` costs in `fiat`."""
+    return (ASSETS[asset][2] * FIATS[fiat]).quantize(_RATE_DIGITS)
+
+
+def amount_for(asset: str, fiat: str, amount: Decimal) -> Decimal:
+    """So much of `asset` buys the fiat amount, rounded up to the asset's digits."""
+    return (amount / price(asset, fiat)).quantize(Decimal(1).scaleb(-ASSETS[asset][1]), ROUND_UP)
+
+
+def fee_on(paid: Decimal) -> Decimal:
+    """The service's fee on a payment, in the paid asset."""
+    return (paid * FEE).quantize(_FEE_DIGITS)
+
+
+def exchange_rates() -> list[dict[str, Any]]:
+    """Result of getExchangeRates."""
+    return [
+        {
+            "is_valid": True,
+            "is_crypto": True,
+            "is_fiat": False,
+            "source": asset,
+            "target": fiat,
+            "rate": text_of(price(asset, fiat)),
+        }
+        for asset in ASSETS
+        for fiat in FIATS
+    ]
+
+
+def currencies() -> list[dict[str, Any]]:
+    """Result of getCurrencies."""
+    crypto = [
+        {
+            "is_blockchain": asset not in STABLE,
+            "is_stablecoin": asset in STABLE,
+            "is_fiat": False,
+            "name": name,
+            "code": asset,
+            "url": f"https://coins.example/{asset}",
+            "decimals": decimals,
+        }
+        for asset, (name, decimals, _) in ASSETS.items()
+    ]
+    fiat = [
+        {"is_blockchain": False, "is_stablecoin": False, "is_fiat": True, "name": code, "code": code, "decimals": 8}
+        for code in FIATS
+    ]
+    return crypto + fiat

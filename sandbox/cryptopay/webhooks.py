@@ -1,0 +1,232 @@
+"""Webhooks: signed over the raw body, tried 17 times over three days, then disabled."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import itertools
+import json
+import time
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import httpx
+
+from sandbox.cryptopay.invoices import iso
+from sandbox.cryptopay.store import Pending
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from datetime import datetime
+
+    from sandbox.clock import Clock
+    from sandbox.cryptopay.store import Store
+
+# 17 attempts over 3 days; the real spacing is not published.
+RETRY_AFTER_S = (5, 10, 20, 40, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14400, 28800, 86400, 114645)
+_UPDATE_IDS = 3  # update_id is documented as not unique, so there are only a few
+_KEPT = 20_000
+
+
+@dataclass(slots=True)
+class Delivery:
+    """One attempt to deliver, kept for people and tests. `duration` is in real seconds, `start` in the sandbox's time."""
+
+    invoice_id: int
+    attempt: int
+    url: str
+    start: datetime
+    body: bytes
+    status: int | None = None
+    reason: str = ""
+    duration: float | None = None
+
+    @property
+    def ok(self) -> bool:
+        """Answered 2xx."""
+        return self.status is not None and 200 <= self.status < 300  # noqa: PLR2004 - the class of success
+
+
+def sign(body: bytes, token: str) -> str:
+    """The header crypto-pay-api-signature: hex HMAC-SHA-256 of the raw body under SHA-256(token)."""
+    return hmac.new(hashlib.sha256(token.encode()).digest(), body, hashlib.sha256).hexdigest()
+
+
+class Webhooks:
+    """Everything on its way to the application.
+
+    Args:
+        invoice: the API's object of an invoice by its id; KeyError when it is gone.
+        retry_after: seconds of sandbox time between one attempt and the next; after the last the webhook is disabled.
+    """
+
+    def __init__(
+        self,
+        *,
+        clock: Clock,
+        store: Store,
+        token: str,
+        invoice: Callable[[int], dict[str, Any]],
+        retry_after: Sequence[float],
+        timeout: float,
+    ) -> None:
+        self.url: str | None = None
+        self.deliveries: list[Delivery] = []
+        self.disabled_at: datetime | None = None
+        self._clock = clock
+        self._store = store
+        self._token = token
+        self._invoice = invoice
+        self._retry_after = tuple(retry_after)
+        self._timeout = timeout
+        self._update_ids = itertools.count()
+        waiting = store.pending()
+        self._numbers = itertools.count(max((pending.number for pending in waiting), default=0) + 1)
+        self._waiting: dict[int, Pending] = {pending.number: pending for pending in waiting}
+        self._running: dict[int, asyncio.Task[Delivery | None]] = {}
+        self._client: httpx.AsyncClient | None = None
+        self._changed = asyncio.Event()
+        self._started = False
+        self._in_flight = 0
+
+    async def start(self) -> None:
+        """Begin to deliver, what a former run left included."""
+        self._started = True
+        for pending in list(self._waiting.values()):
+            self._launch(pending)
+
+    async def stop(self) -> None:
+        """Cut what is under way; the store keeps it."""
+        self._started = False
+        tasks = list(self._running.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if self._client is not None:
+            await self._client.aclose()
+            self._client = None
+
+    def body(self, invoice_id: int) -> bytes:
+        """A webhook's raw body, as it would be sent now; KeyError when there is no such invoice."""
+        invoice = dict(self._invoice(invoice_id))
+        if "fee_amount" in invoice:  # deprecated, only here, still sent
+            invoice |= {"fee": invoice["fee_amount"], "usd_rate": invoice["paid_usd_rate"]}
+        update = {
+            "update_id": next(self._update_ids) % _UPDATE_IDS + 1,
+            "update_type": "invoice_paid",
+            "request_date": iso(self._clock.now()),
+            "payload": invoice,
+        }
+        return json.dumps(update, ensure_ascii=False, separators=(",", ":")).encode()
+
+    def send(self, invoice_id: int, copies: int, delay: float = 0.0) -> list[Pending]:
+        """Put so many copies on their way, each with retries of its own. Nothing when no URL is set or it is disabled."""
+        if self.url is None or self.disabled_at is not None:
+            return []
+        due = self._clock.now() + timedelta(seconds=delay)
+        made = [Pending(next(self._numbers), invoice_id, 1, due) for _ in range(copies)]
+        for pending in made:
+            self._waiting[pending.number] = pending
+            self._store.keep(pending)
+            if self._started:
+                self._launch(pending)
+        return made
+
+    async def first_attempt(self, pending: Pending) -> Delivery | None:
+        """Wait until its next attempt was made."""
+        task = self._running.get(pending.number)
+        if task is None:
+            return None
+        await asyncio.wait({task})  # not `await task`: it may be cancelled, which is not our cancellation
+        return None if task.cancelled() else task.result()
+
+    def enable(self) -> None:
+        """Switch on again after it was disabled, as the owner does in the bot."""
+        self.disabled_at = None
+
+    def waiting_for(self, invoice_id: int) -> list[Pending]:
+        """What is still on its way for an invoice."""
+        return [pending for pending in self._waiting.values() if pending.invoice_id == invoice_id]
+
+    async def idle(self) -> None:
+        """Return when nothing is under way or due now."""
+        while self._busy():
+            changed = self._changed
+            await changed.wait()
+
+    def _busy(self) -> bool:
+        now = self._clock.now()
+        return self._in_flight > 0 or (self._started and any(pending.due <= now for pending in self._waiting.values()))
+
+    def _launch(self, pending: Pending) -> None:
+        task = asyncio.create_task(self._deliver(pending))
+        self._running[pending.number] = task
+        task.add_done_callback(lambda done: self._attempted(pending, done))
+
+    def _attempted(self, pending: Pending, task: asyncio.Task[Delivery | None]) -> None:
+        if self._running.get(pending.number) is task:
+            del self._running[pending.number]
+        if task.cancelled():
+            return
+        delivery = task.result()
+        if delivery is None or delivery.ok:
+            self._finish(pending)
+        elif pending.attempt > len(self._retry_after):
+            self._finish(pending)
+            self.disabled_at = self._clock.now()
+            for other in list(self._waiting.values()):
+                self._finish(other)
+        else:
+            pending.due = self._clock.now() + timedelta(seconds=self._retry_after[pending.attempt - 1])
+            pending.attempt += 1
+            self._store.keep(pending)
+            if self._started:
+                self._launch(pending)
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    def _finish(self, pending: Pending) -> None:
+        self._waiting.pop(pending.number, None)
+        self._store.drop(pending)
+        task = self._running.pop(pending.number, None)
+        if task is not None:
+            task.cancel()
+
+    async def _deliver(self, pending: Pending) -> Delivery | None:
+        await self._clock.sleep_until(pending.due)
+        try:
+            body = self.body(pending.invoice_id)
+        except KeyError:
+            return None  # deleted meanwhile
+        if self.url is None:
+            return None
+        delivery = Delivery(pending.invoice_id, pending.attempt, self.url, self._clock.now(), body)
+        self.deliveries.append(delivery)
+        if len(self.deliveries) > _KEPT:
+            del self.deliveries[: _KEPT // 4]
+        await self._post(delivery)
+        return delivery
+
+    async def _post(self, delivery: Delivery) -> None:
+        if self._client is None:
+            limits = httpx.Limits(max_connections=None)
+            self._client = httpx.AsyncClient(timeout=httpx.Timeout(None, connect=10), limits=limits, trust_env=False)
+        headers = {"Content-Type": "application/json", "crypto-pay-api-signature": sign(delivery.body, self._token)}
+        began = time.monotonic()
+        self._in_flight += 1
+        try:
+            async with asyncio.timeout(self._timeout):
+                response = await self._client.post(delivery.url, content=delivery.body, headers=headers)
+            delivery.status = response.status_code
+        except TimeoutError:
+            delivery.reason = "no answer in time"
+        except httpx.HTTPError as error:
+            delivery.reason = type(error).__name__
+        except asyncio.CancelledError:
+            delivery.reason = "the sandbox stopped"
+            raise
+        finally:
+            self._in_flight -= 1
+            delivery.duration = time.monotonic() - began
