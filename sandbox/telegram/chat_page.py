@@ -129,7 +129,7 @@ class ChatPage:
         chats = self._telegram.chats
         people = []
         for account in chats.accounts.values():
-            last = next(iter(chats.messages(account.id)[-1:]), {})
+            last = chats.last_message(account.id) or {}
             shown = last.get("text") or last.get("caption") or ("Photo" if "photo" in last else "")
             people.append(asdict(account) | {"last": shown[:80], "last_id": last.get("message_id", 0)})
         state: dict[str, Any] = {"bot": self._telegram.bot, "users": people, "chat": None}

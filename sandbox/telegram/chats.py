@@ -117,6 +117,11 @@ class Chats:
         """A copy of the chat as it now is, oldest first."""
         return copy.deepcopy(list(self._messages.get(chat_id, {}).values()))
 
+    def last_message(self, chat_id: int) -> Message | None:
+        """A copy of the newest message."""
+        messages = self._messages.get(chat_id, {})
+        return copy.deepcopy(messages[next(reversed(messages))]) if messages else None
+
     def message(self, chat_id: int, message_id: int) -> Message | None:
         """A copy of one message as it now is."""
         return copy.deepcopy(self._messages.get(chat_id, {}).get(message_id))
