@@ -107,7 +107,7 @@ class Bench:
 async def until(condition: Callable[[], Any], seconds: float = 5) -> None:
     """Wait for a condition, bounded."""
     async with asyncio.timeout(seconds):
-        while not condition():  # noqa: ASYNC110 - what is waited for is another object's plain state
+        while not condition():
             await asyncio.sleep(0.005)
 
 

@@ -12,7 +12,7 @@ import pytest
 from starlette.responses import JSONResponse, Response
 
 from sandbox.telegram import Telegram, Timing
-from tests.sandbox_telegram.conftest import SECRET, TOKEN, open_bench, until
+from tests.sandbox_telegram.conftest import SECRET, TOKEN, open_bench, png, until
 
 if TYPE_CHECKING:
     import pathlib
@@ -345,8 +345,6 @@ async def test_everything_survives_a_restart(doors: tuple[Door, Door], tmp_path:
 
 
 async def test_a_store_keeps_photos(doors: tuple[Door, Door], tmp_path: pathlib.Path) -> None:
-    from tests.sandbox_telegram.conftest import png  # noqa: PLC0415 - only here
-
     store = tmp_path / "telegram.sqlite"
     async with open_bench(doors, store) as bench:
         await bench.telegram.user(777).send("a")
