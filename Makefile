@@ -1,0 +1,75 @@
+# Everything a person or a machine does with this repository. `make` alone lists it.
+
+PY := .venv/bin/python
+# The first Python that is new enough; a version manager's shim that answers with an error is passed over.
+PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && { echo $$p; break; }; done)
+PYTEST := $(PY) -m pytest -q
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+export PIP_ROOT_USER_ACTION = ignore
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run demo test test-all lint acceptance acceptance-sabotage bench sweep psql logs reset migrate clean
+
+help: ## list the targets
+	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: .venv/.ready ## make .venv and install what is pinned (every target that needs it does this by itself)
+
+.venv/.ready: requirements.txt requirements-dev.txt xray_api/requirements.txt
+	@test -n "$(PYTHON)" || { echo "Atlas needs Python 3.11 or newer and found none." >&2; \
+		echo "Debian, Ubuntu: apt-get install python3 python3-venv    macOS: brew install python" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "$(PYTHON) can't make virtual environments here." >&2; \
+		echo "Debian, Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+	@$(PY) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || rm -rf .venv
+	@test -x $(PY) || { echo "making .venv with $$($(PYTHON) --version) ..."; $(PYTHON) -m venv .venv; }
+	@echo "installing what is pinned (once; about a minute) ..."
+	@$(PY) -m pip install --quiet -r requirements-dev.txt
+	@touch $@
+
+run: .venv/.ready ## the whole system on this machine, a chat with the bot in the browser; Ctrl-C ends it
+	@$(PY) -m sandbox run $(ARGS)
+
+demo: .venv/.ready ## one whole customer life on real parts, told line by line, every step checked
+	@$(PY) -m sandbox demo $(ARGS)
+
+test: lint ## lint, types, unit, integration, end to end (at most 15 minutes on two cores)
+	@$(PYTEST) -m "not full" --session-timeout=780 $(ARGS)
+
+test-all: lint ## the long sizes and every cell as well, then the sabotage (before a release)
+	@$(PYTEST) --session-timeout=3000 $(ARGS)
+	@$(MAKE) --no-print-directory acceptance-sabotage
+
+lint: .venv/.ready ## rules, format, types, and who may import whom
+	@$(PY) -m ruff check --quiet .
+	@$(PY) -m ruff format --quiet --check .
+	@$(PY) -m mypy .
+	@.venv/bin/lint-imports --no-logo
+
+acceptance: .venv/.ready ## the acceptance list with its tests (ISSUE=main: of one issue)
+	@$(PY) -m tests.acceptance list $(if $(ISSUE),--issue $(ISSUE))
+
+acceptance-sabotage: .venv/.ready ## break each property on purpose; its tests must turn red
+	@$(PY) -m tests.acceptance sabotage $(if $(ISSUE),--issue $(ISSUE))
+
+bench: .venv/.ready ## measure, and write bench/results/
+	@$(PY) -m bench $(ARGS)
+
+sweep: .venv/.ready ## run a sweep of the running system now (NAME=expiry)
+	@$(PY) -m sandbox sweep $(NAME)
+
+psql: .venv/.ready ## a prompt in the running system's database
+	@$(PY) -m sandbox psql
+
+logs: .venv/.ready ## follow every log of the running system
+	@$(PY) -m sandbox logs
+
+reset: .venv/.ready ## forget the local system's state (.local/)
+	@$(PY) -m sandbox reset
+
+migrate: .venv/.ready ## migrate the database that MIGRATE_DATABASE_URL or DATABASE_URL names
+	@$(PY) -m lib.db.migrate
+
+clean: ## remove .venv and every cache; .local/ stays (make reset)
+	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist
+	@find . -name __pycache__ -type d -not -path './.venv/*' -prune -exec rm -rf {} +

@@ -1,0 +1,50 @@
+"""`python -m sandbox <command>`: what the Makefile calls."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from sandbox import attend, demo, run
+
+_HOME = Path(__file__).resolve().parent.parent / ".local"
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m sandbox", description="Atlas on this machine.")
+    parser.add_argument("--home", type=Path, default=_HOME, help="where state is kept (default: .local/)")
+    commands = parser.add_subparsers(dest="command", required=True)
+    running = commands.add_parser("run", help="start everything and open a chat with the bot")
+    running.add_argument("--no-browser", action="store_true", help="print the address only")
+    running.add_argument("--no-scheduler", action="store_true", help="sweeps run only when asked to")
+    telling = commands.add_parser("demo", help="one whole customer life, every step checked")
+    telling.add_argument("--megabytes", type=int, default=20, help="how much goes through the tunnel")
+    sweeping = commands.add_parser("sweep", help="run a sweep of the running system now")
+    sweeping.add_argument("name", nargs="?", default="", help="expiry, activation, ...")
+    commands.add_parser("psql", help="a prompt in the running system's database")
+    commands.add_parser("logs", help="follow every log of the running system")
+    commands.add_parser("reset", help="forget the state of the local system")
+    return parser.parse_args()
+
+
+def main() -> int:
+    """The exit code: 0 done, 1 failed, 2 asked for what can't be."""
+    given = _arguments()
+    match given.command:
+        case "run":
+            return run.run(given.home, browser=not given.no_browser, scheduler=not given.no_scheduler)
+        case "demo":
+            return demo.main(given.megabytes)
+        case "sweep":
+            return attend.sweep(given.home, given.name)
+        case "psql":
+            return attend.psql(given.home)
+        case "logs":
+            return attend.logs(given.home)
+        case _:
+            return attend.reset(given.home)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

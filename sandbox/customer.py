@@ -1,0 +1,121 @@
+"""A customer as the demo and the end-to-end tests play one: through the chat alone, by what buttons mean."""
+
+from __future__ import annotations
+
+import html
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sandbox.telegram import User
+
+Message = dict[str, Any]
+
+APPLIED_S = 30.0
+"""How long a key, or the news of an end, may take on a loaded machine."""
+_LINK = re.compile(r"vless://\S+")
+_ANSWER_S = 15.0
+
+
+class StepFailedError(AssertionError):
+    """What had to be so was not; the text says what was seen instead."""
+
+
+def need(condition: object, otherwise: str) -> None:
+    """Go on only when it is so.
+
+    Raises:
+        StepFailedError
+    """
+    if not condition:
+        raise StepFailedError(otherwise)
+
+
+def text_of(message: Message) -> str:
+    """Text or caption."""
+    return str(message.get("text") or message.get("caption") or "")
+
+
+def link_of(message: Message) -> str | None:
+    """The share link in it."""
+    found = _LINK.search(html.unescape(text_of(message)))
+    return found[0] if found else None
+
+
+def _keyboard(message: Message) -> list[dict[str, Any]]:
+    rows = message.get("reply_markup", {}).get("inline_keyboard", [])
+    return [button for row in rows for button in row]
+
+
+def buttons_of(message: Message) -> list[str]:
+    """What its buttons mean: their callback data."""
+    return [button["callback_data"] for button in _keyboard(message) if "callback_data" in button]
+
+
+def urls_of(message: Message) -> list[str]:
+    """Where its buttons lead."""
+    return [button["url"] for button in _keyboard(message) if "url" in button]
+
+
+@dataclass
+class Customer:
+    """A person with the app, and how he finds his way: by what a button means, not by how it is called."""
+
+    user: User
+
+    async def start(self) -> Message:
+        """Send /start; the menu that comes back."""
+        before = self._last_id()
+        await self.user.send("/start")
+        return await self.sees(lambda message: message["message_id"] > before and buttons_of(message), "a menu")
+
+    async def press(self, message: Message, meaning: str) -> Message:
+        """Press the button of this meaning; the message once it has changed, or the one that came instead.
+
+        Raises:
+            StepFailedError: there is no such button.
+        """
+        data = next((found for found in buttons_of(message) if found.startswith(meaning)), None)
+        need(data, f"no button {meaning!r} among {buttons_of(message)} of {text_of(message)!r}")
+        last = self._last_id()
+        await self.user.click(message["message_id"], str(data))
+
+        def changed(now: Message) -> bool:
+            if now["message_id"] == message["message_id"]:
+                return (text_of(now), buttons_of(now)) != (text_of(message), buttons_of(message))
+            return bool(now["message_id"] > last and now["from"]["is_bot"])
+
+        return await self.sees(changed, f"an answer to {meaning!r}")
+
+    async def sees(self, wanted: Callable[[Message], object], what: str, timeout_s: float = _ANSWER_S) -> Message:
+        """The newest message of the chat that is as wanted.
+
+        Raises:
+            StepFailedError: none is, within so many seconds.
+        """
+        try:
+            found = await self.user.wait_for(
+                lambda messages: [message for message in messages if wanted(message)], timeout_s
+            )
+        except AssertionError as error:
+            raise StepFailedError(f"{self.user.account.first_name} waits for {what}: {error}") from None
+        return found[-1]
+
+    async def gets_key(self, after: int = 0, timeout_s: float = APPLIED_S) -> str:
+        """The link of a key that came by itself in a message later than `after`."""
+        message = await self.sees(
+            lambda message: message["message_id"] > after and link_of(message), "a key", timeout_s
+        )
+        return str(link_of(message))
+
+    async def shown_key(self) -> str | None:
+        """What the key's screen shows now: the link, or None while it says that there is none yet."""
+        menu = await self.start()
+        profile = await self.press(menu, "go:profile")
+        return link_of(await self.press(profile, "go:key"))
+
+    def _last_id(self) -> int:
+        return max((message["message_id"] for message in self.user.messages), default=0)

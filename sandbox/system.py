@@ -1,0 +1,436 @@
+"""The whole of Atlas on this machine, on real parts: what `make run`, `make demo`, the end-to-end tests and the bench start."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import sys
+import time
+from contextlib import asynccontextmanager
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Self
+
+import httpx
+
+from functions import table
+from sandbox.clock import Clock
+from sandbox.cloudtasks import CloudTasks, Queue
+from sandbox.cryptopay import CryptoPay
+from sandbox.database import LocalDatabase
+from sandbox.fleet import ROOT, Fleet
+from sandbox.gateway import Gateway
+from sandbox.home import Home
+from sandbox.processes import bare_environment
+from sandbox.scheduler import Job, Oidc, Scheduler
+from sandbox.server import Server
+from sandbox.telegram import Telegram
+from sandbox.xray import XrayNode
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+    from datetime import timedelta
+    from pathlib import Path
+
+    from lib.db.invariants import Violation
+
+BOT_USERNAME = "atlas_local_bot"
+INVOKER = "invoker@atlas-local.iam.gserviceaccount.com"
+ALLOWED_UPDATES = ("message", "callback_query", "pre_checkout_query", "my_chat_member")
+_SCHEDULED = "schedule"
+_QUIET_LOOKS = 2  # how often in a row nothing must have happened before the system counts as settled
+
+
+class SystemFailedError(RuntimeError):
+    """A part answered what it must not; the text says which."""
+
+
+class BadSettingsError(ValueError):
+    """Settings that functions would refuse; the text lists every problem, one a line, by name."""
+
+
+class System:
+    """Everything wired together in one folder.
+
+    `start` to begin, `stop` to end; after `stop` a new `System` on the same folder goes on where this one was.
+
+    Args:
+        folder: state, secrets, ports and logs.
+        instances: how many processes of a target, 1 unless said; the gateway lets them take turns.
+        guards: run functions with `ATLAS_TEST_GUARDS=1`.
+        scheduler: fire the sweeps by their schedule; off, they run when `sweep` is called.
+        durable: Postgres survives a crash of the machine (and is slower).
+        settings: over those made here, for every function.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        instances: Mapping[str, int] | None = None,
+        guards: bool = False,
+        scheduler: bool = False,
+        durable: bool = False,
+        settings: Mapping[str, str] | None = None,
+    ) -> None:
+        self.home = Home(folder)
+        self.clock = Clock()
+        self.failpoints = folder.resolve() / "failpoints"
+        self._instances = dict(instances or {})
+        self._guards = guards
+        self._scheduled = scheduler
+        self._durable = durable
+        self._extra = dict(settings or {})
+        self._undo = contextlib.AsyncExitStack()
+        self.started = False
+
+    # -- life ----------------------------------------------------------------------------------------------------------
+
+    async def start(self, progress: Callable[[str, float], None] | None = None) -> Self:
+        """Start every part and return when a person could write to the bot.
+
+        Args:
+            progress: is told each step when it is done and the seconds it took.
+
+        Raises:
+            sandbox.home.InUseError: another process has the folder.
+            BadSettingsError: `settings` hold something that functions would refuse; nothing was started.
+            Exception: what the part that failed says; everything started before it is stopped again.
+        """
+        tell = progress or (lambda _step, _seconds: None)
+        self.home.take()
+        self._undo.callback(self.home.let_go)
+        try:
+            self._assemble()
+            if self._extra:
+                await self._check_settings()
+            await self._start(tell)
+        except BaseExceptionGroup as several:  # parts that start side by side; the first failure tells
+            await self.stop()
+            raise several.exceptions[0] from several
+        except BaseException:
+            await self.stop()
+            raise
+        self.started = True
+        return self
+
+    async def stop(self) -> None:
+        """Stop every part, in the opposite order; state stays in the folder. Idempotent."""
+        self.started = False
+        await self._undo.aclose()
+
+    async def __aenter__(self) -> Self:
+        return await self.start()
+
+    async def __aexit__(self, *_exc: object) -> None:
+        await self.stop()
+
+    def _assemble(self) -> None:
+        """Everything that needs no running part: addresses first, since each part is told the others'."""
+        home = self.home
+        self.failpoints.mkdir(parents=True, exist_ok=True)
+        self.database = LocalDatabase(home, durable=self._durable)
+        ports = {f"{name}_port": home.port(f"node.{name}") for name in ("api", "target", "service")}
+        self.node = XrayNode(home.folder("node"), ports={"port": home.port("node.vless"), **ports})
+        self.bot_token = f"{7_000_000_001}:{home.secret('telegram')}"
+        self.webhook_secret = home.secret("telegram.webhook")
+        self.cryptopay_token = f"31337:{home.secret('cryptopay')}"
+        self.health_key = home.secret("health")
+        self.urls = {
+            name: f"http://127.0.0.1:{home.port(name)}" for name in ("gateway", "telegram", "cryptopay", "cloudtasks")
+        }
+        self.fleet = Fleet(home, self.settings(), self._instances)
+        self.gateway = Gateway(self.fleet.backends())
+
+    async def _start(self, tell: Callable[[str, float], None]) -> None:
+        async with _timed(tell, "database, node and functions"), asyncio.TaskGroup() as parts:
+            parts.create_task(self._start_database(tell))
+            parts.create_task(self._start_node(tell))
+            # They ask for the database with their first request, so they may load meanwhile.
+            parts.create_task(self._start_fleet(tell))
+        async with _timed(tell, "Telegram, Crypto Pay, task queues and scheduler"):
+            await self._start_stand_ins()
+
+    async def _start_database(self, tell: Callable[[str, float], None]) -> None:
+        async with _timed(tell, "PostgreSQL with the newest schema"):
+            self._undo.push_async_callback(asyncio.to_thread, self.database.stop)
+            await asyncio.to_thread(self.database.start)
+
+    async def _start_node(self, tell: Callable[[str, float], None]) -> None:
+        async with _timed(tell, "VPN node: Xray and its service"):
+            self._undo.push_async_callback(self.node.stop)
+            await self.node.start()
+
+    async def _start_fleet(self, tell: Callable[[str, float], None]) -> None:
+        async with _timed(tell, f"{len(self.fleet.chosen())} function processes"):
+            self._undo.push_async_callback(self.fleet.stop)
+            await self.fleet.start()
+
+    async def _start_stand_ins(self) -> None:
+        offset = await asyncio.to_thread(self.database.offset)
+        self.clock.travel(offset - self.clock.offset)
+        stores = self.home.folder("stores")
+        self.telegram = Telegram(self.bot_token, BOT_USERNAME, self.clock, store=stores / "telegram.sqlite3")
+        self.cryptopay = CryptoPay(tokens=[self.cryptopay_token], clock=self.clock, store=stores / "cryptopay.sqlite3")
+        self.cryptopay.public_url = self.urls["cryptopay"]
+        self.cryptopay.webhook_url = self.function_url("cryptobot_webhook")
+        self.tasks = CloudTasks(_queues(), clock=self.clock, store=stores / "cloudtasks.sqlite3")
+        self.scheduler = Scheduler(self._jobs(), clock=self.clock)
+        self._undo.callback(self.telegram.close)
+        self._undo.push_async_callback(self.gateway.close)
+        for name, app in (
+            ("gateway", self.gateway.app),
+            ("telegram", self.telegram.app),
+            ("cryptopay", self.cryptopay.app),
+            ("cloudtasks", self.tasks.app),
+        ):
+            server = Server(app, self.home.port(name))
+            self._undo.push_async_callback(server.stop)
+            await server.start()
+        for part in (self.telegram, self.cryptopay, self.tasks):
+            self._undo.push_async_callback(part.stop)
+            await part.start()
+        await self.set_webhook()
+        self._undo.push_async_callback(self.scheduler.stop)
+        if self._scheduled:
+            await self.scheduler.start()
+
+    # -- settings ------------------------------------------------------------------------------------------------------
+
+    def settings(self) -> dict[str, str]:
+        """Every setting of interface.md that this system uses, secrets included."""
+        made = {
+            "ENVIRONMENT": "local",
+            "LOG_LEVEL": "INFO",
+            "DATABASE_URL": self.database.functions_url,
+            "TELEGRAM_BOT_TOKEN": self.bot_token,
+            "TELEGRAM_WEBHOOK_SECRET": self.webhook_secret,
+            "TELEGRAM_BOT_USERNAME": BOT_USERNAME,
+            "TELEGRAM_API_BASE": self.urls["telegram"],
+            "TELEGRAM_WEBHOOK_URL": self.function_url("telegram_webhook"),
+            "CRYPTOPAY_TOKEN": self.cryptopay_token,
+            "CRYPTOPAY_API_BASE": self.urls["cryptopay"],
+            "CRYPTOPAY_ASSETS": "USDT,TON,BTC",
+            "CRYPTOPAY_WEBHOOK_URL": self.function_url("cryptobot_webhook"),
+            "PUBLIC_BASE_URL": self.urls["gateway"],
+            "HEALTH_KEY": self.health_key,
+            "SUPPORT_URL": "https://t.me/atlas_local_support",
+            "TASKS_ENDPOINT": self.urls["cloudtasks"],
+            "TASKS_PROJECT": "local",
+            "TASKS_LOCATION": "local",
+            "TASKS_INVOKER": INVOKER,
+            "FUNCTION_URL_TEMPLATE": f"{self.urls['gateway']}/{{name}}",
+            "XRAY_API_URL": self.node.url,
+            "XRAY_API_KEY": self.node.key,
+            "ATLAS_FAILPOINTS": str(self.failpoints),
+        }
+        if self._guards:
+            made["ATLAS_TEST_GUARDS"] = "1"
+        return made | self._extra
+
+    async def _check_settings(self) -> None:
+        """By the code that functions check theirs with, in a process of its own: it reads its environment once."""
+        checking = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "lib.settings.check"),
+            cwd=ROOT,
+            env=bare_environment(self.settings()),
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        _, problems = await checking.communicate()
+        if checking.returncode:
+            raise BadSettingsError(problems.decode(errors="replace").strip())
+
+    def function_url(self, target: str) -> str:
+        """Where the gateway has a function."""
+        return f"{self.urls['gateway']}/{table.load().functions[target].service}"
+
+    def _jobs(self) -> list[Job]:
+        return [
+            Job(
+                name=function.service,
+                schedule=function.schedule or "* * * * *",
+                url=self.function_url(function.name),
+                attempt_deadline=float(function.deadline_s or function.timeout_s),
+                oidc=Oidc(INVOKER),
+            )
+            for function in table.load().functions.values()
+            if function.trigger == _SCHEDULED
+        ]
+
+    async def set_webhook(self) -> None:
+        """What a deploy does once: tell Telegram where updates go, with the secret.
+
+        Raises:
+            SystemFailedError: the Bot API refused.
+        """
+        row = table.load().functions["telegram_webhook"]
+        instances = self._instances.get(row.name, 1)
+        arguments = {
+            "url": self.function_url(row.name),
+            "secret_token": self.webhook_secret,
+            "allowed_updates": list(ALLOWED_UPDATES),
+            "max_connections": min(100, instances * row.concurrency),
+        }
+        async with _client() as client:
+            response = await client.post(f"{self.urls['telegram']}/bot{self.bot_token}/setWebhook", json=arguments)
+        if response.status_code != HTTPStatus.OK:
+            raise SystemFailedError(f"setWebhook: {response.json().get('description')}")
+
+    # -- functions -----------------------------------------------------------------------------------------------------
+
+    async def start_functions(self, only: Iterable[str] | None = None) -> None:
+        """Start the function processes that do not run."""
+        await self.fleet.start(only)
+
+    async def kill_functions(self, only: Iterable[str] | None = None) -> None:
+        """SIGKILL every process of these functions, or of all, at once."""
+        await self.fleet.kill(only)
+
+    async def restart(self, only: Iterable[str] | None = None) -> None:
+        """Stop and start, as a deploy does."""
+        await self.fleet.stop(only)
+        await self.fleet.start(only)
+
+    async def call(
+        self,
+        target: str,
+        path: str = "/",
+        *,
+        instance: int = 0,
+        method: str = "POST",
+        json: Any = None,
+        content: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeout_s: float = 180.0,
+    ) -> httpx.Response:
+        """Call one instance of a function directly, past the gateway."""
+        port = self.fleet.processes[target][instance].port
+        async with _client(timeout_s) as client:
+            return await client.request(
+                method, f"http://127.0.0.1:{port}{path}", json=json, content=content, headers=dict(headers or {})
+            )
+
+    async def sweep(self, name: str) -> dict[str, Any]:
+        """Run `sweep_<name>` once, as the scheduler does, and return what it answered.
+
+        Raises:
+            KeyError: there is no such sweep.
+            SystemFailedError: it did not answer 200 with JSON.
+        """
+        run = await self.scheduler.run_now(table.load().functions[f"sweep_{name}"].service)
+        if run.status != HTTPStatus.OK:
+            raise SystemFailedError(f"sweep_{name}: {run.reason} {run.body[:300]!r}")
+        answer: dict[str, Any] = json.loads(run.body)
+        return answer
+
+    @property
+    def sweeps(self) -> list[str]:
+        """Names that `sweep` takes."""
+        functions = table.load().functions.values()
+        return [function.name.removeprefix("sweep_") for function in functions if function.trigger == _SCHEDULED]
+
+    async def switch_scheduler(self, *, on: bool) -> None:
+        """Fire the sweeps by their schedule, or leave them to `sweep`."""
+        self._scheduled = on
+        if on:
+            await self.scheduler.start()
+        else:
+            await self.scheduler.stop()
+
+    @property
+    def scheduler_is_on(self) -> bool:
+        """Whether sweeps fire by themselves."""
+        return self._scheduled
+
+    def arm(self, failpoint: str, action: str = "kill") -> None:
+        """Stop the next process that reaches this place (lib/failpoints.py); over all processes it fires once."""
+        draft = self.failpoints / f".{failpoint}"
+        draft.write_text(action)
+        draft.rename(self.failpoints / failpoint)
+
+    def disarm(self) -> None:
+        """Take back every failpoint that has not fired."""
+        for armed in self.failpoints.iterdir():
+            armed.unlink(missing_ok=True)
+
+    # -- time, state, rest ---------------------------------------------------------------------------------------------
+
+    async def travel(self, by: timedelta) -> None:
+        """Let time pass, for the database and all stand-ins together. The node lives in real time."""
+        await asyncio.to_thread(self.database.travel, by)
+        self.clock.travel(by)
+
+    async def sql(self, query: str, **parameters: Any) -> list[dict[str, Any]]:
+        """One statement as the owner of the database; rows by column name."""
+        return await asyncio.to_thread(self.database.query, query, **parameters)
+
+    async def invariants(self) -> list[Violation]:
+        """What must never be, and is; empty when all holds."""
+        return await asyncio.to_thread(self.database.invariants)
+
+    async def node_health(self) -> dict[str, Any]:
+        """What the node service says of itself (`GET /health`)."""
+        async with _client() as client:
+            response = await client.get(f"{self.node.url}/health", headers={"X-API-Key": self.node.key})
+        facts: dict[str, Any] = response.json()
+        return facts
+
+    async def settled(self, timeout_s: float = 30.0) -> None:
+        """Return when nothing is under way: updates delivered, webhooks answered, tasks run that are due, calls executed.
+
+        Work that waits for a moment to come (a retry, a lease) does not count.
+
+        Raises:
+            AssertionError: still busy after so many real seconds; the text says with what.
+        """
+        deadline = time.monotonic() + timeout_s
+        before, quiet = self._activity(), 0
+        while quiet < _QUIET_LOOKS:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise AssertionError(f"not settled within {timeout_s:.0f} s: {before}")
+            await self.telegram.idle(left)
+            await self.cryptopay.idle(left)
+            try:
+                await self.tasks.idle(left)
+            except TimeoutError:
+                waiting = ", ".join(f"{task.queue}:{task.short_name[:8]}" for task in self.tasks.tasks.values())
+                raise AssertionError(f"tasks still busy after {timeout_s:.0f} s: {waiting}") from None
+            now = self._activity()
+            quiet, before = (quiet + 1 if now == before else 0), now
+
+    def _activity(self) -> dict[str, int]:
+        return {
+            "updates": len(self.telegram.deliveries),
+            "calls": len(self.telegram.calls),
+            "tasks": len(self.tasks.attempts),
+            "requests": len(self.gateway.passed),
+        }
+
+
+@asynccontextmanager
+async def _timed(tell: Callable[[str, float], None], step: str) -> AsyncIterator[None]:
+    began = time.monotonic()
+    yield
+    tell(step, time.monotonic() - began)
+
+
+def _client(timeout_s: float = 30.0) -> httpx.AsyncClient:
+    return httpx.AsyncClient(timeout=httpx.Timeout(timeout_s, connect=10), trust_env=False)
+
+
+def _queues() -> list[Queue]:
+    return [
+        Queue(
+            row.name,
+            max_concurrent=row.max_concurrent,
+            rate=row.rate_per_second,
+            max_attempts=row.max_attempts,
+            min_backoff=row.min_backoff_s,
+            max_backoff=row.max_backoff_s,
+            max_doublings=row.max_doublings,
+            max_retry_duration=row.max_retry_s,
+        )
+        for row in table.load().queues.values()
+    ]
