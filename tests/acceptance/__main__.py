@@ -1,41 +1,60 @@
-"""`python -m tests.acceptance [ISSUE]`: a line an id, with its tests; exit 1 when a finished issue's id has none."""
+"""`python -m tests.acceptance list [--issue ISSUE]`, `python -m tests.acceptance sabotage [ID ...]`."""
 
 from __future__ import annotations
 
-import os
+import argparse
 import sys
 import tomllib
 from pathlib import Path
 
+from tests.acceptance.breaking import break_everything, load
 from tests.acceptance.collect import proofs
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def main() -> int:
-    """Print the list."""
+def show(wanted: str | None) -> int:
+    """Print the list; how many ids of finished (or wanted) issues lack a test, or a required sabotage."""
     document = tomllib.loads((ROOT / "docs" / "acceptance.toml").read_text())
-    wanted = sys.argv[1] if len(sys.argv) > 1 else os.environ.get("ISSUE") or None
     must = {wanted} if wanted else set(document["finished"])
+    need_sabotage = tuple(document["sabotage_required"])
     found = proofs()
-    missing = 0
+    sabotaged = {sabotage.identifier for sabotage in load()}
+    lacking = 0
     for issue, ids in document.items():
         if not isinstance(ids, dict) or issue == "not_applicable" or (wanted and issue != wanted):
             continue
         for identifier in ids:
             tests = found.pop(identifier, [])
-            owed = not tests and issue in must
-            missing += owed
-            names = ", ".join(test.rsplit("/", 1)[-1] for test in tests) or ("MISSING" if owed else "-")
-            sys.stdout.write(f"{identifier:34} {issue:6} {len(tests):3}  {names}\n")
-    known = {i for ids in document.values() if isinstance(ids, dict) for i in ids}
+            problem = ""
+            if issue in must and not tests:
+                problem = "MISSING "
+            elif issue in must and identifier.startswith(need_sabotage) and identifier not in sabotaged:
+                problem = "NO SABOTAGE "
+            lacking += bool(problem)
+            names = ", ".join(test.rsplit("/", 1)[-1] for test in tests) or "-"
+            sys.stdout.write(f"{identifier:34} {issue:6} {len(tests):3}  {problem}{names}\n")
+    known = {name for ids in document.values() if isinstance(ids, dict) for name in ids}
     strangers = sorted(set(found) - known)
     for identifier in strangers:
         sys.stdout.write(f"{identifier:34} is proved by a test but is not in docs/acceptance.toml\n")
     for identifier, reason in document["not_applicable"].items():
         sys.stdout.write(f"{identifier:34} n/a         {reason}\n")
-    sys.stdout.write(f"{missing} without a test\n")
-    return 1 if missing or strangers else 0
+    sys.stdout.write(f"{lacking} lacking\n")
+    return lacking + len(strangers)
+
+
+def main() -> int:
+    """Exit 1 when something is lacking, or a sabotage was not noticed."""
+    parser = argparse.ArgumentParser(prog="python -m tests.acceptance")
+    commands = parser.add_subparsers(dest="command", required=True)
+    listing = commands.add_parser("list", help="the acceptance list with its tests")
+    listing.add_argument("--issue", help="of one issue only")
+    breaking = commands.add_parser("sabotage", help="break each property; its tests must turn red")
+    breaking.add_argument("ids", nargs="*", help="these ids only")
+    chosen = parser.parse_args()
+    failures = show(chosen.issue) if chosen.command == "list" else break_everything(set(chosen.ids))
+    return 1 if failures else 0
 
 
 if __name__ == "__main__":

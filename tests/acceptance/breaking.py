@@ -1,6 +1,6 @@
-"""`python -m tests.acceptance.sabotage [ID ...]`: break each property on purpose and expect its tests to turn red.
+"""`make acceptance-sabotage`: break each property on purpose and expect its tests to turn red.
 
-A sabotage (`sabotage.toml`) replaces a piece of text in a copy of the tree. Its ids' tests, which pass in the
+A sabotage (`sabotage/*.toml`) replaces a piece of text in a copy of the tree. Its ids' tests, which pass in the
 unbroken tree, must then fail by their assertions: an error of collection or of a fixture proves nothing.
 """
 
@@ -37,8 +37,9 @@ class Sabotage:
 
 def load() -> list[Sabotage]:
     """All of them, in the file's order."""
-    document = tomllib.loads(Path(__file__).with_name("sabotage.toml").read_text())
-    return [Sabotage(identifier, **entry) for identifier, entries in document.items() for entry in entries]
+    files = sorted((Path(__file__).parent / "sabotage").glob("*.toml"))
+    documents = [tomllib.loads(path.read_text()) for path in files]
+    return [Sabotage(identifier, **entry) for document in documents for identifier, entry in document.items()]
 
 
 def _broken_copy(sabotage: Sabotage, folder: Path) -> None:
@@ -65,9 +66,8 @@ def _run(folder: Path, tests: list[str]) -> tuple[int, str]:
     return done.returncode, done.stdout[-3000:]
 
 
-def main() -> int:
-    """Exit 0 when every sabotage is noticed."""
-    wanted = set(sys.argv[1:])
+def break_everything(wanted: set[str]) -> int:
+    """Break the wanted ids one by one, or all; how many sabotages nobody noticed."""
     tests = proofs()
     unnoticed = []
     for sabotage in load():
@@ -87,8 +87,4 @@ def main() -> int:
             unnoticed.append(sabotage.identifier)
             sys.stdout.write(output + "\n")
     sys.stdout.write(f"{len(unnoticed)} not noticed {unnoticed or ''}\n")
-    return 1 if unnoticed else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    return len(unnoticed)
