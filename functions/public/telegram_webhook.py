@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import functions_framework.aio
 
 from lib import bootstrap, failpoints, log
-from lib.db import DatabaseError
+from lib.db import DatabaseError, OutcomeUnknown, Unavailable
 from lib.settings import plain
 from lib.telegram import intake
 from lib.web import answers, requests
@@ -69,7 +69,7 @@ async def _handle(incoming: Incoming, update: dict[str, Any]) -> Response:
                 await enqueue(bootstrap.budgeted_queue(), handled.follow_up, after="update")
             failpoints.reach("update.before-reply")
             answer = await _reply(handled.reply)
-    except DatabaseError as error:
+    except (Unavailable, OutcomeUnknown) as error:
         # Nothing was changed, or it was and a second delivery finds it done: the sender tries again either way.
         log.error("telegram_webhook_no_database", error=str(error))
         return answers.unavailable()

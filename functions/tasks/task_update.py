@@ -10,7 +10,7 @@ import functions_framework.aio
 from lib import bootstrap, log
 from lib.bot.delivery import ReplyNotDelivered
 from lib.bot.wiring import deliver
-from lib.db import DatabaseError
+from lib.db import OutcomeUnknown, Unavailable
 from lib.domain import outbox, updates
 from lib.tasks.enqueue import enqueue
 from lib.telegram import intake
@@ -42,7 +42,7 @@ async def _update(body: dict[str, Any]) -> dict[str, Any]:
     except ReplyNotDelivered as error:
         await db.run(outbox.put_off, outbox_id, error.retry_after)
         return {"put_off": error.retry_after}
-    except DatabaseError:
+    except (Unavailable, OutcomeUnknown):
         raise
     except Exception as error:
         attempts = await db.run(updates.failed, update_id, type(error).__name__)

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from functions import table
 from lib import bootstrap, log
-from lib.db import DatabaseError, Unavailable
-from lib.db.lock import IDLE_TIMEOUT_S, SweepLock
+from lib.db import DatabaseError, OutcomeUnknown, Unavailable
+from lib.db.lock import IDLE_TIMEOUT_S, LockLost, SweepLock
 from lib.domain import flags, sweep_runs
 from lib.domain.sweep_runs import SweepRun
 from lib.settings import check, plain
@@ -130,7 +130,7 @@ async def _bounded(run: Run, work: Callable[[Run], Awaitable[None]]) -> tuple[st
         outcome = "done"
     except TimeoutError:
         outcome, error, run.more = "timed_out", "hard limit", True
-    except DatabaseError:
+    except (Unavailable, OutcomeUnknown, LockLost):
         log.exception("sweep_failed", sweep=run.sweep)
         error = "database"
     except Exception as problem:  # noqa: BLE001 -- the boundary: logged with its traceback, answered 500

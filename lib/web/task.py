@@ -12,7 +12,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from lib import log
-from lib.db import DatabaseError
+from lib.db import OutcomeUnknown, Unavailable
 from lib.settings import check
 from lib.web import answers, requests
 
@@ -67,7 +67,7 @@ async def _run(
     except Poisoned as error:
         log.error("task_poisoned", error=str(error), **ids)
         return answers.ok({"ok": True, "poisoned": str(error)})
-    except DatabaseError as error:
+    except (Unavailable, OutcomeUnknown) as error:
         log.error("task_no_database", error=str(error), **ids)
         return answers.unavailable()
     except Exception as error:  # noqa: BLE001 -- the boundary: logged with its traceback, answered 500, retried by the queue
