@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 async def until(condition: Callable[[], object], seconds: float = 5) -> None:
     async with asyncio.timeout(seconds):
-        while not condition():  # noqa: ASYNC110 - the condition is in another object, which has no event for it
+        while not condition():
             await asyncio.sleep(0.005)
 
 
@@ -376,6 +376,6 @@ async def test_hundreds_of_waiting_tasks_all_arrive(stand: Stand) -> None:
 
 
 def _message(url: str) -> Any:
-    from google.cloud.tasks_v2.types import Task  # noqa: PLC0415 - slow to import, only needed here
+    from google.cloud.tasks_v2.types import Task  # slow to import, only needed here
 
     return Task.pb(Task(http_request={"url": url}))

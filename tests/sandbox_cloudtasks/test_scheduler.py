@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 async def until(condition: Callable[[], object], seconds: float = 5) -> None:
     async with asyncio.timeout(seconds):
-        while not condition():  # noqa: ASYNC110 - the condition is in another object, which has no event for it
+        while not condition():
             await asyncio.sleep(0.005)
 
 
