@@ -86,7 +86,7 @@ def error(event: str, **fields: Any) -> None:
 
 def exception(event: str, **fields: Any) -> None:
     """As `error`, with the traceback of the exception that is being handled."""
-    _logger.error(event, extra={"fields": fields}, exc_info=True)
+    _logger.error(event, extra={"fields": fields}, exc_info=True)  # noqa: LOG014 -- its callers are inside one
 
 
 @contextmanager
