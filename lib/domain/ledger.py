@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from decimal import ROUND_HALF_EVEN, Decimal
+from decimal import ROUND_HALF_EVEN, Context, Decimal, InvalidOperation
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from lib.db import Transaction
+
+
+# Python's default of 28 digits would round what numeric(38, 0) still holds.
+_EXACT = Context(prec=76, traps=[InvalidOperation])
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,5 +110,5 @@ def minor_units(amount: str, exponent: int) -> int:
     Raises:
         decimal.InvalidOperation: not a decimal number.
     """
-    scaled = Decimal(amount).scaleb(exponent)
-    return int(scaled.quantize(Decimal(1), rounding=ROUND_HALF_EVEN))
+    scaled = _EXACT.scaleb(_EXACT.create_decimal(amount), exponent)
+    return int(scaled.quantize(Decimal(1), rounding=ROUND_HALF_EVEN, context=_EXACT))

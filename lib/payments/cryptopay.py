@@ -9,6 +9,7 @@ import hashlib
 import hmac
 import json
 from decimal import Decimal, InvalidOperation
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from lib.settings.plain import CryptoPaySettings
 
 NAME = "cryptobot"
+# What an amount can be; beyond it a string of a few characters would stand for megabytes of digits.
+_MIN, _MAX, _MOST_DIGITS = Decimal(0), Decimal(10) ** 15, 20
 PAGE = 1000
 """How many invoices one `getInvoices` call may be asked about."""
 _FIAT_DIGITS = 2  # of every fiat currency that Crypto Pay offers
@@ -91,8 +94,8 @@ def _money(invoice: dict[str, Any]) -> tuple[Money | None, str]:
     amount = _decimal(invoice.get("amount"))
     if not isinstance(currency, str) or amount is None:
         return None, "no amount or currency"
-    minor = amount.scaleb(_FIAT_DIGITS)
-    if invoice.get("currency_type") != "fiat" or minor != minor.to_integral_value():
+    minor = Fraction(amount) * 10**_FIAT_DIGITS
+    if invoice.get("currency_type") != "fiat" or minor.denominator != 1:
         return None, "not an amount of fiat money that we ask for"
     return Money(
         amount=int(minor),
@@ -114,7 +117,9 @@ def _decimal(value: object) -> Decimal | None:
         number = Decimal(value)
     except InvalidOperation:
         return None
-    return number if number.is_finite() and 0 < number < Decimal(10) ** 15 else None
+    if not number.is_finite() or not _MIN < number < _MAX or number.as_tuple().exponent < -_MOST_DIGITS:  # type: ignore[operator] # finite: an int
+        return None
+    return number
 
 
 def _number(value: object) -> str | None:
@@ -226,7 +231,7 @@ def _decimal_string(minor: int) -> str:
 
 def _agrees(item: dict[str, Any], amount: int, currency: str) -> bool:
     asked = _decimal(item.get("amount"))
-    return item.get("fiat") == currency and asked is not None and asked.scaleb(_FIAT_DIGITS) == amount
+    return item.get("fiat") == currency and asked is not None and Fraction(asked) * 10**_FIAT_DIGITS == amount
 
 
 def _items(result: Any) -> list[dict[str, Any]]:

@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import json
+import logging
+import uuid
+
+import pytest
+
+from lib import log
+
+
+def test_no_token_link_address_or_full_uuid_gets_out() -> None:
+    number = str(uuid.uuid4())
+    text = log.redact(
+        f"POST /bot7000000001:AAbbCCdd-_ee/sendMessage vless://{number}@host:443?x=1#n"
+        f" postgresql://u:secret@h/db token 31337:AAAAAAAAAA id {number}"
+    )
+    for secret in ("AAbbCCdd", "vless://", "secret@", "31337:AAAA", number, number[9:]):
+        assert secret not in text
+    assert number[:8] in text
+
+
+def test_times_and_ports_are_left_alone() -> None:
+    text = '{"time": "2026-11-23T01:02:03.004+00:00", "at": "127.0.0.1:18443", "calls": 12}'
+    assert log.redact(text) == text
+
+
+def test_a_line_is_json_with_severity_event_and_correlation(capsys: pytest.CaptureFixture[str]) -> None:
+    handler = logging.StreamHandler()
+    handler.setFormatter(log._JsonLine())
+    logger = logging.getLogger("atlas")
+    logger.addHandler(handler)
+    try:
+        with log.correlated("c-1"):
+            log.warning("something", order_id=7, text="строка")
+    finally:
+        logger.removeHandler(handler)
+    line = json.loads(capsys.readouterr().err)
+    assert (line["severity"], line["event"], line["correlation_id"]) == ("WARNING", "something", "c-1")
+    assert (line["order_id"], line["text"]) == (7, "строка")
+
+
+def test_correlation_ends_with_its_block() -> None:
+    with pytest.raises(ZeroDivisionError), log.correlated("c-2"):
+        raise ZeroDivisionError
+    assert log.correlation.get() == "-"
