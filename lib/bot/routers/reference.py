@@ -78,7 +78,8 @@ def show_support(_tx: Transaction, scene: Scene) -> Screen:
     """Where a person answers."""
     contact = _contact(scene)
     text = scene.texts.html("support" if contact else "support-no-address")
-    return Screen(text, (*contact, (tap(scene.texts.plain("button-menu"), Go(to=Place.MENU)),)))
+    terms = tap(scene.texts.plain("button-terms"), Go(to=Place.TERMS))
+    return Screen(text, (*contact, (terms,), (tap(scene.texts.plain("button-menu"), Go(to=Place.MENU)),)))
 
 
 def _contact(scene: Scene) -> tuple[tuple[Button, ...], ...]:

@@ -1,0 +1,367 @@
+"""Stale, forged and doubled taps; updates the bot has no use for; instances that come and go."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from lib.bot.handle import handle
+from lib.db import Database, Unavailable
+from lib.domain.updates import Incoming
+from tests.integration.bot.conftest import services_over
+from tests.integration.bot.customer import Customer, FakeProvider
+from tests.integration.bot.test_purchase import count, order_rows, sql
+
+if TYPE_CHECKING:
+    from lib.db import Transaction
+
+EFFECTS = ("orders", "payments", "subscriptions", "messages", "outbox", "payment_events", "trial_days")
+
+
+def effects(tx: Transaction) -> dict[str, int]:
+    return {table: count(tx, table) for table in EFFECTS}
+
+
+async def test_a_button_of_an_earlier_step_shows_where_the_dialogue_is(anna: Customer, provider: FakeProvider) -> None:
+    await anna.say("/buy")
+    basic, plus = anna.data("Basic"), anna.data("Plus")
+    await anna.tap(basic)
+    month = anna.data("30 дней")
+    await anna.tap(plus)
+    assert anna.toast.startswith("Эта кнопка устарела")
+    assert "<b>Basic</b>" in anna.text
+    await anna.tap(month)
+    pay = anna.data("оплатить")
+    await anna.tap(month)
+    assert anna.toast.startswith("Эта кнопка устарела")
+    assert anna.data("оплатить") == pay
+    await anna.tap(pay)
+    await anna.tap(pay)
+    assert anna.toast.startswith("Эта кнопка устарела")
+    assert "start=inv1" in anna.button("Оплатить")["url"]
+    await anna.say("/buy")
+    await anna.tap(pay)
+    assert "Выберите тариф" in anna.text
+    assert len(provider.created) == 1
+
+
+async def test_a_pay_button_of_a_paid_order_charges_nothing(anna: Customer, provider: FakeProvider) -> None:
+    await anna.go_to_confirm()
+    pay = anna.data("оплатить")
+    await anna.tap(pay)
+    provider.pay(provider.created[0], "inv-1")
+    await anna.press("Проверить")
+    before = await anna.services.db.run(effects)
+    await anna.tap(pay)
+    assert "оплачен" in anna.text
+    assert await anna.services.db.run(effects) == before
+    assert len(provider.created) == 1
+
+
+async def test_back_leads_back(anna: Customer) -> None:
+    await anna.go_to_confirm()
+    await anna.press("Назад")
+    assert "какой срок" in anna.text
+    await anna.press("Назад")
+    assert "Выберите тариф" in anna.text
+    await anna.press("меню")
+    assert anna.button("Купить")
+
+
+FORGED = [
+    "",
+    "x",
+    "x" * 64,
+    "go:",
+    "go:nowhere",
+    "go:menu:again",
+    "lang:xx",
+    "lang:",
+    "how:amiga",
+    "trial:7",
+    "tariff:gold:1",
+    "tariff:basic:-1",
+    "tariff:basic:99999999999999999999",
+    "tariff:plus:2",
+    "period:30:1",
+    "period:31:1",
+    "period:0:1",
+    "period:1e9:1",
+    "pay:cryptobot:1",
+    "pay:card:1",
+    "pay:cryptobot:0",
+    "order_id=1",
+    "order_id=0",
+    "order_id=-5",
+    "order_id=9223372036854775807",
+    "order_id=9223372036854775808",
+    "order_id=1;drop table orders",
+    "ключ",
+    "\x00",
+    "go:menu\ud800",
+]
+
+
+@pytest.mark.parametrize("data", FORGED)
+async def test_forged_data_leads_somewhere_and_changes_nothing(
+    anna: Customer, provider: FakeProvider, data: str
+) -> None:
+    await anna.say("/start")
+    before = await anna.services.db.run(effects)
+    tap = anna.tap_of(data)
+    body = json.dumps(tap).replace("\\u0000", "")
+    handled = await handle(anna.services, Incoming(tap["update_id"], body, "c"), tap)
+    assert [call["method"] for call in handled.reply] == ["editMessageText", "answerCallbackQuery"]
+    assert handled.reply[0]["reply_markup"]["inline_keyboard"]
+    assert await anna.services.db.run(effects) == before
+    assert provider.created == []
+
+
+async def test_somebody_elses_order_is_refused(anna: Customer, provider: FakeProvider) -> None:
+    await anna.go_to_confirm()
+    await anna.press("оплатить")
+    check = anna.data("Проверить")
+    provider.pay(provider.created[0], "inv-1")
+    boris = Customer(anna.services, 700_000_077, name="Boris", language="en")
+    before = await anna.services.db.run(effects)
+    await boris.tap(check)
+    assert boris.toast == "You have no such order"
+    assert "149" not in boris.text or "Choose a tariff" in boris.text
+    assert provider.asked == []
+    assert await anna.services.db.run(effects) == before
+
+
+async def test_a_button_without_data_leads_to_the_menu(anna: Customer) -> None:
+    tap = anna.tap_of("x")
+    del tap["callback_query"]["data"]
+    await anna.give(tap)
+    assert anna.button("Купить")
+
+
+@pytest.mark.parametrize(
+    "part", [{"photo": [{"file_id": "f", "file_unique_id": "u", "width": 1, "height": 1}]}, {"date": 0}]
+)
+async def test_a_button_whose_message_cant_be_edited_is_answered_anew(anna: Customer, part: dict[str, Any]) -> None:
+    tap = anna.tap_of("go:menu")
+    message = tap["callback_query"]["message"]
+    del message["text"]
+    message |= part
+    handled = await anna.give(tap)
+    assert [call["method"] for call in handled.reply] == ["sendMessage", "answerCallbackQuery"]
+
+
+# Double taps -----------------------------------------------------------------------------------------------------
+
+
+async def both_at_once(customer: Customer, data: str, times: int = 2) -> list[list[dict[str, Any]]]:
+    taps = [customer.tap_of(data) for _ in range(times)]
+    handled = await asyncio.gather(*(customer.give(tap) for tap in taps))
+    return [one.reply for one in handled]
+
+
+@pytest.mark.proves("N-23")
+async def test_two_taps_on_the_trial_begin_one(racer: Customer) -> None:
+    await racer.say("/start")
+    await racer.press("Попробовать")
+    replies = await both_at_once(racer, racer.data("Начать"), 4)
+    assert all(reply[0]["reply_markup"] for reply in replies)
+    seen = await racer.services.db.run(effects)
+    assert (seen["subscriptions"], seen["outbox"]) == (1, 1)
+    assert await racer.services.db.run(lambda tx: tx.value("select used from trial_days")) == 1
+    assert await racer.services.db.run(count, "subscription_history") == 1
+
+
+@pytest.mark.proves("N-23")
+async def test_two_taps_on_pay_make_one_order_and_one_invoice(racer: Customer, provider: FakeProvider) -> None:
+    await racer.go_to_confirm()
+    await both_at_once(racer, racer.data("оплатить"), 4)
+    [order] = await racer.services.db.run(order_rows)
+    assert order.status == "open"
+    assert len(provider.created) == 1
+
+
+@pytest.mark.proves("N-23")
+async def test_two_taps_on_check_settle_once(racer: Customer, provider: FakeProvider) -> None:
+    await racer.go_to_confirm()
+    await racer.press("оплатить")
+    provider.pay(provider.created[0], "inv-1")
+    replies = await both_at_once(racer, racer.data("Проверить"), 4)
+    assert all("оплачен" in reply[0]["text"] for reply in replies)
+    seen = await racer.services.db.run(effects)
+    assert (seen["payments"], seen["subscriptions"], seen["messages"], seen["outbox"]) == (1, 1, 1, 2)
+
+
+@pytest.mark.proves("N-23")
+@pytest.mark.parametrize("step", ["Basic", "30 дней"])
+async def test_two_taps_in_the_dialogue_move_it_once(racer: Customer, step: str) -> None:
+    await racer.say("/buy")
+    if step != "Basic":
+        await racer.press("Basic")
+    version = await racer.services.db.run(lambda tx: tx.value("select version from fsm"))
+    replies = await both_at_once(racer, racer.data(step))
+    assert await racer.services.db.run(lambda tx: tx.value("select version from fsm")) == version + 1
+    assert replies[0][0]["text"] == replies[1][0]["text"]
+    assert replies[0][0]["reply_markup"] == replies[1][0]["reply_markup"]
+
+
+@pytest.mark.proves("N-23")
+async def test_two_taps_on_a_language_choose_it(racer: Customer) -> None:
+    await racer.say("/language")
+    replies = await both_at_once(racer, racer.data("English"))
+    assert {reply[1]["text"] for reply in replies} == {"Language: English"}
+    assert await racer.services.db.run(lambda tx: tx.values("select language from accounts")) == ["en"]
+
+
+@pytest.mark.proves("N-23")
+async def test_one_update_delivered_five_times_at_once_has_one_effect(racer: Customer, provider: FakeProvider) -> None:
+    await racer.go_to_confirm()
+    tap = racer.tap_of(racer.data("оплатить"))
+    await asyncio.gather(*(racer.give(tap) for _ in range(5)))
+    again = await racer.give(tap)
+    assert len(provider.created) == 1
+    assert await racer.services.db.run(count, "orders") == 1
+    assert again.reply[0]["method"] == "editMessageText"
+
+
+# Instances -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.proves("S2-5.3")
+async def test_the_dialogue_goes_on_in_another_instance(database_url: str, provider: FakeProvider) -> None:
+    async def one_tap(text: str, customer: Customer | None) -> Customer:
+        """A process that lives for one update."""
+        database = Database(database_url, connections=1, application="short-lived", guards=True, compare=True)
+        living = Customer(services_over(database, provider), 700_000_005)
+        if customer is None:
+            await living.say(text)
+        else:
+            living.screen = customer.screen
+            await living.press(text)
+        await database.close()
+        return living
+
+    anna = await one_tap("/buy", None)
+    for text in ("Plus", "180 дней", "оплатить"):
+        anna = await one_tap(text, anna)
+    assert "1\u00a0199 ₽" in anna.text
+    [order] = provider.created
+    assert (order.tariff, order.period_days, order.price) == ("plus", 180, 119_900)
+
+
+@pytest.mark.proves("S2-5.3")
+async def test_without_postgres_nothing_is_answered_and_nothing_is_lost(
+    anna: Customer, provider: FakeProvider, unused_tcp_address: str
+) -> None:
+    await anna.go_to_confirm()
+    tap = anna.tap_of(anna.data("оплатить"))
+    gone = Database(f"postgresql://u:p@{unused_tcp_address}/atlas", connections=1, application="gone", guards=False)
+    with pytest.raises(Unavailable):
+        await handle(services_over(gone, provider), Incoming(tap["update_id"], "{}", "c"), tap)
+    await gone.close()
+    assert provider.created == []
+    await anna.give(tap)
+    assert "start=inv1" in anna.button("Оплатить")["url"]
+
+
+@pytest.fixture
+async def unused_tcp_address() -> str:
+    server = await asyncio.start_server(lambda _reader, writer: writer.close(), "127.0.0.1", 0)
+    host, port = server.sockets[0].getsockname()[:2]
+    server.close()
+    await server.wait_closed()
+    return f"{host}:{port}"
+
+
+# Updates the bot has no use for ----------------------------------------------------------------------------------
+
+
+GROUP = {"id": -100, "type": "group", "title": "G"}
+USELESS: list[dict[str, Any]] = [
+    {"edited_message": {"message_id": 1}},
+    {"channel_post": {"message_id": 1, "date": 1, "chat": {"id": -1, "type": "channel", "title": "c"}, "text": "/start"}},
+    {"poll": {"id": "1"}},
+    {"from_the_future": {"x": 1}},
+    {},
+    {"message": None},
+    {"message": []},
+    {"message": {"message_id": "x"}},
+    {"callback_query": {"id": 5}},
+    {"my_chat_member": {"chat": GROUP}},
+    {"message": {"message_id": 1, "date": 1, "chat": GROUP, "from": {"id": 5, "is_bot": False, "first_name": "B"}, "text": "/start"}},
+    {"message": {"message_id": 1, "date": 1, "chat": {"id": 5, "type": "private"}, "from": {"id": 5, "is_bot": False, "first_name": "B"}, "pinned_message": {"message_id": 1, "date": 0, "chat": {"id": 5, "type": "private"}}}},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("useless", USELESS, ids=lambda update: next(iter(update), "empty"))
+async def test_what_the_bot_has_no_use_for_is_consumed_in_silence(db: Database, useless: dict[str, Any]) -> None:
+    services = services_over(db, None)
+    update = {"update_id": 5} | useless
+    handled = await handle(services, Incoming(5, json.dumps(update), "c"), update)
+    assert (handled.reply, handled.follow_up) == ([], ())
+    assert await db.run(lambda tx: tx.value("select done_at is not null from updates where update_id = 5"))
+    assert await db.run(count, "accounts") == 0
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"forward_origin": {"type": "from_the_future", "date": 1}},
+        {"paid_media": {"star_count": 1, "paid_media": [{"type": "hologram"}]}},
+        {"reply_to_message": {"message_id": "x"}},
+        {"unknown": {"a": 1}},
+    ],
+)
+async def test_a_message_with_parts_of_a_later_version_is_answered(anna: Customer, part: dict[str, Any]) -> None:
+    update = anna.typed("/profile")
+    update["message"] |= part
+    await anna.give(update)
+    assert "ID: <code>700000001</code>" in anna.text
+
+
+async def test_a_tap_below_a_message_of_a_later_version_is_answered(
+    anna: Customer, caplog: pytest.LogCaptureFixture
+) -> None:
+    tap = anna.tap_of("go:profile")
+    tap["callback_query"]["message"]["forward_origin"] = {"type": "from_the_future"}
+    handled = await anna.give(tap)
+    assert [call["method"] for call in handled.reply] == ["sendMessage", "answerCallbackQuery"]
+    assert caplog.text.count("update_not_understood") == 1
+
+
+async def test_a_block_and_an_unblock_are_noted(anna: Customer) -> None:
+    await anna.say("/start")
+    db = anna.services.db
+
+    def unreachable(tx: Transaction) -> bool:
+        return bool(tx.value("select unreachable_since is not null from accounts"))
+
+    def member(update_id: int, status: str) -> dict[str, Any]:
+        new = {"status": status, "user": anna.user} | ({"until_date": 0} if status == "kicked" else {})
+        old = {"status": "member", "user": anna.user}
+        change = {"chat": anna.chat, "from": anna.user, "date": 1, "old_chat_member": old, "new_chat_member": new}
+        return {"update_id": update_id, "my_chat_member": change}
+
+    assert (await anna.give(member(1, "kicked"))).reply == []
+    assert await db.run(unreachable)
+    assert (await anna.give(member(2, "member"))).reply == []
+    assert not await db.run(unreachable)
+    await anna.give(member(3, "kicked"))
+    await anna.say("hello")
+    assert not await db.run(unreachable)
+
+
+async def test_the_menu_answers_whatever_is_typed(anna: Customer) -> None:
+    for text in ("hello", "/unknown", "/", "1e9", "٣", "x" * 4096, "/START", "/start@atlas_bot x"):
+        await anna.say(text)
+        assert anna.screen["method"] == "sendMessage"
+        assert anna.button("Купить")
+
+
+async def test_a_button_pressed_after_the_flags_are_gone_is_no_error(anna: Customer) -> None:
+    await anna.say("/buy")
+    await anna.services.db.run(sql, "update fsm set state = 'of another version', data = '{\"days\": \"x\"}'")
+    await anna.press("Basic")
+    assert "Выберите тариф" in anna.text
