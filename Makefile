@@ -49,8 +49,8 @@ lint: .venv/.ready ## rules, format, types, and who may import whom
 acceptance: .venv/.ready ## the acceptance list with its tests (ISSUE=main: of one issue)
 	@$(PY) -m tests.acceptance list $(if $(ISSUE),--issue $(ISSUE))
 
-acceptance-sabotage: .venv/.ready ## break each property on purpose; its tests must turn red
-	@$(PY) -m tests.acceptance sabotage $(if $(ISSUE),--issue $(ISSUE))
+acceptance-sabotage: .venv/.ready ## break each property on purpose; its tests must turn red (IDS="S0-2 N-3": these only)
+	@$(PY) -m tests.acceptance sabotage $(IDS)
 
 bench: .venv/.ready ## measure, and write bench/results/
 	@$(PY) -m bench $(ARGS)

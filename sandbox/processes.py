@@ -38,7 +38,7 @@ async def answers(port: int) -> bool:
         return False
     try:
         writer.write(b"GET /robots.txt HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
-        return (await asyncio.wait_for(reader.readline(), _PROBE_S)).startswith(b"HTTP/1.1 ")
+        return (await asyncio.wait_for(reader.readline(), _PROBE_S)).startswith(b"HTTP/1.")
     except (OSError, TimeoutError):
         return False
     finally:
@@ -165,7 +165,7 @@ class Process:
 
     @property
     def _name(self) -> str:
-        return " ".join((Path(self.argv[0]).name, *self.argv[1:3]))
+        return " ".join((Path(self.argv[0]).name, *self.argv[1:3]))[:80]
 
     async def _gone(self) -> None:
         """A killed worker holds the listening socket for a moment longer than its master lives."""

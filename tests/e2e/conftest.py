@@ -1,0 +1,61 @@
+"""One whole system for the tests that play customers, and people to play."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from sandbox.customer import Customer
+from sandbox.system import System
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+_IDS = itertools.count(5_000_001)
+
+
+@pytest.fixture(scope="session")
+async def running_system() -> AsyncIterator[System]:
+    """Two instances of what races; sweeps run by hand; test guards on unless the environment says otherwise."""
+    folder = _folder()
+    system = System(folder, instances={"sweep_activation": 2, "sweep_expiry": 2}, guards=_guards())
+    await system.start()
+    yield system
+    await system.stop()
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+async def system(running_system: System) -> AsyncIterator[System]:
+    """The system, whole again after a test that broke parts of it. Customers of other tests are still in it."""
+    yield running_system
+    running_system.disarm()
+    await running_system.node.start()
+    await running_system.start_functions()
+    await running_system.settled()
+
+
+@pytest.fixture
+def customer(system: System) -> Callable[..., Customer]:
+    """Make a person nobody has met yet: `customer()`, `customer("Anna", "ru")`."""
+
+    def make(name: str = "Anna", language: str = "en") -> Customer:
+        return Customer(system.telegram.user(next(_IDS), name, language_code=language))
+
+    return make
+
+
+def _folder() -> Path:
+    made = Path(tempfile.mkdtemp(prefix="atlas-e2e-", dir="/var/tmp"))
+    made.chmod(0o711)  # Postgres runs as another user when we are root, and must get through
+    return made
+
+
+def _guards() -> bool:
+    return os.environ.get("ATLAS_TEST_GUARDS") == "1"
