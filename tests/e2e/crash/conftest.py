@@ -1,0 +1,26 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from sandbox.system import System
+from sandbox.xray import Origin
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+
+@pytest.fixture(scope="module")
+async def crashing(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[System]:
+    """One system for the whole matrix, sweeps by hand; it is killed in many places, so nobody else gets it."""
+    async with System(tmp_path_factory.mktemp("crash"), guards=True) as system:
+        yield system
+
+
+@pytest.fixture(scope="module")
+async def origin() -> AsyncIterator[Origin]:
+    """A website to fetch through a tunnel."""
+    site = await Origin().start()
+    yield site
+    await site.stop()
