@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from lib import bootstrap
+from lib.bot import delivery, wiring
 from lib.bot.handle import handle
 from lib.db import Database, Unavailable
 from lib.domain.updates import Incoming
@@ -177,7 +180,15 @@ async def test_two_taps_on_the_trial_begin_one(racer: Customer) -> None:
 @pytest.mark.proves("N-23")
 async def test_two_taps_on_pay_make_one_order_and_one_invoice(racer: Customer, provider: FakeProvider) -> None:
     await racer.go_to_confirm()
-    await both_at_once(racer, racer.data("оплатить"), 4)
+    pay = racer.data("оплатить")
+    # the first tap stays with the provider until the others have had their say
+    provider.gate = asyncio.Event()
+    taps = [asyncio.create_task(racer.tap(pay)) for _ in range(4)]
+    async with asyncio.timeout(20):
+        for finished in itertools.islice(asyncio.as_completed(taps), 3):
+            assert "Счёт готовится" in (await finished).reply[0]["text"]
+        provider.gate.set()
+        await asyncio.gather(*taps)
     [order] = await racer.services.db.run(order_rows)
     assert order.status == "open"
     assert len(provider.created) == 1
@@ -227,6 +238,21 @@ async def test_one_update_delivered_five_times_at_once_has_one_effect(racer: Cus
 
 
 # Instances -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.proves("N-23")
+async def test_an_invoice_whose_update_was_finished_meanwhile_is_kept(racer: Customer, provider: FakeProvider) -> None:
+    """A second delivery finds the invoice in the making and finishes the update; the first one's invoice must not be lost."""
+    await racer.go_to_confirm()
+    tap = racer.tap_of(racer.data("оплатить"))
+    provider.gate = asyncio.Event()
+    first = asyncio.create_task(racer.give(tap))
+    while not provider.created:
+        await asyncio.sleep(0.01)
+    await racer.give(tap)
+    provider.gate.set()
+    await first
+    assert await racer.services.db.run(lambda tx: tx.values("select invoice_id from orders")) == ["inv-1"]
 
 
 @pytest.mark.proves("S2-5.3")
@@ -351,6 +377,20 @@ async def test_a_block_and_an_unblock_are_noted(anna: Customer) -> None:
     await anna.give(member(3, "kicked"))
     await anna.say("hello")
     assert not await db.run(unreachable)
+
+
+async def test_a_block_found_out_while_answering_is_noted(anna: Customer, monkeypatch: pytest.MonkeyPatch) -> None:
+    handled = await anna.say("/start")
+    monkeypatch.setattr(bootstrap, "database", lambda: anna.services.db)
+    monkeypatch.setattr(wiring, "bot", lambda: None)
+
+    async def blocked(_bot: None, reply: list[dict[str, Any]], *, in_response: bool) -> delivery.Delivered:
+        assert not in_response
+        return delivery.Delivered(blocked=(reply[0]["chat_id"],))
+
+    monkeypatch.setattr(delivery, "deliver", blocked)
+    assert await wiring.deliver(handled.reply, in_response=False) is None
+    assert await anna.services.db.run(lambda tx: tx.value("select unreachable_since is not null from accounts"))
 
 
 async def test_the_menu_answers_whatever_is_typed(anna: Customer) -> None:
