@@ -17,7 +17,8 @@ Message = dict[str, Any]
 APPLIED_S = 30.0
 """How long a key, or the news of an end, may take on a loaded machine."""
 _LINK = re.compile(r"vless://\S+")
-_ANSWER_S = 15.0
+ANSWER_S = 15.0
+"""How long an answer to what a person did may take on a loaded machine."""
 
 
 class StepFailedError(AssertionError):
@@ -90,24 +91,24 @@ class Customer:
 
         return await self.sees(changed, f"an answer to {meaning!r}")
 
-    async def sees(self, wanted: Callable[[Message], object], what: str, timeout_s: float = _ANSWER_S) -> Message:
-        """The newest message of the chat that is as wanted.
+    async def sees(self, wanted: Callable[[Message], object], what: str, timeout_s: float | None = None) -> Message:
+        """The newest message of the chat that is as wanted; waits as long as an answer may take unless said.
 
         Raises:
             StepFailedError: none is, within so many seconds.
         """
         try:
             found = await self.user.wait_for(
-                lambda messages: [message for message in messages if wanted(message)], timeout_s
+                lambda messages: [message for message in messages if wanted(message)], timeout_s or ANSWER_S
             )
         except AssertionError as error:
             raise StepFailedError(f"{self.user.account.first_name} waits for {what}: {error}") from None
         return found[-1]
 
-    async def gets_key(self, after: int = 0, timeout_s: float = APPLIED_S) -> str:
-        """The link of a key that came by itself in a message later than `after`."""
+    async def gets_key(self, after: int = 0, timeout_s: float | None = None) -> str:
+        """The link of a key that came by itself in a message later than `after`; waits `APPLIED_S` unless said."""
         message = await self.sees(
-            lambda message: message["message_id"] > after and link_of(message), "a key", timeout_s
+            lambda message: message["message_id"] > after and link_of(message), "a key", timeout_s or APPLIED_S
         )
         return str(link_of(message))
 

@@ -1,0 +1,73 @@
+"""`make demo` holds, and turns red when something it tells of is broken."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from sandbox import demo
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_ROOT = Path(__file__).resolve().parents[2]
+_STEPS = 23
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    made = Path(tempfile.mkdtemp(prefix="atlas-demo-test-", dir="/var/tmp"))
+    made.chmod(0o711)
+    yield made
+    shutil.rmtree(made)
+
+
+@pytest.mark.proves("N-20")
+@pytest.mark.timeout(300)
+def test_the_whole_customer_life_holds(tmp_path: Path) -> None:
+    told = subprocess.run(
+        [sys.executable, "-m", "sandbox", "demo"],
+        cwd=_ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=280,
+        env=os.environ | {"TMPDIR": str(tmp_path)},
+    )
+    assert told.returncode == 0, told.stdout + told.stderr
+    assert told.stdout.count("    ok ") == _STEPS
+    assert "FAILED" not in told.stdout
+    assert "\x1b" not in told.stdout  # no colours into a pipe
+    assert list(tmp_path.glob("atlas-demo-*")) == []
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize(
+    ("settings", "step"),
+    [
+        # Atlas signs and asks with another token than Crypto Pay knows.
+        ({"CRYPTOPAY_TOKEN": "31337:another-one-than-it-knows"}, "Anna picks a tariff"),
+        # Nodes refuse Atlas: nobody gets a key.
+        ({"XRAY_API_KEY": "another-key"}, "Boris takes the free trial"),
+    ],
+)
+async def test_a_broken_part_turns_it_red(
+    folder: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    settings: dict[str, str],
+    step: str,
+) -> None:
+    monkeypatch.setattr("sandbox.customer.ANSWER_S", 3.0)
+    monkeypatch.setattr("sandbox.customer.APPLIED_S", 3.0)
+    assert await demo.tell(folder, 1, settings) == 1
+    told = capsys.readouterr().out
+    assert f"This step did not hold: {step}" in told
+    assert f"Logs: {folder / 'logs'}" in told
