@@ -115,9 +115,8 @@ def _move_on(tx: Transaction, scene: Scene, version: int, order: Order) -> None:
     chat_state.swap(tx, scene.account.id, version, BUY_ORDER, {"order": order.id})
 
 
-def attach_invoice(tx: Transaction, scene: Scene, made: MakeInvoice, invoice: Invoice) -> Screen:
-    """The provider has it: keep it, and show the order."""
-    order = orders.attach_invoice(tx, made.order.id, invoice.invoice_id, invoice.url)
+def show_invoice(tx: Transaction, scene: Scene, made: MakeInvoice, order: Order) -> Screen:
+    """The provider has it and the order holds it: show the order."""
     if made.version is not None:
         _move_on(tx, scene, made.version, order)
     return order_screen.show(tx, scene, order)
@@ -177,7 +176,10 @@ async def make_invoice(turn: Turn, errand: MakeInvoice) -> None:
         log.warning("invoice_failed", order_id=errand.order.id, reason=str(error))
         await turn.play(give_up_invoice, errand)
         return
-    await turn.play(attach_invoice, errand, invoice)
+    # By a transaction of its own, keyed by the order: another delivery of this update may have finished it meanwhile
+    # ("the invoice is being made"), and an invoice that exists must be known, whoever answers.
+    order = await turn.services.db.run(orders.attach_invoice, errand.order.id, invoice.invoice_id, invoice.url)
+    await turn.play(show_invoice, errand, order)
     for replaced in errand.replaced:
         await _withdraw(provider, replaced)
 

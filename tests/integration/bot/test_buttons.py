@@ -237,6 +237,27 @@ async def test_one_update_delivered_five_times_at_once_has_one_effect(racer: Cus
     assert again.reply[0]["method"] == "editMessageText"
 
 
+@pytest.mark.proves("N-23")
+async def test_a_second_delivery_while_the_invoice_is_made_loses_no_invoice(
+    racer: Customer, provider: FakeProvider
+) -> None:
+    await racer.go_to_confirm()
+    tap = racer.tap_of(racer.data("оплатить"))
+    provider.gate = asyncio.Event()
+    first = asyncio.create_task(racer.give(tap))
+    async with asyncio.timeout(20):
+        while not provider.created:  # noqa: ASYNC110 -- bounded, and the fake has no event of its own for this
+            await asyncio.sleep(0.01)
+        second = await racer.give(tap)
+        provider.gate.set()
+        assert (await first).reply == second.reply
+    assert "Счёт готовится" in racer.text
+    assert [order.invoice_id for order in await racer.services.db.run(order_rows)] == ["inv-1"]
+    await racer.press("Обновить")
+    assert "start=inv1" in racer.button("Оплатить")["url"]
+    assert len(provider.created) == 1
+
+
 # Instances -------------------------------------------------------------------------------------------------------
 
 
