@@ -246,7 +246,7 @@ async def test_a_second_delivery_while_the_invoice_is_made_loses_no_invoice(
     provider.gate = asyncio.Event()
     first = asyncio.create_task(racer.give(tap))
     async with asyncio.timeout(20):
-        while not provider.created:  # noqa: ASYNC110 -- bounded, and the fake has no event of its own for this
+        while not provider.created:
             await asyncio.sleep(0.01)
         second = await racer.give(tap)
         provider.gate.set()
