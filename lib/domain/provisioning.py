@@ -165,8 +165,11 @@ set attempts = c.attempts + 1, claimed_by = null, claimed_until = null, last_err
         least(:max_s, :min_s * power(2, least(c.attempts, 10))) * (0.5 + (c.subscription_id % 50) / 100.0))
 from answer a
 where c.subscription_id = a.subscription_id and c.node_id = a.node_id and c.claimed_by = a.claimed_by and not a.applied
+returning c.subscription_id, c.node_id
 """
 
+# The node knows a newer version than ours: ours goes beyond it, and is due at once; but the node is believed once only,
+# after that the row's own next time stands.
 _OVERTAKE = """
 with answer as (
     select subscription_id, max(held_version) as held
@@ -177,9 +180,17 @@ with answer as (
     where s.id = answer.subscription_id and s.version <= answer.held
     returning s.id, s.version
 )
-update node_clients c set version = newer.version, claimed_by = null, claimed_until = null, next_attempt_at = atlas.now()
+update node_clients c
+set version = newer.version, claimed_by = null, claimed_until = null,
+    next_attempt_at = case when c.attempts > 1 then c.next_attempt_at else atlas.now() end
 from newer where c.subscription_id = newer.id
 """
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    subscription_id: int
+    node_id: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,9 +247,14 @@ def record(tx: Transaction, answers: list[Answer], correlation_id: str) -> Confi
     if activated:
         tx.reach("activation.mid-transaction")
     if not all(answer.applied for answer in answers):
-        tx.execute(_PUT_OFF, answers=rows, min_s=RETRY_MIN_S, max_s=RETRY_MAX_S)
-    if any(answer.held_version is not None for answer in answers):
-        tx.execute(_OVERTAKE, answers=rows)
+        ours = set(tx.rows(_Row, _PUT_OFF, answers=rows, min_s=RETRY_MIN_S, max_s=RETRY_MAX_S))
+        behind = [
+            {"subscription_id": answer.subscription_id, "held_version": answer.held_version}
+            for answer in answers
+            if answer.held_version is not None and _Row(answer.subscription_id, answer.node_id) in ours
+        ]
+        if behind:
+            tx.execute(_OVERTAKE, answers=json.dumps(behind))
     follow_up: list[outbox.Item] = []
     for one in activated:
         # the UUID's first digits tell two keys of one subscription apart without naming either
