@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from lib.bot import order_screen
@@ -15,8 +15,7 @@ if TYPE_CHECKING:
     from lib.bot.turn import Scene
     from lib.db import Transaction
     from lib.domain.chat_state import ChatState
-    from lib.domain.pricelist import PriceList, Tariff
-    from lib.domain.subscriptions import Subscription
+    from lib.domain.pricelist import Tariff
 
 BUY_TARIFF = "buy.tariff"
 BUY_PERIOD = "buy.period"
@@ -155,7 +154,8 @@ def _periods(scene: Scene, state: ChatState, tariff: Tariff, toast: str) -> Scre
 def _confirm(tx: Transaction, scene: Scene, state: ChatState, tariff: Tariff, days: int, *, toast: str) -> Screen:
     say = scene.texts
     held = subscriptions.current(tx, scene.account.id)
-    until = new_end(held, order_screen.now(tx), scene.prices, tariff.name, days)
+    value = scene.prices.conversion(held.tariff, tariff.name) if held is not None else subscriptions.SAME_VALUE
+    until = subscriptions.end_after(held, subscriptions.now(tx), value, timedelta(days=days))
     price = say.money(tariff.prices[days], scene.prices.currency)
     parts = [
         say.html(
@@ -168,7 +168,7 @@ def _confirm(tx: Transaction, scene: Scene, state: ChatState, tariff: Tariff, da
             until=scene.moment(until),
         )
     ]
-    if held is not None and held.is_current and scene.prices.conversion(held.tariff, tariff.name) != 1:
+    if held is not None and held.is_current and value != 1:
         parts.append(say.html("buy-confirm-conversion", tariff=say.tariff(held.tariff)))
     parts.append(say.html("buy-confirm-consent"))
     rows: Rows = (
@@ -179,21 +179,6 @@ def _confirm(tx: Transaction, scene: Scene, state: ChatState, tariff: Tariff, da
         ),
     )
     return Screen("\n\n".join(parts), rows, toast=_toast(scene, toast))
-
-
-def new_end(held: Subscription | None, now: datetime, prices: PriceList, tariff: str, days: int) -> datetime:
-    """When access would end if it were paid at this moment: what `subscriptions.grant` is going to say."""
-    period = timedelta(days=days)
-    if held is None or held.status != "active":
-        return now + period
-    ends = max(held.expires_at, now)
-    value = prices.conversion(held.tariff, tariff)
-    if value == 1:
-        return ends + period
-    trial_ends = max(min(held.trial_until or now, held.expires_at), now)
-    seconds = (ends - trial_ends) // timedelta(microseconds=1)
-    minutes = seconds * value.numerator // (60_000_000 * value.denominator)
-    return trial_ends + timedelta(minutes=minutes) + period
 
 
 def _traffic(scene: Scene, tariff: Tariff) -> str:

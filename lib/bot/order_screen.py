@@ -9,22 +9,14 @@ from lib.bot.screen import Button, Screen, tap
 from lib.domain import provisioning, subscriptions
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from lib.bot.turn import Scene
     from lib.db import Transaction
     from lib.domain.orders import Order
 
 
-def now(tx: Transaction) -> datetime:
-    """The database's clock."""
-    moment: datetime = tx.value("select atlas.now()")
-    return moment
-
-
 def is_live(tx: Transaction, order: Order) -> bool:
     """Whether the half hour in which it is to be paid still runs."""
-    return order.status == "open" and order.expires_at > now(tx)
+    return order.status == "open" and order.expires_at > subscriptions.now(tx)
 
 
 def show(tx: Transaction, scene: Scene, order: Order, toast: str = "") -> Screen:

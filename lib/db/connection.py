@@ -30,10 +30,10 @@ _LOST = (OSError, DriverInterfaceError)
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """Milliseconds, from the shortest to the longest; each guards against the failure of the one before.
+    """Milliseconds (connect: seconds) of one connection.
 
-    statement < idle-in-transaction < socket. The function's own budget and the sender's deadline lie above them
-    (docs/architecture.md, Budgets).
+    A statement ends before the socket gives up waiting for it; a transaction that nobody works in ends by itself. The
+    function's own budget and the sender's deadline lie above them (docs/architecture.md, Budgets).
     """
 
     statement_ms: int = 3_000

@@ -1,5 +1,5 @@
--- What must always be true, one named query each; a row that comes back is a violation. Run hourly by the audit sweep
--- and after every concurrency and crash test. Each query starts with the name and says in words what is wrong.
+-- What must always be true, one named query each; a row that comes back is a violation. Run after every test that proves
+-- an acceptance id, by the demo, and by hand (docs/runbooks/invariant-violated.md). Each says in words what it means.
 
 -- name: active_has_uuid
 -- Access that runs has a UUID to connect with.
@@ -86,7 +86,7 @@ select id from messages where delivery = 'once' and attempts > 1;
 -- name: trial_mark_and_grant_together
 -- Whoever used the trial was granted one, and the other way round; never twice.
 select a.id from accounts a left join subscriptions s on s.account_id = a.id
-    left join subscription_history h on h.subscription_id = s.id and h.source = 'trial' and h.event = 'granted'
+    left join subscription_history h on h.subscription_id = s.id and h.source = 'trial' and h.event in ('granted', 'extended')
 group by a.id, a.trial_used_at having (a.trial_used_at is not null) <> (count(h.id) = 1);
 
 -- name: trial_never_shortened_paid_access

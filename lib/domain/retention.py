@@ -25,10 +25,10 @@ RULES = (
         "delete from outbox where id in (select id from outbox"
         " where done_at < atlas.now() - make_interval(days => :days) order by done_at limit :page)",
     ),
-    # Telegram forgets an update after 24 h, so none of these can be delivered again
+    # Telegram forgets an update after 24 h, so none of these can be delivered again; a stored reply may hold a link
     Rule(
         "updates",
-        14,
+        3,
         "delete from updates where update_id in (select update_id from updates"
         " where done_at < atlas.now() - make_interval(days => :days) order by done_at limit :page)",
     ),

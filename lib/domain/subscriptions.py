@@ -7,6 +7,7 @@ node client unwanted. Nodes converge afterwards.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
@@ -164,6 +165,25 @@ def current(tx: Transaction, account_id: int) -> Subscription | None:
 def locked(tx: Transaction, account_id: int) -> Subscription | None:
     """As `current`, locked until the transaction ends: for a decision that a grant follows."""
     return tx.row(Subscription, _LOCKED, account_id=account_id)
+
+
+def now(tx: Transaction) -> datetime:
+    """The one clock."""
+    moment: datetime = tx.value("select atlas.now()")
+    return moment
+
+
+def end_after(held: Subscription | None, moment: datetime, value: Fraction, period: timedelta) -> datetime:
+    """When access would end if `period` were granted at `moment`: what `grant` is going to say, to be shown before paying."""
+    if held is None or held.status != "active":
+        return moment + period
+    ends = max(held.expires_at, moment)
+    if value == SAME_VALUE:
+        return ends + period
+    trial_ends = max(min(held.trial_until or moment, held.expires_at), moment)
+    microseconds = (ends - trial_ends) // timedelta(microseconds=1)
+    minutes = microseconds * value.numerator // (60_000_000 * value.denominator)
+    return trial_ends + timedelta(minutes=minutes) + period
 
 
 def grant(

@@ -30,6 +30,8 @@ _MIN, _MAX, _MOST_DIGITS = Decimal(0), Decimal(10) ** 15, 20
 PAGE = 1000
 """How many invoices one `getInvoices` call may be asked about."""
 _FIAT_DIGITS = 2  # of every fiat currency that Crypto Pay offers
+_ID_LIMIT = 2**63
+_FINEST = -30  # digits after the point: more than any asset has, and few enough to be written out
 
 
 class UnreadableEvent(Exception):
@@ -61,13 +63,13 @@ def read_webhook(body: bytes, correlation_id: str) -> Event:
     """
     try:
         update = json.loads(body.decode("utf-8"))
-    except ValueError:
+    except (ValueError, RecursionError):
         raise UnreadableEvent("not JSON in UTF-8") from None
     if not isinstance(update, dict):
         raise UnreadableEvent("not an object")
     invoice = update.get("payload")
     if update.get("update_type") != "invoice_paid":
-        if not isinstance(update.get("update_id"), int):
+        if not _is_id(update.get("update_id")):
             raise UnreadableEvent("no update_id")
         # Crypto Pay's update_id is documented as not unique, so an unknown kind is told apart by its content.
         key = f"update:{update['update_id']}:{hashlib.sha256(body).hexdigest()[:16]}"
@@ -84,7 +86,7 @@ def event_of(invoice: dict[str, Any], body: bytes, via: str, correlation_id: str
 
 
 def _is_id(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+    return isinstance(value, int) and not isinstance(value, bool) and 0 < value < _ID_LIMIT
 
 
 def _money(invoice: dict[str, Any]) -> tuple[Money | None, str]:

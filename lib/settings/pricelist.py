@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from functools import cache
 from pathlib import Path
@@ -11,6 +12,7 @@ from lib.domain import pricelist as domain
 from lib.domain.pricelist import PriceList, Tariff, Trial
 from lib.settings import plain
 
+_NAME = re.compile(r"[a-z0-9_]{1,24}")  # it travels in the 64 bytes of a button
 _DEFAULT = Path(domain.__file__).with_name("pricelist.toml")
 
 
@@ -44,6 +46,7 @@ def read(path: Path) -> PriceList:
     if not isinstance(currency, str) or not currency.isupper():
         problems.append("currency: a code such as RUB is needed")
     minutes = _positive(raw, "order_minutes", "", problems)
+    problems += [f"tariffs.{name}: a name is 1 to 24 of a-z 0-9 _" for name in tariffs if not _NAME.fullmatch(name)]
     if not tariffs:
         problems.append("tariffs: at least one is needed")
     if problems:

@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lib.bot.buy_dialogue import new_end
-from lib.bot.order_screen import now
 from lib.domain import accounts, settlement, subscriptions
 from lib.domain.accounts import Person
 from lib.payments.provider import Invoice
@@ -66,7 +64,7 @@ async def test_from_start_to_a_paid_order(anna: Customer, provider: FakeProvider
         "365 дней · 1\u00a0399 ₽",
     ]
     await anna.press("30 дней")
-    expected = await db.run(now) + timedelta(days=30)
+    expected = await db.run(subscriptions.now) + timedelta(days=30)
     assert "149 ₽" in anna.text
     assert f"{expected.astimezone(anna.services.zone):%d.%m.%Y}" in anna.text
     assert "/terms" in anna.text
@@ -301,8 +299,8 @@ async def test_the_end_shown_is_the_end_granted(
 ) -> None:
     def both(tx: Transaction, account_id: int) -> timedelta:
         held = subscriptions.current(tx, account_id)
-        shown = new_end(held, now(tx), PRICES, new, 30)
         value = PRICES.conversion(held.tariff if held else new, new)
+        shown = subscriptions.end_after(held, subscriptions.now(tx), value, timedelta(days=30))
         given = subscriptions.grant(tx, account_id, tariff=new, seconds=30 * 86_400, source="payment", value=value)
         return shown - given.expires_at
 
