@@ -64,7 +64,8 @@ async def _serve(home: Path, *, browser: bool, scheduler: bool, settings: dict[s
     ended = asyncio.Event()
     loop = asyncio.get_running_loop()
     system = System(home, scheduler=scheduler, durable=True, settings=settings)
-    _say("Setting up Atlas on this machine ...")
+    if not system.home.is_taken():
+        _say("Setting up Atlas on this machine ...")
     starting = asyncio.create_task(system.start(_progress))
 
     def end() -> None:
