@@ -58,7 +58,7 @@ _SETTINGS = {
     "log_timezone": "UTC",
     "logging_collector": "off",
     "log_line_prefix": "%m [%p] %a ",
-    # Nothing that a customer or an operator would call a secret reaches the log (architecture.md, Observability and secrets).
+    # Nothing that a customer or an operator would call a secret reaches the log (docs/architecture.md, Observability).
     "log_error_verbosity": "terse",
     "log_min_error_statement": "panic",
     "log_statement": "none",

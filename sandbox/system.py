@@ -198,7 +198,7 @@ class System:
     # -- settings ------------------------------------------------------------------------------------------------------
 
     def settings(self) -> dict[str, str]:
-        """Every setting of interface.md that this system uses, secrets included."""
+        """Every setting (docs/configuration.md) that this system uses, secrets included."""
         made = {
             "ENVIRONMENT": "local",
             "LOG_LEVEL": "INFO",

@@ -1,4 +1,4 @@
-"""Liveness for the uptime check; with the key, what an engineer wants to see first (docs/architecture.md)."""
+"""Liveness for the uptime check; with the key, what an engineer wants to see first (docs/interface.md, Health)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @functions_framework.aio.http
 async def health(request: Request) -> Response:
-    """200 while the process answers; with header `X-Health-Key`: database, ages, queues, sweeps; 503 when unwell."""
+    """200 while the process answers; with header `X-Health-Key`: ages, queues, sweeps; 503 without the database."""
     log.configure()
     key = plain.text("HEALTH_KEY")
     given = requests.header_bytes(request, "x-health-key")
