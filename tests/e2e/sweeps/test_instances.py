@@ -205,6 +205,31 @@ async def test_looking_at_ended_access_ends_nothing(several: System) -> None:
     assert await several.invariants() == []
 
 
+@pytest.mark.proves("N-6")
+async def test_the_menu_offers_the_trial_exactly_when_a_tap_gives_it(several: System) -> None:
+    new, used, paid = (somebody(several) for _ in range(3))
+    await accept_trial(used)
+    await several.cryptopay.pay(await order(several, paid))
+    await paid.gets_key()
+    await used.gets_key()
+    await several.settled()
+    for customer, may in ((new, True), (used, False), (paid, False)):
+        menu = await customer.start()
+        assert ("go:trial" in buttons_of(menu)) is may, menu
+        taps = [await customer.user.click_raw(menu["message_id"], "trial") for _ in range(5)]
+        for tap in taps:
+            await customer.user.wait_for_answer(tap)
+        await several.settled()
+        trials = await several.sql(
+            "select h.id from subscription_history h join subscriptions s on s.id = h.subscription_id"
+            " where s.account_id = (select id from accounts where telegram_id = :id) and h.source = 'trial' and event = 'granted'",
+            id=customer.user.id,
+        )
+        assert len(trials) == (0 if customer is paid else 1)
+        assert len(keys_sent(customer)) == 1
+    assert await several.invariants() == []
+
+
 async def _footprint(system: System, subscription_id: int) -> tuple[Any, ...]:
     """Everything that expiry work would change."""
     return (

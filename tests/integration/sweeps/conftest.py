@@ -1,0 +1,59 @@
+"""Races over claims: several `Database` objects as so many processes, nodes that remember, a clock that can be moved."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING
+
+import pytest
+
+from lib.db import Database
+from lib.db.invariants import violations
+from tests.integration.sweeps.nodes import RememberingNode
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Generator, Iterator
+
+    from sandbox.postgres import Postgres
+
+_TEMPLATE = "atlas_template"
+_numbers = iter(range(1_000_000))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
+    """The invariants belong to the test (S4-15): a violation is its failure, not an error after it."""
+    yield
+    url = getattr(item, "funcargs", {}).get("database_url")
+    if url is not None and not item.get_closest_marker("breaks_invariants"):
+        assert violations(url) == []
+
+
+@pytest.fixture
+def database_url(postgres: Postgres) -> Iterator[str]:
+    """A fresh, migrated database."""
+    name = f"sweeps_{next(_numbers)}"
+    postgres.create_database(name, template=_TEMPLATE)
+    yield postgres.url(name)
+    postgres.drop_database(name)
+
+
+@pytest.fixture
+async def processes(database_url: str) -> AsyncIterator[Callable[[int], list[Database]]]:
+    """Make so many databases with connections of their own, as processes have them."""
+    async with AsyncExitStack() as stack:
+
+        def make(count: int) -> list[Database]:
+            made = [Database(database_url, connections=2, application=f"p{n}", guards=True) for n in range(count)]
+            for database in made:
+                stack.push_async_callback(database.close)
+            return made
+
+        yield make
+
+
+@pytest.fixture
+def node(monkeypatch: pytest.MonkeyPatch) -> RememberingNode:
+    """The node that `XRAY_API_KEY` opens."""
+    monkeypatch.setenv("XRAY_API_KEY", "k")
+    return RememberingNode()

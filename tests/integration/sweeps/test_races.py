@@ -1,0 +1,182 @@
+"""Everything that touches one account's access, at once and at random, on real Postgres (S1-1)."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+import uuid
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from lib.db import Database
+from lib.domain import accounts, provisioning, subscriptions
+from lib.domain.provisioning import LEASE_S
+from lib.nodes.converge import converge
+from tests.integration.sweeps.grants import know_the_node, meet, open_order, pay, start_trial, travel
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from lib.db import Transaction
+    from tests.integration.sweeps.nodes import RememberingNode
+
+_PEOPLE = (1, 2, 3)
+_SECONDS = 4.0
+_WANTED = """
+select count(*) from (
+    select c.subscription_id from node_clients c join subscriptions s on s.id = c.subscription_id where c.wanted
+    group by c.subscription_id, s.uuid having count(distinct c.uuid) > 1 or bool_or(c.uuid is distinct from s.uuid)
+) torn
+"""
+# Between two grants of a new UUID to one subscription its end must lie; a UUID never comes back, nor changes hands.
+_GRANTS_WITHOUT_END = """
+select count(*) from (
+    select event, lag(event) over (partition by subscription_id order by id) as before
+    from subscription_history where event in ('granted', 'expired')
+) h where event = 'granted' and before = 'granted'
+"""
+_EXTENDED_UNDER_ANOTHER_UUID = """
+select count(*) from (
+    select event, uuid, lag(uuid) over (partition by subscription_id order by id) as before from subscription_history
+) h where event <> 'granted' and uuid is distinct from before
+"""
+
+
+class Life:
+    """What may happen to somebody, each through the transaction that the business runs."""
+
+    def __init__(self, databases: list[Database], node: RememberingNode, dice: random.Random) -> None:
+        self._databases = databases
+        self._node = node
+        self._dice = dice
+        self._invoices = 0
+        self.done: dict[str, int] = {}
+
+    async def pays(self) -> None:
+        self._invoices += 1
+        event = await self._db.run(
+            open_order,
+            self._who,
+            self._dice.choice(("basic", "plus")),
+            self._dice.choice((30, 90)),
+            f"i{self._invoices}",
+        )
+        await asyncio.gather(*(self._db.run(pay, event) for _ in range(2)))
+
+    async def takes_the_trial(self) -> None:
+        await self._db.run(start_trial, self._who)
+
+    async def is_given_a_day(self) -> None:
+        def give(tx: Transaction, telegram_id: int) -> None:
+            account = meet(tx, telegram_id)
+            tx.value("select id from accounts where id = :id for no key update", id=account)
+            subscriptions.grant(tx, account, tariff="basic", seconds=86_400, source="admin")
+
+        await self._db.run(give, self._who)
+
+    async def ends(self) -> None:
+        await self._db.run(subscriptions.expire, 2, "t")
+
+    async def is_brought_to_the_node(self) -> None:
+        await self._db.run(provisioning.spread, subscription_id=None, page=10)
+        works = await self._db.run(provisioning.claim_to_add, uuid.uuid4(), 2)
+        await converge(self._db, self._node.client, works, operation="activation", correlation_id="t")
+
+    async def is_taken_from_the_node(self) -> None:
+        works = await self._db.run(provisioning.claim_to_remove, uuid.uuid4(), 2)
+        await converge(self._db, self._node.client, works, operation="expiry", correlation_id="t")
+
+    async def grows_older(self) -> None:
+        await self._db.run(travel, timedelta(days=self._dice.choice((0, 1, 3, 40))) + timedelta(seconds=LEASE_S))
+
+    @property
+    def _db(self) -> Database:
+        return self._dice.choice(self._databases)
+
+    @property
+    def _who(self) -> int:
+        return self._dice.choice(_PEOPLE)
+
+    async def goes_on(self, until: float) -> None:
+        events: list[Callable[[], Awaitable[None]]] = [
+            self.pays,
+            self.takes_the_trial,
+            self.is_given_a_day,
+            self.ends,
+            self.ends,
+            self.is_brought_to_the_node,
+            self.is_taken_from_the_node,
+            self.grows_older,
+        ]
+        while time.monotonic() < until:
+            event = self._dice.choice(events)
+            await event()
+            self.done[event.__name__] = self.done.get(event.__name__, 0) + 1
+
+
+async def _watch(watcher: Database, until: float) -> int:
+    """Look at every moment of the race: is a subscription ever wanted under two UUIDs, or another than its own?"""
+    looks = 0
+    while time.monotonic() < until:
+        assert await watcher.run(lambda tx: tx.value(_WANTED)) == 0
+        looks += 1
+    return looks
+
+
+@pytest.mark.proves("S1-1")
+@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.full), pytest.param(3, marks=pytest.mark.full)])
+async def test_at_most_one_uuid_is_wanted_whatever_races(
+    database_url: str, processes: Callable[[int], list[Database]], node: RememberingNode, seed: int
+) -> None:
+    databases = processes(3)
+    watcher = Database(database_url, connections=1, application="watcher", guards=False)
+    await databases[0].run(know_the_node)
+    life = Life(databases, node, random.Random(seed))  # noqa: S311 -- reproducible, not a secret
+    until = time.monotonic() + _SECONDS
+    watching = asyncio.create_task(_watch(watcher, until))
+    await asyncio.gather(*(life.goes_on(until) for _ in range(5)))
+    looks = await watching
+    assert looks > 20
+    assert all(count > 3 for count in life.done.values()), life.done
+    assert len(life.done) == 7, life.done
+    assert await watcher.run(lambda tx: tx.value(_GRANTS_WITHOUT_END)) == 0
+    assert await watcher.run(lambda tx: tx.value(_EXTENDED_UNDER_ANOTHER_UUID)) == 0
+    # the dust settles: the node holds each running access once, under the UUID that Postgres wants, and nobody else
+    for _ in range(3):
+        await watcher.run(travel, timedelta(seconds=400))
+        await life.ends()
+        for _ in _PEOPLE:
+            await life.is_brought_to_the_node()
+            await life.is_taken_from_the_node()
+    wanted = await watcher.run(
+        lambda tx: tx.value("select jsonb_object_agg(id, uuid) from subscriptions where uuid is not null")
+    )
+    assert node.present == (wanted or {})
+    assert len(await watcher.run(lambda tx: tx.values("select id from accounts"))) == len(_PEOPLE)
+    await watcher.close()
+
+
+@pytest.mark.proves("S1-1")
+async def test_first_grants_at_once_make_one_uuid(processes: Callable[[int], list[Database]]) -> None:
+    databases = processes(4)
+    await databases[0].run(know_the_node)
+    for person in range(10, 16):
+        events = [await databases[0].run(open_order, person, "basic", days, f"{person}-{days}") for days in (30, 90)]
+        await asyncio.gather(
+            *(db.run(pay, event) for db in databases for event in events),
+            *(db.run(start_trial, person) for db in databases),
+        )
+        found = await databases[0].run(_uuids_of, person)
+        assert len(set(found)) == 1, found
+        assert len(found) >= 2
+
+
+def _uuids_of(tx: Transaction, telegram_id: int) -> list[uuid.UUID]:
+    account = accounts.meet(tx, accounts.Person(telegram_id, "Anna", None, "en")).id
+    return tx.values(
+        "select h.uuid from subscription_history h join subscriptions s on s.id = h.subscription_id where s.account_id = :id",
+        id=account,
+    )
