@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from google.api_core import exceptions
 from google.auth.credentials import AnonymousCredentials
+from google.auth.exceptions import GoogleAuthError
 from google.cloud import tasks_v2
 from google.cloud.tasks_v2.services.cloud_tasks.transports import CloudTasksRestTransport
 from google.protobuf import duration_pb2, timestamp_pb2
@@ -67,6 +68,6 @@ class GoogleTaskQueue:
             self._client.create_task(parent=queue, task=resource, timeout=_TIMEOUT_S)
         except exceptions.Conflict:  # AlreadyExists over gRPC is one of its kind
             return False
-        except (exceptions.GoogleAPICallError, OSError) as error:
+        except (exceptions.GoogleAPIError, GoogleAuthError, OSError) as error:
             raise QueueUnavailable(type(error).__name__) from None
         return True
