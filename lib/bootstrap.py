@@ -49,9 +49,9 @@ def http_client() -> httpx.AsyncClient:
 @cache
 def budgeted_queue() -> TaskQueue:
     """Cloud Tasks by REST, for public functions."""
-    from lib.tasks.rest import RestTaskQueue  # noqa: PLC0415 -- as above
+    from lib.tasks.rest import RestTaskQueue  # noqa: PLC0415 -- only where something follows
 
-    return RestTaskQueue(http_client(), plain.tasks())
+    return RestTaskQueue(plain.tasks())
 
 
 @cache
@@ -71,4 +71,4 @@ def cryptopay() -> CryptoPay | None:
     settings = plain.cryptopay()
     if not settings.tokens:
         return None
-    return CryptoPay(http_client(), settings, invoice_seconds=pricelist.load().order_minutes * 60)
+    return CryptoPay(http_client, settings, invoice_seconds=pricelist.load().order_minutes * 60)

@@ -17,7 +17,7 @@ from lib.domain.settlement import Event, Money
 from lib.payments.provider import Invoice, ProviderError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     import httpx
 
@@ -142,11 +142,16 @@ def _purchase_id(payload: object) -> UUID | None:
 
 
 class CryptoPay:
-    """The API client. Every call is bounded; a token never gets into an error's text."""
+    """The API client. Every call is bounded; a token never gets into an error's text.
+
+    `client` gives the HTTP client when the first call is made: most updates of the bot make none.
+    """
 
     name = NAME
 
-    def __init__(self, client: httpx.AsyncClient, settings: CryptoPaySettings, *, invoice_seconds: int) -> None:
+    def __init__(
+        self, client: Callable[[], httpx.AsyncClient], settings: CryptoPaySettings, *, invoice_seconds: int
+    ) -> None:
         self._client = client
         self._settings = settings
         self._invoice_seconds = invoice_seconds
@@ -203,7 +208,7 @@ class CryptoPay:
         import httpx  # noqa: PLC0415 -- loaded only when a call is made: the webhook's cold start makes none
 
         try:
-            response = await self._client.post(
+            response = await self._client().post(
                 f"{self._settings.api_base}/api/{method}",
                 json=parameters,
                 headers={"Crypto-Pay-API-Token": self._settings.tokens[0]},
