@@ -10,12 +10,14 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-import httpx
 import pytest
 from google.api_core.exceptions import RetryError
 from google.auth.exceptions import RefreshError
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
 
 from lib.settings.plain import TasksSettings
+from lib.tasks import rest
 from lib.tasks.google_client import GoogleTaskQueue
 from lib.tasks.queue import QueueUnavailable, Task
 from lib.tasks.rest import RestTaskQueue
@@ -58,8 +60,10 @@ async def adapter_for(kind: str, chosen: TasksSettings) -> AsyncIterator[TaskQue
     if kind == "google":
         yield GoogleTaskQueue(chosen)
         return
-    async with httpx.AsyncClient(trust_env=False) as client:
-        yield RestTaskQueue(client, chosen)
+    adapter = RestTaskQueue(chosen)
+    yield adapter
+    for _, connection in (*adapter._service._idle, *adapter._metadata._idle):
+        connection.close()  # a function never does: it just dies
 
 
 @pytest.fixture(params=["rest", "google"])
@@ -205,29 +209,87 @@ async def test_errors_name_neither_the_body_nor_the_address(stand: Stand) -> Non
     assert "127.0.0.1" not in str(failure.value)
 
 
-async def test_the_real_service_is_asked_with_the_instance_s_own_token() -> None:
+class Google:
+    """In the places of the metadata server and of the real service: answers by path and remembers what it was asked."""
+
+    def __init__(self, token_answer: Response) -> None:
+        self.asked: list[tuple[str, dict[str, str], bytes]] = []
+        self._token_answer = token_answer
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive)
+        self.asked.append((request.url.path, dict(request.headers), await request.body()))
+        answer = self._token_answer if request.url.path.endswith("/token") else JSONResponse({})
+        await answer(scope, receive, send)
+
+
+@asynccontextmanager
+async def google(monkeypatch: pytest.MonkeyPatch, token_answer: Response) -> AsyncIterator[Google]:
+    answering = Google(token_answer)
+    served = Server(answering)
+    await served.start()
+    monkeypatch.setattr(rest, "_METADATA", served.url)
+    monkeypatch.setattr(rest, "_SERVICE", served.url)
+    yield answering
+    await served.stop()
+
+
+async def test_the_real_service_is_asked_with_the_instance_s_own_token(monkeypatch: pytest.MonkeyPatch) -> None:
     """REST alone: without TASKS_ENDPOINT it asks the metadata server for a token, once, and keeps it while it is good."""
-    asked: list[httpx.Request] = []
-
-    def serve(request: httpx.Request) -> httpx.Response:
-        asked.append(request)
-        if request.url.host == "metadata.google.internal":
-            assert request.headers["Metadata-Flavor"] == "Google"
-            return httpx.Response(200, json={"access_token": "t-1", "expires_in": 3600, "token_type": "Bearer"})
-        return httpx.Response(200, json={})
-
-    async with httpx.AsyncClient(transport=httpx.MockTransport(serve)) as client:
-        adapter = RestTaskQueue(client, settings(""))
+    good = JSONResponse({"access_token": "t-1", "expires_in": 3600, "token_type": "Bearer"})
+    async with google(monkeypatch, good) as answering, adapter_for("rest", settings("")) as adapter:
         assert await adapter.create(TASK) is True
         assert await adapter.create(replace(TASK, name="b" * 40)) is True
-    creates = [request for request in asked if request.url.host == "cloudtasks.googleapis.com"]
+    token, *creates = answering.asked
+    assert token[0] == "/computeMetadata/v1/instance/service-accounts/default/token"
+    assert token[1]["metadata-flavor"] == "Google"
     assert len(creates) == 2
-    assert len(asked) == 3
-    for request in creates:
-        assert request.headers["Authorization"] == "Bearer t-1"
-        assert request.url.path == f"/v2/{PARENT}/tasks"
-    made = json.loads(creates[0].content)["task"]
+    for path, headers, _ in creates:
+        assert path == f"/v2/{PARENT}/tasks"
+        assert headers["authorization"] == "Bearer t-1"
+    made = json.loads(creates[0][2])["task"]
     assert base64.b64decode(made["httpRequest"]["body"]) == TASK.body
+
+
+async def test_a_token_about_to_end_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    short = JSONResponse({"access_token": "t", "expires_in": 59})
+    async with google(monkeypatch, short) as answering, adapter_for("rest", settings("")) as adapter:
+        await adapter.create(TASK)
+        await adapter.create(TASK)
+    assert [path.rpartition("/")[2] for path, _, _ in answering.asked] == ["token", "tasks"] * 2
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Response(status_code=503),
+        Response("not JSON"),
+        JSONResponse({"error": "no account"}),
+        JSONResponse({"access_token": "t", "expires_in": "soon"}),
+        JSONResponse([]),
+    ],
+    ids=["503", "not JSON", "no token", "no time", "a list"],
+)
+async def test_without_a_token_the_queue_is_unavailable(monkeypatch: pytest.MonkeyPatch, answer: Response) -> None:
+    async with google(monkeypatch, answer) as answering, adapter_for("rest", settings("")) as adapter:
+        with pytest.raises(QueueUnavailable):
+            await adapter.create(TASK)
+    assert len(answering.asked) == 1
+
+
+async def test_a_connection_that_died_while_it_was_idle_is_replaced(server: tuple[CloudTasks, Server, Clock]) -> None:
+    """REST alone: an instance that was frozen finds its kept connections dead; the next task is made all the same."""
+    tasks, first, _ = server
+    async with adapter_for("rest", settings(first.url)) as adapter:
+        assert await adapter.create(TASK) is True
+        await first.stop()
+        second = Server(tasks.app, first.port)
+        await second.start()
+        try:
+            assert await adapter.create(replace(TASK, name="b" * 40)) is True
+        finally:
+            await second.stop()
+    assert len(tasks.tasks) == 2
 
 
 _RAISED = [
@@ -249,23 +311,3 @@ async def test_whatever_google_s_client_raises_is_said_in_the_port_s_words(
     monkeypatch.setattr(adapter._client, "create_task", fail)
     with pytest.raises(QueueUnavailable):
         await adapter.create(TASK)
-
-
-@pytest.mark.parametrize(
-    "answer",
-    [
-        httpx.ConnectError("no metadata server"),
-        httpx.Response(503),
-        httpx.Response(200, text="not JSON"),
-        httpx.Response(200, json={"error": "no account"}),
-    ],
-)
-async def test_without_a_token_the_queue_is_unavailable(answer: httpx.Response | Exception) -> None:
-    def serve(_request: httpx.Request) -> httpx.Response:
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
-
-    async with httpx.AsyncClient(transport=httpx.MockTransport(serve)) as client:
-        with pytest.raises(QueueUnavailable):
-            await RestTaskQueue(client, settings("")).create(TASK)
