@@ -100,7 +100,7 @@ async def _serve(home: Path, *, browser: bool, scheduler: bool, settings: dict[s
 
 
 async def _up(system: System, url: str, began: float, *, browser: bool) -> None:
-    chat = f"{system.urls['telegram']}/chat/"
+    chat = system.chat_url
     system.home.announce({"url": url, "chat": chat, "database": system.database.owner_url})
     _say(f"\nUp after {time.monotonic() - began:.1f} s.\n\n    {url}/\n")
     _say("There: the chat with the bot, invoices, tasks, sweeps, time travel. Ctrl-C stops everything.")

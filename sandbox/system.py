@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import sys
 import time
 from contextlib import asynccontextmanager
@@ -38,6 +39,7 @@ BOT_USERNAME = "atlas_local_bot"
 INVOKER = "invoker@atlas-local.iam.gserviceaccount.com"
 ALLOWED_UPDATES = ("message", "callback_query", "pre_checkout_query", "my_chat_member")
 _SCHEDULED = "schedule"
+_FIRST_PERSON = 100_001
 _QUIET_LOOKS = 2  # how often in a row nothing must have happened before the system counts as settled
 
 
@@ -240,6 +242,14 @@ class System:
         _, problems = await checking.communicate()
         if checking.returncode:
             raise BadSettingsError(problems.decode(errors="replace").strip())
+
+    @property
+    def chat_url(self) -> str:
+        """The chat page, open at the first person there is; somebody new at a new system, so that *Start* is one click away."""
+        people = self.telegram.users
+        language = "ru" if os.environ.get("LANG", "").startswith("ru") else "en"
+        person = people[0] if people else self.telegram.user(_FIRST_PERSON, "Anna", language_code=language)
+        return f"{self.urls['telegram']}/chat/#user={person.id}"
 
     def function_url(self, target: str) -> str:
         """Where the gateway has a function."""

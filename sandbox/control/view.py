@@ -48,7 +48,7 @@ class View:
             "now": system.clock.now().isoformat(timespec="seconds"),
             "ahead_seconds": round(system.clock.offset.total_seconds()),
             "links": {
-                "Chat with the bot": f"{system.urls['telegram']}/chat/",
+                "Chat with the bot": system.chat_url,
                 "Crypto Pay invoices": f"{system.urls['cryptopay']}/",
             },
             "folder": str(system.home.path),
