@@ -66,8 +66,8 @@ async def handle(incoming: Incoming, update: dict[str, Any]) -> Handled:
     if not _BOT_KINDS & update.keys():
         return Handled(await db.run(ignore, incoming))
     # aiogram is loaded here and not before: the paths above must answer without it
-    from lib.bot.handle import handle as handle_with_bot  # noqa: PLC0415
-    from lib.bot.wiring import services  # noqa: PLC0415
+    from lib.bot.handle import handle as handle_with_bot  # noqa: PLC0415 -- as said above
+    from lib.bot.wiring import services  # noqa: PLC0415 -- as said above
 
     handled = await handle_with_bot(services(), incoming, update)
     return Handled(handled.reply, handled.follow_up)
