@@ -37,7 +37,7 @@ def run(home: Path, *, browser: bool, scheduler: bool) -> int:
     """Start, print one address, wait for the end. 0 after Ctrl-C, 1 when a part fails, 2 when it can't begin."""
     if os.environ.get("TELEGRAM_BOT_TOKEN", "").strip():
         _say(
-            "TELEGRAM_BOT_TOKEN is set: running with the real Telegram comes with the sandbox issue.\n"
+            "TELEGRAM_BOT_TOKEN is set: running with the real Telegram comes with a later release.\n"
             "Unset it to chat with the bot in the local stand-in."
         )
         return 2

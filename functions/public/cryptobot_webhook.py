@@ -11,6 +11,7 @@ from lib import bootstrap, failpoints, log
 from lib.db import DatabaseError
 from lib.domain import settlement
 from lib.payments import cryptopay
+from lib.payments.reporting import report
 from lib.settings import plain, pricelist
 from lib.web import answers, requests
 
@@ -23,9 +24,10 @@ _SIGNATURE = "crypto-pay-api-signature"
 
 @functions_framework.aio.http
 async def cryptobot_webhook(request: Request) -> Response:
-    """Answers on any path (docs/interface: webhook paths): 405, 503 unconfigured, 413, 401, 400, 200, 503 no database."""
+    """Answers on any path (docs/interface.md, Webhook paths): 405, 503 unconfigured, 413, 401, 400, 200, 503 no database."""
     log.configure()
     if request.method != "POST":
+        log.warning("cryptobot_webhook_not_post", method=request.method)
         return answers.refused(405, "POST only")
     tokens = plain.cryptopay().tokens
     if not tokens:
@@ -56,17 +58,9 @@ async def _receive(body: bytes) -> Response:
     except DatabaseError as error:
         log.error("cryptobot_webhook_no_database", error=str(error))
         return answers.unavailable()
-    _log(event, received)
+    report(event.provider, event.via, received)
     if received.follow_up:
         from lib.tasks.enqueue import enqueue  # noqa: PLC0415 -- httpx is loaded after the money is safe
 
         await enqueue(bootstrap.budgeted_queue(), received.follow_up, after="settle")
     return answers.ok({"ok": True, "outcome": received.outcome})
-
-
-def _log(event: settlement.Event, received: settlement.Received) -> None:
-    fields = {"provider": event.provider, "event_id": received.event_id, "order_id": received.order_id}
-    if received.outcome in {"unmatched", "kept"}:
-        log.error(f"payment_{received.outcome}", reason=received.reason, error=received.error, **fields)
-    else:
-        log.info(f"payment_{received.outcome}", **fields)

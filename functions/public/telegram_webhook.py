@@ -30,6 +30,7 @@ async def telegram_webhook(request: Request) -> Response:
     """Answers on any path: 405, 503 unconfigured, 403, 413, 400, 200 (with a method or without), 503 no database."""
     log.configure()
     if request.method != "POST":
+        log.warning("telegram_webhook_not_post", method=request.method)
         return answers.refused(405, "POST only")
     secrets = plain.telegram_secrets()
     if not secrets:

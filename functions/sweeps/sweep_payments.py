@@ -13,6 +13,7 @@ from lib import bootstrap, failpoints, log
 from lib.domain import orders, settlement
 from lib.payments import cryptopay
 from lib.payments.provider import ProviderError
+from lib.payments.reporting import report
 from lib.settings import pricelist
 from lib.sweeps import runner
 from lib.tasks.enqueue import enqueue
@@ -88,12 +89,9 @@ async def _settle(run: Run, item: dict[str, Any]) -> None:
     event = cryptopay.event_of(item, json.dumps(item).encode(), "sweep", log.correlation.get())
     failpoints.reach("settle.before-claim")
     received = await run.db.run(settlement.receive, event, pricelist.load())
-    kept = received.outcome in {"kept", "unmatched"}
-    (log.error if kept else log.info)(
-        f"payment_{received.outcome}", event_id=received.event_id, order_id=received.order_id, reason=received.reason
-    )
+    report(event.provider, event.via, received)
     run.done += received.outcome in {"settled", "duplicate"}
-    run.failed += kept
+    run.failed += received.outcome in {"kept", "unmatched"}
     await enqueue(bootstrap.task_queue(), received.follow_up, after="settle")
 
 

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import functions_framework.aio
 
-from lib import bootstrap, log
+from lib import bootstrap
 from lib.domain import settlement
 from lib.payments import registry
+from lib.payments.reporting import report
 from lib.settings import pricelist
 from lib.tasks.enqueue import enqueue
 from lib.web import task
@@ -31,8 +32,6 @@ async def _settle(body: dict[str, Any]) -> dict[str, Any]:
         raise task.Poisoned("no such event")
     event = registry.read_again(stored)
     received = await db.run(settlement.settle_again, body["event_id"], event, pricelist.load(), body["outbox_id"])
-    (log.error if received.outcome == "unmatched" else log.info)(
-        f"payment_{received.outcome}", event_id=received.event_id, order_id=received.order_id, reason=received.reason
-    )
+    report(event.provider, "task", received)
     await enqueue(bootstrap.task_queue(), received.follow_up, after="settle")
     return {"outcome": received.outcome}

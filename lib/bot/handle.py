@@ -47,6 +47,8 @@ async def handle(services: Services, incoming: Incoming, update: dict[str, Any])
         await the_dispatcher().feed_update(bot, parsed, turn=turn)
     if turn.handled is None:
         turn.handled = await services.db.run(finish_silently, incoming)
+    if turn.handled.cap_reached:
+        log.error("trial_cap_reached")
     return turn.handled
 
 

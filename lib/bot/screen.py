@@ -53,10 +53,11 @@ class Screen:
 
 @dataclass(frozen=True, slots=True)
 class Played:
-    """A screen, and follow-up work that the caller enqueues after commit."""
+    """A screen, and what is to be done after commit: work to enqueue, and whether the trial's cap stood in the way."""
 
     screen: Screen
     follow_up: tuple[Item, ...] = ()
+    cap_reached: bool = False
 
 
 @dataclass(frozen=True, slots=True)

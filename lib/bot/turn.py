@@ -37,10 +37,12 @@ class Handled:
     Attributes:
         reply: Bot API calls in their order, exactly as stored with the update.
         follow_up: to be enqueued by the caller, now that it is committed; empty when the update was done before.
+        cap_reached: the trial's daily cap refused somebody: an operator is told.
     """
 
     reply: list[Call]
     follow_up: tuple[Item, ...] = ()
+    cap_reached: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +114,7 @@ def take_effect(
     reply = screens.calls(played.screen, frame.surface)
     tx.reach("update.mid-transaction")
     updates.finish(tx, frame.incoming.update_id, reply)
-    return Handled(reply, played.follow_up)
+    return Handled(reply, played.follow_up, played.cap_reached)
 
 
 @keyed
@@ -177,4 +179,4 @@ class Turn:
     def add_follow_up(self, items: tuple[Item, ...]) -> None:
         """Work that another transaction of this update left behind."""
         if self.handled is not None and items:
-            self.handled = Handled(self.handled.reply, (*self.handled.follow_up, *items))
+            self.handled = replace(self.handled, follow_up=(*self.handled.follow_up, *items))

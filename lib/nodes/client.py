@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
+from lib import log
 from lib.domain.provisioning import Answer
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ class NodeClient:
             response = await self._client.post(
                 f"{self._node.api_url}{path}",
                 json=body,
-                headers={"X-API-Key": self._key},
+                headers={"X-API-Key": self._key, "X-Correlation-Id": log.correlation.get()},
                 timeout=httpx.Timeout(READ_S, connect=CONNECT_S),
             )
         except httpx.HTTPError as error:

@@ -10,6 +10,7 @@ from lib import bootstrap
 from lib.db import keyed
 from lib.domain import outbox, updates
 from lib.domain.updates import Incoming
+from lib.payments.reporting import report
 from lib.telegram import payments
 
 if TYPE_CHECKING:
@@ -60,7 +61,11 @@ async def handle(incoming: Incoming, update: dict[str, Any]) -> Handled:
     """
     db = bootstrap.database()
     if (charge := payments.read_charge(update, incoming)) is not None:
-        return Handled(*await db.run_reserved(payments.record_charge, incoming, charge))
+        received = await db.run_reserved(payments.record_charge, incoming, charge)
+        if received is None:
+            return Handled([])
+        report(charge.provider, charge.via, received)
+        return Handled([], received.follow_up)
     if "pre_checkout_query" in update:
         return Handled(await db.run_reserved(payments.refuse_checkout, incoming, update["pre_checkout_query"]))
     if not _BOT_KINDS & update.keys():

@@ -16,7 +16,7 @@ from lib.settings import pricelist
 
 if TYPE_CHECKING:
     from lib.db import Transaction
-    from lib.domain.outbox import Item
+    from lib.domain.settlement import Received
     from lib.domain.updates import Incoming
 
 _STARS = "XTR"
@@ -42,13 +42,13 @@ def read_charge(update: dict[str, Any], incoming: Incoming) -> Event | None:
 
 
 @keyed
-def record_charge(tx: Transaction, incoming: Incoming, charge: Event) -> tuple[list[dict[str, Any]], tuple[Item, ...]]:
-    """Record a charge and finish its update, in one transaction."""
+def record_charge(tx: Transaction, incoming: Incoming, charge: Event) -> Received | None:
+    """Record a charge and finish its update, in one transaction; None when the update was done before."""
     if updates.claim(tx, incoming).done:
-        return [], ()
+        return None
     received = settlement.receive(tx, charge, pricelist.load())
     updates.finish(tx, incoming.update_id, [])
-    return [], received.follow_up
+    return received
 
 
 @keyed

@@ -20,6 +20,7 @@ from lib.bot.callbacks import CheckOrder, Go, Method, Pay, PickPeriod, PickTarif
 from lib.bot.turn import Errand, Turn
 from lib.domain import accounts, chat_state, flags, orders, settlement
 from lib.payments.provider import Invoice, Provider, ProviderError
+from lib.payments.reporting import report
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -222,7 +223,7 @@ async def _settle(turn: Turn, order: Order) -> tuple[Item, ...]:
     if event is None:
         return ()
     received = await turn.services.db.run(settlement.receive, event, turn.services.prices)
-    log.info("payment_event", provider=event.provider, outcome=received.outcome, via="update", order_id=order.id)
+    report(event.provider, event.via, received)
     return received.follow_up
 
 

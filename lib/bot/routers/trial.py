@@ -43,7 +43,7 @@ def start(tx: Transaction, scene: Scene) -> Screen | Played:
         return Screen(scene.texts.html("trial-off"), (_menu(scene),))
     started = trial.start(tx, scene.account.id, scene.prices.trial, scene.correlation_id)
     if started is trial.Refusal.CAP_REACHED:
-        return Screen(scene.texts.html("trial-cap"), (_menu(scene),))
+        return Played(Screen(scene.texts.html("trial-cap"), (_menu(scene),)), cap_reached=True)
     if isinstance(started, trial.Refusal):
         return _refusal(tx, scene)
     text = scene.texts.html("trial-started", until=scene.moment(started.grant.expires_at))

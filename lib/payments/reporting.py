@@ -1,0 +1,27 @@
+"""One way to say in the log what became of money, whoever brought the news (docs/runbooks, payment-*)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lib import log
+
+if TYPE_CHECKING:
+    from lib.domain.settlement import Received
+
+# A person has to look: money that fits no order, that could not be settled, or that was paid twice.
+_FOR_A_PERSON = frozenset({"unmatched", "kept", "duplicate"})
+
+
+def report(provider: str, via: str, received: Received) -> None:
+    """Log `payment_<outcome>` after the commit it tells of."""
+    line = log.error if received.outcome in _FOR_A_PERSON else log.info
+    line(
+        f"payment_{received.outcome}",
+        provider=provider,
+        via=via,
+        event_id=received.event_id,
+        order_id=received.order_id,
+        reason=received.reason,
+        error=received.error,
+    )
