@@ -31,7 +31,6 @@ PAGE = 1000
 """How many invoices one `getInvoices` call may be asked about."""
 _FIAT_DIGITS = 2  # of every fiat currency that Crypto Pay offers
 _ID_LIMIT = 2**63
-_FINEST = -30  # digits after the point: more than any asset has, and few enough to be written out
 
 
 class UnreadableEvent(Exception):
