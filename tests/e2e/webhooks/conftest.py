@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.e2e.webhooks.steps import assert_sound
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from sandbox.system import System
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The search of all logs comes after everything that writes logs into them."""
+    items.sort(key=lambda item: item.path.name == "test_nothing_secret_is_logged.py")
+
+
+@pytest.fixture(autouse=True)
+async def invariants_hold(system: System, request: pytest.FixtureRequest) -> AsyncIterator[None]:
+    """After every test all parts run again as they should, and what must always be true is (S4-15)."""
+    yield
+    system.disarm()
+    system.cryptopay.latency = 0.0
+    if not system.database.server.running:
+        await asyncio.to_thread(system.database.start)
+    if system.node.service.running:
+        system.node.unhang()
+    if not (system.node.service.running and system.node.core.running):
+        await system.node.start()
+    await system.start_functions()
+    await system.switch_scheduler(on=False)
+    if request.node.get_closest_marker("proves") and not request.node.get_closest_marker("breaks_invariants"):
+        await assert_sound(system)

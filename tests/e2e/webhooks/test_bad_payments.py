@@ -1,0 +1,188 @@
+"""Whatever comes to Crypto Pay's webhook gets its defined answer and one log line; money is recorded, nothing else changes."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from sandbox.cryptopay.webhooks import sign
+from tests.e2e.webhooks.steps import FunctionLog, new_customer, order, paid_body, post_payment
+
+if TYPE_CHECKING:
+    from sandbox.system import System
+
+_MIB = 1024 * 1024
+_UNREADABLE = "cryptobot_webhook_unreadable"
+_BAD_SIGNATURE = "cryptobot_webhook_bad_signature"
+_invoices = iter(range(700_000_001, 800_000_000))
+
+
+def _about(**payload: Any) -> bytes:
+    invoice = {
+        "invoice_id": next(_invoices),
+        "status": "paid",
+        "currency_type": "fiat",
+        "fiat": "RUB",
+        "amount": "149",
+        "paid_asset": "USDT",
+        "paid_amount": "1.86",
+    }
+    return json.dumps({"update_id": 1, "update_type": "invoice_paid", "payload": invoice | payload}).encode()
+
+
+@dataclass(frozen=True)
+class Refused:
+    """Nothing is recorded of it. A signature of "" is the right one."""
+
+    body: bytes
+    status: int
+    logged: str
+    signature: str | bytes | None = ""
+    method: str = "POST"
+
+
+REFUSED = {
+    "GET": Refused(_about(), 405, "cryptobot_webhook_not_post", method="GET"),
+    "DELETE": Refused(_about(), 405, "cryptobot_webhook_not_post", method="DELETE"),
+    "no signature": Refused(_about(), 401, _BAD_SIGNATURE, signature=None),
+    "empty signature": Refused(_about(), 401, _BAD_SIGNATURE, signature=b""),
+    "signature beyond ASCII": Refused(_about(), 401, _BAD_SIGNATURE, signature="подпись".encode()),
+    "signature of raw bytes": Refused(_about(), 401, _BAD_SIGNATURE, signature=b"\xff\xfe\x80" * 20),
+    "signature of another body": Refused(_about(), 401, _BAD_SIGNATURE, signature="a" * 64),
+    "signature of 30 kB": Refused(_about(), 401, _BAD_SIGNATURE, signature="a" * 30_000),
+    "nothing": Refused(b"", 400, _UNREADABLE),
+    "not JSON": Refused(b"update_id=1&status=paid", 400, _UNREADABLE),
+    "not UTF-8": Refused('{"a": "привет"}'.encode("cp1251"), 400, _UNREADABLE),
+    "10 MiB": Refused(b"x" * 10 * _MIB, 413, "cryptobot_webhook_too_large"),
+    "a list": Refused(b"[]", 400, _UNREADABLE),
+    "a text": Refused(b'"paid"', 400, _UNREADABLE),
+    "nesting bomb": Refused(b"[" * 500_000, 400, _UNREADABLE),
+    "nesting bomb of objects": Refused(b'{"a":' * 150_000 + b"1" + b"}" * 150_000, 400, _UNREADABLE),
+    "no payload": Refused(b'{"update_id": 1, "update_type": "invoice_paid"}', 400, _UNREADABLE),
+    "payload a list": Refused(b'{"update_id": 1, "update_type": "invoice_paid", "payload": []}', 400, _UNREADABLE),
+    "no invoice_id": Refused(_about(invoice_id=None), 400, _UNREADABLE),
+    "invoice_id a text": Refused(_about(invoice_id="17"), 400, _UNREADABLE),
+    "invoice_id negative": Refused(_about(invoice_id=-17), 400, _UNREADABLE),
+    "invoice_id true": Refused(_about(invoice_id=True), 400, _UNREADABLE),
+    "invoice_id huge": Refused(_about(invoice_id=10**4000), 400, _UNREADABLE),
+    "unknown update_type without update_id": Refused(b'{"update_type": "rain"}', 400, _UNREADABLE),
+    "unknown update_type, update_id huge": Refused(
+        b'{"update_type": "rain", "update_id": ' + b"9" * 4000 + b"}", 400, _UNREADABLE
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+async def test_what_is_refused_leaves_nothing(system: System, name: str) -> None:
+    row = REFUSED[name]
+    log = FunctionLog.of(system, "cryptobot_webhook")
+    count = "select count(*) as n from payment_events"
+    before = await system.sql(count)
+    answer = await post_payment(system, row.body, signature=row.signature, method=row.method)
+    assert answer.status_code == row.status
+    assert "Traceback" not in answer.text
+    assert log.told() == [row.logged]
+    assert "Traceback" not in json.dumps(log.lines())
+    assert await system.sql(count) == before
+
+
+async def test_another_tokens_signature_is_refused_over_a_real_invoice(system: System) -> None:
+    invoice = await order(system, new_customer(system))
+    body = paid_body(system, await system.cryptopay.pay(invoice["invoice_id"], webhook=False))
+    log = FunctionLog.of(system, "cryptobot_webhook")
+    assert (await post_payment(system, body, signature=sign(body, "31337:another"))).status_code == 401
+    assert log.told() == [_BAD_SIGNATURE]
+    assert (await post_payment(system, body)).json()["outcome"] == "settled"
+
+
+@dataclass(frozen=True)
+class Odd:
+    """Genuine, and not what was agreed: recorded as unmatched. `changes` go over a real, paid invoice's webhook."""
+
+    reason: str
+    changes: dict[str, Any] = field(default_factory=dict)
+
+
+ODD = {
+    "too little": Odd("not the amount agreed", {"amount": "148.99"}),
+    "too much": Odd("not the amount agreed", {"amount": "149.01"}),
+    "other fiat": Odd("not the amount agreed", {"fiat": "USD"}),
+    "fiat in small letters": Odd("not the amount agreed", {"fiat": "rub"}),
+    "a fraction of a kopeck": Odd("not an amount of fiat money that we ask for", {"amount": "149.001"}),
+    "amount a float": Odd("no amount or currency", {"amount": 149.0}),
+    "amount negative": Odd("no amount or currency", {"amount": "-149"}),
+    "amount zero": Odd("no amount or currency", {"amount": "0"}),
+    "amount not a number": Odd("no amount or currency", {"amount": "NaN"}),
+    "amount infinite": Odd("no amount or currency", {"amount": "Infinity"}),
+    "amount with an exponent": Odd("no amount or currency", {"amount": "1e999999999"}),
+    "amount with a tiny exponent": Odd("no amount or currency", {"amount": "1e-999999999"}),
+    "amount missing": Odd("no amount or currency", {"amount": None}),
+    "amount a list": Odd("no amount or currency", {"amount": ["149"]}),
+    "fiat a number": Odd("no amount or currency", {"fiat": 643}),
+    "crypto invoice": Odd(
+        "not an amount of fiat money that we ask for", {"currency_type": "crypto", "asset": "USDT", "amount": "149"}
+    ),
+    "unknown type of currency": Odd(
+        "not an amount of fiat money that we ask for", {"currency_type": "shells", "asset": "SHELL"}
+    ),
+    "not paid": Odd("the invoice is not paid", {"status": "active"}),
+    "unknown status": Odd("the invoice is not paid", {"status": "pending"}),
+    "unknown invoice": Odd("no such order", {"invoice_id": 987_654_321, "payload": None}),
+    "unknown invoice with a foreign purchase": Odd(
+        "no such order", {"invoice_id": 987_654_322, "payload": "6f9619ff-8b86-4d01-b42d-00cf4fc964ff"}
+    ),
+    "unknown invoice with junk for a purchase": Odd(
+        "no such order", {"invoice_id": 987_654_323, "payload": "\x00😀'--"}
+    ),
+    "unknown invoice with a list for a purchase": Odd("no such order", {"invoice_id": 987_654_324, "payload": [1]}),
+    "unknown kind of update": Odd("unknown kind of update", {"update_type": "invoice_refunded"}),
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+async def test_genuine_but_odd_is_recorded_once_and_grants_nothing(system: System, name: str) -> None:
+    row = ODD[name]
+    customer = new_customer(system)
+    invoice = await order(system, customer)
+    await system.cryptopay.pay(invoice["invoice_id"], webhook=False)
+    body = paid_body(system, invoice, **row.changes)
+    line: dict[str, Any] = {}
+    for copy, outcome in enumerate(["unmatched", "repeated"]):
+        log = FunctionLog.of(system, "cryptobot_webhook")
+        answer = await post_payment(system, body)
+        assert (answer.status_code, answer.json()["outcome"]) == (200, outcome)
+        assert log.told() == [f"payment_{outcome}"]
+        [line] = log.lines()
+        assert line["severity"] == ("INFO" if copy else "ERROR")
+    recorded = await system.sql("select status, reason, body from payment_events where id = :id", id=line["event_id"])
+    assert [(one["status"], one["reason"], bytes(one["body"])) for one in recorded] == [("unmatched", row.reason, body)]
+    assert await system.sql(
+        "select o.status, s.id as access from orders o left join subscriptions s on s.account_id = o.account_id"
+        " where o.invoice_id = :id",
+        id=str(invoice["invoice_id"]),
+    ) == [{"status": "open", "access": None}]
+
+
+SETTLED_ALL_THE_SAME: dict[str, dict[str, Any]] = {
+    "unknown fields": {"aura": "blue", "mood": {"is": ["new"]}},
+    "no paid asset": {"paid_asset": None, "paid_amount": None, "fee_asset": None, "fee_amount": None},
+    "paid asset of junk": {"paid_asset": "<b>\x00", "paid_amount": "x"},
+    "paid asset nobody knows": {"paid_asset": "NEWCOIN", "fee_asset": "NEWCOIN"},
+    "paid amount too fine": {"paid_amount": "1e-999999999", "fee_amount": "1e-999999999"},
+    "paid amount a list": {"paid_amount": [1], "fee_amount": {}},
+    "no purchase id": {"payload": None},
+    "amount with zeros": {"amount": "149.00"},
+}
+
+
+@pytest.mark.parametrize("name", SETTLED_ALL_THE_SAME)
+async def test_what_is_not_agreed_upon_does_not_stop_money(system: System, name: str) -> None:
+    invoice = await order(system, new_customer(system))
+    await system.cryptopay.pay(invoice["invoice_id"], webhook=False)
+    log = FunctionLog.of(system, "cryptobot_webhook")
+    answer = await post_payment(system, paid_body(system, invoice, **SETTLED_ALL_THE_SAME[name]))
+    assert (answer.status_code, answer.json()["outcome"]) == (200, "settled")
+    assert log.told() == ["payment_settled"]

@@ -1,0 +1,149 @@
+"""40001 in the first attempt of every transaction, in every function: the same customer life leaves the same tables behind."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import pytest
+
+from sandbox.customer import Customer, text_of
+from sandbox.system import System
+from tests.e2e.webhooks.steps import has_key, order, tables
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_REFERENCES = """
+select c.conrelid::regclass::text as child, a.attname as field, c.confrelid::regclass::text as parent
+from pg_catalog.pg_constraint c
+join pg_catalog.pg_attribute a on a.attrelid = c.conrelid and a.attnum = c.conkey[1]
+where c.contype = 'f' and c.connamespace = 'atlas'::regnamespace
+"""
+_NAMES = {
+    # what a row is called wherever another one points to it: its id comes from a sequence, which a refused attempt advances
+    "accounts": "telegram_id",
+    "orders": "invoice_id",
+    "payments": "charge_id",
+    "payment_events": "external_id",
+    "subscriptions": "account_id",
+    "ledger_accounts": "code",
+    "ledger_transfers": "kind",
+    "nodes": "name",
+}
+_VOLATILE = re.compile(
+    r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|\d{4}-\d\d-\d\dT[0-9:.+]+|\d\d\.\d\d\.\d{4}[, ]*(?:\d\d:\d\d)?"
+    r"|(?<=:)\d+$|(?<=key:)\d+:[0-9a-f]{8}|(?<=expired:)\d+|order_id=\d+|vless://[^<\s\"]+|IV\w{10}|127\.0\.0\.1:\d+|(?:Order|Заказ) \d+|[0-9a-f]{40}|(?<=sweep-)[a-z]+-[0-9a-f]{8}"
+    r"|cp-[0-9a-f]{12}|\b\d{18,19}\b|\b(?:\d{1,2} )?(?:[A-Z][a-z]+ )?\d{1,2},? ?(?:\d{4})?,? \d\d:\d\d\b"
+)
+_TIMES_OF_DAY_AND_LUCK = {"duration", "started_at", "ended_at"}
+
+
+def _plain(value: Any) -> Any:
+    """Without what no two runs share: times, random ids, numbers out of sequences."""
+    masked: Any = value
+    match value:
+        case datetime() | timedelta():
+            masked = "time"
+        case UUID():
+            masked = "uuid"
+        case bytes():
+            masked = sorted(json.loads(value))
+        case dict():
+            masked = {
+                name: "id" if (name.endswith("_id") or name == "order") and isinstance(one, int) else _plain(one)
+                for name, one in value.items()
+            }
+        case list():
+            masked = [_plain(one) for one in value]
+        case str():
+            masked = _plain(json.loads(value)) if value.startswith(("{", "[")) else _VOLATILE.sub("~", value)
+    return masked
+
+
+async def _normalised(system: System) -> dict[str, Counter[str]]:
+    references = {
+        (row["child"].removeprefix("atlas."), row["field"]): row["parent"].removeprefix("atlas.")
+        for row in await system.sql(_REFERENCES)
+    }
+    rows = {name: await system.sql(f"select * from {name}") for name in await tables(system)}  # noqa: S608 -- names of our own tables
+
+    def name_of(table: str, key: Any) -> Any:
+        field = _NAMES.get(table)
+        row = next((row for row in rows[table] if row.get("id") == key), None)
+        if key is None or field is None or row is None:
+            return None if key is None else "id"
+        parent = references.get((table, field))
+        return name_of(parent, row[field]) if parent else row[field]
+
+    def shown(table: str, row: dict[str, Any]) -> str:
+        fields = {}
+        for field, value in row.items():
+            parent = references.get((table, field))
+            if parent in _NAMES:
+                fields[field] = name_of(parent, value)
+            elif field == "id":
+                fields[field] = "id"
+            elif field not in _TIMES_OF_DAY_AND_LUCK:
+                fields[field] = _plain(value)
+        return json.dumps(fields, default=str, ensure_ascii=False, sort_keys=True)
+
+    return {table: Counter(shown(table, row) for row in rows[table]) for table in rows}
+
+
+async def _life(system: System) -> None:
+    """Everything that writes: a trial, two purchases, a replay, a webhook that never comes, an outage, an end."""
+    anna = Customer(system.telegram.user(4_000_001, "Anna", language_code="en"))
+    boris = Customer(system.telegram.user(4_000_002, "Boris", language_code="ru"))
+    offer = await boris.press(await boris.start(), "go:trial")
+    await boris.press(offer, "trial")
+    await boris.gets_key()
+    await system.settled()
+    first = await order(system, anna)
+    await system.cryptopay.pay(first["invoice_id"], times_webhook=2)
+    await has_key(anna)
+    await system.settled()
+    await system.cryptopay.send_webhook(first["invoice_id"])
+    second = await order(system, anna, "plus", 90)
+    await system.cryptopay.pay(second["invoice_id"], webhook=False)
+    for sweep in ("payments", "activation", "outbox"):
+        await system.sweep(sweep)
+        await system.settled()
+    language = await anna.press(await anna.start(), "go:language")
+    await anna.press(language, "lang:ru")
+    await system.travel(timedelta(hours=73))
+    for sweep in ("expiry", "payments", "activation", "outbox"):
+        await system.sweep(sweep)
+        await system.settled()
+    await boris.sees(lambda message: "закончился" in text_of(message), "the news of the end")
+
+
+@pytest.mark.proves("N-26")
+async def test_a_refused_first_attempt_everywhere_changes_no_result(tmp_path: Path) -> None:
+    left, refusals = {}, {}
+    for guards in (False, True):
+        async with System(tmp_path / f"guards-{guards}", guards=guards) as one:
+            await _life(one)
+            left[guards] = await _normalised(one)
+            assert await one.invariants() == []
+            refusals[guards] = one.database.server.log_path.read_text(errors="replace").count("injected")
+    assert refusals[False] == 0
+    assert refusals[True] > 50, "the failure was not injected"
+    differing = {
+        table: [*(rows - left[True][table]), "/", *(left[True][table] - rows)]
+        for table, rows in left[False].items()
+        if rows != left[True][table]
+    }
+    assert differing == {}, json.dumps(differing, indent=1, ensure_ascii=False)
+    assert {table for table, rows in left[False].items() if rows} >= {
+        "payments",
+        "ledger_entries",
+        "subscription_history",
+        "messages",
+        "updates",
+        "outbox",
+    }
