@@ -6,6 +6,8 @@ methods are deferred as well. Building later needs what the loop would have pass
 refer to. The three base classes get a `model_rebuild` that passes them, which is what pydantic itself calls when a model
 that is not built yet is used.
 
+aiogram's Bot also imports aiohttp, for a session that most first answers have no use for; it gets `LateSession` instead.
+
 Only public names of pydantic are touched, and only while aiogram is being imported. Whoever imported aiogram earlier has
 paid for the models already: nothing is left to defer, and nothing breaks.
 """
@@ -15,14 +17,18 @@ from __future__ import annotations
 import sys
 import threading
 from contextlib import contextmanager
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import pydantic
+
+from lib import loading
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _building = threading.RLock()
+_SESSION_MODULE = "aiogram.client.session.aiohttp"
 
 
 @contextmanager
@@ -46,6 +52,26 @@ def _definitions_only() -> Iterator[None]:
         pydantic.ConfigDict = config_dict  # type: ignore[misc] # as it was
 
 
+@contextmanager
+def _session_left_out() -> Iterator[None]:
+    """`from aiogram.client.session.aiohttp import AiohttpSession` gets a placeholder, and the module is not loaded."""
+    placeholder = ModuleType(_SESSION_MODULE)
+    placeholder.AiohttpSession = None  # type: ignore[attr-defined] # replaced as soon as there is something to put there
+    sys.modules[_SESSION_MODULE] = placeholder
+    try:
+        yield
+    finally:
+        del sys.modules[_SESSION_MODULE]
+
+
+def _give_session() -> None:
+    from aiogram.client import bot  # noqa: PLC0415 -- after the deferred import
+
+    from lib.bot.late_session import LateSession  # noqa: PLC0415 -- as above
+
+    bot.AiohttpSession = LateSession  # type: ignore[attr-defined,assignment] # what `Bot` makes when it is given none
+
+
 def _give_names() -> None:
     """Let a model that is built late find every name that aiogram's own loop would have offered it."""
     from aiogram import types  # noqa: PLC0415 -- after the deferred import
@@ -63,7 +89,8 @@ def _give_names() -> None:
         _parent_namespace_depth: int = 2,
         _types_namespace: dict[str, Any] | None = None,
     ) -> bool | None:
-        with _building:  # pydantic does not guard against two threads that build the same model
+        # pydantic does not guard against two threads that build the same model
+        with _building, loading.undisturbed():
             return pydantic.BaseModel.model_rebuild.__func__(  # type: ignore[attr-defined,no-any-return] # the plain function, for this class
                 cls, force=force, raise_errors=raise_errors, _types_namespace={**names, **(_types_namespace or {})}
             )
@@ -73,6 +100,8 @@ def _give_names() -> None:
 
 
 if "aiogram" not in sys.modules:
-    with _definitions_only():
-        import aiogram  # noqa: F401 -- for its being imported
-    _give_names()
+    with loading.undisturbed():
+        with _definitions_only(), _session_left_out():
+            import aiogram  # noqa: F401 -- for its being imported
+        _give_names()
+        _give_session()

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import aiogram.methods
 from aiogram import Bot
-from aiogram.client.session.aiohttp import AiohttpSession
 from aiogram.client.telegram import TelegramAPIServer
 from aiogram.exceptions import (
     AiogramError,
@@ -25,9 +24,9 @@ from aiogram.exceptions import (
 )
 from aiogram.methods import TelegramMethod
 from aiogram.types import BufferedInputFile, Message
-from aiohttp import ClientConnectorError
 
 from lib import log
+from lib.bot.late_session import LateSession
 
 if TYPE_CHECKING:
     from lib.bot.screen import Call
@@ -99,7 +98,7 @@ class _OneBot:
         key = (settings.token, settings.api_base, asyncio.get_running_loop())
         if self._bot is None or key != self._key:
             server = TelegramAPIServer.from_base(settings.api_base)
-            self._bot = Bot(settings.token, session=AiohttpSession(api=server, timeout=TIMEOUT_S))
+            self._bot = Bot(settings.token, session=LateSession(api=server, timeout=TIMEOUT_S))
             self._key = key
         return self._bot
 
@@ -224,11 +223,17 @@ def _outcome(error: AiogramError) -> Outcome:  # noqa: PLR0911 -- a table of fai
             return Outcome("refused", error=text, permanent=True)
         case TelegramUnauthorizedError() | TelegramNotFound():
             return Outcome("refused", error=text, retry_after=30.0)  # the token is wrong: an operator's matter
-        case TelegramNetworkError() if isinstance(error.__cause__, ClientConnectorError):
-            return Outcome("refused", error=text)  # nobody was there to take it
+        case TelegramNetworkError() if _nobody_was_there(error):
+            return Outcome("refused", error=text)
         case ClientDecodeError() if isinstance(error.data, dict) and error.data.get("ok") is True:
             return Outcome("sent")  # taken; only what it was answered with is beyond this version
     return Outcome("unknown", error=text)
+
+
+def _nobody_was_there(error: TelegramNetworkError) -> bool:
+    from aiohttp import ClientConnectorError  # noqa: PLC0415 -- a call was made, so it is loaded
+
+    return isinstance(error.__cause__, ClientConnectorError)
 
 
 def _text(error: AiogramError) -> str:

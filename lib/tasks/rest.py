@@ -60,7 +60,12 @@ class _Server:
         return self._on(self._fresh(), method, path, body, headers)
 
     def _on(
-        self, connection: http.client.HTTPConnection, method: str, path: str, body: bytes | None, headers: dict[str, str]
+        self,
+        connection: http.client.HTTPConnection,
+        method: str,
+        path: str,
+        body: bytes | None,
+        headers: dict[str, str],
     ) -> tuple[int, bytes]:
         try:
             connection.request(method, self._address.path + path, body, headers)

@@ -47,7 +47,7 @@ def touched():
 before, heavy = touched(), ()
 if sys.argv[1] == "deferred":
     import lib.bot.wiring, lib.bot.handle, lib.bot.notifications
-    heavy = ("google.cloud.tasks_v2", "grpc", "pydantic_settings", "segno", "httpx", "flask")
+    heavy = ("google.cloud.tasks_v2", "grpc", "pydantic_settings", "segno", "httpx", "aiohttp", "flask")
 import aiogram
 from aiogram import methods, types
 from aiogram.methods.base import Response

@@ -6,10 +6,10 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from aiogram.client.session.aiohttp import AiohttpSession
 from aiohttp import web
 
 from lib.bot.delivery import Delivered, ReplyNotDelivered, bot_for, deliver, send
+from lib.bot.late_session import LateSession
 from lib.settings.plain import TelegramSettings
 
 if TYPE_CHECKING:
@@ -72,9 +72,9 @@ async def serving(api: BotApi) -> AsyncIterator[Bot]:
 
 async def hang_up(bot: Bot) -> None:
     """Close without the quarter of a second that aiogram's own close waits."""
-    assert isinstance(bot.session, AiohttpSession)
-    if bot.session._session is not None:
-        await bot.session._session.close()
+    assert isinstance(bot.session, LateSession)
+    if bot.session.real is not None and bot.session.real._session is not None:
+        await bot.session.real._session.close()
 
 
 @pytest.fixture
