@@ -13,8 +13,6 @@ from tests.lint.deployed import Module, dotted, modules
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytestmark = pytest.mark.proves("S0-1")
-
 # What may be made once per process, each with its reason. Anything else is an error, and a line here is a decision.
 ALLOWED = {
     "lib/bot/deferred_models.py:_building": "guards the building of pydantic models, which is per process",
@@ -183,14 +181,14 @@ def locks_and_files(module: Module) -> Iterator[str]:
             yield f"{module.name}:{statement.lineno} import {name}"
 
 
-@pytest.mark.parametrize("module", modules(), ids=lambda module: module.name)
-def test_no_state_at_module_level(module: Module) -> None:
-    assert list(state(module)) == []
+@pytest.mark.proves("S0-1")
+def test_no_state_at_module_level() -> None:
+    assert [found for module in modules() for found in state(module)] == []
 
 
-@pytest.mark.parametrize("module", modules(), ids=lambda module: module.name)
-def test_no_lock_but_in_postgres_and_no_file_is_written(module: Module) -> None:
-    assert list(locks_and_files(module)) == []
+@pytest.mark.proves("S0-1")
+def test_no_lock_but_in_postgres_and_no_file_is_written() -> None:
+    assert [found for module in modules() for found in locks_and_files(module)] == []
 
 
 def test_every_exception_is_still_needed() -> None:
