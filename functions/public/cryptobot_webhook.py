@@ -38,6 +38,9 @@ async def cryptobot_webhook(request: Request) -> Response:
     except requests.TooLarge:
         log.warning("cryptobot_webhook_too_large")
         return answers.refused(413, "over 1 MiB")
+    except requests.ClientDisconnect:
+        log.warning("cryptobot_webhook_hung_up")
+        return answers.refused(400, "half a body")
     signature = requests.header_bytes(request, _SIGNATURE) or b""
     if not cryptopay.signed_by(body, signature.decode("latin-1"), tokens):
         log.warning("cryptobot_webhook_bad_signature", bytes=len(body))

@@ -41,12 +41,8 @@ async def telegram_webhook(request: Request) -> Response:
         return answers.refused(403, "wrong secret")
     try:
         incoming, update = intake.read(await requests.body(request))
-    except requests.TooLarge:
-        log.warning("telegram_webhook_too_large")
-        return answers.refused(413, "over 1 MiB")
-    except intake.UnreadableUpdate as error:
-        log.warning("telegram_webhook_unreadable", error=str(error))
-        return answers.refused(400, str(error))
+    except (requests.TooLarge, requests.ClientDisconnect, intake.UnreadableUpdate) as error:
+        return _refused(error)
     with log.correlated(incoming.correlation_id):
         return await _handle(incoming, update)
 
@@ -57,6 +53,19 @@ def _is_genuine(given: bytes | None, secrets: tuple[str, ...]) -> bool:
     for secret in secrets:
         genuine |= hmac.compare_digest(given or b"", secret.encode())
     return genuine
+
+
+def _refused(error: Exception) -> Response:
+    """A body that no update can be read from."""
+    match error:
+        case requests.TooLarge():
+            log.warning("telegram_webhook_too_large")
+            return answers.refused(413, "over 1 MiB")
+        case requests.ClientDisconnect():
+            log.warning("telegram_webhook_hung_up")
+            return answers.refused(400, "half a body")
+    log.warning("telegram_webhook_unreadable", error=str(error))
+    return answers.refused(400, str(error))
 
 
 async def _handle(incoming: Incoming, update: dict[str, Any]) -> Response:
