@@ -215,12 +215,15 @@ class FunctionLog:
     def of(cls, system: System, target: str) -> FunctionLog:
         return cls(system.fleet.processes[target][0].log)
 
-    def lines(self) -> list[dict[str, Any]]:
-        """Structured lines, as dictionaries."""
+    def text(self) -> str:
+        """All of it, whoever wrote it."""
         with self._path.open("rb") as file:
             file.seek(self._start)
-            text = file.read().decode()
-        found = [json.loads(line) for line in text.splitlines() if line.startswith("{")]
+            return file.read().decode()
+
+    def lines(self) -> list[dict[str, Any]]:
+        """Structured lines, as dictionaries."""
+        found = [json.loads(line) for line in self.text().splitlines() if line.startswith("{")]
         return [line for line in found if "event" in line]
 
     def told(self) -> list[str]:

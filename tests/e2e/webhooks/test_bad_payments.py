@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sandbox.cryptopay.webhooks import sign
-from tests.e2e.webhooks.steps import FunctionLog, new_customer, order, paid_body, post_payment
+from tests.e2e.webhooks.steps import SECRET_HEADER, FunctionLog, new_customer, order, paid_body, post_payment, until
 
 if TYPE_CHECKING:
     from sandbox.system import System
@@ -87,6 +88,24 @@ async def test_what_is_refused_leaves_nothing(system: System, name: str) -> None
     assert log.told() == [row.logged]
     assert "Traceback" not in json.dumps(log.lines())
     assert await system.sql(count) == before
+
+
+async def test_a_sender_who_hangs_up_in_the_middle_is_one_log_line(system: System) -> None:
+    log = FunctionLog.of(system, "cryptobot_webhook")
+    port = system.fleet.processes["cryptobot_webhook"][0].port
+    _, writer = await asyncio.open_connection("127.0.0.1", port)
+    head = f"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n{SECRET_HEADER}: {system.webhook_secret}\r\n\r\n"
+    writer.write(head.encode() + b'{"update_id": 1')
+    await writer.drain()
+    writer.close()
+    await writer.wait_closed()
+
+    async def is_logged() -> bool:
+        return bool(log.lines())
+
+    await until(is_logged, "a log line")
+    assert log.told() == ["cryptobot_webhook_hung_up"]
+    assert "Traceback" not in log.text()
 
 
 async def test_another_tokens_signature_is_refused_over_a_real_invoice(system: System) -> None:

@@ -252,6 +252,24 @@ async def test_a_body_without_a_length_is_not_read_to_its_end(system: System) ->
     assert log.told() == ["telegram_webhook_too_large"]
 
 
+async def test_a_sender_who_hangs_up_in_the_middle_is_one_log_line(system: System) -> None:
+    log = FunctionLog.of(system, "telegram_webhook")
+    port = system.fleet.processes["telegram_webhook"][0].port
+    _, writer = await asyncio.open_connection("127.0.0.1", port)
+    head = f"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n{SECRET_HEADER}: {system.webhook_secret}\r\n\r\n"
+    writer.write(head.encode() + b'{"update_id": 1')
+    await writer.drain()
+    writer.close()
+    await writer.wait_closed()
+
+    async def is_logged() -> bool:
+        return bool(log.lines())
+
+    await until(is_logged, "a log line")
+    assert log.told() == ["telegram_webhook_hung_up"]
+    assert "Traceback" not in log.text()
+
+
 async def test_the_same_update_twice_at_the_same_moment(system: System) -> None:
     customer = new_customer(system)
     update = message_update(customer.user.id, "/buy")

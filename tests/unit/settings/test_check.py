@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from lib.settings import check as settings_check
+
 ROOT = Path(__file__).resolve().parents[3]
 GOOD = {
     "DATABASE_URL": "postgresql://atlas:hidden-password@127.0.0.1:5432/atlas",
@@ -86,8 +88,12 @@ def test_everything_that_is_wrong_is_listed_at_once_by_name_and_never_by_value()
 
 
 @pytest.mark.parametrize("name", WRONG)
-def test_each_problem_is_told_alone_as_well(name: str) -> None:
-    assert names(check(GOOD | {name: WRONG[name]})) == [name]
+def test_each_problem_is_told_alone_as_well(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in (*WRONG, *GOOD):
+        monkeypatch.delenv(variable, raising=False)
+    for variable, value in (GOOD | {name: WRONG[name]}).items():
+        monkeypatch.setenv(variable, value)
+    assert [problem.partition(":")[0] for problem in settings_check.problems()] == [name]
 
 
 def test_a_key_without_its_node_is_a_problem() -> None:
