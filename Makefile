@@ -9,7 +9,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export PIP_ROOT_USER_ACTION = ignore
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo test test-all lint acceptance acceptance-sabotage bench sweep psql logs reset migrate clean
+.PHONY: help setup run demo test test-all lint acceptance acceptance-sabotage bench sweep psql logs reset migrate terraform-check clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,7 +33,7 @@ run: .venv/.ready ## the whole system on this machine, a chat with the bot in th
 demo: .venv/.ready ## one whole customer life on real parts, told line by line, every step checked
 	@$(PY) -m sandbox demo $(ARGS)
 
-test: lint ## lint, types, unit, integration, end to end (at most 15 minutes on two cores)
+test: lint terraform-check ## lint, types, Terraform, unit, integration, end to end (at most 15 minutes on two cores)
 	@$(PYTEST) -m "not full" --session-timeout=780 $(ARGS)
 
 test-all: lint ## the long sizes and every cell as well, then the sabotage (before a release)
@@ -69,6 +69,9 @@ reset: .venv/.ready ## forget the local system's state (.local/)
 
 migrate: .venv/.ready ## migrate the database that MIGRATE_DATABASE_URL or DATABASE_URL names
 	@$(PY) -m lib.db.migrate
+
+terraform-check: .venv/.ready ## Terraform: format, validation, tests, policies, tables of variables; no cloud needed
+	@$(PY) -m infra.terraform.check
 
 clean: ## remove .venv and every cache; .local/ stays (make reset)
 	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist

@@ -1,0 +1,28 @@
+# A place to try things: one zone, fewer backups.
+
+locals {
+  environment = "dev"
+}
+
+module "platform" {
+  source = "../../modules/platform"
+
+  environment = local.environment
+  database = {
+    tier         = "db-custom-1-6144"
+    backups_kept = 7
+  }
+
+  alert_emails              = var.alert_emails
+  budget                    = var.budget
+  bundle_path               = var.bundle_path
+  database_password_version = var.database_password_version
+  database_passwords        = var.database_passwords
+  domain                    = var.domain
+  project_id                = var.project_id
+  protected                 = var.protected
+  region                    = var.region
+  runbooks_url              = var.runbooks_url
+  secret_versions           = var.secret_versions
+  settings                  = var.settings
+}

@@ -1,0 +1,29 @@
+# Customers' money: a standby in another zone, a month of backups.
+
+locals {
+  environment = "prod"
+}
+
+module "platform" {
+  source = "../../modules/platform"
+
+  environment = local.environment
+  database = {
+    tier             = "db-custom-2-7680"
+    highly_available = true
+    backups_kept     = 30
+  }
+
+  alert_emails              = var.alert_emails
+  budget                    = var.budget
+  bundle_path               = var.bundle_path
+  database_password_version = var.database_password_version
+  database_passwords        = var.database_passwords
+  domain                    = var.domain
+  project_id                = var.project_id
+  protected                 = var.protected
+  region                    = var.region
+  runbooks_url              = var.runbooks_url
+  secret_versions           = var.secret_versions
+  settings                  = var.settings
+}

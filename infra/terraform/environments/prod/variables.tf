@@ -1,0 +1,76 @@
+# What differs between two installations. What differs between dev and prod is in main.tf; rules are in modules/platform.
+
+variable "alert_emails" {
+  description = "Addresses that alerts and the budget write to."
+  type        = list(string)
+}
+
+variable "budget" {
+  description = "Monthly budget: { billing_account, amount, currency }; null for none."
+  type = object({
+    billing_account = string
+    amount          = number
+    currency        = optional(string, "USD")
+  })
+  default = null
+}
+
+variable "bundle_path" {
+  description = "The source bundle that `python infra/bundle.py dist/source.zip` made."
+  type        = string
+}
+
+variable "database_password_version" {
+  description = "1 together with database_passwords, when the database's users are made."
+  type        = number
+  default     = null
+}
+
+variable "database_passwords" {
+  description = "Passwords of the database's two users, when they are made: TF_VAR_database_passwords."
+  type = object({
+    owner     = string
+    functions = string
+  })
+  default   = null
+  ephemeral = true
+  sensitive = true
+}
+
+variable "domain" {
+  description = "A domain of your own for what customers keep."
+  type        = string
+}
+
+variable "project_id" {
+  description = "The project that holds this environment and nothing else."
+  type        = string
+}
+
+variable "protected" {
+  description = "Refuse to delete what can't be made anew; false only to take the environment down."
+  type        = bool
+  default     = true
+}
+
+variable "region" {
+  description = "Region of everything."
+  type        = string
+}
+
+variable "runbooks_url" {
+  description = "Where docs/runbooks can be read."
+  type        = string
+}
+
+variable "secret_versions" {
+  description = "Setting = number of the secret's version in force."
+  type        = map(string)
+  default     = {}
+}
+
+variable "settings" {
+  description = "Settings that are no secrets."
+  type        = map(string)
+  default     = {}
+}

@@ -1,0 +1,99 @@
+# One function: who may call it, what it may read, and which deadlines are refused.
+
+mock_provider "google" {
+  mock_resource "google_service_account" {
+    defaults = {
+      email  = "fn@atlas-test-000000.iam.gserviceaccount.com"
+      member = "serviceAccount:fn@atlas-test-000000.iam.gserviceaccount.com"
+      name   = "projects/atlas-test-000000/serviceAccounts/fn@atlas-test-000000.iam.gserviceaccount.com"
+    }
+  }
+}
+
+variables {
+  project_id               = "atlas-test-000000"
+  region                   = "europe-west1"
+  target                   = "task_settle"
+  service                  = "task-settle"
+  url                      = "https://task-settle-123456789012.europe-west1.run.app"
+  trigger                  = "task"
+  timeout_s                = 30
+  deadline_s               = 45
+  socket_timeout_s         = 5
+  concurrency              = 8
+  connections              = 2
+  cpu                      = 1
+  memory_mib               = 512
+  min_instances            = 0
+  max_instances            = 3
+  image                    = "europe-west1-docker.pkg.dev/atlas-test-000000/atlas/functions:0123456789abcdef"
+  source_location          = "gs://atlas-test-000000-source/source-0123456789abcdef.zip"
+  build_account            = "projects/atlas-test-000000/serviceAccounts/image-build@atlas-test-000000.iam.gserviceaccount.com"
+  build_environment        = { GOOGLE_PYTHON_VERSION = "3.13.x" }
+  environment_variables    = { ENVIRONMENT = "dev" }
+  secrets                  = { DATABASE_URL = { secret_id = "database-url", version = "3" } }
+  enqueues                 = ["nodes"]
+  invokers                 = { tasks = "serviceAccount:tasks-invoker@atlas-test-000000.iam.gserviceaccount.com" }
+  tasks_invoker            = { name = "projects/atlas-test-000000/serviceAccounts/tasks-invoker@atlas-test-000000.iam.gserviceaccount.com" }
+  network                  = "projects/atlas-test-000000/global/networks/atlas"
+  subnetwork               = "projects/atlas-test-000000/regions/europe-west1/subnetworks/functions"
+  database_connection_name = "atlas-test-000000:europe-west1:atlas"
+  deletion_protection      = true
+}
+
+run "a_task_is_called_by_tasks_alone" {
+  assert {
+    condition     = google_cloud_run_v2_service.main.ingress == "INGRESS_TRAFFIC_INTERNAL_ONLY" && [for binding in google_cloud_run_v2_service_iam_member.invoker : binding.member] == ["serviceAccount:tasks-invoker@atlas-test-000000.iam.gserviceaccount.com"]
+    error_message = "Somebody else may call a task."
+  }
+  assert {
+    condition     = keys(google_secret_manager_secret_iam_member.reader) == ["DATABASE_URL"] && keys(google_cloud_tasks_queue_iam_member.enqueuer) == ["nodes"]
+    error_message = "It may read or enqueue what its row does not name."
+  }
+  assert {
+    condition     = google_cloud_run_v2_service.main.template[0].timeout == "30s" && google_cloud_run_v2_service.main.template[0].max_instance_request_concurrency == 8 && google_cloud_run_v2_service.main.template[0].containers[0].resources[0].startup_cpu_boost
+    error_message = "The service is not what its row says."
+  }
+}
+
+run "a_public_function_is_called_by_anybody" {
+  variables {
+    trigger    = "public"
+    deadline_s = null
+    invokers   = {}
+    enqueues   = []
+  }
+  assert {
+    condition     = google_cloud_run_v2_service.main.ingress == "INGRESS_TRAFFIC_ALL" && [for binding in google_cloud_run_v2_service_iam_member.invoker : binding.member] == ["allUsers"]
+    error_message = "Telegram could not call it."
+  }
+  assert {
+    condition     = length(google_service_account_iam_member.acts_as_invoker) == 0
+    error_message = "A function that enqueues nothing may act as the invoker."
+  }
+}
+
+run "a_caller_that_gives_up_first" {
+  command = plan
+  variables {
+    timeout_s  = 60
+    deadline_s = 60
+  }
+  expect_failures = [google_cloud_run_v2_service.main]
+}
+
+run "a_request_shorter_than_a_database_call" {
+  command = plan
+  variables {
+    timeout_s = 5
+  }
+  expect_failures = [google_cloud_run_v2_service.main]
+}
+
+run "concurrency_below_one_cpu" {
+  command = plan
+  variables {
+    cpu = 0.5
+  }
+  expect_failures = [google_cloud_run_v2_service.main]
+}

@@ -1,0 +1,156 @@
+variable "answers_get" {
+  description = "Whether `GET /` answers 200, so that the platform can ask whether the process lives."
+  type        = bool
+  default     = false
+}
+
+variable "build_account" {
+  description = "Id of the service account that builds the image."
+  type        = string
+}
+
+variable "build_environment" {
+  description = "Environment of the image's build."
+  type        = map(string)
+}
+
+variable "concurrency" {
+  description = "Requests that one instance serves at once."
+  type        = number
+}
+
+variable "connections" {
+  description = "Database connections (= threads) of one instance."
+  type        = number
+}
+
+variable "cpu" {
+  description = "CPUs of one instance."
+  type        = number
+}
+
+variable "database_connection_name" {
+  description = "Connection name of the Cloud SQL instance whose socket is mounted below /cloudsql."
+  type        = string
+}
+
+variable "deadline_s" {
+  description = "Seconds that the caller (queue or scheduler) waits; null for a public function."
+  type        = number
+  default     = null
+}
+
+variable "deletion_protection" {
+  description = "Refuse to delete the service."
+  type        = bool
+}
+
+variable "enqueues" {
+  description = "Queues that it may put tasks on."
+  type        = list(string)
+}
+
+variable "environment_variables" {
+  description = "Settings that are no secrets."
+  type        = map(string)
+}
+
+variable "image" {
+  description = "The release's image."
+  type        = string
+}
+
+variable "invokers" {
+  description = "Who may call it, when it is not public: name = IAM member."
+  type        = map(string)
+}
+
+variable "max_instances" {
+  description = "Most instances at once."
+  type        = number
+}
+
+variable "memory_mib" {
+  description = "Memory of one instance, MiB."
+  type        = number
+}
+
+variable "min_instances" {
+  description = "Instances that are kept while nobody calls."
+  type        = number
+}
+
+variable "network" {
+  description = "Id of the network through which the database is reached."
+  type        = string
+}
+
+variable "project_id" {
+  description = "Project."
+  type        = string
+}
+
+variable "region" {
+  description = "Region."
+  type        = string
+}
+
+variable "secrets" {
+  description = "Setting = the secret and the version that hold its value."
+  type = map(object({
+    secret_id = string
+    version   = string
+  }))
+}
+
+variable "service" {
+  description = "Name on the platform, kebab-case."
+  type        = string
+}
+
+variable "socket_timeout_s" {
+  description = "Seconds after which a database call counts as dead."
+  type        = number
+}
+
+variable "source_location" {
+  description = "gs:// address of the source bundle."
+  type        = string
+}
+
+variable "subnetwork" {
+  description = "Id of the subnetwork."
+  type        = string
+}
+
+variable "target" {
+  description = "Entry point: FUNCTION_TARGET."
+  type        = string
+}
+
+variable "tasks_invoker" {
+  description = "The service account as whom tasks are called: `name` is its resource name."
+  type = object({
+    name = string
+  })
+}
+
+variable "timeout_s" {
+  description = "Seconds that a request may take."
+  type        = number
+}
+
+variable "trigger" {
+  description = "public, task or schedule."
+  type        = string
+
+  validation {
+    condition     = contains(["public", "task", "schedule"], var.trigger)
+    error_message = "A function's trigger is public, task or schedule."
+  }
+}
+
+variable "url" {
+  description = "The address that callers use; known before the service exists."
+  type        = string
+}

@@ -1,0 +1,180 @@
+resource "google_sql_database_instance" "main" {
+  # checkov:skip=CKV_GCP_6:ENCRYPTED_ONLY refuses what is not encrypted; functions come by the authenticated socket, and a client certificate of their own would be one more secret
+  # checkov:skip=CKV_GCP_108:clients have private addresses without names, and looking them up would delay each connection
+  # checkov:skip=CKV_GCP_110:pgAudit writes statements with their values, that is customers' data, into a log; who read or changed what is in append-only tables
+  # checkov:skip=CKV2_GCP_13:a line for each statement; Query Insights measures durations without values
+  project             = var.project_id
+  region              = var.region
+  name                = var.database.name
+  database_version    = "POSTGRES_18"
+  deletion_protection = var.protected
+
+  settings {
+    tier                        = var.database.tier
+    edition                     = "ENTERPRISE" # said, because ENTERPRISE_PLUS refuses these tiers
+    availability_type           = var.database.highly_available ? "REGIONAL" : "ZONAL"
+    deletion_protection_enabled = var.protected # also against a console and gcloud
+    retain_backups_on_delete    = true
+    disk_type                   = "PD_SSD"
+    disk_autoresize             = true
+    disk_autoresize_limit       = var.database.disk_limit_gb
+
+    backup_configuration {
+      enabled                        = true
+      start_time                     = "02:00"
+      point_in_time_recovery_enabled = true
+      transaction_log_retention_days = 7
+      backup_retention_settings {
+        retained_backups = var.database.backups_kept
+        retention_unit   = "COUNT"
+      }
+    }
+
+    ip_configuration {
+      ipv4_enabled    = false
+      private_network = google_compute_network.main.id
+      ssl_mode        = "ENCRYPTED_ONLY"
+      server_ca_mode  = "GOOGLE_MANAGED_INTERNAL_CA" # what the socket of Cloud Run asks for
+    }
+
+    insights_config {
+      query_insights_enabled  = true
+      query_string_length     = 1024
+      record_application_tags = false
+      record_client_address   = false
+    }
+
+    maintenance_window {
+      day          = 2 # Tuesday, when people are at work and few buy
+      hour         = 3
+      update_track = "stable"
+    }
+
+    # Whoever asks for more waits or is told 503 (architecture.md, Budgets).
+    database_flags {
+      name  = "max_connections"
+      value = tostring(local.max_connections)
+    }
+
+    # ms; a forgotten console must not hold locks. Code sets its own, shorter.
+    database_flags {
+      name  = "idle_in_transaction_session_timeout"
+      value = "60000"
+    }
+
+    # No value of a customer gets into a log: errors without DETAIL, no parameters, no statements by duration.
+    database_flags {
+      name  = "log_error_verbosity"
+      value = "terse"
+    }
+    database_flags {
+      name  = "log_parameter_max_length"
+      value = "0"
+    }
+    database_flags {
+      name  = "log_parameter_max_length_on_error"
+      value = "0"
+    }
+    database_flags {
+      name  = "log_min_duration_statement"
+      value = "-1"
+    }
+    database_flags {
+      name  = "log_statement"
+      value = "ddl"
+    }
+    database_flags {
+      name  = "log_min_messages"
+      value = "error"
+    }
+    database_flags {
+      name  = "log_min_error_statement"
+      value = "error"
+    }
+
+    # What an engineer needs to see when something hangs.
+    database_flags {
+      name  = "log_checkpoints"
+      value = "on"
+    }
+    database_flags {
+      name  = "log_connections"
+      value = "on"
+    }
+    database_flags {
+      name  = "log_disconnections"
+      value = "on"
+    }
+    database_flags {
+      name  = "log_lock_waits"
+      value = "on"
+    }
+    database_flags {
+      name  = "log_temp_files"
+      value = "0"
+    }
+  }
+
+  lifecycle {
+    precondition {
+      condition     = local.connections_needed <= local.max_connections
+      error_message = "Too many connections: ${var.database.tier} takes ${local.max_connections}, but functions may open ${local.connections_of_functions} (sum of max_instances x connections), sweep locks ${local.connections_of_locks}, and ${var.database.reserved_connections} are reserved: ${local.connections_needed}. Take a larger tier, or lower max_instances or connections in functions/table.json."
+    }
+  }
+
+  depends_on = [
+    google_project_service.main,
+    google_service_networking_connection.database,
+    terraform_data.table,
+  ]
+}
+
+locals {
+  owner_user     = "atlas_owner"
+  functions_user = "atlas_functions"
+  database_urls = {
+    (local.migrate_secret) = "postgresql://${local.owner_user}:{password}@/${google_sql_database.main.name}?host=/cloudsql/${google_sql_database_instance.main.connection_name}"
+    DATABASE_URL           = "postgresql://${local.functions_user}:{password}@/${google_sql_database.main.name}?host=/cloudsql/${google_sql_database_instance.main.connection_name}"
+  }
+}
+
+resource "google_sql_database" "main" {
+  project         = var.project_id
+  instance        = google_sql_database_instance.main.name
+  name            = "atlas"
+  deletion_policy = "ABANDON" # it goes with its instance
+}
+
+# Passwords are write-only: sent when a user is made, held in no plan and no state, changed as
+# docs/runbooks/rotate-secrets.md says. So nothing has to know them afterwards, and a later plan is empty without them.
+
+# Owns the schema; the migrate job's.
+resource "google_sql_user" "owner" {
+  project             = var.project_id
+  instance            = google_sql_database_instance.main.name
+  name                = local.owner_user
+  password_wo         = sensitive(try(var.database_passwords.owner, null))
+  password_wo_version = var.database_password_version
+  deletion_policy     = "ABANDON" # it owns objects
+
+  lifecycle {
+    ignore_changes = [password_wo_version]
+  }
+}
+
+# The functions': what roles.sql gives to atlas_app and nothing else. The role is made by the first migration.
+resource "google_sql_user" "functions" {
+  project             = var.project_id
+  instance            = google_sql_database_instance.main.name
+  name                = local.functions_user
+  password_wo         = sensitive(try(var.database_passwords.functions, null))
+  password_wo_version = var.database_password_version
+  database_roles      = ["atlas_app"]
+  deletion_policy     = "ABANDON"
+
+  lifecycle {
+    ignore_changes = [password_wo_version]
+  }
+
+  depends_on = [google_cloud_run_v2_job.migrate]
+}

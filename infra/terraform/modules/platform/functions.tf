@@ -1,0 +1,72 @@
+locals {
+  settings = merge(
+    {
+      LOG_LEVEL             = "INFO"
+      TELEGRAM_WEBHOOK_URL  = try(local.functions["telegram_webhook"].url, "")
+      CRYPTOPAY_WEBHOOK_URL = try(local.functions["cryptobot_webhook"].url, "")
+    },
+    var.settings,
+    {
+      ENVIRONMENT           = var.environment
+      PUBLIC_BASE_URL       = "https://${var.domain}"
+      FUNCTION_URL_TEMPLATE = local.url_template
+      TASKS_PROJECT         = var.project_id
+      TASKS_LOCATION        = var.region
+      TASKS_INVOKER         = google_service_account.tasks_invoker.email
+    },
+  )
+}
+
+module "function" {
+  source   = "../function"
+  for_each = local.functions
+
+  project_id = var.project_id
+  region     = var.region
+  target     = each.key
+  service    = each.value.service
+  url        = each.value.url
+  trigger    = each.value.trigger
+
+  timeout_s        = each.value.timeout_s
+  deadline_s       = each.value.deadline_s
+  socket_timeout_s = local.statement_timeout_s[each.value.trigger] + local.socket_longer_than_s
+  concurrency      = each.value.concurrency
+  connections      = each.value.connections
+  cpu              = each.value.cpu
+  memory_mib       = each.value.memory_mib
+  min_instances    = each.value.min_instances
+  max_instances    = each.value.max_instances
+  answers_get      = each.key == local.health
+
+  image             = local.image
+  source_location   = local.source_location
+  build_account     = google_service_account.build.id
+  build_environment = local.build_environment
+
+  environment_variables = local.settings
+  secrets = {
+    for setting in each.value.secrets : setting => {
+      secret_id = google_secret_manager_secret.main[setting].secret_id
+      version   = var.secret_versions[setting]
+    } if contains(keys(var.secret_versions), setting)
+  }
+  enqueues = [for queue in each.value.enqueues : google_cloud_tasks_queue.main[queue].name]
+  invokers = merge(
+    each.value.trigger == "schedule" ? { scheduler = google_service_account.scheduler_invoker.member } : {},
+    each.value.called_by_tasks ? { tasks = google_service_account.tasks_invoker.member } : {},
+  )
+  tasks_invoker = { name = google_service_account.tasks_invoker.name }
+
+  network                  = google_compute_network.main.id
+  subnetwork               = google_compute_subnetwork.functions.id
+  database_connection_name = google_sql_database_instance.main.connection_name
+  deletion_protection      = var.protected
+
+  # New code starts on the new schema, and as a user that exists.
+  depends_on = [
+    google_cloud_run_v2_job.migrate,
+    google_sql_user.functions,
+    terraform_data.table,
+  ]
+}

@@ -1,0 +1,123 @@
+# What the code logs (lib/log.py: one JSON object a line with a fixed `event`), counted.
+
+locals {
+  log_metrics = {
+    sweep_done = {
+      what   = "Sweeps that ended well."
+      filter = "jsonPayload.event=\"sweep_end\" AND jsonPayload.outcome=\"done\""
+      labels = { sweep = "EXTRACT(jsonPayload.sweep)" }
+    }
+    sweep_not_done = {
+      what   = "Sweeps that ended otherwise: failed, or cancelled at their hard limit."
+      filter = "jsonPayload.event=\"sweep_end\" AND jsonPayload.outcome!=\"done\""
+      labels = { sweep = "EXTRACT(jsonPayload.sweep)" }
+    }
+    paid_not_applied = {
+      what   = "Runs of the activation sweep that left a paid grant without its node: the first attempt and a retry have failed."
+      filter = "jsonPayload.event=\"sweep_end\" AND jsonPayload.sweep=\"activation\" AND jsonPayload.failed>0"
+      labels = {}
+    }
+    payment_unmatched = {
+      what   = "Payments that belong to no order, or to none that they fit."
+      filter = "jsonPayload.event=\"payment_unmatched\" OR (jsonPayload.event=\"payment_event\" AND jsonPayload.outcome=\"unmatched\")"
+      labels = {}
+    }
+    payment_kept = {
+      what   = "Payments that were recorded but could not be settled at once."
+      filter = "jsonPayload.event=\"payment_kept\" OR (jsonPayload.event=\"payment_event\" AND jsonPayload.outcome=\"kept\")"
+      labels = {}
+    }
+    update_given_up = {
+      what   = "Updates of customers that were given up, or could not even be kept."
+      filter = "jsonPayload.event=\"update_given_up\" OR jsonPayload.event=\"update_not_kept\""
+      labels = {}
+    }
+    message_failed = {
+      what   = "Messages that Telegram refused for good."
+      filter = "jsonPayload.event=\"message_failed\" OR jsonPayload.event=\"message_unclear\" OR jsonPayload.event=\"reply_refused\""
+      labels = {}
+    }
+    node_call_failed = {
+      what   = "Calls to a node that failed; its work stays and is tried again."
+      filter = "jsonPayload.event=\"node_call_failed\""
+      labels = { node = "EXTRACT(jsonPayload.node)" }
+    }
+    node_call_refused = {
+      what   = "Calls to a node that no retry will heal: key, certificate, version."
+      filter = "jsonPayload.event=\"node_call_failed\" AND severity>=ERROR"
+      labels = { node = "EXTRACT(jsonPayload.node)" }
+    }
+    no_database = {
+      what   = "Requests that found no database."
+      filter = "jsonPayload.event=~\"_no_database$\""
+      labels = { function = "EXTRACT(jsonPayload.function)" }
+    }
+    misconfigured = {
+      what   = "Requests that a function could not serve for want of a setting."
+      filter = "jsonPayload.event=\"configuration_invalid\" OR jsonPayload.event=~\"_unconfigured$\""
+      labels = { function = "EXTRACT(jsonPayload.function)" }
+    }
+    webhook_refused = {
+      what   = "Webhook calls with a wrong secret or signature: somebody guesses, or a rotation went wrong."
+      filter = "jsonPayload.event=\"telegram_webhook_bad_secret\" OR jsonPayload.event=\"cryptobot_webhook_bad_signature\""
+      labels = { function = "EXTRACT(jsonPayload.function)" }
+    }
+    task_failed = {
+      what   = "Tasks that failed or can never be done."
+      filter = "jsonPayload.event=\"task_failed\" OR jsonPayload.event=\"task_poisoned\""
+      labels = { function = "EXTRACT(jsonPayload.function)" }
+    }
+  }
+}
+
+resource "google_logging_metric" "main" {
+  for_each = local.log_metrics
+
+  project          = var.project_id
+  name             = "atlas_${each.key}"
+  description      = each.value.what
+  filter           = "resource.type=\"cloud_run_revision\" AND (${each.value.filter})"
+  label_extractors = each.value.labels
+
+  metric_descriptor {
+    metric_kind = "DELTA"
+    value_type  = "INT64"
+    unit        = "1"
+
+    dynamic "labels" {
+      for_each = each.value.labels
+      content {
+        key        = labels.key
+        value_type = "STRING"
+      }
+    }
+  }
+
+  depends_on = [google_project_service.main]
+}
+
+# A person who reads a secret's value; functions and the migrate job do it all the time.
+resource "google_logging_metric" "secret_read_by_hand" {
+  project     = var.project_id
+  name        = "atlas_secret_read_by_hand"
+  description = "Secrets' values read by somebody who is not one of the platform's accounts."
+  filter      = "resource.type=\"audited_resource\" AND protoPayload.methodName=~\"AccessSecretVersion$\" AND NOT protoPayload.authenticationInfo.principalEmail=~\"@${var.project_id}\\.iam\\.gserviceaccount\\.com$\""
+
+  metric_descriptor {
+    metric_kind = "DELTA"
+    value_type  = "INT64"
+    unit        = "1"
+  }
+
+  depends_on = [google_project_service.main]
+}
+
+# The platform's own request log keeps URL paths; these hold a customer's token.
+resource "google_logging_project_exclusion" "token_in_path" {
+  project     = var.project_id
+  name        = "token-in-path"
+  description = "Requests whose path is a customer's key are not logged by the platform; the function logs what it needs."
+  filter      = "resource.type=\"cloud_run_revision\" AND log_id(\"run.googleapis.com/requests\") AND resource.labels.service_name=~\"^(${join("|", local.token_in_path)})$\""
+
+  depends_on = [google_project_service.main]
+}

@@ -1,0 +1,94 @@
+# Migrations run with each release, before any of its code serves: the job's update is done when its execution succeeded,
+# and every function waits for the job.
+
+resource "google_service_account" "migrate" {
+  project      = var.project_id
+  account_id   = "migrate"
+  display_name = "Migrates the database"
+
+  depends_on = [google_project_service.main]
+}
+
+resource "google_project_iam_member" "migrate_database" {
+  project = var.project_id
+  role    = "roles/cloudsql.client"
+  member  = google_service_account.migrate.member
+}
+
+resource "google_secret_manager_secret_iam_member" "migrate" {
+  project   = var.project_id
+  secret_id = google_secret_manager_secret.main[local.migrate_secret].secret_id
+  role      = "roles/secretmanager.secretAccessor"
+  member    = google_service_account.migrate.member
+}
+
+resource "google_cloud_run_v2_job" "migrate" {
+  project             = var.project_id
+  location            = var.region
+  name                = "migrate"
+  deletion_protection = false # holds nothing; made anew in seconds
+  run_execution_token = "r${local.release}"
+
+  template {
+    template {
+      service_account = google_service_account.migrate.email
+      timeout         = "900s" # a statement of a migration may take 600 s
+      max_retries     = 1      # forward-only, each file in one transaction, under a lock: a second run goes on
+
+      vpc_access {
+        egress = "PRIVATE_RANGES_ONLY"
+        network_interfaces {
+          network    = google_compute_network.main.id
+          subnetwork = google_compute_subnetwork.functions.id
+        }
+      }
+
+      volumes {
+        name = "cloudsql"
+        cloud_sql_instance {
+          instances = [google_sql_database_instance.main.connection_name]
+        }
+      }
+
+      containers {
+        image   = local.image
+        command = ["/cnb/lifecycle/launcher"]
+        args    = ["--", "python", "-m", "lib.db.migrate"]
+
+        env {
+          name  = "ENVIRONMENT"
+          value = var.environment
+        }
+        env {
+          name = local.migrate_secret
+          value_source {
+            secret_key_ref {
+              secret  = google_secret_manager_secret.main[local.migrate_secret].secret_id
+              version = lookup(var.secret_versions, local.migrate_secret, "1")
+            }
+          }
+        }
+
+        resources {
+          limits = {
+            cpu    = "1"
+            memory = "512Mi"
+          }
+        }
+
+        volume_mounts {
+          name       = "cloudsql"
+          mount_path = "/cloudsql"
+        }
+      }
+    }
+  }
+
+  depends_on = [
+    google_project_iam_member.migrate_database,
+    google_secret_manager_secret_iam_member.migrate,
+    google_sql_database.main,
+    google_sql_user.owner,
+    terraform_data.secret_versions,
+  ]
+}

@@ -1,0 +1,195 @@
+variable "alert_emails" {
+  description = "Addresses that alerts and the budget write to; at least one."
+  type        = list(string)
+
+  validation {
+    condition     = length(var.alert_emails) > 0 && alltrue([for address in var.alert_emails : can(regex("^[^@\\s]+@[^@\\s]+\\.[^@\\s]+$", address))])
+    error_message = "alert_emails needs at least one address, each like oncall@example.org: an alert that nobody gets is none."
+  }
+}
+
+variable "bundle_path" {
+  description = "The source bundle, built by `python infra/bundle.py dist/source.zip`; its content names the release."
+  type        = string
+
+  validation {
+    condition     = fileexists(var.bundle_path)
+    error_message = "There is no source bundle at bundle_path (${var.bundle_path}); build it first: python infra/bundle.py dist/source.zip."
+  }
+}
+
+variable "budget" {
+  description = "Monthly budget of the project; null for none. `amount` in whole units of the billing account's currency."
+  type = object({
+    billing_account = string
+    amount          = number
+    currency        = optional(string, "USD")
+  })
+  default = null
+
+  validation {
+    condition     = var.budget == null ? true : can(regex("^[0-9A-F]{6}-[0-9A-F]{6}-[0-9A-F]{6}$", var.budget.billing_account))
+    error_message = "budget.billing_account must look like 012345-6789AB-CDEF01 (gcloud billing accounts list)."
+  }
+  validation {
+    condition     = var.budget == null ? true : var.budget.amount >= 1 && floor(var.budget.amount) == var.budget.amount
+    error_message = "budget.amount must be a whole number, at least 1."
+  }
+}
+
+variable "database" {
+  description = "The Postgres instance. The tier bounds the connections (docs/decisions/0013-connection-sum.md); `reserved_connections` is kept for migrations, consoles, the platform's own sessions and the overlap of two releases; `name` can't be used again for a week after a delete."
+  type = object({
+    tier                 = string
+    name                 = optional(string, "atlas")
+    highly_available     = optional(bool, false)
+    backups_kept         = optional(number, 30)
+    reserved_connections = optional(number, 12)
+    disk_limit_gb        = optional(number, 100)
+  })
+
+  validation {
+    condition     = can(regex("^db-(f1-micro|g1-small|custom-[0-9]+-[0-9]+)$", var.database.tier))
+    error_message = "database.tier must be db-f1-micro, db-g1-small or db-custom-<CPUs>-<MB>, such as db-custom-2-7680."
+  }
+  validation {
+    condition     = can(regex("^[a-z][a-z0-9-]{0,60}[a-z0-9]$", var.database.name))
+    error_message = "database.name must be lower-case letters, digits and hyphens, starting with a letter."
+  }
+  validation {
+    condition     = var.database.backups_kept >= 7
+    error_message = "database.backups_kept must be at least 7: a week of daily backups."
+  }
+  validation {
+    condition     = var.database.reserved_connections >= 8
+    error_message = "database.reserved_connections must be at least 8: Postgres keeps 3 for superusers, the platform and a migration need theirs."
+  }
+}
+
+variable "database_password_version" {
+  description = "1 together with `database_passwords`, when the login users are made; null otherwise."
+  type        = number
+  default     = null
+}
+
+variable "database_passwords" {
+  description = "Passwords of the two login users; needed when they are made, null otherwise. Ephemeral: in no plan and no state. Give it as TF_VAR_database_passwords."
+  type = object({
+    owner     = string
+    functions = string
+  })
+  default   = null
+  ephemeral = true
+  sensitive = true
+
+  validation {
+    condition     = var.database_passwords == null ? true : length(var.database_passwords.owner) >= 24 && length(var.database_passwords.functions) >= 24
+    error_message = "Each of database_passwords must have at least 24 characters (openssl rand -hex 24)."
+  }
+  validation {
+    condition     = var.database_passwords == null ? true : var.database_passwords.owner != var.database_passwords.functions
+    error_message = "The two database_passwords must differ: the functions must not be the owner."
+  }
+}
+
+variable "domain" {
+  description = "A domain of your own, for what customers keep (subscription URL, connect page), so that links outlive a project."
+  type        = string
+
+  validation {
+    condition     = can(regex("^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\\.)+[a-z]{2,}$", var.domain))
+    error_message = "domain must be a bare lower-case host name such as vpn.example.org: no https://, no path, no port."
+  }
+  validation {
+    condition     = !endswith(var.domain, ".run.app") && !endswith(var.domain, ".cloudfunctions.net")
+    error_message = "domain must be one of your own: an address of the platform ends with the project, and customers keep theirs."
+  }
+}
+
+variable "environment" {
+  description = "dev or prod; the database belongs to one of them for good."
+  type        = string
+
+  validation {
+    condition     = contains(["dev", "prod"], var.environment)
+    error_message = "environment must be dev or prod (local is for a developer's machine alone: it may move the clock)."
+  }
+}
+
+variable "project_id" {
+  description = "The project that holds this environment and nothing else."
+  type        = string
+
+  validation {
+    condition     = can(regex("^[a-z][a-z0-9-]{4,28}[a-z0-9]$", var.project_id))
+    error_message = "project_id must be a project's id (6 to 30 of a-z, 0-9, hyphen, starting with a letter), not its name or number."
+  }
+}
+
+variable "protected" {
+  description = "Refuse to delete what can't be made anew: database, secrets, queues, bundles, services. Off only to take an environment down."
+  type        = bool
+  default     = true
+}
+
+variable "python_version" {
+  description = "Python that the image is built with."
+  type        = string
+  default     = "3.13.x"
+
+  validation {
+    condition     = can(regex("^3\\.(1[1-9]|[2-9][0-9])\\.(x|[0-9]+)$", var.python_version))
+    error_message = "python_version must be 3.11 or newer, such as 3.13.x."
+  }
+}
+
+variable "region" {
+  description = "Region of everything; near the nodes' operator, not necessarily the customers."
+  type        = string
+
+  validation {
+    condition     = can(regex("^[a-z]+-[a-z]+[0-9]{1,2}$", var.region))
+    error_message = "region must be a region such as europe-west1: not a zone (europe-west1-b), not a multi-region (EU)."
+  }
+}
+
+variable "runbooks_url" {
+  description = "Where docs/runbooks of this repository can be read, without a slash at the end; alerts link its pages."
+  type        = string
+
+  validation {
+    condition     = can(regex("^https://[^\\s]+[^/\\s]$", var.runbooks_url))
+    error_message = "runbooks_url must be an https address without a slash at the end, such as https://github.com/you/atlas/blob/main/docs/runbooks."
+  }
+}
+
+variable "secret_versions" {
+  description = "Which version of each secret is in force: setting = number. Values are added outside (README.md); a setting that may be absent is left out."
+  type        = map(string)
+  default     = {}
+
+  validation {
+    condition     = alltrue([for version in values(var.secret_versions) : can(regex("^[1-9][0-9]*$", version))])
+    error_message = "secret_versions must hold numbers: with `latest` nobody knows which value an instance runs with."
+  }
+}
+
+variable "settings" {
+  description = "Settings that are no secrets (docs/interface.md): name = value."
+  type        = map(string)
+  default     = {}
+
+  validation {
+    condition = alltrue([for name in keys(var.settings) : contains([
+      "ADMIN_IDS", "CRYPTOPAY_API_BASE", "CRYPTOPAY_ASSETS", "CRYPTOPAY_WEBHOOK_URL", "DISPLAY_TZ", "LOG_LEVEL", "PAYMENT_METHODS",
+      "SUPPORT_URL", "TARIFFS_PATH", "TELEGRAM_API_BASE", "TELEGRAM_BOT_USERNAME", "TELEGRAM_WEBHOOK_URL", "XRAY_API_URL",
+    ], name)])
+    error_message = "settings holds a name that is no setting, is made by Terraform itself, or is a secret; a secret's value belongs into Secret Manager, see secret_versions."
+  }
+}
+
+variable "table_path" {
+  description = "The one table of functions; null for the repository's."
+  type        = string
+  default     = null
+}
