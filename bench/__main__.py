@@ -1,0 +1,84 @@
+"""`python -m bench`: measure, and write `bench/results/<date>.*` (docs/performance.md)."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench import cold_start, first_message, machine, payment, report
+from bench.buyers import Buyers
+from bench.places import RESULTS, scratch
+from bench.sizes import FULL, SMALL
+from sandbox.system import System
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from bench.figures import Outcome
+    from bench.sizes import Sizes
+
+_ON_A_SYSTEM: dict[str, Callable[[System, Buyers, Sizes], Awaitable[Outcome]]] = {
+    "P2": cold_start.measure,
+    "P11": payment.measure,
+}
+_FIRST_MESSAGE = "first-message"
+
+
+def _arguments(given: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m bench", description="Measure what docs/performance.md promises.")
+    parser.add_argument("--small", action="store_true", help="tiny sizes: only to see that everything works")
+    parser.add_argument(
+        "--fresh", action="store_true", help="first message after a fresh clone, install included (a minute or two)"
+    )
+    parser.add_argument("--only", nargs="+", choices=[*_ON_A_SYSTEM, _FIRST_MESSAGE], help="these alone")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="where results go (default: bench/results/)")
+    return parser.parse_args(given)
+
+
+async def _on_a_system(names: list[str], sizes: Sizes) -> list[Outcome]:
+    """Each on a system of its own: what one leaves behind is not the next one's load."""
+    outcomes = []
+    for name in names:
+        with scratch() as folder:
+            async with System(folder, durable=True) as system:
+                buyers = Buyers(system)
+                try:
+                    outcomes.append(await _timed(name, _ON_A_SYSTEM[name](system, buyers, sizes)))
+                finally:
+                    await buyers.close()
+    return outcomes
+
+
+async def _timed(name: str, work: Awaitable[Outcome]) -> Outcome:
+    began = time.monotonic()
+    print(f"{name} ...", flush=True)
+    outcome = await work
+    print(f"{name}: {time.monotonic() - began:.0f} s", flush=True)
+    return outcome
+
+
+async def _measure(wanted: list[str], sizes: Sizes, *, fresh: bool) -> list[Outcome]:
+    outcomes = await _on_a_system([name for name in _ON_A_SYSTEM if name in wanted], sizes)
+    if _FIRST_MESSAGE in wanted:
+        outcomes.append(await _timed(_FIRST_MESSAGE, first_message.measure(fresh=fresh, again=sizes.again)))
+    return outcomes
+
+
+def main(given: list[str] | None = None) -> int:
+    """0 when everything was measured; whether targets were met is in the table, not in the exit code."""
+    options = _arguments(given)
+    wanted = options.only or [*_ON_A_SYSTEM, _FIRST_MESSAGE]
+    facts = machine.described() | {"small": options.small}
+    outcomes = asyncio.run(_measure(wanted, SMALL if options.small else FULL, fresh=options.fresh))
+    page = report.write(options.out, datetime.now(UTC).date().isoformat(), facts, outcomes)
+    print(f"\n{report.table(outcomes)}\n\n{page}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

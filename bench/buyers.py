@@ -1,0 +1,89 @@
+"""People with an order whose invoice is paid, and the signed webhook that Crypto Pay would send about it."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import httpx
+
+from lib.db import Database
+from lib.domain import accounts, orders
+from lib.domain.accounts import Person
+from lib.payments.cryptopay import NAME, CryptoPay
+from lib.settings import pricelist
+from lib.settings.plain import CryptoPaySettings
+
+if TYPE_CHECKING:
+    from lib.db import Transaction
+    from sandbox.system import System
+    from sandbox.telegram import User
+
+_FIRST_ID = 40_000_001
+_TARIFF, _DAYS = "basic", 30
+
+
+@dataclass(frozen=True, slots=True)
+class Paid:
+    """One new order of a new customer, paid at the provider, unknown to Atlas as yet."""
+
+    user: User
+    account_id: int
+    body: bytes
+    headers: dict[str, str]
+
+
+class Buyers:
+    """Makes them by the code that the bot runs, without its dialogue: what is measured begins with the webhook."""
+
+    def __init__(self, system: System) -> None:
+        self._system = system
+        self._ids = itertools.count(_FIRST_ID)
+        self.prices = pricelist.load()
+        self.db = Database(system.database.functions_url, connections=2, application="bench")
+        self._client = httpx.AsyncClient(trust_env=False)
+        settings = CryptoPaySettings((system.cryptopay_token,), system.urls["cryptopay"], ("USDT",))
+        self._provider = CryptoPay(lambda: self._client, settings, invoice_seconds=self.prices.order_minutes * 60)
+
+    async def close(self) -> None:
+        """Let go of connections."""
+        await self._client.aclose()
+        await self.db.close()
+
+    def telegram_id(self) -> int:
+        """Of somebody nobody has met."""
+        return next(self._ids)
+
+    async def paid(self) -> Paid:
+        """The next one. He has started the bot, so his key can be delivered.
+
+        Raises:
+            lib.db.DatabaseError, lib.payments.provider.ProviderError: a part does not work.
+        """
+        user = self._system.telegram.user(self.telegram_id(), "Anna", language_code="en")
+        user.account.started = True
+        self._system.telegram.chats.save(user.account)
+        order = await self.db.run(self._open, Person(user.id, user.account.first_name, None, "en"))
+        invoice = await self._provider.create_invoice(order, "30 days")
+        await self.db.run(orders.attach_invoice, order.id, invoice.invoice_id, invoice.url)
+        await self._system.cryptopay.pay(int(invoice.invoice_id), webhook=False)
+        body = self._system.cryptopay.webhook_body(int(invoice.invoice_id))
+        headers = {
+            "Content-Type": "application/json",
+            "crypto-pay-api-signature": self._system.cryptopay.sign(body),
+        }
+        return Paid(user, order.account_id, body, headers)
+
+    def _open(self, tx: Transaction, person: Person) -> orders.Order:
+        opened = orders.open_subscription(
+            tx,
+            accounts.meet(tx, person).id,
+            tariff=_TARIFF,
+            period_days=_DAYS,
+            price=self.prices.price(_TARIFF, _DAYS),
+            currency=self.prices.currency,
+            provider=NAME,
+            minutes=self.prices.order_minutes,
+        )
+        return opened.order

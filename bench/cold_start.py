@@ -1,0 +1,160 @@
+"""P2: from a process's start to the first useful answer of each public target, against two comparison programs.
+
+A round starts each of them once, one after the other, so a ratio compares neighbours in time; the next round begins with
+another one. The files are in the page cache and the bytecode is compiled: a first round is thrown away.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import defaultdict
+from dataclasses import asdict, dataclass
+from http import HTTPMethod
+from typing import TYPE_CHECKING, Any
+
+from bench.figures import Bar, Outcome, Plot, Row, Series, paired_ratio
+from bench.launch import ColdStart, Question, cold_start
+from bench.places import PROGRAMS
+from functions import table
+from sandbox.fleet import ROOT, settings_of
+from sandbox.processes import Process, bare_environment
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from pathlib import Path
+
+    from bench.buyers import Buyers
+    from bench.sizes import Sizes
+    from sandbox.system import System
+
+EMPTY, PLAIN = "empty function (a)", "plain aiogram webhook (b)"
+START, SETTLED, HEALTH = "/start", "cryptobot_webhook settled", "health"
+_UPDATES_FROM = 900_000_000
+_LIMITS = {(START, EMPTY): 4.0, (START, PLAIN): 0.4, (SETTLED, EMPTY): 2.0}
+
+
+@dataclass(frozen=True, slots=True)
+class _Contender:
+    """A target, how it is started, and how each round's question is made."""
+
+    name: str
+    target: str
+    folder: Path
+    question: Callable[[], Awaitable[Question]]
+
+
+async def measure(system: System, buyers: Buyers, sizes: Sizes) -> Outcome:
+    """Raises: UselessAnswerError, and what making an order may raise."""
+    contenders = _contenders(system, buyers)
+    starts: dict[str, list[ColdStart]] = defaultdict(list)
+    queues = list(system.tasks.queues)
+    for queue in queues:  # follow-up work would run beside the next start; in production it runs elsewhere
+        system.tasks.pause(queue)
+    try:
+        for number in range(sizes.thrown_away + sizes.cold_starts):
+            turn = number % len(contenders)
+            for contender in contenders[turn:] + contenders[:turn]:
+                start = await cold_start(_process(system, contender), await contender.question())
+                if number >= sizes.thrown_away:
+                    starts[contender.name].append(start)
+    finally:
+        for queue in queues:
+            system.tasks.purge(queue)
+            system.tasks.resume(queue)
+    return _outcome(starts)
+
+
+def _contenders(system: System, buyers: Buyers) -> list[_Contender]:
+    async def plain_start() -> Question:
+        return _start_update(buyers.telegram_id(), system.webhook_secret)
+
+    async def settled() -> Question:
+        paid = await buyers.paid()
+        return Question(
+            HTTPMethod.POST, lambda body: json.loads(body).get("outcome") == "settled", paid.body, paid.headers
+        )
+
+    async def alive() -> Question:
+        return Question(HTTPMethod.GET, lambda body: json.loads(body).get("ok") is True)
+
+    return [
+        _Contender(EMPTY, "empty", PROGRAMS / "empty", alive),
+        _Contender(PLAIN, "plain", PROGRAMS / "plain", plain_start),
+        _Contender(START, "telegram_webhook", ROOT, plain_start),
+        _Contender(SETTLED, "cryptobot_webhook", ROOT, settled),
+        _Contender(HEALTH, "health", ROOT, alive),
+    ]
+
+
+def _start_update(telegram_id: int, secret: str) -> Question:
+    """A /start of somebody new; the answer is useful when it is a message to him with buttons."""
+    person = {"id": telegram_id, "is_bot": False, "first_name": "Anna", "language_code": "en"}
+    update = {
+        "update_id": _UPDATES_FROM + telegram_id,
+        "message": {
+            "message_id": 1,
+            "date": int(time.time()),
+            "chat": {"id": telegram_id, "type": "private", "first_name": "Anna"},
+            "from": person,
+            "text": "/start",
+            "entities": [{"type": "bot_command", "offset": 0, "length": 6}],
+        },
+    }
+
+    def useful(body: bytes) -> bool:
+        answer = json.loads(body)
+        buttons = answer.get("reply_markup", {}).get("inline_keyboard")
+        return bool(answer.get("method") == "sendMessage" and answer.get("chat_id") == telegram_id and buttons)
+
+    headers = {"Content-Type": "application/json", "X-Telegram-Bot-Api-Secret-Token": secret}
+    return Question(HTTPMethod.POST, useful, json.dumps(update).encode(), headers)
+
+
+def _process(system: System, contender: _Contender) -> Process:
+    """As `sandbox.fleet` starts it: functions-framework with its production server, one worker."""
+    running = next(iter(system.fleet.processes.values()))[0]
+    port = system.home.port("bench.cold")
+    settings = {"HOST": "127.0.0.1", "TELEGRAM_BOT_TOKEN": system.bot_token}
+    if contender.target in table.load().functions:
+        settings = settings_of(table.load().functions[contender.target], system.settings())
+    return Process(
+        [running.argv[0], "--target", contender.target, "--port", str(port)],
+        cwd=contender.folder,
+        env=bare_environment(settings),
+        log=system.home.logs / "bench.cold.log",
+        port=port,
+    )
+
+
+def _outcome(starts: dict[str, list[ColdStart]]) -> Outcome:
+    seconds = {name: Series.of([start.seconds for start in taken]) for name, taken in starts.items()}
+    cpu = {name: Series.of([start.cpu_s for start in taken]) for name, taken in starts.items()}
+    rows: list[Row] = []
+    measured: dict[str, Any] = {name: [asdict(start) for start in taken] for name, taken in starts.items()}
+    ratios: dict[str, Any] = {}
+    for name in (START, SETTLED, HEALTH):
+        for other in (EMPTY, PLAIN):
+            ratio = paired_ratio(seconds[name], seconds[other])
+            cpu_ratio = paired_ratio(cpu[name], cpu[other])
+            ratios[f"{name} / {other}"] = {"time": ratio.as_dict(3), "cpu": cpu_ratio.as_dict(3)}
+            if other == PLAIN and name != START:
+                continue  # nothing of the kind is in the plain bot
+            rows.append(
+                Row(
+                    "P2",
+                    f"cold start of `{name}`" if name == START else f"cold start of {name}",
+                    seconds[name].median * 1000,
+                    "ms",
+                    f"{other} {seconds[other].median * 1000:.0f} ms; CPU {cpu_ratio.median:.2f}x",
+                    ratio.median,
+                    _LIMITS.get((name, other)),
+                )
+            )
+    bars = tuple(Bar(name, series.median * 1000, name in {START, SETTLED, HEALTH}) for name, series in seconds.items())
+    return Outcome(
+        "P2",
+        tuple(rows),
+        {"starts": measured, "ratios": ratios},
+        Plot("cold-start", "Process start to first useful answer, median", "ms", bars),
+    )

@@ -1,0 +1,264 @@
+"""P11: from the signed payment webhook of a new order to access on the real node, and on to the key in the chat.
+
+Everything runs: every function in its own process, Postgres with synchronous commit, the node service with its durable
+record, Xray, the task queue's stand-in. The webhook goes straight to the function, as the platform's front end would hand
+it over; follow-up work takes the queue's way.
+
+The floor, measured between the orders of the same series, is what could not be left out by anybody: one `/apply` of one
+client over HTTP, durable, and one settlement transaction.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+import httpx
+
+from bench.access import AccessWatch
+from bench.figures import Bar, Outcome, Plot, Row, Series
+from lib.domain import settlement
+from lib.payments import cryptopay
+from sandbox.customer import link_of
+
+if TYPE_CHECKING:
+    from bench.buyers import Buyers, Paid
+    from bench.sizes import Sizes
+    from sandbox.system import System
+
+_FLOOR_LIMIT = 6.0
+_BEST_PEER_MS, _BEST_PEER_PER_S = 30.0, 52.0
+_DEADLINE_S = 30.0
+_AN_HOUR_MS = 3_600_000
+_PAGE = 1000
+
+
+class NotGrantedError(RuntimeError):
+    """A part answered what it must not; the text says which."""
+
+
+@dataclass
+class _Taken:
+    """Samples in seconds."""
+
+    answered: list[float] = field(default_factory=list)
+    access: list[float] = field(default_factory=list)
+    key: list[float] = field(default_factory=list)
+    node_add: list[float] = field(default_factory=list)
+    settle: list[float] = field(default_factory=list)
+    parallel: list[float] = field(default_factory=list)
+    per_second: float = 0.0
+
+
+class _Bench:
+    def __init__(self, system: System, buyers: Buyers, client: httpx.AsyncClient, watch: AccessWatch) -> None:
+        self._system = system
+        self._buyers = buyers
+        self._client = client
+        self._watch = watch
+        port = system.fleet.processes["cryptobot_webhook"][0].port
+        self._webhook = f"http://127.0.0.1:{port}/"
+        self.taken = _Taken()
+
+    async def warm_up(self) -> None:
+        """Whatever a process does once, it has done."""
+        await self._key(await self._buyers.paid())
+        await self._node_add(0)
+        await self._settle()
+
+    async def keys(self, count: int) -> None:
+        """Webhook to key message; one at a time, and no faster than the message queue lets a pair of messages pass."""
+        queue = self._system.tasks.queues["messages"]
+        for _ in range(count):
+            paid = await self._buyers.paid()
+            await self._system.settled()
+            await asyncio.sleep(queue.max_burst / queue.rate)
+            self.taken.key.append(await self._key(paid))
+
+    async def one_by_one(self, count: int) -> None:
+        """An order, the floor, an order, the floor."""
+        for number in range(count):
+            paid = await self._buyers.paid()
+            self._system.tasks.purge("messages")  # receipts and keys of the order before: another customer's load
+            began = time.perf_counter()
+            granted = asyncio.create_task(self._watch.granted(paid.account_id, _DEADLINE_S))
+            await self._post(paid)
+            self.taken.answered.append(time.perf_counter() - began)
+            self.taken.access.append(await granted - began)
+            self.taken.node_add.append(await self._node_add(number + 1))
+            self.taken.settle.append(await self._settle())
+
+    async def side_by_side(self, count: int, at_once: int) -> None:
+        """Orders per second with so many under way, from the first webhook to the last access."""
+        orders = [await self._buyers.paid() for _ in range(count)]
+        self._system.tasks.purge("messages")
+        left = iter(orders)
+        last = 0.0
+
+        async def customer() -> None:
+            nonlocal last
+            for paid in left:
+                began = time.perf_counter()
+                granted = asyncio.create_task(self._watch.granted(paid.account_id, _DEADLINE_S))
+                await self._post(paid)
+                moment = await granted
+                self.taken.parallel.append(moment - began)
+                last = max(last, moment)
+
+        began = time.perf_counter()
+        async with asyncio.TaskGroup() as customers:
+            for _ in range(at_once):
+                customers.create_task(customer())
+        self.taken.per_second = count / (last - began)
+
+    async def all_on_the_node(self) -> None:
+        """Every client that Postgres says is applied runs in Xray, by the node's own list.
+
+        Raises:
+            NotGrantedError: one does not.
+        """
+        rows = await self._system.sql(
+            "select cast(uuid as text) as uuid from node_clients where applied_version = version"
+        )
+        running: set[str] = set()
+        after: str | None = ""
+        while after is not None:
+            page = await self._node("GET", f"/list-users?limit={_PAGE}&after={after}")
+            running |= {user["uuid"] for user in page["users"] if user["applied"]}
+            after = page["next"]
+        missing = {row["uuid"] for row in rows} - running
+        if missing:
+            raise NotGrantedError(f"{len(missing)} of {len(rows)} applied clients do not run in Xray")
+
+    async def _key(self, paid: Paid) -> float:
+        began = time.perf_counter()
+        await self._post(paid)
+        await paid.user.wait_for(lambda messages: any(link_of(message) for message in messages), _DEADLINE_S)
+        return time.perf_counter() - began
+
+    async def _post(self, paid: Paid) -> None:
+        response = await self._client.post(self._webhook, content=paid.body, headers=paid.headers)
+        if response.status_code != HTTPStatus.OK or response.json().get("outcome") != "settled":
+            raise NotGrantedError(f"the webhook answered {response.status_code} {response.text[:200]}")
+
+    async def _node_add(self, number: int) -> float:
+        item = {
+            "client": f"bench-{number}",
+            "version": 1,
+            "wanted": True,
+            "uuid": str(uuid.uuid4()),
+            "expiry_timestamp_ms": int(time.time() * 1000) + _AN_HOUR_MS,
+        }
+        began = time.perf_counter()
+        answer = await self._node("POST", "/apply", {"items": [item]})
+        took = time.perf_counter() - began
+        if answer["items"][0]["code"] != HTTPStatus.OK:
+            raise NotGrantedError(f"the node answered {answer['items'][0].get('error')}")
+        return took
+
+    async def _node(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
+        node = self._system.node
+        response = await self._client.request(
+            method, f"{node.url}{path}", json=body, headers={"X-API-Key": node.key}, timeout=_DEADLINE_S
+        )
+        response.raise_for_status()
+        return response.json()
+
+    async def _settle(self) -> float:
+        """The very transaction of the webhook, from a process that is warm; nothing follows it."""
+        paid = await self._buyers.paid()
+        event = cryptopay.read_webhook(paid.body, "bench")
+        began = time.perf_counter()
+        received = await self._buyers.db.run(settlement.receive, event, self._buyers.prices)
+        took = time.perf_counter() - began
+        if received.outcome != "settled":
+            raise NotGrantedError(f"settlement: {received.outcome} {received.reason}{received.error}")
+        return took
+
+
+async def measure(system: System, buyers: Buyers, sizes: Sizes) -> Outcome:
+    """Raises: NotGrantedError, TimeoutError, and what making an order may raise."""
+    watch = AccessWatch(system.database.owner_url)
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=sizes.at_once)
+    try:
+        async with httpx.AsyncClient(trust_env=False, limits=limits, timeout=_DEADLINE_S) as client:
+            bench = _Bench(system, buyers, client, watch)
+            await bench.warm_up()
+            await bench.keys(sizes.keys)
+            await bench.one_by_one(sizes.orders)
+            await bench.side_by_side(sizes.parallel_orders, sizes.at_once)
+            await bench.all_on_the_node()
+    finally:
+        await watch.close()
+        system.tasks.purge("messages")
+    return _outcome(bench.taken, sizes)
+
+
+def _outcome(taken: _Taken, sizes: Sizes) -> Outcome:
+    floor = Series.of([add + settle for add, settle in zip(taken.node_add, taken.settle, strict=True)])
+    access, key, node_add, settle = (
+        Series.of(samples) for samples in (taken.access, taken.key, taken.node_add, taken.settle)
+    )
+    ms = 1000
+    told = f"node add {node_add.median * ms:.1f} ms + settlement {settle.median * ms:.1f} ms"
+    peer = "best open-source shop, its fakes at once"
+    rows = (
+        Row(
+            "P11",
+            "paid webhook to access on the node, one by one, p50",
+            access.median * ms,
+            "ms",
+            told,
+            access.median / floor.median,
+            _FLOOR_LIMIT,
+        ),
+        Row(
+            "P11", "the same, p99", access.percentile(99) * ms, "ms", f"floor's p99 {floor.percentile(99) * ms:.1f} ms"
+        ),
+        Row(
+            "P11",
+            "the same, p50",
+            access.median * ms,
+            "ms",
+            f"{peer}: {_BEST_PEER_MS:g} ms",
+            access.median * ms / _BEST_PEER_MS,
+        ),
+        Row("P11", "webhook answered (settled, durable), p50", Series.of(taken.answered).median * ms, "ms"),
+        Row(
+            "P11",
+            f"paid webhook to access on the node, {sizes.at_once} in parallel",
+            taken.per_second,
+            "/s",
+            f"{peer}: {_BEST_PEER_PER_S:g}/s",
+            taken.per_second / _BEST_PEER_PER_S,
+            _BEST_PEER_PER_S,
+            quantity="value",
+            at_most=False,
+        ),
+        Row("", "paid webhook to the key in the chat, p50", key.median * ms, "ms"),
+    )
+    measured = {
+        "seconds": {
+            "webhook_answered": Series.of(taken.answered).as_dict(),
+            "access": access.as_dict(),
+            "floor": floor.as_dict(),
+            "node_add": node_add.as_dict(),
+            "settlement": settle.as_dict(),
+            "key": key.as_dict(),
+            "access_in_parallel": Series.of(taken.parallel).as_dict(),
+        },
+        "orders_per_second": round(taken.per_second, 1),
+        "at_once": sizes.at_once,
+    }
+    bars = (
+        Bar("node add", node_add.median * ms, ours=False),
+        Bar("settlement transaction", settle.median * ms, ours=False),
+        Bar("webhook answered", Series.of(taken.answered).median * ms, ours=True),
+        Bar("access on the node", access.median * ms, ours=True),
+        Bar("key in the chat", key.median * ms, ours=True),
+    )
+    return Outcome("P11", rows, measured, Plot("payment", "Paid webhook of a new order to ..., p50", "ms", bars))

@@ -1,0 +1,33 @@
+"""How much of everything a run measures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """Counts of repetitions.
+
+    Attributes:
+        cold_starts: rounds; each starts every target and both comparison programs once.
+        thrown_away: rounds before those, after which files are cached and bytecode is compiled.
+        keys: orders followed from the webhook to the key message.
+        orders: orders followed one by one from the webhook to access on the node.
+        parallel_orders: orders of the throughput figure.
+        at_once: of those, how many are under way at the same time.
+        again: whether the whole system is started a second time, warm, for the first message.
+    """
+
+    cold_starts: int
+    thrown_away: int
+    keys: int
+    orders: int
+    parallel_orders: int
+    at_once: int
+    again: bool
+
+
+FULL = Sizes(cold_starts=15, thrown_away=1, keys=20, orders=100, parallel_orders=300, at_once=20, again=True)
+SMALL = Sizes(cold_starts=1, thrown_away=0, keys=1, orders=2, parallel_orders=4, at_once=2, again=False)
+"""Enough to see that everything works; its figures mean nothing."""

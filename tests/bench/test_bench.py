@@ -1,0 +1,77 @@
+"""The benchmarks run, tiny, and write what they promise. Their figures are nobody's business here."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("results")
+    run = subprocess.run(
+        [sys.executable, "-m", "bench", "--small", "--out", str(folder)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=110,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr[-4000:]
+    return folder
+
+
+@pytest.fixture(scope="module")
+def content(results: Path) -> dict[str, Any]:
+    (file,) = results.glob("*.json")
+    read: dict[str, Any] = json.loads(file.read_text())
+    return read
+
+
+def test_every_target_of_the_contract_is_judged(content: dict[str, Any]) -> None:
+    judged = [(row["id"], row["target"]) for row in content["table"] if row["met"] is not None]
+    assert sorted(judged) == sorted(
+        [("P2", "≤ 4x"), ("P2", "≤ 0.4x"), ("P2", "≤ 2x"), ("P11", "≤ 6x"), ("P11", "> 52 /s")]
+    )
+
+
+def test_every_public_target_was_started_cold_beside_both_comparisons(content: dict[str, Any]) -> None:
+    starts = content["measured"]["P2"]["starts"]
+    assert len(starts) == 5
+    for name, taken in starts.items():
+        assert len(taken) == 1, name
+        assert 0 < taken[0]["accepted_s"] <= taken[0]["seconds"], name
+        assert taken[0]["cpu_s"] > 0, name
+
+
+def test_access_takes_at_least_as_long_as_the_webhook_s_answer(content: dict[str, Any]) -> None:
+    seconds = content["measured"]["P11"]["seconds"]
+    assert len(seconds["access"]["samples"]) == len(seconds["floor"]["samples"]) == 2
+    assert seconds["key"]["n"] == 1
+    assert seconds["access_in_parallel"]["n"] == 4
+    assert seconds["access"]["min"] > seconds["webhook_answered"]["min"] > 0
+
+
+def test_a_person_was_answered(content: dict[str, Any]) -> None:
+    run = content["measured"]["first-message"]["first_run_s"]
+    assert 0 < run["up"] < run["answered"]
+
+
+def test_the_page_says_on_what_and_with_what_it_was_measured(results: Path, content: dict[str, Any]) -> None:
+    (page,) = results.glob("*.md")
+    text = page.read_text()
+    assert content["versions"]["aiogram"] in text
+    assert "figures mean nothing" in text
+    assert text.count("\n| P") == sum(bool(row["id"]) for row in content["table"])
+    for picture in results.glob("*.svg"):
+        assert picture.name in text
+        ET.fromstring(picture.read_text())  # noqa: S314 -- our own file
+    assert len(list(results.glob("*.svg"))) == 2
