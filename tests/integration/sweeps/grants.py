@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from lib.domain import accounts, orders, provisioning, settlement, trial
@@ -13,10 +14,19 @@ from tests.integration.sweeps.nodes import URL
 if TYPE_CHECKING:
     from datetime import timedelta
 
-    from lib.db import Transaction
+    from lib.db import Database, Transaction
     from lib.domain.settlement import Received
 
 PRICES = pricelist.load()
+
+
+async def at_the_start(databases: list[Database]) -> None:
+    """Every connection is open: a race that begins while they are being made is none."""
+    await asyncio.gather(*(db.run(_linger) for db in databases for _ in range(2)))
+
+
+def _linger(tx: Transaction) -> None:
+    tx.value("select cast(pg_sleep(0.05) as text)")  # so that the second thread has to take the second one
 
 
 def know_the_node(tx: Transaction) -> None:

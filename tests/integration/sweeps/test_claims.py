@@ -12,7 +12,7 @@ import pytest
 
 from lib.domain import provisioning, subscriptions
 from lib.nodes.converge import converge
-from tests.integration.sweeps.grants import know_the_node, start_trials, travel
+from tests.integration.sweeps.grants import at_the_start, know_the_node, start_trials, travel
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -63,6 +63,7 @@ async def test_without_the_lock_four_activation_runs_share_the_rows(
     processes: Callable[[int], list[Database]], node: RememberingNode, count: int
 ) -> None:
     four = processes(4)
+    await at_the_start(four)
     await four[0].run(know_the_node)
     assert await four[0].run(start_trials, 1, count) == count
     shares = await asyncio.gather(*(activate(db, node, 7) for db in four))
@@ -77,6 +78,7 @@ async def test_without_the_lock_four_activation_runs_share_the_rows(
 @pytest.mark.proves("S4-12.activation")
 async def test_one_row_is_claimed_by_one_of_many_however_they_ask(processes: Callable[[int], list[Database]]) -> None:
     four = processes(4)
+    await at_the_start(four)
     await four[0].run(know_the_node)
     await four[0].run(start_trials, 1, 1)
     (subscription,) = await four[0].run(lambda tx: tx.values("select id from subscriptions"))
@@ -90,6 +92,7 @@ async def test_without_the_lock_four_expiry_runs_end_each_access_once(
     processes: Callable[[int], list[Database]], node: RememberingNode
 ) -> None:
     four = processes(4)
+    await at_the_start(four)
     await four[0].run(know_the_node)
     await four[0].run(start_trials, 1, 40)
     await activate(four[0], node, 40)

@@ -15,7 +15,7 @@ from lib.db import Database
 from lib.domain import accounts, provisioning, subscriptions
 from lib.domain.provisioning import LEASE_S
 from lib.nodes.converge import converge
-from tests.integration.sweeps.grants import know_the_node, meet, open_order, pay, start_trial, travel
+from tests.integration.sweeps.grants import at_the_start, know_the_node, meet, open_order, pay, start_trial, travel
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -132,6 +132,7 @@ async def test_at_most_one_uuid_is_wanted_whatever_races(
     database_url: str, processes: Callable[[int], list[Database]], node: RememberingNode, seed: int
 ) -> None:
     databases = processes(3)
+    await at_the_start(databases)
     watcher = Database(database_url, connections=1, application="watcher", guards=False)
     await databases[0].run(know_the_node)
     life = Life(databases, node, random.Random(seed))  # noqa: S311 -- reproducible, not a secret
@@ -162,6 +163,7 @@ async def test_at_most_one_uuid_is_wanted_whatever_races(
 @pytest.mark.proves("S1-1")
 async def test_first_grants_at_once_make_one_uuid(processes: Callable[[int], list[Database]]) -> None:
     databases = processes(4)
+    await at_the_start(databases)
     await databases[0].run(know_the_node)
     for person in range(10, 16):
         events = [await databases[0].run(open_order, person, "basic", days, f"{person}-{days}") for days in (30, 90)]

@@ -11,7 +11,16 @@ import pytest
 
 from lib import failpoints
 from lib.domain import subscriptions, trial
-from tests.integration.sweeps.grants import PRICES, know_the_node, meet, open_order, pay, start_trial, travel
+from tests.integration.sweeps.grants import (
+    PRICES,
+    at_the_start,
+    know_the_node,
+    meet,
+    open_order,
+    pay,
+    start_trial,
+    travel,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,6 +40,11 @@ class Mark:
     counted: int
 
 
+def tap(tx: Transaction, account_id: int) -> trial.Started | trial.Refusal:
+    """The action by itself: nothing before it has locked the account's row."""
+    return trial.start(tx, account_id, PRICES.trial, "t")
+
+
 def marks(tx: Transaction) -> Mark:
     return tx.one(
         Mark,
@@ -43,8 +57,10 @@ def marks(tx: Transaction) -> Mark:
 @pytest.mark.proves("N-6")
 async def test_twenty_taps_at_once_start_one_trial(processes: Callable[[int], list[Database]]) -> None:
     four = processes(4)
+    await at_the_start(four)
     await four[0].run(know_the_node)
-    answers = await asyncio.gather(*(db.run(start_trial, 1) for db in four for _ in range(5)))
+    account = await four[0].run(meet, 1)
+    answers = await asyncio.gather(*(db.run(tap, account) for db in four for _ in range(5)))
     assert sum(isinstance(answer, trial.Started) for answer in answers) == 1
     assert answers.count(trial.Refusal.NOT_ELIGIBLE) == 19
     assert await four[0].run(marks) == Mark(1, 1, 1)
@@ -55,6 +71,7 @@ async def test_twenty_taps_at_once_start_one_trial(processes: Callable[[int], li
 @pytest.mark.proves("N-6")
 async def test_the_cap_holds_however_many_begin_at_once(processes: Callable[[int], list[Database]]) -> None:
     four = processes(4)
+    await at_the_start(four)
     await four[0].run(know_the_node)
     terms = replace(PRICES.trial, daily_cap=5)
 
@@ -88,11 +105,14 @@ async def test_a_failure_between_mark_and_grant_leaves_neither(
 @pytest.mark.proves("N-6")
 async def test_a_trial_and_a_payment_at_once_cost_nobody_any_time(processes: Callable[[int], list[Database]]) -> None:
     databases = processes(2)
+    await at_the_start(databases)
     await databases[0].run(know_the_node)
     first = {"trial": 0, "payment": 0}
     for person in range(1, 25):
         event = await databases[0].run(open_order, person, "basic", 30, f"i{person}")
-        answers = await asyncio.gather(databases[1].run(pay, event), _after(person % 6, databases[0], person))
+        answers = await asyncio.gather(
+            databases[1].run(pay, event), _after(person % 6, databases[0], await databases[0].run(meet, person))
+        )
         began = any(isinstance(answer, trial.Started) for answer in answers)
         first["trial" if began else "payment"] += 1
         given = await databases[0].run(_given, person)
@@ -100,11 +120,11 @@ async def test_a_trial_and_a_payment_at_once_cost_nobody_any_time(processes: Cal
     assert min(first.values()) > 0, first
 
 
-async def _after(round_trips: int, db: Database, person: int) -> trial.Started | trial.Refusal:
+async def _after(round_trips: int, db: Database, account_id: int) -> trial.Started | trial.Refusal:
     """A tap a moment later, in small steps: so that each of the two comes first now and then."""
     for _ in range(round_trips):
         await db.run(marks)
-    return await db.run(start_trial, person)
+    return await db.run(tap, account_id)
 
 
 def _given(tx: Transaction, telegram_id: int) -> timedelta:
