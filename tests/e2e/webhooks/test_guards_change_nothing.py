@@ -38,7 +38,7 @@ _NAMES = {
 _VOLATILE = re.compile(
     r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
     r"|\d{4}-\d\d-\d\dT[0-9:.+]+"
-    r"|\d{1,2} \S+ \d{4}[^<]* \d\d:\d\d"  # as people read it
+    r"|\d{1,2}[ .]\S+?[ .]\d{4}[^<]*? \d\d:\d\d"  # as people read it, in either language
     r"|vless://[^<\s\"]+|IV\w{10}|127\.0\.0\.1:\d+|cp-[0-9a-f]{12}|(?<=sweep-)[a-z]+-[0-9a-f]{8}|\b\d{18,19}\b"
     # ids out of sequences, where a text carries them
     r"|(?<=:)\d+$|(?<=key:)\d+:[0-9a-f]{8}|(?<=expired:)\d+|order_id=\d+|(?:Order|Заказ) \d+"
