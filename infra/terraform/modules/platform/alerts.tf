@@ -8,6 +8,7 @@ locals {
     paid_not_applied    = { title = "Paid but not applied", page = "paid-but-not-applied", severity = "CRITICAL", more_than = 0, window_s = 60 }
     no_database         = { title = "The database can't be had", page = "database-unavailable", severity = "CRITICAL", more_than = 5, window_s = 120 }
     payment_unmatched   = { title = "A payment fits no order", page = "payment-unmatched", severity = "ERROR", more_than = 0, window_s = 60 }
+    payment_duplicate   = { title = "An order was paid twice", page = "payment-unmatched", severity = "ERROR", more_than = 0, window_s = 60 }
     payment_kept        = { title = "A payment was kept, not settled", page = "payment-kept", severity = "ERROR", more_than = 0, window_s = 60 }
     node_call_refused   = { title = "A node refuses us", page = "node-unreachable", severity = "ERROR", more_than = 0, window_s = 60 }
     node_call_failed    = { title = "A node can't be reached", page = "node-unreachable", severity = "ERROR", more_than = 10, window_s = 300 }

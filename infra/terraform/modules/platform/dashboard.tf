@@ -2,7 +2,7 @@
 
 locals {
   charts = [
-    { title = "Paid, not applied; payments unmatched or kept", filters = [for key in ["paid_not_applied", "payment_unmatched", "payment_kept"] : { key = key, filter = "metric.type=\"logging.googleapis.com/user/atlas_${key}\" resource.type=\"cloud_run_revision\"" }], aligner = "ALIGN_DELTA", by = [] },
+    { title = "Paid, not applied; payments unmatched or kept", filters = [for key in ["paid_not_applied", "payment_unmatched", "payment_duplicate", "payment_kept"] : { key = key, filter = "metric.type=\"logging.googleapis.com/user/atlas_${key}\" resource.type=\"cloud_run_revision\"" }], aligner = "ALIGN_DELTA", by = [] },
     { title = "Sweeps that ended well", filters = [{ key = "done", filter = "metric.type=\"logging.googleapis.com/user/atlas_sweep_done\" resource.type=\"cloud_run_revision\"" }], aligner = "ALIGN_DELTA", by = ["metric.label.sweep"] },
     { title = "Requests by function", filters = [{ key = "requests", filter = "metric.type=\"run.googleapis.com/request_count\" resource.type=\"cloud_run_revision\"" }], aligner = "ALIGN_RATE", by = ["resource.label.service_name"] },
     { title = "5xx by function", filters = [{ key = "5xx", filter = "metric.type=\"run.googleapis.com/request_count\" resource.type=\"cloud_run_revision\" metric.label.response_code_class=\"5xx\"" }], aligner = "ALIGN_DELTA", by = ["resource.label.service_name"] },

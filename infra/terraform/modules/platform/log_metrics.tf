@@ -19,12 +19,17 @@ locals {
     }
     payment_unmatched = {
       what   = "Payments that belong to no order, or to none that they fit."
-      filter = "jsonPayload.event=\"payment_unmatched\" OR (jsonPayload.event=\"payment_event\" AND jsonPayload.outcome=\"unmatched\")"
+      filter = "jsonPayload.event=\"payment_unmatched\""
+      labels = {}
+    }
+    payment_duplicate = {
+      what   = "Orders that were paid twice; the second payment is to be given back."
+      filter = "jsonPayload.event=\"payment_duplicate\""
       labels = {}
     }
     payment_kept = {
       what   = "Payments that were recorded but could not be settled at once."
-      filter = "jsonPayload.event=\"payment_kept\" OR (jsonPayload.event=\"payment_event\" AND jsonPayload.outcome=\"kept\")"
+      filter = "jsonPayload.event=\"payment_kept\""
       labels = {}
     }
     update_given_up = {

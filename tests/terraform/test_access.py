@@ -1,0 +1,169 @@
+"""Who may do what: one account a function, each secret to exactly its readers, public only what the table says."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+
+import pytest
+
+from functions import table
+from tests.terraform.conftest import PASSWORDS
+from tests.terraform.planned import Plan, plain_settings, secret_settings
+
+FUNCTIONS = table.load().functions
+PROJECT = "atlas-prod-123456"
+
+
+def _member(email: str) -> str:
+    return f"serviceAccount:{email}"
+
+
+def test_no_account_is_shared(plan: Plan) -> None:
+    accounts = [plan.account(target) for target in FUNCTIONS]
+    accounts += [
+        job["template"][0]["template"][0]["service_account"] for job in plan.of("google_cloud_run_v2_job").values()
+    ]
+    assert len(set(accounts)) == len(accounts) == len(FUNCTIONS) + 1
+    assert all(account.endswith(f"@{PROJECT}.iam.gserviceaccount.com") for account in accounts)
+    made = {account["account_id"] for account in plan.of("google_service_account").values()}
+    assert len(made) == len(plan.of("google_service_account"))
+    assert {account.partition("@")[0] for account in accounts} <= made
+
+
+def test_every_secret_is_granted_to_exactly_its_readers(plan: Plan) -> None:
+    wanted: dict[str, set[str]] = defaultdict(set)
+    for target, row in FUNCTIONS.items():
+        for setting in row.secrets:
+            wanted[setting.lower().replace("_", "-")].add(_member(plan.account(target)))
+    wanted["migrate-database-url"] = {_member(f"migrate@{PROJECT}.iam.gserviceaccount.com")}
+    granted: dict[str, set[str]] = defaultdict(set)
+    for grant in plan.of("google_secret_manager_secret_iam_member").values():
+        assert grant["role"] == "roles/secretmanager.secretAccessor"
+        granted[grant["secret_id"]].add(grant["member"])
+    assert granted == wanted
+    assert {secret["secret_id"] for secret in plan.of("google_secret_manager_secret").values()} == wanted.keys()
+
+
+@pytest.mark.parametrize("target", FUNCTIONS)
+def test_a_function_reads_the_version_that_is_in_force(plan: Plan, target: str) -> None:
+    versions = {"DATABASE_URL": "2", "TELEGRAM_BOT_TOKEN": "3"}
+    for setting, source in secret_settings(plan.service(target)).items():
+        assert source == {"secret": setting.lower().replace("_", "-"), "version": versions.get(setting, "1")}
+
+
+def test_every_function_may_enqueue_on_its_queues_alone(plan: Plan) -> None:
+    granted: dict[str, set[str]] = defaultdict(set)
+    for grant in plan.of("google_cloud_tasks_queue_iam_member").values():
+        assert grant["role"] == "roles/cloudtasks.enqueuer"
+        granted[grant["member"]].add(grant["name"])
+    assert granted == {
+        _member(plan.account(target)): set(row.enqueues) for target, row in FUNCTIONS.items() if row.enqueues
+    }
+
+
+def test_who_enqueues_may_act_as_the_invoker_of_tasks_and_nobody_else(plan: Plan) -> None:
+    grants = plan.of("google_service_account_iam_member").values()
+    assert {grant["role"] for grant in grants} == {"roles/iam.serviceAccountUser"}
+    assert {grant["member"] for grant in grants} == {
+        _member(plan.account(target)) for target, row in FUNCTIONS.items() if row.enqueues
+    }
+    assert len(grants) == sum(bool(row.enqueues) for row in FUNCTIONS.values())
+    for target in FUNCTIONS:
+        assert (
+            plain_settings(plan.service(target))["TASKS_INVOKER"] == f"tasks-invoker@{PROJECT}.iam.gserviceaccount.com"
+        )
+
+
+@pytest.mark.parametrize("target", FUNCTIONS)
+def test_public_or_private_as_the_table_says(plan: Plan, target: str) -> None:
+    row, service = FUNCTIONS[target], plan.service(target)
+    prefix = f'module.platform.module.function["{target}"].'
+    callers = {
+        grant["member"]
+        for address, grant in plan.of("google_cloud_run_v2_service_iam_member").items()
+        if address.startswith(prefix) and grant["role"] == "roles/run.invoker" and grant["name"] == row.service
+    }
+    tasks, scheduler = (
+        _member(f"{name}@{PROJECT}.iam.gserviceaccount.com") for name in ("tasks-invoker", "scheduler-invoker")
+    )
+    expected = {
+        "public": {"allUsers"},
+        "task": {tasks},
+        "schedule": {scheduler, tasks} if "sweeps" in row.enqueues else {scheduler},
+    }
+    assert callers == expected[row.trigger]
+    assert (service["ingress"] == "INGRESS_TRAFFIC_ALL") == (row.trigger == "public")
+    assert not service["invoker_iam_disabled"]
+    assert service["ingress"] in {"INGRESS_TRAFFIC_ALL", "INGRESS_TRAFFIC_INTERNAL_ONLY"}
+
+
+def test_nobody_has_a_role_that_reaches_far(plan: Plan) -> None:
+    roles = {
+        (grant["member"].partition("@")[0], grant["role"]) for grant in plan.of("google_project_iam_member").values()
+    }
+    functions = {(f"serviceAccount:fn-{row.service}", "roles/cloudsql.client") for row in FUNCTIONS.values()}
+    others = {
+        ("serviceAccount:migrate", "roles/cloudsql.client"),
+        ("serviceAccount:image-build", "roles/logging.logWriter"),
+    }
+    assert roles == functions | others
+    authoritative = [address for address in plan.everything if "iam_binding" in address or "iam_policy" in address]
+    assert authoritative == []
+
+
+def test_the_database_is_private_encrypted_protected_and_can_be_had_back(plan: Plan) -> None:
+    database = next(iter(plan.of("google_sql_database_instance").values()))
+    settings = database["settings"][0]
+    address, backup = settings["ip_configuration"][0], settings["backup_configuration"][0]
+    assert (address["ipv4_enabled"], address["ssl_mode"], address["authorized_networks"]) == (
+        False,
+        "ENCRYPTED_ONLY",
+        [],
+    )
+    assert (backup["enabled"], backup["point_in_time_recovery_enabled"]) == (True, True)
+    assert (database["deletion_protection"], settings["deletion_protection_enabled"]) == (True, True)
+    flags = {flag["name"]: flag["value"] for flag in settings["database_flags"]}
+    assert flags["log_error_verbosity"] == "terse"
+    assert flags["log_parameter_max_length"] == flags["log_parameter_max_length_on_error"] == "0"
+    assert flags["log_min_duration_statement"] == "-1"
+
+
+def test_what_holds_data_is_protected(plan: Plan) -> None:
+    assert all(queue["deletion_policy"] == "PREVENT" for queue in plan.of("google_cloud_tasks_queue").values())
+    assert all(secret["deletion_protection"] for secret in plan.of("google_secret_manager_secret").values())
+    assert all(service["deletion_protection"] for service in plan.of("google_cloud_run_v2_service").values())
+    assert not any(bucket["force_destroy"] for bucket in plan.of("google_storage_bucket").values())
+
+
+def test_no_secret_value_is_anywhere_in_a_plan(plan: Plan) -> None:
+    text = json.dumps(plan.raw)
+    assert not any(password in text for password in PASSWORDS.values())
+    assert plan.of("google_secret_manager_secret_version") == {}
+    assert plan.of("google_sql_user")
+    for target in FUNCTIONS:
+        assert not plain_settings(plan.service(target)).keys() & secret_settings(plan.service(target)).keys()
+
+
+def test_nothing_is_random_in_names(plan: Plan) -> None:
+    providers = set(plan.raw["configuration"]["provider_config"])
+    assert not any("random" in name for name in providers), providers
+    names = ("name", "account_id", "secret_id", "repository_id", "display_name", "bucket")
+    made_by_the_service = {
+        "google_monitoring_alert_policy",
+        "google_monitoring_notification_channel",
+        "google_monitoring_uptime_check_config",
+    }
+    for change in plan.raw["resource_changes"]:
+        if change["mode"] != "managed":
+            continue
+        unknown = change["change"]["after_unknown"]
+        for name in names:
+            if name == "name" and (change["type"] in made_by_the_service or "name" not in change["change"]["after"]):
+                continue
+            assert unknown.get(name) is not True or change["type"] in {
+                "google_artifact_registry_repository",
+                "google_secret_manager_secret",
+                "google_service_account",
+                "google_billing_budget",
+            }, (change["address"], name)

@@ -1,0 +1,84 @@
+"""`make terraform-check` itself: current tables, a named skip without Terraform, a failure in CI, red when something is off."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from infra.terraform import check, document
+
+if TYPE_CHECKING:
+    import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+TERRAFORM = ROOT / "infra/terraform"
+
+
+def _check(tmp_path: Path, **env: str) -> subprocess.CompletedProcess[str]:
+    """The check on a machine without Terraform."""
+    return subprocess.run(
+        [sys.executable, "-m", "infra.terraform.check"],
+        cwd=ROOT,
+        env={"PATH": str(tmp_path), **env},
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+def test_tables_of_variables_are_current() -> None:
+    assert document.written(document.README.read_text()) == document.README.read_text()
+
+
+def test_every_variable_is_typed_and_described() -> None:
+    for module in ("modules/platform", "modules/function", "environments/dev", "environments/prod"):
+        entries = document.described(TERRAFORM / module)
+        assert entries
+        assert all(entry.type for entry in entries if entry.kind == "variable"), module
+
+
+def test_a_project_has_no_default() -> None:
+    for module in ("modules/platform", "environments/dev", "environments/prod"):
+        defaults = {entry.name: entry.default for entry in document.described(TERRAFORM / module)}
+        assert (defaults["project_id"], defaults["region"], defaults["domain"]) == (None, None, None)
+
+
+def test_both_environments_take_the_same_variables_and_differ_in_main_alone() -> None:
+    dev, prod = (TERRAFORM / "environments" / name for name in ("dev", "prod"))
+    for name in ("variables.tf", "outputs.tf", "versions.tf"):
+        assert (dev / name).read_text() == (prod / name).read_text()
+
+
+def test_without_terraform_it_is_a_named_skip_and_a_failure_in_ci(tmp_path: Path) -> None:
+    skipped = _check(tmp_path)
+    assert (skipped.returncode, skipped.stderr) == (0, "terraform-check: SKIPPED: no terraform (>= 1.11) on PATH\n")
+    failed = _check(tmp_path, CI="true")
+    assert (failed.returncode, failed.stderr) == (1, "terraform-check: FAILED: no terraform (>= 1.11) on PATH\n")
+
+
+def test_a_table_out_of_date_is_red(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stale = tmp_path / "README.md"
+    stale.write_text(document.README.read_text().replace("| alert_emails |", "| alert_mails |", 1))
+    monkeypatch.setattr(document, "README", stale)
+    assert check.main() == 1
+    assert "tables of variables" in capsys.readouterr().err
+
+
+def test_every_policy_exception_has_its_reason() -> None:
+    skips = [
+        line for path in TERRAFORM.rglob("*.tf") for line in path.read_text().splitlines() if "checkov:skip" in line
+    ]
+    assert skips
+    assert all(re.search(r"checkov:skip=CKV2?_GCP_\d+:\S.{20,}", line) for line in skips), skips
+    assert "skip-check" not in (ROOT / ".checkov.yaml").read_text()
+
+
+def test_no_lock_file_and_no_state_is_committed() -> None:
+    listed = subprocess.run(["git", "ls-files", "infra"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    assert not re.search(r"\.terraform\.lock\.hcl|tfstate|\.tfvars$", listed, re.MULTILINE)

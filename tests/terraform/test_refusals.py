@@ -1,0 +1,201 @@
+"""What a plan refuses, and that it says why in words that name the culprit."""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.terraform.planned import RefusedError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.terraform.planned import Terraform
+
+TABLE = json.loads((Path(__file__).resolve().parents[2] / "functions/table.json").read_text())
+
+
+def _row(target: str, **changes: Any) -> Callable[[dict[str, Any]], None]:
+    return lambda table: table["functions"][target].update(changes)
+
+
+def _queue(name: str, **changes: Any) -> Callable[[dict[str, Any]], None]:
+    return lambda table: table["queues"][name].update(changes)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        pytest.param(
+            _row("sweep_expiry", timeout_s=700, deadline_s=800),
+            "faster than the sweep's limit: sweep_expiry every 60 s, but it may work 700 s",
+            id="too-fast",
+        ),
+        pytest.param(
+            _row("sweep_expiry", schedule="*/5 9-17 * * *"),
+            "a schedule is unix-cron: every minute, every n minutes or hours, hourly or daily, in UTC; not so: sweep_expiry (*/5 9-17 * * *)",
+            id="odd-schedule",
+        ),
+        pytest.param(_row("sweep_expiry", schedule=None), "not so: sweep_expiry (none)", id="no-schedule"),
+        pytest.param(
+            _row("sweep_payments", second_pass_s=60),
+            "second_pass_s must lie before the next tick: sweep_payments",
+            id="second-pass",
+        ),
+        pytest.param(
+            _row("sweep_expiry", timeout_s=110),
+            "a sweep's timeout_s must be longer than its hard limit of 120 s",
+            id="short-sweep",
+        ),
+        pytest.param(
+            _row("sweep_outbox", max_instances=2),
+            "a sweep has one runner, so max_instances is 1: sweep_outbox",
+            id="two-runners",
+        ),
+        pytest.param(
+            _row("task_settle", deadline_s=2000),
+            "limits of Cloud Tasks and Cloud Scheduler; not so: task_settle",
+            id="long-deadline",
+        ),
+        pytest.param(
+            _row("task_settle", queue="payment"),
+            "a task names a queue of the table, nothing else names one; not so: task_settle",
+            id="unknown-queue",
+        ),
+        pytest.param(
+            _row("health", enqueues=["mail"]),
+            "a function puts tasks on a queue that is not there: health (mail)",
+            id="unknown-enqueue",
+        ),
+        pytest.param(
+            _row("health", trigger="open"), "a trigger is public, task or schedule; not so: health (open)", id="trigger"
+        ),
+        pytest.param(
+            _row("health", min_instances=3),
+            "min_instances <= max_instances and connections >= 2; not so: health",
+            id="instances",
+        ),
+        pytest.param(
+            _row("task_settle", timeout_s=45),
+            "task_settle: its request timeout (45 s) must be shorter than what its caller waits (45 s)",
+            id="deadline-order",
+        ),
+        pytest.param(
+            _row("task_settle", timeout_s=4),
+            "task_settle: its request timeout (4 s) must be longer than a database call may take (5 s)",
+            id="socket-order",
+        ),
+        pytest.param(
+            _row("task_settle", cpu=0.5),
+            "task_settle: below 1 CPU the platform allows a concurrency of 1 only, not 8",
+            id="half-a-cpu",
+        ),
+        pytest.param(
+            _row("task_settle", connections=100),
+            "task_settle: an instance can't have more than 100 connections",
+            id="socket-connections",
+        ),
+        pytest.param(
+            _queue("nodes", max_retry_s=0), "queue nodes needs max_attempts and max_retry_s above 0", id="endless-queue"
+        ),
+        pytest.param(
+            _queue("nodes", min_backoff_s=60), "queue nodes has a min_backoff_s above its max_backoff_s", id="backoff"
+        ),
+    ],
+)
+def test_a_bad_table_is_refused_in_words(
+    platform: Terraform, tmp_path: Path, change: Callable[[dict[str, Any]], None], words: str
+) -> None:
+    table = copy.deepcopy(TABLE)
+    change(table)
+    (tmp_path / "table.json").write_text(json.dumps(table))
+    with pytest.raises(RefusedError) as refused:
+        platform.plan(variables={"table_path": str(tmp_path / "table.json")})
+    assert words in str(refused.value)
+
+
+@pytest.mark.proves("S2-3.connections")
+@pytest.mark.parametrize("tier", ["db-f1-micro", "db-g1-small"])
+def test_a_tier_too_small_for_the_connection_sum_is_refused(platform: Terraform, tier: str) -> None:
+    needed = sum(row["max_instances"] * row["connections"] for row in TABLE["functions"].values())
+    with pytest.raises(RefusedError) as refused:
+        platform.plan(variables={"database": {"tier": tier}})
+    assert f"Too many connections: {tier} takes" in str(refused.value)
+    assert f"but functions may open {needed} (sum of max_instances x connections)" in str(refused.value)
+
+
+@pytest.mark.proves("S2-3.connections")
+def test_one_connection_too_many_is_refused_and_one_less_is_not(platform: Terraform) -> None:
+    fits = platform.plan(variables={"database": {"tier": "db-custom-2-7680"}})
+    sums = fits.raw["planned_values"]["outputs"]["connections"]["value"]
+    reserve = sums["limit"] - sums["functions"] - sums["locks"]
+    platform.plan(variables={"database": {"tier": "db-custom-2-7680", "reserved_connections": reserve}})
+    with pytest.raises(RefusedError, match=f"{reserve + 1} are reserved: {sums['limit'] + 1}"):
+        platform.plan(variables={"database": {"tier": "db-custom-2-7680", "reserved_connections": reserve + 1}})
+
+
+@pytest.mark.proves("S2-3.connections")
+def test_more_instances_than_the_database_takes_are_refused(platform: Terraform, tmp_path: Path) -> None:
+    table = copy.deepcopy(TABLE)
+    table["functions"]["telegram_webhook"]["max_instances"] = 100
+    (tmp_path / "table.json").write_text(json.dumps(table))
+    with pytest.raises(RefusedError, match="Too many connections: db-custom-2-7680 takes 400"):
+        platform.plan(variables={"table_path": str(tmp_path / "table.json")})
+
+
+def test_every_bad_variable_is_told_at_once(platform: Terraform) -> None:
+    bad = {
+        "alert_emails": ["nobody"],
+        "budget": {"billing_account": "mine", "amount": 0.5},
+        "database": {"tier": "huge", "name": "Atlas", "backups_kept": 1, "reserved_connections": 1},
+        "domain": "https://vpn.example.org/",
+        "environment": "local",
+        "project_id": "My Project",
+        "python_version": "2.7",
+        "region": "europe-west1-b",
+        "runbooks_url": "docs/runbooks",
+        "secret_versions": {"DATABASE_URL": "latest"},
+        "settings": {"DATABASE_URL": "postgresql://..."},
+        "bundle_path": "nowhere.zip",
+    }
+    with pytest.raises(RefusedError) as refused:
+        platform.plan(variables=bad)
+    for words in (
+        "alert_emails needs at least one address",
+        "budget.billing_account must look like 012345-6789AB-CDEF01",
+        "budget.amount must be a whole number",
+        "database.tier must be db-f1-micro, db-g1-small or db-custom-",
+        "database.name must be lower-case",
+        "database.backups_kept must be at least 7",
+        "database.reserved_connections must be at least 8",
+        "domain must be a bare lower-case host name such as vpn.example.org",
+        "environment must be dev or prod",
+        "project_id must be a project's id",
+        "python_version must be 3.11 or newer",
+        "region must be a region such as europe-west1: not a zone",
+        "runbooks_url must be an https address",
+        "secret_versions must hold numbers",
+        "a secret's value belongs into Secret Manager",
+        "There is no source bundle at bundle_path (nowhere.zip)",
+    ):
+        assert words in str(refused.value)
+
+
+def test_an_unknown_secret_and_a_missing_one_are_told_by_name(platform: Terraform) -> None:
+    with pytest.raises(RefusedError) as refused:
+        platform.plan(variables={"secret_versions": {"DATABASE_URL": "1", "HEALTH_KEY": "1", "PASSWORD": "1"}})
+    assert "no version yet: MIGRATE_DATABASE_URL, TELEGRAM_BOT_TOKEN, TELEGRAM_WEBHOOK_SECRET" in str(refused.value)
+    assert "names what no function reads: PASSWORD" in str(refused.value)
+
+
+def test_methods_that_are_not_offered_need_no_secret(platform: Terraform) -> None:
+    versions = dict.fromkeys(
+        ("DATABASE_URL", "HEALTH_KEY", "MIGRATE_DATABASE_URL", "TELEGRAM_BOT_TOKEN", "TELEGRAM_WEBHOOK_SECRET"), "1"
+    )
+    text = json.dumps(platform.plan(variables={"secret_versions": versions}).raw["planned_values"]["root_module"])
+    assert '"name": "CRYPTOPAY_TOKEN"' not in text
+    assert '"name": "DATABASE_URL"' in text
