@@ -79,7 +79,7 @@ async def _take_up(run: Run, page: list[Watched], listed: dict[str, dict[str, An
         item = listed.get(order.invoice_id)
         if item is not None and item.get("status") == "paid":
             await _settle(run, item)
-        elif order.expired and (item is None or item.get("status") == "expired"):
+        elif (item is None and order.expired) or (item is not None and item.get("status") == cryptopay.EXPIRED):
             closed.append(order.id)
     if closed:
         await run.db.run(orders.close_at_provider, closed)

@@ -11,6 +11,7 @@ import os
 import re
 import sys
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from lib.db.connection import Connection, Timeouts
 from lib.db.errors import DatabaseError
@@ -29,6 +30,18 @@ create table if not exists atlas.schema_migrations (
     applied_at timestamptz not null default pg_catalog.now() -- before atlas.now() exists
 );
 """
+
+
+_ENVIRONMENTS = ("local", "dev", "prod")
+# What people meet most, in words instead of codes.
+_WORDS = {
+    "3D000": "there is no such database (create it first)",
+    "28P01": "wrong user or password",
+    "42501": "this user may not create the schema",
+    "57P03": "Postgres is starting or stopping; try again",
+    "InterfaceError": "nobody answers there",
+    "ConnectionRefusedError": "nobody answers there",
+}
 
 
 class MigrationChanged(Exception):
@@ -106,10 +119,17 @@ def main() -> int:
     if not url:
         sys.stderr.write("migrate: set MIGRATE_DATABASE_URL or DATABASE_URL\n")
         return 1
+    environment = os.environ.get("ENVIRONMENT") or "prod"
+    if environment not in _ENVIRONMENTS:
+        sys.stderr.write(f"migrate: ENVIRONMENT must be one of {', '.join(_ENVIRONMENTS)}\n")
+        return 1
     try:
-        done = migrate(url, os.environ.get("ENVIRONMENT", "prod"))
+        done = migrate(url, environment)
     except (DatabaseError, MigrationChanged, ValueError) as error:
-        sys.stderr.write(f"migrate: {error}\n")
+        words = next((words for code, words in _WORDS.items() if code in str(error)), "")
+        server = urlsplit(url)
+        where = f"{server.hostname or 'socket'}:{server.port or 5432}{server.path}"
+        sys.stderr.write(f"migrate: {where}: {words or error}\n")
         return 1
     sys.stdout.write(f"migrate: {', '.join(done) if done else 'nothing to do'}\n")
     return 0

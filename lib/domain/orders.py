@@ -134,11 +134,21 @@ def open_subscription(
         "provider": provider,
     }
     replaced = tuple(invoice for invoice in tx.values(_REPLACE, **wanted) if invoice)
-    order = tx.one(Order, _OPEN, minutes=minutes, **wanted)
+    # Looked for first: an insert that stands aside would use up a number all the same, and numbers are shown.
+    order = _open_one(tx, account_id) or tx.one(Order, _OPEN, minutes=minutes, **wanted)
     if order.invoice_id is not None:
         return Opened(order, None, asked_before=False, replaced=replaced)
     claim = tx.row(_Claim, _CLAIM_INVOICE, id=order.id, lease_s=INVOICE_LEASE_S)
     return Opened(order, claim.claim if claim else None, asked_before=bool(claim and claim.asked), replaced=replaced)
+
+
+def _open_one(tx: Transaction, account_id: int) -> Order | None:
+    return tx.row(
+        Order,
+        f"select {_COLUMNS} from orders"  # noqa: S608 -- a constant list of columns
+        " where account_id = :account_id and kind = 'subscription' and status = 'open' for no key update",
+        account_id=account_id,
+    )
 
 
 def attach_invoice(tx: Transaction, order_id: int, invoice_id: str, url: str) -> Order:
@@ -201,10 +211,11 @@ def watched(tx: Transaction, provider: str, after: int, page: int) -> list[Watch
 
 
 def close_at_provider(tx: Transaction, order_ids: list[int]) -> None:
-    """The provider can take no more money for these."""
+    """The provider can take no more money for these: one that is still open is over, so that the next may be opened."""
     tx.execute(
-        "update orders set provider_closed_at = atlas.now()"
-        " where id = any(cast(:ids as bigint[])) and provider_closed_at is null",
+        "update orders set provider_closed_at = coalesce(provider_closed_at, atlas.now()),"
+        " status = case status when 'open' then 'expired' else status end"
+        " where id = any(cast(:ids as bigint[])) and status <> 'paid'",
         ids=order_ids,
     )
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from lib.domain.settlement import Event, Money
-from lib.payments.provider import Invoice, ProviderError
+from lib.payments.provider import Invoice, InvoiceOver, ProviderError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from lib.settings.plain import CryptoPaySettings
 
 NAME = "cryptobot"
+EXPIRED = "expired"
 # What an amount can be; beyond it a string of a few characters would stand for megabytes of digits.
 _MIN, _MAX, _MOST_DIGITS = Decimal(0), Decimal(10) ** 15, 20
 PAGE = 1000
@@ -179,8 +180,12 @@ class CryptoPay:
     async def paid_event(self, invoice_id: str, correlation_id: str, via: str) -> Event | None:
         """See `Provider.paid_event`."""
         for item in await self.invoices([invoice_id]):
-            if str(item.get("invoice_id")) == invoice_id and item.get("status") == "paid":
+            if str(item.get("invoice_id")) != invoice_id:
+                continue
+            if item.get("status") == "paid":
                 return event_of(item, json.dumps(item).encode(), via, correlation_id)
+            if item.get("status") == EXPIRED:
+                raise InvoiceOver(invoice_id)
         return None
 
     async def delete_invoice(self, invoice_id: str) -> None:

@@ -16,6 +16,10 @@ class ProviderError(Exception):
     """The provider refused, could not be reached or answered nonsense. The text names no token."""
 
 
+class InvoiceOver(Exception):
+    """The provider takes no more money for this invoice, and took none."""
+
+
 @dataclass(frozen=True, slots=True)
 class Invoice:
     """What a customer pays: the provider's id and the address of its page."""
@@ -49,6 +53,7 @@ class Provider(Protocol):
         """Ask about one invoice: the event of its payment, or None while it is unpaid.
 
         Raises:
+            InvoiceOver: it can't be paid any more.
             ProviderError: could not ask.
         """
         ...

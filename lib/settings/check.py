@@ -20,6 +20,7 @@ from lib.settings import plain, pricelist
 
 _BOT_TOKEN = re.compile(r"^\d+:[A-Za-z0-9_-]{8,}$")
 _WEBHOOK_SECRET = re.compile(r"^[A-Za-z0-9_-]{1,256}$")
+_ASSET = re.compile(r"^[A-Z][A-Z0-9]{1,11}$")
 _CRYPTOPAY_TOKEN = re.compile(r"^\d+:\S{8,}$")
 
 
@@ -83,7 +84,7 @@ class Settings(BaseSettings):
     admin_ids: Annotated[str, AfterValidator(_ids), NoDecode] = ""
     cryptopay_token: Annotated[str, _each(_CRYPTOPAY_TOKEN, "must look like 12345:AA...")] | None = None
     cryptopay_api_base: HttpUrl = "https://pay.crypt.bot"
-    cryptopay_assets: str = "USDT,TON,BTC"
+    cryptopay_assets: Annotated[str, _each(_ASSET, "must be codes such as USDT,TON,BTC")] = "USDT,TON,BTC"
     tasks_endpoint: HttpUrl | None = None
     tasks_project: str = Field(min_length=1)
     tasks_location: str = Field(min_length=1)

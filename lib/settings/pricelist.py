@@ -36,7 +36,7 @@ def read(path: Path) -> PriceList:
         raw = tomllib.loads(path.read_text("utf-8"))
     except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InvalidPriceList(f"TARIFFS_PATH: {error}") from None
-    problems: list[str] = []
+    problems = [f"{name}: nobody knows this entry" for name in _unknown(raw)]
     tariffs = {
         name: Tariff(name, _positive(row, "devices", f"tariffs.{name}", problems), _prices(name, row, problems))
         for name, row in _table(raw, "tariffs", problems).items()
@@ -52,6 +52,20 @@ def read(path: Path) -> PriceList:
     if problems:
         raise InvalidPriceList("\n".join(problems))
     return PriceList(str(currency), minutes, tariffs, trial)
+
+
+def _unknown(raw: dict[str, Any]) -> list[str]:
+    """Entries that would be passed over in silence: a misspelt one must not be."""
+    found = sorted(raw.keys() - {"currency", "order_minutes", "tariffs", "trial"})
+    rows = raw.get("tariffs")
+    for name, row in rows.items() if isinstance(rows, dict) else ():
+        found += (
+            [f"tariffs.{name}.{key}" for key in row.keys() - {"devices", "prices"}] if isinstance(row, dict) else []
+        )
+    trial = raw.get("trial")
+    if isinstance(trial, dict):
+        found += [f"trial.{key}" for key in trial.keys() - {"tariff", "hours", "daily_cap", "devices", "traffic_gb"}]
+    return found
 
 
 def _table(raw: dict[str, Any], name: str, problems: list[str]) -> dict[str, Any]:

@@ -54,9 +54,10 @@ button-en = 🇬🇧 English
 menu-welcome =
     👋 Hello, { $name }!
 
-    <b>Atlas</b> is a VPN that connects within a minute and asks you to set nothing up.
+    <b>Atlas</b> is a VPN that is set up within a minute: an app, a key, done.
 
     Where shall we begin?
+menu-not-understood = I understand buttons and commands. Here is what we can do:
 menu =
     <b>Atlas</b> is a VPN that connects within a minute.
 
@@ -163,8 +164,8 @@ key =
 key-pending =
     🔧 <b>Your key is being prepared</b>
 
-    Access is on until <b>{ $until }</b>. The key comes here by itself as soon as a server has taken it, usually within seconds.
-key-none = There is no key: access was not bought or has ended.
+    Access is on until <b>{ $until }</b>. The key comes here by itself as soon as a server has taken it. That takes seconds; when a server is out of order, a little longer.
+key-none = There is no key now: access has not begun, or has ended.
 qr-caption = Scan the code in the app: “+” → “Scan QR code”.
 
 ## Instructions
@@ -179,7 +180,7 @@ instruction =
     3. { $add }
     4. { $connect }
 
-    One key serves all your devices.
+    One key serves as many devices as your plan allows.
 instruction-add-happ = In the app press “+” and choose “From clipboard”.
 instruction-add-hiddify = In the app press “New profile” and choose “Add from clipboard”.
 instruction-connect-phone = Press the big button and allow the VPN configuration to be added.

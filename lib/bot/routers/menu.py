@@ -77,6 +77,11 @@ def welcome(tx: Transaction, scene: Scene) -> Screen:
     return Screen(scene.texts.html("menu-welcome", name=scene.account.first_name), rows(tx, scene))
 
 
+def not_understood(tx: Transaction, scene: Scene) -> Screen:
+    """The menu, for whoever wrote something that is neither a command nor a button."""
+    return Screen(scene.texts.html("menu-not-understood"), rows(tx, scene))
+
+
 def show_languages(_tx: Transaction, scene: Scene) -> Screen:
     """The choice of language, readable in both."""
     say = scene.texts.plain
@@ -126,4 +131,4 @@ async def on_unknown_button(_query: CallbackQuery, turn: Turn) -> None:
 @router.message(F.content_type.not_in(_SERVICE))
 async def on_anything(_message: Message, turn: Turn) -> None:
     """Whatever else a person writes."""
-    await turn.play(show_menu)
+    await turn.play(not_understood)

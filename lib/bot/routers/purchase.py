@@ -19,7 +19,7 @@ from lib.bot.buy_dialogue import BUY_CONFIRM, BUY_ORDER, begin, confirm_again, p
 from lib.bot.callbacks import CheckOrder, Go, Method, Pay, PickPeriod, PickTariff, Place
 from lib.bot.turn import Errand, Turn
 from lib.domain import accounts, chat_state, flags, orders, settlement
-from lib.payments.provider import Invoice, Provider, ProviderError
+from lib.payments.provider import Invoice, InvoiceOver, Provider, ProviderError
 from lib.payments.reporting import report
 
 if TYPE_CHECKING:
@@ -73,7 +73,9 @@ def open_order(tx: Transaction, scene: Scene, method: Method, version: int) -> S
     account_id = scene.account.id
     state = chat_state.read(tx, account_id)
     if state.version != version or state.state != BUY_CONFIRM:
-        return show_state(tx, scene, state, "toast-stale")
+        # the second tap of two finds the order that the first one opened: nothing was wrong with the button
+        second_tap = state.state == BUY_ORDER and state.version == version + 1
+        return show_state(tx, scene, state, "" if second_tap else "toast-stale")
     tariff, days = str(state.data.get("tariff")), int(state.data.get("days", 0))
     tariff_on_sale = scene.prices.tariffs.get(tariff)
     if tariff_on_sale is None or days not in tariff_on_sale.prices:
@@ -217,6 +219,9 @@ async def _settle(turn: Turn, order: Order) -> tuple[Item, ...]:
     try:
         async with asyncio.timeout(_ASK_S):
             event = await provider.paid_event(order.invoice_id, turn.incoming.correlation_id, "update")
+    except InvoiceOver:
+        await turn.services.db.run(orders.close_at_provider, [order.id])
+        return ()
     except (ProviderError, TimeoutError) as error:
         log.warning("invoice_not_asked", order_id=order.id, reason=str(error) or "timeout")
         return ()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from lib.bot.handle import handle
 from lib.domain.settlement import Event, Money
 from lib.domain.updates import Incoming
-from lib.payments.provider import Invoice, ProviderError
+from lib.payments.provider import Invoice, InvoiceOver, ProviderError
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -31,6 +31,7 @@ class FakeProvider:
         self.created: list[Order] = []
         self.descriptions: list[str] = []
         self.deleted: list[str] = []
+        self.over: set[str] = set()
         self.asked: list[str] = []
         self.paid: dict[str, Money] = {}
         self.hidden: dict[UUID, Invoice] = {}
@@ -57,6 +58,8 @@ class FakeProvider:
         self.asked.append(invoice_id)
         if self.down:
             raise ProviderError("down")
+        if invoice_id in self.over:
+            raise InvoiceOver(invoice_id)
         money = self.paid.get(invoice_id)
         return Event("cryptobot", invoice_id, b"{}", via, correlation_id, money) if money else None
 

@@ -43,7 +43,7 @@ async def test_a_button_of_an_earlier_step_shows_where_the_dialogue_is(anna: Cus
     assert anna.data("оплатить") == pay
     await anna.tap(pay)
     await anna.tap(pay)
-    assert anna.toast.startswith("Эта кнопка устарела")
+    assert anna.toast == ""  # the second tap of two: nothing was wrong with the button
     assert "start=inv1" in anna.button("Оплатить")["url"]
     await anna.say("/buy")
     await anna.tap(pay)

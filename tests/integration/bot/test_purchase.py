@@ -345,3 +345,18 @@ async def test_a_second_delivery_gets_the_stored_reply(anna: Customer, provider:
         lambda tx: tx.value("select reply from updates where update_id = :id", id=tap["update_id"])
     )
     assert stored == first.reply
+
+
+async def test_an_invoice_closed_early_at_the_provider_is_no_dead_end(anna: Customer, provider: FakeProvider) -> None:
+    await anna.go_to_confirm()
+    await anna.press("оплатить")
+    provider.over.add("inv-1")
+    await anna.press("Проверить")
+    assert "закрыт" in anna.text
+    await anna.go_to_confirm()
+    await anna.press("оплатить")
+    assert "start=inv2" in anna.button("Оплатить")["url"]
+    assert await anna.services.db.run(lambda tx: tx.values("select status from orders order by id")) == [
+        "expired",
+        "open",
+    ]
