@@ -9,7 +9,7 @@ from aiogram.types import CallbackQuery, Message, Update
 from pydantic import ValidationError
 
 from lib import log
-from lib.bot import delivery
+from lib.bot import delivery, plain_message
 from lib.bot.dispatcher import the_dispatcher
 from lib.bot.screen import Surface
 from lib.bot.turn import Handled, Turn, finish_silently
@@ -57,6 +57,8 @@ def _parse(bot: Bot, update: dict[str, Any], incoming: Incoming) -> Update | Non
     kind = next((name for name in _ESSENTIAL if isinstance(update.get(name), dict)), None)
     if kind is None:
         return None
+    if kind == "message" and (plain := plain_message.read(bot, incoming.update_id, update[kind])) is not None:
+        return plain
     only = {"update_id": incoming.update_id, kind: update[kind]}
     try:
         return Update.model_validate(only, context={"bot": bot})
