@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import functions_framework.aio
 
 from lib import bootstrap, failpoints, log
-from lib.domain import provisioning
+from lib.domain import condition, provisioning
 from lib.nodes.converge import converge
 from lib.settings import plain
 from lib.sweeps import runner
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from lib.sweeps.runner import Run
 
 _PAGE = 400
+_OVERDUE_S = 60.0
 
 
 @functions_framework.aio.http
@@ -30,6 +31,14 @@ async def sweep_activation(request: Request) -> Response:
 
 
 async def _work(run: Run) -> None:
+    await _activate(run)
+    late = await run.db.run(condition.overdue, _OVERDUE_S)
+    if late.count:
+        # the first alert of all: somebody has access in the books and none in his hands
+        log.error("paid_not_applied", count=late.count, oldest_s=round(late.oldest_s))
+
+
+async def _activate(run: Run) -> None:
     node = plain.first_node()
     if node:
         await run.db.run(provisioning.ensure_first_node, node.url, node.key_name)

@@ -59,6 +59,26 @@ select
 """
 
 
+@dataclass(frozen=True, slots=True)
+class Overdue:
+    """Grants that no node has confirmed for longer than they should need."""
+
+    count: int
+    oldest_s: float
+
+
+def overdue(tx: Transaction, after_s: float) -> Overdue:
+    """Access that was granted more than `after_s` seconds ago and is on no node yet."""
+    return tx.one(
+        Overdue,
+        "select count(*) as count,"
+        " cast(coalesce(extract(epoch from atlas.now() - min(pending_since)), 0) as double precision) as oldest_s"
+        " from subscriptions"
+        " where activation_status = 'pending' and pending_since < atlas.now() - make_interval(secs => :after_s)",
+        after_s=after_s,
+    )
+
+
 def look(tx: Transaction) -> Condition:
     """Everything at one moment."""
     return Condition(tx.one(Waiting, _WAITING), tuple(sweep_runs.last(tx)))

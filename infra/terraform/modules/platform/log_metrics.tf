@@ -13,8 +13,8 @@ locals {
       labels = { sweep = "EXTRACT(jsonPayload.sweep)" }
     }
     paid_not_applied = {
-      what   = "Runs of the activation sweep that left a paid grant without its node: the first attempt and a retry have failed."
-      filter = "jsonPayload.event=\"sweep_end\" AND jsonPayload.sweep=\"activation\" AND jsonPayload.failed>0"
+      what   = "Minutes in which access had been granted for over 60 s and was on no node yet."
+      filter = "jsonPayload.event=\"paid_not_applied\""
       labels = {}
     }
     payment_unmatched = {
