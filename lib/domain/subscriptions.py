@@ -73,11 +73,12 @@ returning id as subscription_id, uuid, version, expires_at, activation_status, f
 
 # Active: end = max(end, now) + period, same UUID. Expired: end = now + period, new UUID, from this very statement.
 # Another tariff: paid time is converted by value, rounded down to minutes; what is left of a trial is kept as it is.
+# Locked where it is read: an expiry that commits while this waits must be seen, or it would extend what has no UUID.
 _AGAIN = """
 with old as (
     select id, status = 'active' as renewed, greatest(expires_at, atlas.now()) as ends,
            greatest(least(coalesce(trial_until, atlas.now()), expires_at), atlas.now()) as trial_ends
-    from subscriptions where account_id = :account_id
+    from subscriptions where account_id = :account_id for no key update
 ), new as (
     select id, renewed,
            case when not renewed then atlas.now()
