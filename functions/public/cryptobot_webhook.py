@@ -63,7 +63,7 @@ async def _receive(body: bytes) -> Response:
         return answers.unavailable()
     report(event.provider, event.via, received)
     if received.follow_up:
-        from lib.tasks.enqueue import enqueue  # noqa: PLC0415 -- httpx is loaded after the money is safe
+        from lib.tasks.enqueue import enqueue  # noqa: PLC0415 -- after the money is safe
 
         await enqueue(bootstrap.budgeted_queue(), received.follow_up, after="settle")
     return answers.ok({"ok": True, "outcome": received.outcome})

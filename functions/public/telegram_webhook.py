@@ -74,7 +74,7 @@ async def _handle(incoming: Incoming, update: dict[str, Any]) -> Response:
             failpoints.reach("update.before-effect")
             handled = await intake.handle(incoming, update)
             if handled.follow_up:
-                from lib.tasks.enqueue import enqueue  # noqa: PLC0415 -- httpx, after the effect is safe
+                from lib.tasks.enqueue import enqueue  # noqa: PLC0415 -- after the effect is safe
 
                 await enqueue(bootstrap.budgeted_queue(), handled.follow_up, after="update")
             failpoints.reach("update.before-reply")
@@ -108,7 +108,7 @@ async def _keep(incoming: Incoming, error: str) -> Response:
     except DatabaseError as problem:
         log.error("update_not_kept", error=str(problem))
         return answers.unavailable()
-    from lib.tasks.enqueue import enqueue  # noqa: PLC0415 -- httpx
+    from lib.tasks.enqueue import enqueue  # noqa: PLC0415 -- only where an update is kept
 
     await enqueue(bootstrap.budgeted_queue(), [item], after="update")
     return answers.ok({})
