@@ -8,7 +8,7 @@ import threading
 import time
 import uuid
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -203,25 +203,37 @@ async def test_a_grant_that_waits_for_an_expiry_begins_anew(database_url: str) -
     account = await databases[0].run(meet, 1)
     old = await databases[0].run(subscriptions.current, account)
     await databases[0].run(travel, timedelta(hours=72))
-    ended, waits = threading.Event(), threading.Event()
+    half_way, go_on, ended, commit = (threading.Event() for _ in range(4))
 
     def end(tx: Transaction) -> None:
         assert subscriptions.expire(tx, 10, "t")
         ended.set()
-        waits.wait(10)
+        commit.wait(10)
+
+    def give(tx: Transaction) -> subscriptions.Grant:
+        """Between the grant's two statements the access ends."""
+        one = tx.one
+
+        def later(*arguments: Any, **parameters: Any) -> Any:
+            half_way.set()
+            go_on.wait(10)
+            return one(*arguments, **parameters)
+
+        tx.one = later  # type: ignore[method-assign] # this transaction alone is held
+        return subscriptions.grant(tx, account, tariff="basic", seconds=3600, source="admin")
 
     def is_waiting(tx: Transaction) -> bool:
         return bool(tx.value("select count(*) from pg_stat_activity where wait_event_type = 'Lock'"))
 
+    granting = asyncio.create_task(databases[1].run(give))
+    assert await asyncio.to_thread(half_way.wait, 10)
     ending = asyncio.create_task(databases[0].run(end))
-    await asyncio.to_thread(ended.wait, 10)
-    granting = asyncio.create_task(
-        databases[1].run(subscriptions.grant, account, tariff="basic", seconds=3600, source="admin")
-    )
+    assert await asyncio.to_thread(ended.wait, 10)
+    go_on.set()
     async with asyncio.timeout(10):
         while not await databases[1].run(is_waiting):
             await asyncio.sleep(0)
-    waits.set()
+    commit.set()
     await ending
     grant = await granting
     for database in databases:
