@@ -25,9 +25,9 @@ correlation: ContextVar[str] = ContextVar("correlation", default="-")
 # A second line of defence: nobody should log these, and if somebody does, they do not get out.
 _SECRETS = re.compile(
     r"(?P<uuid>[0-9a-f]{8})-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
-    r"|\bvless://\S+"
+    r'|\bvless://[^\s"\\]+'
     r"|\b(?:bot)?\d{2,}:[A-Za-z0-9_-]{8,}"
-    r"|\bpostgres(?:ql)?://\S+",
+    r'|\bpostgres(?:ql)?://[^\s"\\]+',
     re.IGNORECASE,
 )
 _logger = logging.getLogger("atlas")

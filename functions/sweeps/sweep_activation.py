@@ -42,8 +42,14 @@ async def _activate(run: Run) -> None:
     node = plain.first_node()
     if node:
         await run.db.run(provisioning.ensure_first_node, node.url, node.key_name)
-    while await run.next_page() and await run.db.run(provisioning.spread, subscription_id=None, page=_PAGE) == _PAGE:
-        pass
+    spread = _PAGE
+    while spread == _PAGE and await run.next_page():
+        # a page of what a new node lacks, then what is due: filling a node delays nobody's key
+        spread = await run.db.run(provisioning.spread, subscription_id=None, page=_PAGE)
+        await _apply(run)
+
+
+async def _apply(run: Run) -> None:
     while await run.next_page():
         failpoints.reach("activation.before-claim")
         works = await run.db.run(provisioning.claim_to_add, uuid.uuid4(), _PAGE)

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 _PAGE = 500
 _FRESH_S = 30.0
 """Younger rows are still being enqueued by whoever committed them."""
+_AGAIN_S = 30.0
+"""A run drives again no more than a queue dispatches in so many seconds."""
 
 
 @functions_framework.aio.http
@@ -51,24 +53,25 @@ async def _enqueue_forgotten(run: Run) -> None:
 
 
 async def _drive_again(run: Run) -> None:
-    windows = {queue.name: queue.max_retry_s for queue in table.load().queues.values()}
-    after = 0
-    while await run.next_page():
-        items = await run.db.run(outbox.drive_again, after, _PAGE, windows)
-        if not items:
+    for queue in table.load().queues.values():
+        if not await run.next_page():
             return
-        log.info("outbox_driven_again", count=len(items))
+        page = min(_PAGE, int(queue.rate_per_second * _AGAIN_S))
+        items = await run.db.run(outbox.drive_again, queue.name, page, queue.max_retry_s)
+        if not items:
+            continue
+        log.info("outbox_driven_again", queue=queue.name, count=len(items))
         made = await enqueue(bootstrap.task_queue(), items, after="outbox")
         run.claimed += len(items)
         run.done += len(made)
         run.failed += len(items) - len(made)
-        after = max(item.id for item in items)
 
 
 async def _prune(run: Run) -> None:
     for rule in retention.RULES:
-        if not await run.next_page():
-            return
-        gone = await run.db.run(retention.prune, rule, _PAGE)
-        if gone:
-            log.info("pruned", table=rule.table, rows=gone)
+        total, gone = 0, _PAGE
+        while gone == _PAGE and await run.next_page():
+            gone = await run.db.run(retention.prune, rule, _PAGE)
+            total += gone
+        if total:
+            log.info("pruned", table=rule.table, rows=total)

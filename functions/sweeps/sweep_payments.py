@@ -78,14 +78,17 @@ async def _take_up(run: Run, page: list[Watched], listed: dict[str, dict[str, An
     for order in page:
         item = listed.get(order.invoice_id)
         if item is not None and item.get("status") == "paid":
-            await _settle(run, item)
+            outcome = await _settle(run, item)
+            if outcome in {"unmatched", "repeated"}:
+                closed.append(order.id)  # the provider has what it will ever have; a person decides the rest
         elif (item is None and order.expired) or (item is not None and item.get("status") == cryptopay.EXPIRED):
             closed.append(order.id)
     if closed:
         await run.db.run(orders.close_at_provider, closed)
 
 
-async def _settle(run: Run, item: dict[str, Any]) -> None:
+async def _settle(run: Run, item: dict[str, Any]) -> str:
+    await run.lock.renew()
     event = cryptopay.event_of(item, json.dumps(item).encode(), "sweep", log.correlation.get())
     failpoints.reach("settle.before-claim")
     received = await run.db.run(settlement.receive, event, pricelist.load())
@@ -93,6 +96,7 @@ async def _settle(run: Run, item: dict[str, Any]) -> None:
     run.done += received.outcome in {"settled", "duplicate"}
     run.failed += received.outcome in {"kept", "unmatched"}
     await enqueue(bootstrap.task_queue(), received.follow_up, after="settle")
+    return received.outcome
 
 
 async def _adopt(run: Run, client: CryptoPay) -> None:

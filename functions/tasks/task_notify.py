@@ -43,6 +43,11 @@ async def _notify(body: dict[str, Any]) -> dict[str, Any]:
         await db.run(messages.finish, due, outbox_id, "unclear")
         log.warning("message_unclear", message_id=due.id, kind=due.kind)
         return {"outcome": "unclear"}
+    if due.attempts > messages.MUST_ATTEMPTS:
+        # every attempt ended before it could be judged: what it says can't be said by this code
+        await db.run(messages.finish, due, outbox_id, "failed", error="too many attempts")
+        log.error("message_failed", message_id=due.id, kind=due.kind, error="too many attempts")
+        return {"outcome": "failed"}
     calls = await db.run(notifications.render, due)
     if calls is None:
         # nothing to say any more, or not yet true (a key that no node holds): its cause makes a new message
@@ -82,7 +87,9 @@ async def _record(db: Database, due: Due, outbox_id: int, outcome: Outcome) -> d
             await db.run(messages.finish, due, outbox_id, "failed", error=outcome.error)
             log.error("message_failed", message_id=due.id, kind=due.kind, error=outcome.error)
         case "refused":
-            await db.run(messages.release, due, outbox_id, _REFUSED_AGAIN_S, error=outcome.error, refund_attempt=False)
+            # certainly not sent, so a `once` message may be tried again as if it never had been
+            once = due.delivery == "once"
+            await db.run(messages.release, due, outbox_id, _REFUSED_AGAIN_S, error=outcome.error, refund_attempt=once)
         case _ if due.delivery == "once" or last:
             await db.run(messages.finish, due, outbox_id, "unclear", error=outcome.error)
             log.error("message_unclear", message_id=due.id, kind=due.kind, error=outcome.error)

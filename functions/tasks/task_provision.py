@@ -30,8 +30,15 @@ async def task_provision(request: Request) -> Response:
     return await task.serve(request, ("outbox_id", "subscription_id"), _provision)
 
 
-def claim(tx: Transaction, subscription_id: int, me: UUID, first_node: tuple[str, str] | None) -> list[Work]:
-    """What nodes still have to learn about the subscription, ours alone for the length of a lease."""
+def claim(
+    tx: Transaction, outbox_id: int, subscription_id: int, me: UUID, first_node: tuple[str, str] | None
+) -> list[Work]:
+    """What nodes still have to learn about the subscription, ours alone for the length of a lease.
+
+    Nothing when this work is done: a second task of it is not to call a node that is down once more.
+    """
+    if not outbox.is_open(tx, outbox_id):
+        return []
     if first_node is not None:
         provisioning.ensure_first_node(tx, *first_node)
     provisioning.spread(tx, subscription_id=subscription_id, page=100)
@@ -43,7 +50,7 @@ async def _provision(body: dict[str, Any]) -> dict[str, Any]:
     node = plain.first_node()
     first_node = (node.url, node.key_name) if node else None
     failpoints.reach("activation.before-claim")
-    works = await db.run(claim, body["subscription_id"], uuid.uuid4(), first_node)
+    works = await db.run(claim, body["outbox_id"], body["subscription_id"], uuid.uuid4(), first_node)
     failpoints.reach("activation.after-claim")
     result = await converge(
         db, bootstrap.http_client(), works, operation="activation", correlation_id=log.correlation.get()

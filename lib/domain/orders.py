@@ -226,7 +226,7 @@ def orphans(tx: Transaction, provider: str, page: int) -> list[Orphan]:
         Orphan,
         "select id, purchase_id, price, currency from orders"
         " where provider = :provider and provider_closed_at is null and status <> 'paid' and invoice_id is null"
-        " and invoice_asked_at is not null and invoice_claimed_until <= atlas.now()"
+        " and invoice_asked_at is not null and coalesce(invoice_claimed_until, invoice_asked_at) <= atlas.now()"
         " and created_at > atlas.now() - interval '1 day' order by id limit :page",
         provider=provider,
         page=page,

@@ -55,15 +55,14 @@ order by id limit :page
 """  # noqa: S608 -- a constant list of columns
 
 # Enqueued, and not done although its queue has given up by now, or put off to a moment that has come: once more,
-# under a new name. The row is moved on here, so two runners can't drive the same attempt twice.
+# under a new name. The row is moved on here, so two runners can't drive the same attempt twice. One page a queue and
+# run, no more than it dispatches in half a minute: a queue that is only slow is not buried in second tasks.
 _DRIVE_AGAIN = f"""
 with stuck as (
     select id as stuck_id from outbox
-    where done_at is null and (enqueued_at is not null or attempt > 1)
+    where done_at is null and queue = :queue and (enqueued_at is not null or attempt > 1)
       and not_before <= atlas.now()
-      and (enqueued_at is null
-           or enqueued_at < atlas.now() - make_interval(secs => cast(cast(:windows as jsonb) ->> queue as double precision)))
-      and id > :after
+      and (enqueued_at is null or enqueued_at < atlas.now() - make_interval(secs => :window_s))
     order by id limit :page
     for update skip locked
 )
@@ -106,6 +105,11 @@ def mark_enqueued(tx: Transaction, ids: list[int]) -> None:
     )
 
 
-def drive_again(tx: Transaction, after: int, page: int, windows: dict[str, int]) -> list[Item]:
-    """Take the next page of stuck work; `windows` is each queue's retry window in seconds."""
-    return tx.rows(Item, _DRIVE_AGAIN, after=after, page=page, windows=json.dumps(windows))
+def drive_again(tx: Transaction, queue: str, page: int, window_s: int) -> list[Item]:
+    """Take the oldest stuck work of a queue, which retries by itself for `window_s` seconds."""
+    return tx.rows(Item, _DRIVE_AGAIN, queue=queue, page=page, window_s=window_s)
+
+
+def is_open(tx: Transaction, outbox_id: int) -> bool:
+    """Whether the work is still to be done; a second task of the same row finds it is not."""
+    return bool(tx.value("select done_at is null from outbox where id = :id", id=outbox_id))

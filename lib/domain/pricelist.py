@@ -58,9 +58,11 @@ class PriceList:
         """How much of a minute of `old` a minute of `new` is worth: remaining time is multiplied by this.
 
         The smallest of old / new list price over the periods both have (product.md#tariffs), so that no detour
-        through another tariff makes time cheaper. 1 for the same tariff, and for one that is no longer sold.
+        through another tariff makes time cheaper. 1 for the same tariff, and for one that is no longer sold or shares no
+        period (which the check of the price list refuses).
         """
         if old == new or old not in self.tariffs or new not in self.tariffs:
             return Fraction(1)
         theirs, ours = self.tariffs[old].prices, self.tariffs[new].prices
-        return min(Fraction(theirs[period], ours[period]) for period in theirs.keys() & ours.keys())
+        shared = theirs.keys() & ours.keys()
+        return min((Fraction(theirs[period], ours[period]) for period in shared), default=Fraction(1))

@@ -67,13 +67,18 @@ select 'first', :api_url, :key_name where not exists (select from nodes)
 on conflict (name) do nothing
 """
 # A node that joined after the grant, or a grant made before the first node was known.
+# Locked, or passed over when an expiry or a grant is at work on it: what is inserted is what the subscription still is.
 _SPREAD = """
+with due as materialized (
+    select s.id, n.id as node_id, s.uuid, s.version, s.expires_at
+    from subscriptions s cross join nodes n
+    where n.enabled and s.status = 'active' and (cast(:subscription_id as bigint) is null or s.id = :subscription_id)
+      and not exists (select from node_clients c where c.subscription_id = s.id and c.node_id = n.id)
+    order by s.id limit :page
+    for no key update of s skip locked
+)
 insert into node_clients (subscription_id, node_id, uuid, version, wanted, expires_at)
-select s.id, n.id, s.uuid, s.version, true, s.expires_at
-from subscriptions s cross join nodes n
-where n.enabled and s.status = 'active' and (cast(:subscription_id as bigint) is null or s.id = :subscription_id)
-  and not exists (select from node_clients c where c.subscription_id = s.id and c.node_id = n.id)
-order by s.id limit :page
+select id, node_id, uuid, version, true, expires_at from due
 on conflict do nothing
 """
 

@@ -15,7 +15,6 @@ from lib.domain import ledger, outbox, subscriptions
 from lib.domain.ledger import Entry
 
 if TYPE_CHECKING:
-    from datetime import datetime
     from uuid import UUID
 
     from lib.db import Transaction
@@ -87,6 +86,7 @@ class Received:
 class _Stored:
     id: int
     status: str
+    is_new: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,9 +99,6 @@ class _Order:
     price: int
     currency: str
     status: str
-    invoice_id: str | None
-    current_tariff: str | None
-    now: datetime
 
 
 # The idempotency key. A second delivery at the same moment waits here for the first one's commit.
@@ -109,15 +106,14 @@ _RECORD = """
 insert into payment_events (provider, external_id, body, via, correlation_id)
 values (:provider, :external_id, :body, :via, :correlation_id)
 on conflict (provider, external_id) do update set attempts = payment_events.attempts + 1
-returning id, status
+returning id, status, xmax = 0 as is_new
 """
 
 # The account's row first, as everywhere, so that grants to one account queue up in one order.
 # By the invoice we made; else by our purchase id inside a signed event, whose amount is checked like any other.
 _FIND_ORDER = """
-select o.id, o.account_id, o.kind, o.tariff, o.period_days, o.price, o.currency, o.status, o.invoice_id,
-       s.tariff as current_tariff, atlas.now() as now
-from accounts a join orders o on o.account_id = a.id left join subscriptions s on s.account_id = a.id
+select o.id, o.account_id, o.kind, o.tariff, o.period_days, o.price, o.currency, o.status
+from accounts a join orders o on o.account_id = a.id
 where o.provider = :provider
   and (o.invoice_id = :invoice_id or o.purchase_id = cast(:purchase_id as uuid))
 order by o.invoice_id = :invoice_id desc nulls last
@@ -186,18 +182,23 @@ def receive(tx: Transaction, event: Event, prices: PriceList) -> Received:
         with tx.savepoint("settlement"):
             return _settle(tx, stored.id, event, prices)
     except TooSlow as error:
-        return _keep(tx, stored.id, event, error)
+        return _keep(tx, stored, event, error)
     except StatementFailed as error:
         if error.code in _RERUN_WHOLE:
             raise
-        return _keep(tx, stored.id, event, error)
+        return _keep(tx, stored, event, error)
     except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
-        return _keep(tx, stored.id, event, error)
+        return _keep(tx, stored, event, error)
 
 
-def _keep(tx: Transaction, event_id: int, event: Event, error: Exception) -> Received:
-    item = outbox.add(tx, "payments", "task_settle", {"event_id": event_id}, event.correlation_id)
-    return Received("kept", event_id, error=f"{type(error).__name__}: {error}", follow_up=(item,))
+def _keep(tx: Transaction, stored: _Stored, event: Event, error: Exception) -> Received:
+    """The event stays. Who brought it first notes the work; the same news again, every half minute, notes no more."""
+    follow_up = (
+        (outbox.add(tx, "payments", "task_settle", {"event_id": stored.id}, event.correlation_id),)
+        if stored.is_new
+        else ()
+    )
+    return Received("kept", stored.id, error=f"{type(error).__name__}: {error}", follow_up=follow_up)
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,13 +247,17 @@ def _settle(tx: Transaction, event_id: int, event: Event, prices: PriceList) -> 
         return Received("duplicate", event_id, order.id)
     payment_id = _book(tx, event_id, event, money, order, kind="settling")
     tx.reach("settle.mid-transaction")
+    # Read by a statement of its own, now that the account is ours: the one above may have waited for another settlement
+    # and would still have seen the tariff of before it.
+    held = subscriptions.locked(tx, order.account_id)
+    running = held.tariff if held is not None and held.status == "active" else order.tariff
     grant = subscriptions.grant(
         tx,
         order.account_id,
         tariff=order.tariff,
         seconds=order.period_days * _DAY_S,
         source="payment",
-        value=prices.conversion(order.current_tariff or order.tariff, order.tariff),
+        value=prices.conversion(running, order.tariff),
         payment_id=payment_id,
     )
     ledger.post(

@@ -119,13 +119,20 @@ on conflict (subscription_id, node_id) do update
         changed_at = atlas.now()
 """
 
-# One page of access that ended, set-based; rows another runner has locked are its business.
+# A page of access that is over; rows somebody else is at work on are passed over. `for update`, since the UUID is a key.
+_LOCK_DUE = """
+select id from subscriptions
+where status = 'active' and expires_at <= atlas.now()
+order by expires_at, id limit :page
+for update skip locked
+"""
+
+# Set-based, and a statement of its own: its snapshot is younger than the locks, so it sees every client that a node was
+# given until they were taken.
 _EXPIRE = """
 with due as materialized (
     select id, account_id, uuid, tariff, source, expires_at from subscriptions
-    where status = 'active' and expires_at <= atlas.now()
-    order by expires_at, id limit :page
-    for no key update skip locked
+    where id = any(cast(:ids as bigint[]))
 ), ended as (
     update subscriptions s
     set status = 'expired', uuid = null, activation_status = 'none', pending_since = null,
@@ -226,7 +233,9 @@ def expire(tx: Transaction, page: int, correlation_id: str) -> list[outbox.Item]
     One transaction sets `expired`, takes the UUID away and makes every node client unwanted; an extension that commits
     first is seen by the row lock, so renewed access is never ended.
     """
-    told = tx.rows(outbox.Item, _EXPIRE, page=page, correlation_id=correlation_id)
-    if told:
-        tx.reach("expiry.mid-transaction")
+    ids = tx.values(_LOCK_DUE, page=page)
+    if not ids:
+        return []
+    told = tx.rows(outbox.Item, _EXPIRE, ids=ids, correlation_id=correlation_id)
+    tx.reach("expiry.mid-transaction")
     return told

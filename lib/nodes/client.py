@@ -19,6 +19,7 @@ _BACKOFF_S = 0.5
 _OK, _CONFLICT, _TOO_MANY = 200, 409, 429
 _AUTHENTICATION = frozenset({401, 403})
 _SERVER_ERROR = 500
+_MOST = 2**62  # a version beyond it could not be overtaken
 
 
 class NodeError(Exception):
@@ -48,7 +49,9 @@ class NodeClient:
             NodeError: no usable answer for the whole batch.
         """
         items = await self._post("/apply", {"items": [_wish(work) for work in works]})
-        by_client = {item.get("client"): item for item in items if isinstance(item, dict)}
+        by_client = {
+            item["client"]: item for item in items if isinstance(item, dict) and type(item.get("client")) is str
+        }
         return [_answer(work, by_client.get(str(work.subscription_id))) for work in works]
 
     async def _post(self, path: str, body: dict[str, Any]) -> list[Any]:
@@ -93,21 +96,30 @@ def _wish(work: Work) -> dict[str, Any]:
     return wish
 
 
+def _is_link(value: object) -> bool:
+    return isinstance(value, str) and value.startswith("vless://") and value == _storable(value)
+
+
+def _storable(text: str) -> str:
+    """Without what Postgres does not take; one node's nonsense must not cost the batch its confirmations."""
+    return text.replace("\x00", "").encode("utf-8", "replace").decode("utf-8")
+
+
 def _answer(work: Work, item: dict[str, Any] | None) -> Answer:
     """What the node said about one client; anything but a full, matching confirmation is an error to be tried again."""
     applied, link, held, error = False, None, None, None
     if item is None:
         error = "no answer for this client"
     elif item.get("code") != _OK:
-        error = f"code {item.get('code')}: {str(item.get('error', ''))[:100]}"
+        error = f"code {item.get('code')}: {_storable(str(item.get('error', '')))[:100]}"
         held_version = item.get("held_version")
-        if item.get("code") == _CONFLICT and isinstance(held_version, int) and held_version >= work.version:
+        if item.get("code") == _CONFLICT and type(held_version) is int and work.version <= held_version < _MOST:
             held = held_version
     elif not work.wanted:
         applied = True
     elif item.get("uuid") != str(work.uuid):
         error = "the node answered with another UUID"
-    elif not isinstance(item.get("vless_link"), str) or not item["vless_link"].startswith("vless://"):
+    elif not _is_link(item.get("vless_link")):
         error = "the node answered without a link"
     else:
         applied, link = True, item["vless_link"]

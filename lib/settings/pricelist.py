@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 from functools import cache
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,11 @@ def read(path: Path) -> PriceList:
         problems.append("currency: a code such as RUB is needed")
     minutes = _positive(raw, "order_minutes", "", problems)
     problems += [f"tariffs.{name}: a name is 1 to 24 of a-z 0-9 _" for name in tariffs if not _NAME.fullmatch(name)]
+    problems += [
+        f"tariffs.{one} and tariffs.{other}: need a period in common, by which time is converted"
+        for one, other in combinations(tariffs, 2)
+        if not tariffs[one].prices.keys() & tariffs[other].prices.keys()
+    ]
     if not tariffs:
         problems.append("tariffs: at least one is needed")
     if problems:

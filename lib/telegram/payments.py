@@ -6,6 +6,7 @@ same is recorded as unmatched: money that arrives is never refused.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from lib.domain.updates import Incoming
 
 _STARS = "XTR"
+_LONGEST_KEY = 512
 _REFUSAL = {
     "ru": "Этот счёт больше не действует. Откройте /buy и выберите тариф заново.",
     "en": "This invoice is no longer valid. Open /buy and pick a plan again.",
@@ -35,6 +37,9 @@ def read_charge(update: dict[str, Any], incoming: Incoming) -> Event | None:
     charge_id = payment.get("telegram_payment_charge_id")
     if not isinstance(charge_id, str) or not charge_id:
         return None
+    if len(charge_id) > _LONGEST_KEY:
+        # longer than an index takes; its digest tells it apart as well, and the body keeps all of it
+        charge_id = f"sha256:{hashlib.sha256(charge_id.encode('utf-8', 'surrogatepass')).hexdigest()}"
     provider = "stars" if payment.get("currency") == _STARS else "card"
     return Event(
         provider, charge_id, json.dumps(update).encode(), "update", incoming.correlation_id, None, "method not offered"

@@ -109,6 +109,7 @@ create table payment_events (
     constraint processed_has_time check ((status = 'new') = (processed_at is null))
 );
 create index payment_events_new on payment_events (id) where status = 'new';
+create index payment_events_unmatched on payment_events (id) where status = 'unmatched';
 
 -- The books: rows are only ever added (the app role has no UPDATE or DELETE on them).
 create table payments (

@@ -44,3 +44,8 @@ def test_correlation_ends_with_its_block() -> None:
     with pytest.raises(ZeroDivisionError), log.correlated("c-2"):
         raise ZeroDivisionError
     assert log.correlation.get() == "-"
+
+
+def test_a_redacted_line_is_still_json() -> None:
+    line = json.dumps({"error": "bad link vless://abc@host:443", "url": "postgresql://u:p@h/db", "event": "x"})
+    assert json.loads(log.redact(line)) == {"error": "bad link [redacted]", "url": "[redacted]", "event": "x"}
