@@ -11,8 +11,9 @@ import os
 import time
 from typing import TYPE_CHECKING, Any
 
-from lib import log
+from lib import bootstrap, log
 from lib.db import OutcomeUnknown, Unavailable
+from lib.domain import outbox
 from lib.settings import check
 from lib.web import answers, requests
 
@@ -63,10 +64,12 @@ async def _run(
     started = time.monotonic()
     ids = {name: value for name, value in body.items() if name.endswith("_id") and isinstance(value, int)}
     try:
-        result = await work(body)
-    except Poisoned as error:
-        log.error("task_poisoned", error=str(error), **ids)
-        return answers.ok({"ok": True, "poisoned": str(error)})
+        try:
+            result = await work(body)
+        except Poisoned as error:
+            log.error("task_poisoned", error=str(error), **ids)
+            await bootstrap.database().run(outbox.finish, body["outbox_id"])  # or it would be driven again for ever
+            return answers.ok({"ok": True, "poisoned": str(error)})
     except (Unavailable, OutcomeUnknown) as error:
         log.error("task_no_database", error=str(error), **ids)
         return answers.unavailable()
