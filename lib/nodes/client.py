@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
+from asyncio import sleep
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -62,7 +62,7 @@ class NodeClient:
             except NodeError as error:
                 if not error.temporary or attempt == ATTEMPTS:
                     raise
-            await asyncio.sleep(random.uniform(0, _BACKOFF_S * 2**attempt))  # noqa: S311 -- full jitter, not a secret
+            await sleep(random.uniform(0, _BACKOFF_S * 2**attempt))  # noqa: S311 -- full jitter, not a secret
             attempt += 1
 
     async def _once(self, path: str, body: dict[str, Any]) -> list[Any]:
