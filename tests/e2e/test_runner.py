@@ -186,7 +186,7 @@ async def test_a_second_run_goes_on_where_the_first_one_was(home: Path) -> None:
 def test_a_real_bot_token_is_answered_with_a_sentence(home: Path) -> None:
     answer = _run(home, "run", "--no-browser", TELEGRAM_BOT_TOKEN="1:x")
     assert answer.returncode == 2
-    assert "sandbox issue" in answer.stdout
+    assert "comes with a later release" in answer.stdout
     assert list(home.iterdir()) == []
 
 
