@@ -117,11 +117,11 @@ async def test_a_frozen_holder_frees_it_once_its_idle_timeout_ends(
 
 
 async def test_renewing_keeps_it_and_a_lost_lock_is_noticed(database_url: str) -> None:
-    async with SweepLock(database_url, "expiry", idle_timeout_s=0.6) as lock:
-        for _ in range(4):
+    async with SweepLock(database_url, "expiry", idle_timeout_s=2) as lock:
+        for _ in range(8):  # 2.4 s in all, longer than the lock lives without them
             await asyncio.sleep(0.3)
             await lock.renew()
         assert not await held(database_url)
-        await asyncio.sleep(1.2)
+        assert await until_held(database_url, 10)
         with pytest.raises(LockLost):
             await lock.renew()
