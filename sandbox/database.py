@@ -55,10 +55,10 @@ class LocalDatabase:
             self._make_role(session, OWNER, "login createrole")
             self._make_role(session, FUNCTIONS, "login")
             if not _rows(session, "select from pg_catalog.pg_database where datname = :name", name=DATABASE):
-                session.script(f"create database {DATABASE} owner {OWNER}")
+                session.simple(f"create database {DATABASE} owner {OWNER}")
         applied = migrate(self.owner_url, "local")
         with self._session(self.server.url()) as session:
-            session.script(f"grant atlas_app to {FUNCTIONS}")
+            session.simple(f"grant atlas_app to {FUNCTIONS}")
         return applied
 
     def stop(self) -> None:
@@ -93,7 +93,7 @@ class LocalDatabase:
         known = _rows(session, "select from pg_catalog.pg_roles where rolname = :role", role=role)
         # The secret is made of letters, digits, - and _ (home.py), so it can stand in a literal.
         verb = "alter" if known else "create"
-        session.script(f"{verb} role {role} {options} password '{self._secrets[role]}'")
+        session.simple(f"{verb} role {role} {options} password '{self._secrets[role]}'")
 
     @contextmanager
     def _session(self, url: str) -> Iterator[Connection]:

@@ -162,13 +162,9 @@ class Connection:
             self._driver.execute_simple("rollback")
 
     def simple(self, sql: str) -> None:
-        """A statement without parameters or result (savepoints, the injected failure)."""
+        """One or several statements without parameters or result: savepoints, the injected failure, migrations."""
         with _translated():
             self._driver.execute_simple(sql)
-
-    def script(self, sql: str) -> None:
-        """Several statements in one message, for migrations."""
-        self.simple(sql)
 
     def close(self) -> None:
         """Close, whatever state it is in."""

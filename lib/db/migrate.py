@@ -66,11 +66,11 @@ def migrate(url: str, environment: str) -> list[str]:
     connection = Connection(url, application="migrate", timeouts=_TIMEOUTS)
     try:
         connection.execute(_LOCK, {})
-        connection.script(_PREPARE)
+        connection.simple(_PREPARE)
         _, rows, _ = connection.execute("select number, sha256 from schema_migrations", {})
         applied = {int(number): str(digest) for number, digest in rows}
         done = [path.name for path in _files() if _apply(connection, path, applied)]
-        connection.script((_FOLDER / "roles.sql").read_text())
+        connection.simple((_FOLDER / "roles.sql").read_text())
         _claim_environment(connection, environment)
         return done
     finally:
@@ -91,7 +91,7 @@ def _apply(connection: Connection, path: Path, applied: dict[int, str]) -> bool:
         return False
     connection.begin()
     try:
-        connection.script(sql)
+        connection.simple(sql)
         connection.execute(
             "insert into schema_migrations (number, name, sha256) values (:number, :name, :digest)",
             {"number": number, "name": path.name, "digest": digest},

@@ -177,16 +177,6 @@ def of_account(tx: Transaction, account_id: int, order_id: int) -> Order | None:
     )
 
 
-def open_of_account(tx: Transaction, account_id: int) -> Order | None:
-    """The account's open order, or None."""
-    return tx.row(
-        Order,
-        f"select {_COLUMNS} from orders"  # noqa: S608 -- a constant list of columns
-        " where account_id = :account_id and kind = 'subscription' and status = 'open' and expires_at > atlas.now()",
-        account_id=account_id,
-    )
-
-
 def expire_due(tx: Transaction, page: int) -> int:
     """Close up to `page` orders whose half hour is over; money that comes later still settles."""
     return tx.execute(
