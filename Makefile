@@ -27,6 +27,11 @@ setup: .venv/.ready ## make .venv and install what is pinned (every target that 
 	@$(PY) -m pip install --quiet -r requirements-dev.txt
 	@touch $@
 
+.venv/.ready-test: .venv/.ready requirements-test.txt
+	@echo "installing what tests need ..."
+	@$(PY) -m pip install --quiet -r requirements-test.txt
+	@touch $@
+
 run: .venv/.ready ## the whole system on this machine, a chat with the bot in the browser; Ctrl-C ends it
 	@$(PY) -m sandbox run $(ARGS)
 
@@ -34,25 +39,27 @@ demo: .venv/.ready ## one whole customer life on real parts, told line by line, 
 	@$(PY) -m sandbox demo $(ARGS)
 
 test: lint terraform-check ## lint, types, Terraform, unit, integration, end to end (at most 15 minutes on two cores)
+	@$(PY) -m sandbox.browser
 	@$(PYTEST) -m "not full" --session-timeout=780 $(ARGS)
 
 test-all: lint ## the long sizes and every cell as well, then the sabotage (before a release)
+	@$(PY) -m sandbox.browser
 	@$(PYTEST) --session-timeout=3000 $(ARGS)
 	@$(MAKE) --no-print-directory acceptance-sabotage
 
-lint: .venv/.ready ## rules, format, types, and who may import whom
+lint: .venv/.ready-test ## rules, format, types, and who may import whom
 	@$(PY) -m ruff check --quiet .
 	@$(PY) -m ruff format --quiet --check .
 	@$(PY) -m mypy .
 	@.venv/bin/lint-imports --no-logo
 
-acceptance: .venv/.ready ## the acceptance list with its tests (ISSUE=main: of one issue)
+acceptance: .venv/.ready-test ## the acceptance list with its tests (ISSUE=main: of one issue)
 	@$(PY) -m tests.acceptance list $(if $(ISSUE),--issue $(ISSUE))
 
-acceptance-sabotage: .venv/.ready ## break each property on purpose; its tests must turn red (IDS="S0-2 N-3": these only)
+acceptance-sabotage: .venv/.ready-test ## break each property on purpose; its tests must turn red (IDS="S0-2 N-3": these only)
 	@$(PY) -m tests.acceptance sabotage $(IDS)
 
-bench: .venv/.ready ## measure, and write bench/results/
+bench: .venv/.ready-test ## measure, and write bench/results/
 	@$(PY) -m bench $(ARGS)
 
 sweep: .venv/.ready ## run a sweep of the running system now (NAME=expiry)
@@ -70,7 +77,7 @@ reset: .venv/.ready ## forget the local system's state (.local/)
 migrate: .venv/.ready ## migrate the database that MIGRATE_DATABASE_URL or DATABASE_URL names
 	@$(PY) -m lib.db.migrate
 
-terraform-check: .venv/.ready ## Terraform: format, validation, tests, policies, tables of variables; no cloud needed
+terraform-check: .venv/.ready-test ## Terraform: format, validation, tests, policies, tables of variables; no cloud needed
 	@$(PY) -m infra.terraform.check
 
 clean: ## remove .venv and every cache; .local/ stays (make reset)

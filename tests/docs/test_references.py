@@ -35,7 +35,17 @@ CODE = sorted(
     for room in ("bench", "functions", "lib", "sandbox", "tests", "xray_api")
     for path in (ROOT / room).rglob("*")
     if path.suffix in {".py", ".sql", ".toml", ".json", ".js", ".html", ".txt"} and path != Path(__file__).resolve()
-) + [ROOT / name for name in ("main.py", "Makefile", "pyproject.toml", "requirements.txt", "requirements-dev.txt")]
+) + [
+    ROOT / name
+    for name in (
+        "main.py",
+        "Makefile",
+        "pyproject.toml",
+        "requirements.txt",
+        "requirements-dev.txt",
+        "requirements-test.txt",
+    )
+]
 
 
 def _named(path: Path) -> str:
