@@ -173,6 +173,7 @@ class System:
         self.clock.travel(offset - self.clock.offset)
         stores = self.home.folder("stores")
         self.telegram = Telegram(self.bot_token, BOT_USERNAME, self.clock, store=stores / "telegram.sqlite3")
+        self.telegram.framed = (self.urls["cryptopay"],)
         self.cryptopay = CryptoPay(tokens=[self.cryptopay_token], clock=self.clock, store=stores / "cryptopay.sqlite3")
         self.cryptopay.public_url = self.urls["cryptopay"]
         self.cryptopay.webhook_url = self.function_url("cryptobot_webhook")

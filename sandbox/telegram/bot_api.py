@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -26,7 +27,10 @@ HANG: Final = "hang"
 
 @dataclass
 class Call:
-    """One call as it came and as it was answered. `code` is 0 while it is being executed or hangs."""
+    """One call as it came and as it was answered: `time` on the sandbox's clock, `duration` in real seconds.
+
+    `code` is 0 while it is being executed or hangs; `result` is the result's JSON value.
+    """
 
     method: str
     params: dict[str, Any]
@@ -34,6 +38,8 @@ class Call:
     in_response: bool = False
     code: int = 0
     description: str = ""
+    duration: float = 0.0
+    result: Any = field(default=None, repr=False)
     # Names the API does not know for this method; the server ignores them in silence, a test should not.
     unknown_parameters: list[str] = field(default_factory=list)
     # Required by the documentation and not given (the server's answer is in `description`).
@@ -130,6 +136,13 @@ class BotApi:
     async def call(self, method: str, arguments: Arguments, *, in_response: bool = False) -> tuple[int, dict[str, Any]]:
         """Execute one call; the answer is the HTTP status and the JSON body."""
         call = self._record(method, arguments, in_response=in_response)
+        began = time.monotonic()
+        try:
+            return await self._answer(call, method, arguments)
+        finally:
+            call.duration = time.monotonic() - began
+
+    async def _answer(self, call: Call, method: str, arguments: Arguments) -> tuple[int, dict[str, Any]]:
         fault = self._fault(method.lower())
         try:
             result = None
@@ -145,8 +158,9 @@ class BotApi:
             return error.code, body
         call.code = 200
         if isinstance(result, Described):
-            call.description = result.description
+            call.description, call.result = result.description, result.result
             return 200, {"ok": True, "result": result.result, "description": result.description}
+        call.result = result
         return 200, {"ok": True, "result": result}
 
     async def _fail(self, fault: _Fault) -> None:

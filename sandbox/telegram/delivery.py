@@ -13,7 +13,7 @@ import asyncio
 import json
 import random
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import timedelta
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
@@ -36,6 +36,7 @@ GONE_FOR: Final = timedelta(hours=23)
 _DOUBLINGS: Final = 6
 SUCCESS: Final = 2  # hundred
 KEPT: Final = 20_000
+ANSWER_KEPT: Final = 4000  # characters
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,9 @@ class Attempt:
     status: int | None = None
     error: str | None = None
     method: str | None = None
+    update: dict[str, Any] = field(default_factory=dict, repr=False)
+    answer: str = field(default="", repr=False)
+    """The beginning of the response's body."""
 
     @property
     def delivered(self) -> bool:
@@ -228,7 +232,7 @@ class Delivery:
 
     async def _attempt(self, pending: Pending, webhook: Webhook, number: int) -> tuple[Attempt, float | None]:
         """One POST. Returns what came of it and the pause the bot asked for."""
-        attempt = Attempt(pending.update_id, pending.queue, number, self._clock.now())
+        attempt = Attempt(pending.update_id, pending.queue, number, self._clock.now(), update=pending.body)
         self.attempts.append(attempt)
         del self.attempts[:-KEPT]
         headers = {SECRET_HEADER: webhook.secret_token} if webhook.secret_token else {}
@@ -243,7 +247,7 @@ class Delivery:
         except httpx.HTTPError as error:
             attempt.error = f"Connection closed: {type(error).__name__}"
         else:
-            attempt.status = response.status_code
+            attempt.status, attempt.answer = response.status_code, response.text[:ANSWER_KEPT]
             if attempt.delivered:
                 self._run_call(response, attempt)
             else:

@@ -64,6 +64,8 @@ class Telegram:
         self._api = BotApi(clock, {**self._messages.table(), **self._bot.table(), **webhook.table()})
         self._page = ChatPage(self)
         server = BotApiServer(token, self._api, self._chats)
+        # Origins whose pages the chat opens in a sheet of its own instead of a new tab: the sandbox's own Crypto Pay.
+        self.framed: tuple[str, ...] = ()
         self.app = Starlette(routes=[*self._page.routes(), *server.routes()])
 
     async def _call_in_response(self, method: str, arguments: Any) -> None:
