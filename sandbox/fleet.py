@@ -72,7 +72,12 @@ class Fleet:
         """What the gateway needs to know."""
         functions = table.load().functions
         return [
-            Backend(functions[name].service, tuple(process.port for process in group), functions[name].timeout_s)
+            Backend(
+                functions[name].service,
+                tuple(process.port for process in group),
+                functions[name].timeout_s,
+                webhook=functions[name].trigger == "public",
+            )
             for name, group in self.processes.items()
         ]
 

@@ -2,11 +2,15 @@
 
 Status, headers and bytes pass unchanged and unbuffered in both directions. A process that is down is answered for with 503,
 as Cloud Run does when an instance can't be had; one that takes longer than its own timeout, with 504 (and it goes on working).
+
+It is also the way on which things go wrong when they are told to (`way`, sandbox/faults.py): that concerns webhooks only, whose
+senders come again by themselves.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import time
 from collections import deque
@@ -17,12 +21,15 @@ from typing import TYPE_CHECKING
 import httpx
 from starlette.responses import JSONResponse
 
+from sandbox.faults import Way
 from sandbox.loopback import LoopbackOnly
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 
-    from starlette.types import ASGIApp, Receive, Scope, Send
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+    from sandbox.faults import Journey
 
 # Of one connection, not of the request (RFC 9110, 7.6.1); each side makes its own.
 _HOP_BY_HOP = frozenset({b"connection", b"keep-alive", b"proxy-connection", b"te", b"transfer-encoding", b"upgrade"})
@@ -36,21 +43,27 @@ class _Gone(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Backend:
-    """The instances of one function."""
+    """The instances of one function. `webhook`: called by somebody outside who comes again until it is answered 2xx."""
 
     name: str
     ports: tuple[int, ...]
     timeout_s: float
+    webhook: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Passed:
-    """One request that passed through: `status` as the caller saw it, `seconds` until its last byte."""
+    """One request that passed through: `status` as the caller saw it, `seconds` until its last byte.
+
+    `fault` says what went wrong on the way on purpose: `lost`, `unanswered`, `copy` (a second one that no caller hears of), or
+    nothing.
+    """
 
     name: str
     method: str
     status: int
     seconds: float
+    fault: str = ""
 
 
 class Gateway:
@@ -64,7 +77,10 @@ class Gateway:
         self._turns: dict[str, Iterator[int]] = {
             backend.name: itertools.cycle(range(len(backend.ports))) for backend in backends
         }
+        self.way = Way()
         self.passed: deque[Passed] = deque(maxlen=_KEPT)
+        self.count = 0  # of all that ever passed
+        self._copies: set[asyncio.Task[None]] = set()
         self.app: ASGIApp = LoopbackOnly(self._serve)
         # One connection per request: an idle one that a worker closes, or dies with, would look like a failed request.
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
@@ -72,7 +88,15 @@ class Gateway:
 
     async def close(self) -> None:
         """Let go of connections."""
+        for copy in self._copies:
+            copy.cancel()
+        await asyncio.gather(*self._copies, return_exceptions=True)
         await self._transport.aclose()
+
+    async def idle(self) -> None:
+        """Return when no second copy of a webhook is on its way any more."""
+        while self._copies:
+            await asyncio.wait(self._copies)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -84,8 +108,42 @@ class Gateway:
             await JSONResponse({"error": "no such function"}, HTTPStatus.NOT_FOUND)(scope, receive, send)
             return
         target = b"/" + rest + (b"?" + scope["query_string"] if scope["query_string"] else b"")
+        journey = self.way.journey() if backend.webhook and scope["method"] == "POST" else None
+        if journey is None:
+            await self._pass(backend, _Forward(scope, receive, send, target))
+            return
+        try:
+            body = await _whole(receive)
+        except _Gone:
+            return
+        if journey.copy_after_s is not None and not journey.lost:
+            copy = _Forward(scope, _again(body), _unheard, target)
+            self._copy(backend, copy, journey.copy_after_s)
+        await asyncio.sleep(journey.late_s)
+        if not journey.lost:
+            heard = _unheard if journey.unanswered else send
+            await self._pass(backend, _Forward(scope, _again(body), heard, target), _fault(journey))
+        if journey.lost or journey.unanswered:
+            await JSONResponse({"error": "lost on the way"}, HTTPStatus.BAD_GATEWAY)(scope, receive, send)
+        if journey.lost:
+            self._record(Passed(backend.name, scope["method"], HTTPStatus.BAD_GATEWAY, journey.late_s, "lost"))
+
+    def _record(self, passed: Passed) -> None:
+        self.passed.append(passed)
+        self.count += 1
+
+    def _copy(self, backend: Backend, forward: _Forward, after_s: float) -> None:
+        async def follow() -> None:
+            await asyncio.sleep(after_s)
+            with contextlib.suppress(ConnectionResetError):  # broken off in the middle: nobody hears of it
+                await self._pass(backend, forward, "copy")
+
+        task = asyncio.create_task(follow())
+        self._copies.add(task)
+        task.add_done_callback(self._copies.discard)
+
+    async def _pass(self, backend: Backend, forward: _Forward, fault: str = "") -> None:
         began = time.monotonic()
-        forward = _Forward(scope, receive, send, target)
         status = 499  # the caller left, if nothing below says otherwise
         try:
             async with asyncio.timeout(backend.timeout_s):
@@ -100,7 +158,7 @@ class Gateway:
         except _Gone:
             return
         finally:
-            self.passed.append(Passed(backend.name, scope["method"], status, time.monotonic() - began))
+            self._record(Passed(backend.name, forward.method, status, time.monotonic() - began, fault))
 
     async def _forward(self, backend: Backend, forward: _Forward) -> None:
         first = next(self._turns[backend.name])
@@ -115,6 +173,35 @@ class Gateway:
                 return
 
 
+def _fault(journey: Journey) -> str:
+    return "unanswered" if journey.unanswered else ""
+
+
+async def _whole(receive: Receive) -> bytes:
+    """The body of a request that is to be sent more than once, or later."""
+    body, more = b"", True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise _Gone
+        body += message.get("body", b"")
+        more = message.get("more_body", False)
+    return body
+
+
+def _again(body: bytes) -> Receive:
+    """What receives that body."""
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return receive
+
+
+async def _unheard(_message: Message) -> None:
+    """Where an answer goes that nobody hears."""
+
+
 class _Forward:
     """One request on its way."""
 
@@ -123,6 +210,7 @@ class _Forward:
         self._receive = receive
         self._send = send
         self._target = target
+        self.method: str = scope["method"]
         self.status = 0
 
     async def to(self, transport: httpx.AsyncHTTPTransport, port: int) -> None:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from lib.db.invariants import Violation
+    from sandbox.faults import Faults
 
 BOT_USERNAME = "atlas_local_bot"
 INVOKER = "invoker@atlas-local.iam.gserviceaccount.com"
@@ -354,6 +355,16 @@ class System:
         """Whether sweeps fire by themselves."""
         return self._scheduled
 
+    @property
+    def faults(self) -> Faults:
+        """What goes wrong between the outside world and the functions; setting it takes effect at once."""
+        return self.gateway.way.faults
+
+    @faults.setter
+    def faults(self, faults: Faults) -> None:
+        self.gateway.way.faults = faults
+        self.telegram.flooded = faults.flooded
+
     def arm(self, failpoint: str, action: str = "kill") -> None:
         """Stop the next process that reaches this place (lib/failpoints.py); over all processes it fires once."""
         draft = self.failpoints / f".{failpoint}"
@@ -403,6 +414,7 @@ class System:
                 raise AssertionError(f"not settled within {timeout_s:.0f} s: {before}")
             await self.telegram.idle(left)
             await self.cryptopay.idle(left)
+            await self.gateway.idle()
             try:
                 await self.tasks.idle(left)
             except TimeoutError:
@@ -416,7 +428,7 @@ class System:
             "updates": len(self.telegram.deliveries),
             "calls": len(self.telegram.calls),
             "tasks": len(self.tasks.attempts),
-            "requests": len(self.gateway.passed),
+            "requests": self.gateway.count,
         }
 
 

@@ -10,6 +10,7 @@ from lib import bootstrap, failpoints, log
 from lib.bot import notifications
 from lib.bot.wiring import bot
 from lib.domain import messages, outbox
+from lib.tasks.enqueue import enqueue_put_off
 from lib.web import task
 
 if TYPE_CHECKING:
@@ -80,9 +81,10 @@ async def _record(db: Database, due: Due, outbox_id: int, outcome: Outcome) -> d
             await db.run(messages.finish, due, outbox_id, "unreachable", error=outcome.error)
             await db.run(messages.mark_unreachable, due.account_id)
         case "flood":
-            await db.run(
+            item = await db.run(
                 messages.release, due, outbox_id, outcome.retry_after, error=outcome.error, refund_attempt=True
             )
+            await enqueue_put_off(db, bootstrap.task_queue(), item)
         case "refused" if outcome.permanent or last:
             await db.run(messages.finish, due, outbox_id, "failed", error=outcome.error)
             log.error("message_failed", message_id=due.id, kind=due.kind, error=outcome.error)

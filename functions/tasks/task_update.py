@@ -12,7 +12,7 @@ from lib.bot.delivery import ReplyNotDelivered
 from lib.bot.wiring import deliver
 from lib.db import OutcomeUnknown, Unavailable
 from lib.domain import outbox, updates
-from lib.tasks.enqueue import enqueue
+from lib.tasks.enqueue import enqueue, enqueue_put_off
 from lib.telegram import intake
 from lib.web import task
 
@@ -40,7 +40,8 @@ async def _update(body: dict[str, Any]) -> dict[str, Any]:
         await enqueue(bootstrap.task_queue(), handled.follow_up, after="update")
         await deliver(handled.reply, in_response=False)
     except ReplyNotDelivered as error:
-        await db.run(outbox.put_off, outbox_id, error.retry_after)
+        item = await db.run(outbox.put_off, outbox_id, error.retry_after)
+        await enqueue_put_off(db, bootstrap.task_queue(), item)
         return {"put_off": error.retry_after}
     except (Unavailable, OutcomeUnknown):
         raise

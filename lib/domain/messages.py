@@ -133,8 +133,10 @@ def finish(
     outbox.finish(tx, outbox_id)
 
 
-def release(tx: Transaction, due: Due, outbox_id: int, seconds: float, *, error: str, refund_attempt: bool) -> None:
-    """Not delivered for certain (flood control, refused before it was taken): later, by its own time."""
+def release(
+    tx: Transaction, due: Due, outbox_id: int, seconds: float, *, error: str, refund_attempt: bool
+) -> outbox.Item | None:
+    """Not delivered for certain (flood control, refused before it was taken): later, by its own time (`outbox.put_off`)."""
     tx.execute(
         "update messages set claimed_by = null, claimed_until = null, last_error = :error,"
         " attempts = attempts - case when :refund then 1 else 0 end where id = :id and claimed_by = :claimed_by",
@@ -143,7 +145,7 @@ def release(tx: Transaction, due: Due, outbox_id: int, seconds: float, *, error:
         error=error[:300],
         refund=refund_attempt,
     )
-    outbox.put_off(tx, outbox_id, seconds)
+    return outbox.put_off(tx, outbox_id, seconds)
 
 
 def keep_claim(tx: Transaction, due: Due, outbox_id: int, error: str) -> None:

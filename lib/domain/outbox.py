@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from lib.db import Transaction
 
 
@@ -18,6 +20,7 @@ class Item:
     Attributes:
         target: the function that does it.
         payload: ids, never data: what the task reads is the row as it is then.
+        not_before: of work that was put off; None is now.
     """
 
     id: int
@@ -26,6 +29,7 @@ class Item:
     payload: dict[str, Any]
     attempt: int
     correlation_id: str
+    not_before: datetime | None = None
 
     @property
     def task_name(self) -> str:
@@ -70,6 +74,13 @@ update outbox set attempt = attempt + 1, enqueued_at = atlas.now() from stuck wh
 returning {_COLUMNS}
 """  # noqa: S608 -- a constant list of columns
 
+_PUT_OFF = f"""
+update outbox
+set not_before = atlas.now() + make_interval(secs => :seconds), enqueued_at = null, attempt = attempt + 1
+where id = :id and done_at is null
+returning {_COLUMNS}, not_before
+"""  # noqa: S608 -- a constant list of columns
+
 
 def add(tx: Transaction, queue: str, target: str, payload: dict[str, Any], correlation_id: str) -> Item:
     """Note follow-up work in the transaction that causes it."""
@@ -81,14 +92,12 @@ def finish(tx: Transaction, outbox_id: int) -> bool:
     return bool(tx.execute("update outbox set done_at = atlas.now() where id = :id and done_at is null", id=outbox_id))
 
 
-def put_off(tx: Transaction, outbox_id: int, seconds: float) -> None:
-    """Not now: `sweep_outbox` drives it again, under the next attempt's name, once the moment has come."""
-    tx.execute(
-        "update outbox set not_before = atlas.now() + make_interval(secs => :seconds), enqueued_at = null,"
-        " attempt = attempt + 1 where id = :id and done_at is null",
-        id=outbox_id,
-        seconds=seconds,
-    )
+def put_off(tx: Transaction, outbox_id: int, seconds: float) -> Item | None:
+    """Not now: `sweep_outbox` drives it again, under the next attempt's name, once the moment has come.
+
+    Whoever can't leave a person waiting for the next sweep enqueues what is returned; None when it was done meanwhile.
+    """
+    return tx.row(Item, _PUT_OFF, id=outbox_id, seconds=seconds)
 
 
 def never_enqueued(tx: Transaction, after: int, page: int, age_s: float) -> list[Item]:

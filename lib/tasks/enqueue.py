@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 
 from functions import table
 from lib import failpoints, log
+from lib.domain import outbox
 from lib.tasks.queue import QueueUnavailable, Task
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from lib.db import Database
     from lib.domain.outbox import Item
     from lib.tasks.queue import TaskQueue
 
@@ -28,6 +30,7 @@ def task_of(item: Item) -> Task:
         service=function.service,
         body=json.dumps(item.body).encode(),
         deadline_s=function.deadline_s or function.timeout_s,
+        at=item.not_before,
     )
 
 
@@ -51,3 +54,12 @@ async def enqueue(queue: TaskQueue, items: Iterable[Item], *, after: str) -> lis
 
     await asyncio.gather(*(make(item) for item in items))
     return made
+
+
+async def enqueue_put_off(db: Database, queue: TaskQueue, item: Item | None) -> None:
+    """Let the queue itself bring back work that was put off by a moment that somebody waits through (flood control).
+
+    A person who waits for a key is not to wait for the next minute's sweep. Failing here, or a crash, leaves it to the sweep.
+    """
+    if item is not None:
+        await db.run(outbox.mark_enqueued, await enqueue(queue, [item], after="put-off"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 # Not executed when they come inside a webhook response, nor is any get*.
 NOT_IN_RESPONSE: Final = {"setwebhook", "deletewebhook", "close", "logout"}
 HANG: Final = "hang"
+_FLOODED_FOR_S: Final = 1
 
 
 @dataclass
@@ -67,12 +69,17 @@ def _default_description(code: int | str, retry_after: int | None) -> str:
 
 
 class BotApi:
-    """Executes calls by name. `table` maps lower-case names to coroutines of one argument."""
+    """Executes calls by name. `table` maps lower-case names to coroutines of one argument.
+
+    `flooded` is the share of calls, by chance, that are answered 429 with a second to wait and not executed.
+    """
 
     def __init__(self, clock: Clock, table: dict[str, Callable[[Arguments], Awaitable[Any]]]) -> None:
         self._clock = clock
         self._table = table
         self._faults: list[_Fault] = []
+        self.flooded = 0.0
+        self._random = random.Random()  # noqa: S311 - chance, not secrecy
         self._stopping = asyncio.Event()
         self.calls: list[Call] = []
 
@@ -105,6 +112,8 @@ class BotApi:
                 if fault.times <= 0:
                     self._faults.remove(fault)
                 return fault
+        if self.flooded and self._random.random() < self.flooded:
+            return _Fault(method, 429, _default_description(429, _FLOODED_FOR_S), _FLOODED_FOR_S, 1, executed=False)
         return None
 
     def _record(self, method: str, arguments: Arguments, *, in_response: bool) -> Call:

@@ -108,6 +108,15 @@ class Telegram:
         return self._api.calls
 
     @property
+    def flooded(self) -> float:
+        """The share of calls, by chance, that are answered 429 with a second to wait."""
+        return self._api.flooded
+
+    @flooded.setter
+    def flooded(self, share: float) -> None:
+        self._api.flooded = share
+
+    @property
     def deliveries(self) -> list[Attempt]:
         """POSTs to the webhook, oldest first."""
         return self._delivery.attempts
