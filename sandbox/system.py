@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import os
 import sys
 import time
 from contextlib import asynccontextmanager
@@ -22,10 +21,11 @@ from sandbox.database import LocalDatabase
 from sandbox.fleet import ROOT, Fleet
 from sandbox.gateway import Gateway
 from sandbox.home import Home
+from sandbox.messenger import StandIn
 from sandbox.processes import bare_environment
 from sandbox.scheduler import Job, Oidc, Scheduler
 from sandbox.server import Server
-from sandbox.telegram import Telegram
+from sandbox.telegram import Webhook
 from sandbox.xray import XrayNode
 
 if TYPE_CHECKING:
@@ -35,12 +35,11 @@ if TYPE_CHECKING:
 
     from lib.db.invariants import Violation
     from sandbox.faults import Faults
+    from sandbox.messenger import Messenger
+    from sandbox.telegram import Telegram
 
-BOT_USERNAME = "atlas_local_bot"
 INVOKER = "invoker@atlas-local.iam.gserviceaccount.com"
-ALLOWED_UPDATES = ("message", "callback_query", "pre_checkout_query", "my_chat_member")
 _SCHEDULED = "schedule"
-_FIRST_PERSON = 100_001
 _QUIET_LOOKS = 2  # how often in a row nothing must have happened before the system counts as settled
 
 
@@ -64,6 +63,7 @@ class System:
         scheduler: fire the sweeps by their schedule; off, they run when `sweep` is called.
         durable: Postgres survives a crash of the machine (and is slower).
         settings: over those made here, for every function.
+        messenger: makes the bot's side of Telegram, the stand-in unless said.
     """
 
     def __init__(
@@ -75,9 +75,11 @@ class System:
         scheduler: bool = False,
         durable: bool = False,
         settings: Mapping[str, str] | None = None,
+        messenger: Callable[[Home, Clock], Messenger] = StandIn,
     ) -> None:
         self.home = Home(folder)
         self.clock = Clock()
+        self._make_messenger = messenger
         self.failpoints = folder.resolve() / "failpoints"
         self._instances = dict(instances or {})
         self._guards = guards
@@ -135,13 +137,12 @@ class System:
         self.database = LocalDatabase(home, durable=self._durable)
         ports = {f"{name}_port": home.port(f"node.{name}") for name in ("api", "target", "service")}
         self.node = XrayNode(home.folder("node"), ports={"port": home.port("node.vless"), **ports})
-        self.bot_token = f"{7_000_000_001}:{home.secret('telegram')}"
+        self.messenger = self._make_messenger(home, self.clock)
+        self.bot_token = self.messenger.token
         self.webhook_secret = home.secret("telegram.webhook")
         self.cryptopay_token = f"31337:{home.secret('cryptopay')}"
         self.health_key = home.secret("health")
-        self.urls = {
-            name: f"http://127.0.0.1:{home.port(name)}" for name in ("gateway", "telegram", "cryptopay", "cloudtasks")
-        }
+        self.urls = {name: f"http://127.0.0.1:{home.port(name)}" for name in ("gateway", "cryptopay", "cloudtasks")}
         self.fleet = Fleet(home, self.settings(), self._instances)
         self.gateway = Gateway(self.fleet.backends())
 
@@ -173,28 +174,26 @@ class System:
         offset = await asyncio.to_thread(self.database.offset)
         self.clock.travel(offset - self.clock.offset)
         stores = self.home.folder("stores")
-        self.telegram = Telegram(self.bot_token, BOT_USERNAME, self.clock, store=stores / "telegram.sqlite3")
-        self.telegram.framed = (self.urls["cryptopay"],)
         self.cryptopay = CryptoPay(tokens=[self.cryptopay_token], clock=self.clock, store=stores / "cryptopay.sqlite3")
         self.cryptopay.public_url = self.urls["cryptopay"]
         self.cryptopay.webhook_url = self.function_url("cryptobot_webhook")
         self.tasks = CloudTasks(_queues(), clock=self.clock, store=stores / "cloudtasks.sqlite3")
         self.scheduler = Scheduler(self._jobs(), clock=self.clock)
-        self._undo.callback(self.telegram.close)
         self._undo.push_async_callback(self.gateway.close)
         for name, app in (
             ("gateway", self.gateway.app),
-            ("telegram", self.telegram.app),
             ("cryptopay", self.cryptopay.app),
             ("cloudtasks", self.tasks.app),
         ):
             server = Server(app, self.home.port(name))
             self._undo.push_async_callback(server.stop)
             await server.start()
-        for part in (self.telegram, self.cryptopay, self.tasks):
+        self._undo.push_async_callback(self.messenger.stop)
+        await self.messenger.open(framed=(self.urls["cryptopay"],))
+        for part in (self.cryptopay, self.tasks):
             self._undo.push_async_callback(part.stop)
             await part.start()
-        await self.set_webhook()
+        await self.messenger.deliver_to(self._webhook())
         self._undo.push_async_callback(self.scheduler.stop)
         if self._scheduled:
             await self.scheduler.start()
@@ -207,10 +206,7 @@ class System:
             "ENVIRONMENT": "local",
             "LOG_LEVEL": "INFO",
             "DATABASE_URL": self.database.functions_url,
-            "TELEGRAM_BOT_TOKEN": self.bot_token,
             "TELEGRAM_WEBHOOK_SECRET": self.webhook_secret,
-            "TELEGRAM_BOT_USERNAME": BOT_USERNAME,
-            "TELEGRAM_API_BASE": self.urls["telegram"],
             "TELEGRAM_WEBHOOK_URL": self.function_url("telegram_webhook"),
             "CRYPTOPAY_TOKEN": self.cryptopay_token,
             "CRYPTOPAY_API_BASE": self.urls["cryptopay"],
@@ -218,7 +214,6 @@ class System:
             "CRYPTOPAY_WEBHOOK_URL": self.function_url("cryptobot_webhook"),
             "PUBLIC_BASE_URL": self.urls["gateway"],
             "HEALTH_KEY": self.health_key,
-            "SUPPORT_URL": "https://t.me/atlas_local_support",
             "TASKS_ENDPOINT": self.urls["cloudtasks"],
             "TASKS_PROJECT": "local",
             "TASKS_LOCATION": "local",
@@ -230,7 +225,7 @@ class System:
         }
         if self._guards:
             made["ATLAS_TEST_GUARDS"] = "1"
-        return made | self._extra
+        return made | self.messenger.settings() | self._extra
 
     async def _check_settings(self) -> None:
         """By the code that functions check theirs with, in a process of its own: it reads its environment once."""
@@ -246,12 +241,20 @@ class System:
             raise BadSettingsError(problems.decode(errors="replace").strip())
 
     @property
+    def telegram(self) -> Telegram:
+        """The stand-in for Telegram: people to play, faults on demand.
+
+        Raises:
+            RuntimeError: it is not up, or this system talks to the real one.
+        """
+        if not isinstance(self.messenger, StandIn):
+            raise RuntimeError("nobody can be played on the real Telegram")  # noqa: TRY004 - no wrong argument: a wrong moment
+        return self.messenger.telegram
+
+    @property
     def chat_url(self) -> str:
-        """The chat page, open at the first person there is; somebody new at a new system, so that *Start* is one click away."""
-        people = self.telegram.users
-        language = "ru" if os.environ.get("LANG", "").startswith("ru") else "en"
-        person = people[0] if people else self.telegram.user(_FIRST_PERSON, "Anna", language_code=language)
-        return f"{self.urls['telegram']}/chat/#user={person.id}"
+        """Where a person writes to the bot."""
+        return self.messenger.chat_url
 
     def function_url(self, target: str) -> str:
         """Where the gateway has a function."""
@@ -270,24 +273,11 @@ class System:
             if function.trigger == _SCHEDULED
         ]
 
-    async def set_webhook(self) -> None:
-        """What a deploy does once: tell Telegram where updates go, with the secret.
-
-        Raises:
-            SystemFailedError: the Bot API refused.
-        """
+    def _webhook(self) -> Webhook:
+        """Where updates go, with the secret and as many at once as the instances can take."""
         row = table.load().functions["telegram_webhook"]
-        instances = self._instances.get(row.name, 1)
-        arguments = {
-            "url": self.function_url(row.name),
-            "secret_token": self.webhook_secret,
-            "allowed_updates": list(ALLOWED_UPDATES),
-            "max_connections": min(100, instances * row.concurrency),
-        }
-        async with _client() as client:
-            response = await client.post(f"{self.urls['telegram']}/bot{self.bot_token}/setWebhook", json=arguments)
-        if response.status_code != HTTPStatus.OK:
-            raise SystemFailedError(f"setWebhook: {response.json().get('description')}")
+        connections = min(100, self._instances.get(row.name, 1) * row.concurrency)
+        return Webhook(self.function_url(row.name), self.webhook_secret, connections)
 
     # -- functions -----------------------------------------------------------------------------------------------------
 
@@ -362,8 +352,8 @@ class System:
 
     @faults.setter
     def faults(self, faults: Faults) -> None:
+        self.messenger.flood(faults.flooded)
         self.gateway.way.faults = faults
-        self.telegram.flooded = faults.flooded
 
     def arm(self, failpoint: str, action: str = "kill") -> None:
         """Stop the next process that reaches this place (lib/failpoints.py); over all processes it fires once."""
@@ -412,7 +402,7 @@ class System:
             left = deadline - time.monotonic()
             if left <= 0:
                 raise AssertionError(f"not settled within {timeout_s:.0f} s: {before}")
-            await self.telegram.idle(left)
+            await self.messenger.idle(left)
             await self.cryptopay.idle(left)
             await self.gateway.idle()
             try:
@@ -424,9 +414,7 @@ class System:
             quiet, before = (quiet + 1 if now == before else 0), now
 
     def _activity(self) -> dict[str, int]:
-        return {
-            "updates": len(self.telegram.deliveries),
-            "calls": len(self.telegram.calls),
+        return self.messenger.activity() | {
             "tasks": len(self.tasks.attempts),
             "requests": self.gateway.count,
         }

@@ -58,7 +58,7 @@ class View:
             "functions": self._functions(),
             "queues": self._queues(),
             "attempts": self._attempts(),
-            "undelivered_updates": len(system.telegram.pending),
+            "undelivered_updates": system.messenger.undelivered,
             "database": "up",
         }
         try:
