@@ -15,6 +15,7 @@ class Clock:
     def __init__(self, offset: timedelta = timedelta(0)) -> None:
         self.offset = offset
         self._moved = asyncio.Event()
+        self._alarms: dict[object, datetime] = {}
 
     def now(self) -> datetime:
         """The sandbox's time, aware, UTC."""
@@ -30,11 +31,21 @@ class Clock:
 
     async def sleep_until(self, moment: datetime) -> None:
         """Return when the sandbox's time has reached `moment`, through waiting or through travel."""
-        while (left := (moment - self.now()).total_seconds()) > 0:
-            try:
-                await asyncio.wait_for(self._moved.wait(), timeout=min(left, 3600))
-            except TimeoutError:
-                continue
+        alarm = object()
+        self._alarms[alarm] = moment
+        try:
+            while (left := (moment - self.now()).total_seconds()) > 0:
+                try:
+                    await asyncio.wait_for(self._moved.wait(), timeout=min(left, 3600))
+                except TimeoutError:
+                    continue
+        finally:
+            del self._alarms[alarm]
+
+    def next_alarm(self) -> datetime | None:
+        """The earliest moment still to come that somebody sleeps until; None when nobody does."""
+        now = self.now()
+        return min((moment for moment in self._alarms.values() if moment > now), default=None)
 
     async def sleep(self, seconds: float) -> None:
         """Sleep so many seconds of sandbox time."""

@@ -27,10 +27,12 @@ _TIMEOUTS = Timeouts(statement_ms=60_000, lock_ms=20_000, idle_in_transaction_ms
 class LocalDatabase:
     """PostgreSQL below `home`, migrated as the owner; functions log in as a member of `atlas_app` and nothing more.
 
-    Every method blocks.
+    Every method blocks. `functions_port` is where functions find it, when that is not the server itself
+    (sandbox/database_link.py).
     """
 
-    def __init__(self, home: Home, *, durable: bool) -> None:
+    def __init__(self, home: Home, *, durable: bool, functions_port: int | None = None) -> None:
+        self._functions_port = functions_port
         self.server = Postgres(home.folder("postgres"), port=home.port("postgres"), durable=durable)
         self._secrets = {role: home.secret(role) for role in (OWNER, FUNCTIONS)}
 
@@ -42,7 +44,7 @@ class LocalDatabase:
     @property
     def functions_url(self) -> str:
         """The role that functions have: `DATABASE_URL`."""
-        return self._url(FUNCTIONS)
+        return self._url(FUNCTIONS, self._functions_port)
 
     def start(self) -> list[str]:
         """Start the server and bring the schema to the newest; the migrations applied now.
@@ -86,8 +88,9 @@ class LocalDatabase:
         """What must never be, and is; empty when all holds."""
         return violations(self.owner_url)
 
-    def _url(self, role: str) -> str:
-        return f"postgresql://{role}:{quote(self._secrets[role], safe='')}@127.0.0.1:{self.server.port}/{DATABASE}"
+    def _url(self, role: str, port: int | None = None) -> str:
+        secret = quote(self._secrets[role], safe="")
+        return f"postgresql://{role}:{secret}@127.0.0.1:{port or self.server.port}/{DATABASE}"
 
     def _make_role(self, session: Connection, role: str, options: str) -> None:
         known = _rows(session, "select from pg_catalog.pg_roles where rolname = :role", role=role)

@@ -66,6 +66,11 @@ class Process:
         argv: the command, run in `cwd` with `env` and nothing else in its environment.
         log: gets its output, appended.
         port: where it will answer on 127.0.0.1.
+
+    Attributes:
+        starts: how often it has been launched.
+        started_at: when it was last, by `time.time()`.
+        frozen: it was suspended and not resumed since.
     """
 
     def __init__(self, argv: Sequence[str], *, cwd: Path, env: Mapping[str, str], log: Path, port: int) -> None:
@@ -74,6 +79,9 @@ class Process:
         self.log = log
         self.port = port
         self._cwd = cwd
+        self.starts = 0
+        self.started_at: float | None = None
+        self.frozen = False
         self._leash: asyncio.subprocess.Process | None = None
         self._pid: int | None = None
 
@@ -108,6 +116,9 @@ class Process:
         if not line:
             raise ProcessFailedError(f"can't start {self.argv[0]}: {self.log_tail()}")
         self._pid = int(line)
+        self.starts += 1
+        self.started_at = time.time()
+        self.frozen = False
 
     async def ready(self, timeout_s: float = 60.0) -> None:
         """Return when it answers HTTP.
@@ -154,14 +165,20 @@ class Process:
     def suspend(self) -> None:
         """SIGSTOP to the group: frozen, as an instance without CPU; connections are taken by the kernel, not answered."""
         os.killpg(self.pid, signal.SIGSTOP)
+        self.frozen = True
 
     def resume(self) -> None:
         """SIGCONT to the group."""
         os.killpg(self.pid, signal.SIGCONT)
+        self.frozen = False
 
     def log_tail(self, size: int = 2000) -> str:
         """The last characters of its output."""
-        return self.log.read_text(encoding="utf-8", errors="replace")[-size:].strip() if self.log.exists() else ""
+        if not self.log.exists():
+            return ""
+        with self.log.open("rb") as log:
+            log.seek(max(0, log.seek(0, os.SEEK_END) - 4 * size))  # a character has at most four bytes
+            return log.read().decode(errors="replace")[-size:].strip()
 
     @property
     def _name(self) -> str:

@@ -18,6 +18,8 @@ from sandbox.clock import Clock
 from sandbox.cloudtasks import CloudTasks, Queue
 from sandbox.cryptopay import CryptoPay
 from sandbox.database import LocalDatabase
+from sandbox.database_link import DatabaseLink
+from sandbox.failpoints import Failpoints
 from sandbox.fleet import ROOT, Fleet
 from sandbox.gateway import Gateway
 from sandbox.home import Home
@@ -62,6 +64,7 @@ class System:
         guards: run functions with `ATLAS_TEST_GUARDS=1`.
         scheduler: fire the sweeps by their schedule; off, they run when `sweep` is called.
         durable: Postgres survives a crash of the machine (and is slower).
+        link: put a `DatabaseLink` between functions and Postgres, so that the database can be slow, silent or down for them.
         settings: over those made here, for every function.
         messenger: makes the bot's side of Telegram, the stand-in unless said.
     """
@@ -74,17 +77,20 @@ class System:
         guards: bool = False,
         scheduler: bool = False,
         durable: bool = False,
+        link: bool = False,
         settings: Mapping[str, str] | None = None,
         messenger: Callable[[Home, Clock], Messenger] = StandIn,
     ) -> None:
         self.home = Home(folder)
         self.clock = Clock()
         self._make_messenger = messenger
-        self.failpoints = folder.resolve() / "failpoints"
+        self.failpoints = Failpoints(folder.resolve() / "failpoints")
+        self.link: DatabaseLink | None = None
         self._instances = dict(instances or {})
         self._guards = guards
         self._scheduled = scheduler
         self._durable = durable
+        self._linked = link
         self._extra = dict(settings or {})
         self._undo = contextlib.AsyncExitStack()
         self.started = False
@@ -133,8 +139,11 @@ class System:
     def _assemble(self) -> None:
         """Everything that needs no running part: addresses first, since each part is told the others'."""
         home = self.home
-        self.failpoints.mkdir(parents=True, exist_ok=True)
-        self.database = LocalDatabase(home, durable=self._durable)
+        self.failpoints.folder.mkdir(parents=True, exist_ok=True)
+        functions_port = home.port("postgres.link") if self._linked else None
+        self.database = LocalDatabase(home, durable=self._durable, functions_port=functions_port)
+        if functions_port is not None:
+            self.link = DatabaseLink(functions_port, self.database.server.port)
         ports = {f"{name}_port": home.port(f"node.{name}") for name in ("api", "target", "service")}
         self.node = XrayNode(home.folder("node"), ports={"port": home.port("node.vless"), **ports})
         self.messenger = self._make_messenger(home, self.clock)
@@ -159,6 +168,9 @@ class System:
         async with _timed(tell, "PostgreSQL with the newest schema"):
             self._undo.push_async_callback(asyncio.to_thread, self.database.stop)
             await asyncio.to_thread(self.database.start)
+            if self.link is not None:
+                self._undo.push_async_callback(self.link.stop)
+                await self.link.start()
 
     async def _start_node(self, tell: Callable[[str, float], None]) -> None:
         async with _timed(tell, "VPN node: Xray and its service"):
@@ -221,7 +233,7 @@ class System:
             "FUNCTION_URL_TEMPLATE": f"{self.urls['gateway']}/{{name}}",
             "XRAY_API_URL": self.node.url,
             "XRAY_API_KEY": self.node.key,
-            "ATLAS_FAILPOINTS": str(self.failpoints),
+            "ATLAS_FAILPOINTS": str(self.failpoints.folder),
         }
         if self._guards:
             made["ATLAS_TEST_GUARDS"] = "1"
@@ -357,14 +369,11 @@ class System:
 
     def arm(self, failpoint: str, action: str = "kill") -> None:
         """Stop the next process that reaches this place (lib/failpoints.py); over all processes it fires once."""
-        draft = self.failpoints / f".{failpoint}"
-        draft.write_text(action)
-        draft.rename(self.failpoints / failpoint)
+        self.failpoints.arm(failpoint, action)
 
     def disarm(self) -> None:
         """Take back every failpoint that has not fired."""
-        for armed in self.failpoints.iterdir():
-            armed.unlink(missing_ok=True)
+        self.failpoints.disarm()
 
     # -- time, state, rest ---------------------------------------------------------------------------------------------
 

@@ -51,6 +51,12 @@ class Part:
         self._log = log
         self._env = dict(os.environ if env is None else env)
         self._process: asyncio.subprocess.Process | None = None
+        self._frozen = False
+
+    @property
+    def frozen(self) -> bool:
+        """Whether it runs but was suspended and not resumed since."""
+        return self.running and self._frozen
 
     @property
     def running(self) -> bool:
@@ -68,6 +74,7 @@ class Part:
         """Start and return once every port accepts; `PartFailedError` when it ends or takes too long."""
         if self.running:
             raise RuntimeError("already running")
+        self._frozen = False
         self._log.parent.mkdir(parents=True, exist_ok=True)
         with self._log.open("ab") as output:
             self._process = await asyncio.create_subprocess_exec(
@@ -110,10 +117,12 @@ class Part:
     def suspend(self) -> None:
         """SIGSTOP: the kernel goes on accepting connections for it and nobody answers them."""
         self._signal(signal.SIGSTOP)
+        self._frozen = True
 
     def resume(self) -> None:
         """SIGCONT."""
         self._signal(signal.SIGCONT)
+        self._frozen = False
 
     def log_tail(self, size: int = 2000) -> str:
         """The last characters of its output."""

@@ -49,7 +49,7 @@ async def test_webhook_sweep_and_button_at_once_settle_once(system: System, firs
     }
     system.arm("settle.after-claim", "sleep 0.7")
     leader = asyncio.create_task(ways.pop(first)())
-    while (system.failpoints / "settle.after-claim").exists():
+    while system.failpoints.is_armed("settle.after-claim"):
         await asyncio.sleep(0.01)
     answers = [*await asyncio.gather(*(way() for way in ways.values())), await leader]
     for answer in answers:

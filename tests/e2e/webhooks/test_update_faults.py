@@ -141,7 +141,7 @@ async def test_a_kill_in_the_middle_of_a_request_loses_nothing(system: System, p
         await customer.user.click(offer["message_id"], "trial")
 
     async def was_reached() -> bool:
-        return not (system.failpoints / place).exists()
+        return not system.failpoints.is_armed(place)
 
     await until(was_reached, f"{place} to be reached")
     await _let_time_pass_until_nothing_is_left(system, since)
@@ -227,6 +227,6 @@ async def _deliver_some(system: System, before: int, sent: set[int], goal: int) 
         if len(done) >= goal:
             return done
         assert time.monotonic() < deadline, f"only {len(done)} of {goal} answered"
-        if not (system.failpoints / "update.before-effect").exists():
+        if not system.failpoints.is_armed("update.before-effect"):
             system.arm("update.before-effect", "raise")
         await asyncio.sleep(0.05)
