@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from sandbox.telegram.arguments import Arguments
 from sandbox.telegram.errors import ApiError, bad_request, not_modelled
 from sandbox.telegram.keyboards import parse_markup
-from sandbox.telegram.texts import CAPTION_LIMIT, TEXT_LIMIT, format_text
+from sandbox.telegram.texts import TEXT_LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from sandbox.telegram.chats import Account, Chats, Message, StoredPicture
+    from sandbox.telegram.sending import Formatted, Sending
 
 DELETABLE_FOR: Final = 48 * 3600  # seconds after sending
 ACTIONS: Final = {
@@ -39,27 +39,12 @@ NOT_MODIFIED: Final = (
 CONTENT: Final = ("text", "entities", "link_preview_options", "photo", "caption", "caption_entities")
 
 
-@dataclass(frozen=True)
-class _Text:
-    """A formatted text, as it goes into a message under `text` or `caption`."""
-
-    text: str
-    entities: list[dict[str, Any]]
-
-    def fields(self, name: str) -> dict[str, Any]:
-        if not self.text:
-            return {}
-        entities = "entities" if name == "text" else "caption_entities"
-        return {name: self.text} | ({entities: self.entities} if self.entities else {})
-
-
 class MessageMethods:
     """One coroutine a method; each takes the call's arguments and returns the call's result."""
 
-    def __init__(self, chats: Chats) -> None:
+    def __init__(self, chats: Chats, sending: Sending) -> None:
         self._chats = chats
-        # What the bot is seen doing, by chat: the action and until when (POSIX seconds).
-        self.activity: dict[int, tuple[str, int]] = {}
+        self._sending = sending
 
     def table(self) -> dict[str, Callable[[Arguments], Awaitable[Any]]]:
         """The methods by lower-case name."""
@@ -74,36 +59,18 @@ class MessageMethods:
             "deletemessage": self.delete_message,
         }
 
-    def _user(self, user_id: int) -> dict[str, Any] | None:
-        account = self._chats.accounts.get(user_id)
-        return account.user() if account else None
-
-    def _text(self, arguments: Arguments) -> _Text:
+    def _text(self, arguments: Arguments) -> Formatted:
         if not arguments.text("text"):
             raise bad_request("message text is empty")
-        return _Text(
-            *format_text(arguments.text("text"), arguments.text("parse_mode"), arguments.text("entities"), self._user)
-        )
-
-    def _caption(self, arguments: Arguments) -> _Text:
-        return _Text(
-            *format_text(
-                arguments.text("caption"), arguments.text("parse_mode"), arguments.text("caption_entities"), self._user
-            )
-        )
+        return self._sending.formatted(arguments, "text", "entities")
 
     @staticmethod
-    def _check_text(text: _Text) -> None:
+    def _check_text(text: Formatted) -> None:
         """Checked after the chat, as the server does."""
         if not text.text:
             raise bad_request("text must be non-empty")
         if len(text.text) > TEXT_LIMIT:
             raise bad_request("message is too long")
-
-    @staticmethod
-    def _check_caption(caption: _Text) -> None:
-        if len(caption.text) > CAPTION_LIMIT:
-            raise bad_request("message caption is too long")
 
     @staticmethod
     def _preview(arguments: Arguments) -> dict[str, Any]:
@@ -119,41 +86,6 @@ class MessageMethods:
         shown = {name: value for name, value in options.items() if value and name in {*PREVIEW_FLAGS, "url"}}
         return {"link_preview_options": shown} if shown else {}
 
-    def _options(self, arguments: Arguments, account: Account) -> dict[str, Any]:
-        """What every sending method shares, with the refusals a private chat with a bot of no standing gets."""
-        refusals = {
-            "business_connection_id": "business connection not found",
-            "message_thread_id": "message thread not found",
-            "message_effect_id": "EFFECT_ID_INVALID",
-        }
-        for name, reason in refusals.items():
-            if arguments.text(name) not in {"", "0"}:
-                raise bad_request(reason)
-        if arguments.flag("allow_paid_broadcast"):
-            raise bad_request("FLOODSKIP_NOT_ALLOWED")
-        options: dict[str, Any] = {"has_protected_content": True} if arguments.flag("protect_content") else {}
-        return options | self._reply(arguments, account)
-
-    def _reply(self, arguments: Arguments, account: Account) -> dict[str, Any]:
-        reply = arguments.parsed("reply_parameters", "can't parse reply parameters JSON object")
-        if reply is None:
-            if not arguments.integer("reply_to_message_id"):
-                return {}
-            optional = arguments.flag("allow_sending_without_reply")
-            reply = {"message_id": arguments.integer("reply_to_message_id"), "allow_sending_without_reply": optional}
-        if not isinstance(reply, dict) or "message_id" not in reply:
-            raise bad_request('can\'t find field "message_id"')
-        target = self._chats.message(account.id, int(reply["message_id"]))
-        if target is None and reply.get("allow_sending_without_reply") is not True:
-            raise bad_request("message to be replied not found")
-        if target is not None:
-            target.pop("reply_to_message", None)  # the server nests one level only
-        return {"reply_to_message": target} if target else {}
-
-    def _send(self, account: Account, content: dict[str, Any], markup: dict[str, Any] | None) -> Message:
-        self.activity.pop(account.id, None)
-        return self._chats.add_message(account, self._chats.bot, content | ({"reply_markup": markup} if markup else {}))
-
     async def send_message(self, arguments: Arguments) -> Message:
         """Send a text of 1 to 4096 code points."""
         text = self._text(arguments)
@@ -161,7 +93,7 @@ class MessageMethods:
         preview = self._preview(arguments)
         account = self._chats.open_chat(arguments.text("chat_id"))
         self._check_text(text)
-        return self._send(account, text.fields("text") | preview | self._options(arguments, account), markup)
+        return self._sending.send(account, text.fields("text") | preview | self._sending.options(arguments, account), markup)
 
     def _photo(self, arguments: Arguments, name: str) -> StoredPicture:
         upload = arguments.file(name)
@@ -183,22 +115,22 @@ class MessageMethods:
         """Send a PNG or JPEG (an upload or a `file_id`) with a caption of up to 1024 code points."""
         if arguments.file("photo") is None and not arguments.text("photo"):
             raise bad_request("there is no photo in the request")
-        caption = self._caption(arguments)
+        caption = self._sending.caption(arguments)
         markup = parse_markup(arguments.text("reply_markup"))
         account = self._chats.open_chat(arguments.text("chat_id"))
-        self._check_caption(caption)
-        options = self._options(arguments, account)
+        self._sending.check_caption(caption)
+        options = self._sending.options(arguments, account)
         sizes = self._photo(arguments, "photo").sizes()
         flags = {"has_media_spoiler": "has_spoiler", "show_caption_above_media": "show_caption_above_media"}
         shown = {field: True for field, name in flags.items() if arguments.flag(name)}
-        return self._send(account, {"photo": sizes} | caption.fields("caption") | shown | options, markup)
+        return self._sending.send(account, {"photo": sizes} | caption.fields("caption") | shown | options, markup)
 
     async def send_chat_action(self, arguments: Arguments) -> bool:
         """Show for five seconds, or until the next message, what the bot is doing."""
         account = self._chats.open_chat(arguments.text("chat_id"))
         if arguments.text("action").lower() not in ACTIONS:
             raise bad_request("wrong parameter action in request")
-        self.activity[account.id] = (arguments.text("action").lower(), self._chats.now + 5)
+        self._sending.activity[account.id] = (arguments.text("action").lower(), self._chats.now + 5)
         self._chats.changes.tell()
         return True
 
@@ -242,12 +174,12 @@ class MessageMethods:
 
     async def edit_caption(self, arguments: Arguments) -> Message:
         """Change the caption and keyboard of a photo."""
-        caption = self._caption(arguments)
+        caption = self._sending.caption(arguments)
         markup = parse_markup(arguments.text("reply_markup"), inline_only=True)
         message = self._target(arguments)
         if "photo" not in message:
             raise bad_request("there is no caption in the message to edit")
-        self._check_caption(caption)
+        self._sending.check_caption(caption)
         return self._edit(message, {"photo": message["photo"]} | caption.fields("caption"), markup)
 
     async def edit_media(self, arguments: Arguments) -> Message:
@@ -259,10 +191,10 @@ class MessageMethods:
             raise not_modelled("editMessageMedia with anything but a photo")
         described = Arguments({name: str(media.get(name, "")) for name in ("media", "caption", "parse_mode")})
         described.files = arguments.files
-        caption = self._caption(described)
+        caption = self._sending.caption(described)
         markup = parse_markup(arguments.text("reply_markup"), inline_only=True)
         message = self._target(arguments)
-        self._check_caption(caption)
+        self._sending.check_caption(caption)
         sizes = self._photo(described, "media").sizes()
         return self._edit(message, {"photo": sizes} | caption.fields("caption"), markup)
 

@@ -14,6 +14,7 @@ from sandbox.telegram.chats import Account, Chats
 from sandbox.telegram.delivery import SECRET_HEADER, Delivery, Timing
 from sandbox.telegram.message_methods import MessageMethods
 from sandbox.telegram.queries import Queries
+from sandbox.telegram.sending import Sending
 from sandbox.telegram.server import BotApiServer
 from sandbox.telegram.store import Store
 from sandbox.telegram.updates import Updates, kind_of
@@ -57,7 +58,8 @@ class Telegram:
         self._updates = Updates(self._store, clock)
         self._clicks = Queries(clock, timing.callback_deadline)
         self._checkouts = Queries(clock, timing.checkout_deadline)
-        self._messages = MessageMethods(self._chats)
+        self._sending = Sending(self._chats)
+        self._messages = MessageMethods(self._chats, self._sending)
         self._bot = BotMethods(self._chats, self._store, self._clicks, self._checkouts)
         self._delivery = Delivery(self._updates, clock, timing, self._call_in_response)
         webhook = WebhookMethods(self._updates, self._delivery, clock, allow_local=allow_local_webhook)
@@ -100,7 +102,7 @@ class Telegram:
     @property
     def activity(self) -> dict[int, tuple[str, int]]:
         """What the bot is seen doing, by chat: the action and until when (POSIX seconds)."""
-        return self._messages.activity
+        return self._sending.activity
 
     @property
     def calls(self) -> list[Call]:
