@@ -10,9 +10,10 @@ What is refused is refused with the real server's words. What the real server ca
 """
 
 from sandbox.telegram.bot_api import Call
+from sandbox.telegram.checkout import Payment
 from sandbox.telegram.delivery import Attempt, Timing, Webhook
 from sandbox.telegram.queries import Answer
 from sandbox.telegram.stand_in import Telegram
 from sandbox.telegram.user import User
 
-__all__ = ["Answer", "Attempt", "Call", "Telegram", "Timing", "User", "Webhook"]
+__all__ = ["Answer", "Attempt", "Call", "Payment", "Telegram", "Timing", "User", "Webhook"]

@@ -30,6 +30,8 @@ class Account:
     started: bool = False
     blocked: bool = False
     deleted: bool = False
+    # What he can pay with; ten thousand is a good deal more than anybody owns.
+    stars: int = 10_000
 
     def user(self) -> dict[str, Any]:
         """Bot API `User`; what is empty is left out, as the server does."""

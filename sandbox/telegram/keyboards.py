@@ -22,7 +22,6 @@ NOT_MODELLED: Final = (
     "switch_inline_query",
     "switch_inline_query_current_chat",
     "switch_inline_query_chosen_chat",
-    "callback_game",
 )
 
 
@@ -59,8 +58,10 @@ def _action(button: dict[str, Any]) -> dict[str, Any]:
         return {"url": _url("URL", _string(button, "url"))}
     if _string(button, "callback_data"):
         return {"callback_data": _string(button, "callback_data")}
-    if button.get("pay") is True:
-        raise bad_request("BUTTON_TYPE_INVALID")  # only on invoices
+    if "callback_game" in button:
+        raise not_modelled("callback_game buttons")
+    if "pay" in button:
+        return {"pay": True}
     for name in NOT_MODELLED:
         if name in button:
             raise not_modelled(f"{name} buttons")
@@ -96,6 +97,23 @@ def _check_sizes(keyboard: Keyboard) -> None:
         raise bad_request("reply markup is too long")
     if any(len(row) > ROW_LIMIT for row in keyboard) or sum(map(len, keyboard)) > BUTTONS_LIMIT:
         raise bad_request("REPLY_MARKUP_TOO_LONG")
+
+
+def check_pay_buttons(markup: dict[str, Any] | None, *, invoice: bool) -> None:
+    """An invoice's first button pays, nothing else does.
+
+    Raises:
+        ApiError: in the capitals of the server behind the API.
+    """
+    if markup is None:
+        return
+    first, *others = [button for row in markup["inline_keyboard"] for button in row]
+    if not invoice and any("pay" in button for button in (first, *others)):
+        raise bad_request("BUTTON_TYPE_INVALID")
+    if invoice and "pay" not in first:
+        raise bad_request("REPLY_MARKUP_BUY_EMPTY")
+    if any("pay" in button for button in others):
+        raise bad_request("BUTTON_POS_INVALID")
 
 
 def _inline(rows: Any) -> dict[str, Any] | None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sandbox.telegram.arguments import Arguments
 from sandbox.telegram.errors import ApiError, bad_request, not_modelled
-from sandbox.telegram.keyboards import parse_markup
+from sandbox.telegram.keyboards import check_pay_buttons, parse_markup
 from sandbox.telegram.texts import TEXT_LIMIT
 
 if TYPE_CHECKING:
@@ -93,7 +93,9 @@ class MessageMethods:
         preview = self._preview(arguments)
         account = self._chats.open_chat(arguments.text("chat_id"))
         self._check_text(text)
-        return self._sending.send(account, text.fields("text") | preview | self._sending.options(arguments, account), markup)
+        return self._sending.send(
+            account, text.fields("text") | preview | self._sending.options(arguments, account), markup
+        )
 
     def _photo(self, arguments: Arguments, name: str) -> StoredPicture:
         upload = arguments.file(name)
@@ -154,6 +156,7 @@ class MessageMethods:
 
     def _edit(self, message: Message, content: dict[str, Any], markup: dict[str, Any] | None) -> Message:
         """Replace what is shown; a keyboard that is not given again is gone."""
+        check_pay_buttons(markup, invoice="invoice" in message)
         edited = {name: value for name, value in message.items() if name not in {*CONTENT, "reply_markup"}}
         edited |= content | ({"reply_markup": markup} if markup else {})
         if {**edited, "edit_date": 0} == {**message, "edit_date": 0}:
@@ -203,6 +206,11 @@ class MessageMethods:
         markup = parse_markup(arguments.text("reply_markup"), inline_only=True)
         message = self._target(arguments)
         content = {name: value for name, value in message.items() if name in CONTENT}
+        if "invoice" in message:  # the button that pays, or shows the receipt, stays
+            pays = message["reply_markup"]["inline_keyboard"][0][0]
+            markup = markup or {"inline_keyboard": [[pays]]}
+            check_pay_buttons(markup, invoice=True)
+            markup["inline_keyboard"][0][0] = pays
         return self._edit(message, content, markup)
 
     async def delete_message(self, arguments: Arguments) -> bool:

@@ -32,13 +32,13 @@ class Queries:
 
     def __init__(self, clock: Clock, deadline: float) -> None:
         self._clock = clock
-        self._deadline = deadline
+        self.deadline = deadline
         self._open: dict[str, tuple[int, float]] = {}
 
     def ask(self, user_id: int, query_id: str = "") -> str:
         """A new open query; the answer is its id."""
         query_id = query_id or str(secrets.randbits(62) | 1 << 62)
-        self._open[query_id] = (user_id, self._clock.now().timestamp() + self._deadline)
+        self._open[query_id] = (user_id, self._clock.now().timestamp() + self.deadline)
         return query_id
 
     def answer(self, query_id: str) -> int:

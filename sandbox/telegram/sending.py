@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from sandbox.telegram.errors import bad_request
+from sandbox.telegram.keyboards import check_pay_buttons
 from sandbox.telegram.texts import CAPTION_LIMIT, format_text
 
 if TYPE_CHECKING:
@@ -88,5 +89,6 @@ class Sending:
 
     def send(self, account: Account, content: dict[str, Any], markup: dict[str, Any] | None) -> Message:
         """Put the message into the chat; whatever the bot was seen doing ends."""
+        check_pay_buttons(markup, invoice="invoice" in content)
         self.activity.pop(account.id, None)
         return self._chats.add_message(account, self._chats.bot, content | ({"reply_markup": markup} if markup else {}))

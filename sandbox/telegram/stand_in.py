@@ -11,8 +11,11 @@ from sandbox.telegram.bot_api import BotApi
 from sandbox.telegram.bot_methods import BotMethods
 from sandbox.telegram.chat_page import ChatPage
 from sandbox.telegram.chats import Account, Chats
+from sandbox.telegram.checkout import Checkout
 from sandbox.telegram.delivery import SECRET_HEADER, Delivery, Timing
 from sandbox.telegram.message_methods import MessageMethods
+from sandbox.telegram.payment_methods import PaymentMethods
+from sandbox.telegram.payments import Payments
 from sandbox.telegram.queries import Queries
 from sandbox.telegram.sending import Sending
 from sandbox.telegram.server import BotApiServer
@@ -23,6 +26,7 @@ from sandbox.telegram.webhook_methods import WebhookMethods
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Collection
 
     import httpx
 
@@ -37,6 +41,7 @@ class Telegram:
 
     `app` is the ASGI application: `/bot<token>/<method>`, `/file/bot<token>/<path>` and the chat page under `/chat`.
     State lives in `store` (an SQLite file) and survives a restart; without one it lives in memory. Time is `clock`'s.
+    `provider_tokens` are those of payment providers that sendInvoice may name; Stars need none.
     The webhook is set by setWebhook only; `allow_local_webhook` lets it be a loopback address, which the real one refuses.
     """
 
@@ -50,6 +55,7 @@ class Telegram:
         bot_name: str = "Atlas",
         allow_local_webhook: bool = True,
         timing: Timing | None = None,
+        provider_tokens: Collection[str] = (),
     ) -> None:
         timing = timing or Timing()
         bot = {"id": int(token.partition(":")[0]), "is_bot": True, "first_name": bot_name, "username": bot_username}
@@ -61,9 +67,30 @@ class Telegram:
         self._sending = Sending(self._chats)
         self._messages = MessageMethods(self._chats, self._sending)
         self._bot = BotMethods(self._chats, self._store, self._clicks, self._checkouts)
+        payments = Payments(self._store)
+        self._checkout = Checkout(
+            self._chats,
+            self._updates,
+            clock,
+            payments,
+            asked=self._checkouts,
+            answers=self._bot.checkout_answers,
+        )
+        self._payments = PaymentMethods(self._chats, self._sending, payments, self._checkout, provider_tokens)
+        self.payments = payments
+        # Who the bot takes for its administrators; the chat page marks them.
+        self.admins: frozenset[int] = frozenset()
         self._delivery = Delivery(self._updates, clock, timing, self._call_in_response)
         webhook = WebhookMethods(self._updates, self._delivery, clock, allow_local=allow_local_webhook)
-        self._api = BotApi(clock, {**self._messages.table(), **self._bot.table(), **webhook.table()})
+        self._api = BotApi(
+            clock,
+            {
+                **self._messages.table(),
+                **self._bot.table(),
+                **self._payments.table(),
+                **webhook.table(),
+            },
+        )
         self._page = ChatPage(self)
         server = BotApiServer(token, self._api, self._chats)
         # Origins whose pages the chat opens in a sheet of its own instead of a new tab: the sandbox's own Crypto Pay.
@@ -77,12 +104,14 @@ class Telegram:
         """Begin to deliver updates."""
         self._api.start()
         self._page.open()
+        self._checkout.start()
         await self._delivery.start()
 
     async def stop(self) -> None:
         """Stop delivering and let go of everybody who waits. What is undelivered stays in the store."""
         self._page.close()
         self._api.stop()
+        await self._checkout.stop()
         await self._delivery.stop()
 
     def close(self) -> None:
@@ -144,7 +173,7 @@ class Telegram:
         return [self._user(account) for account in self._chats.accounts.values()]
 
     def _user(self, account: Account) -> User:
-        return User(account, self._chats, self._updates, self._clicks, self._bot)
+        return User(account, self._chats, self._updates, clicks=self._clicks, bot=self._bot, checkout=self._checkout)
 
     def user(
         self,
@@ -209,6 +238,14 @@ class Telegram:
             left = ", ".join(f"{pending.update_id} ({pending.queue})" for pending in self._updates)
             last = self.deliveries[-1].complaint if self.deliveries else "none was sent"
             raise AssertionError(f"undelivered after {timeout} s: {left}; last attempt: {last}") from None
+
+    def charge_back(self, charge_id: str) -> None:
+        """Take a charge's Stars back from the bot, as a phone's store may weeks later; nobody is told.
+
+        Raises:
+            ApiError: no such charge in Stars, or given back before.
+        """
+        self._checkout.charge_back(charge_id)
 
     def fail_next(
         self,

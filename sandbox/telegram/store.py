@@ -1,4 +1,4 @@
-"""What outlives a run: accounts, messages, pictures, undelivered updates and the webhook, in one SQLite file.
+"""What outlives a run: accounts, messages, pictures, money, undelivered updates and the webhook, in one SQLite file.
 
 Everything is read once at start; after that the stand-in writes through. With no path the same tables live in memory.
 """
@@ -18,6 +18,9 @@ create table if not exists settings (name text primary key, value text not null)
 create table if not exists accounts (id integer primary key, body text not null) strict;
 create table if not exists messages (message_id integer primary key, chat_id integer not null, body text not null) strict;
 create table if not exists pictures (file_id text primary key, facts text not null, body blob not null) strict;
+create table if not exists records (
+    position integer primary key, kind text not null, name text not null, body text not null, unique (kind, name)
+) strict;
 create table if not exists updates (
     position integer primary key, update_id integer not null, queue text not null, expires_at real not null,
     body text not null
@@ -90,6 +93,19 @@ class Store:
     def save_picture(self, file_id: str, facts: dict[str, Any], body: bytes) -> None:
         """Keep one picture; pictures never change."""
         self._connection.execute("insert into pictures values (?, ?, ?)", (file_id, _dumps(facts), body))
+
+    def records(self, kind: str) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Everything of one kind by its name, in the order it was first written."""
+        rows = self._connection.execute("select name, body from records where kind = ? order by position", (kind,))
+        for name, body in rows:
+            yield name, json.loads(body)
+
+    def save_record(self, kind: str, name: str, body: dict[str, Any]) -> None:
+        """Write one record as it now is; it keeps its place."""
+        self._connection.execute(
+            "insert into records (kind, name, body) values (?, ?, ?) on conflict do update set body = excluded.body",
+            (kind, name, _dumps(body)),
+        )
 
     def updates(self) -> Iterator[tuple[int, int, str, float, dict[str, Any]]]:
         """Undelivered updates in order: position, update_id, queue, end (POSIX time), body."""

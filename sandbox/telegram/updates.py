@@ -39,6 +39,7 @@ _BY_USER: Final = {
     "pre_checkout_query": "checkout",
     "chat_member": "member",
     "chat_join_request": "member",
+    "subscription": "subscription",
     "inline_query": "inline",
     "chosen_inline_result": "inline",
 }
@@ -85,7 +86,8 @@ def queue_of(update: Update) -> str:
     content = update.get(kind)
     if not isinstance(content, dict):
         return kind
-    for names, owner in ((_BY_CHAT, content.get("chat")), (_BY_USER, content.get("from"))):
+    user = content.get("from", content.get("user"))
+    for names, owner in ((_BY_CHAT, content.get("chat")), (_BY_USER, user)):
         if kind in names:
             return f"{names[kind]}:{owner.get('id') if isinstance(owner, dict) else ''}"
     return kind

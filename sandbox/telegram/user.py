@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
     from sandbox.telegram.bot_methods import BotMethods
     from sandbox.telegram.chats import Account, Chats, Message
+    from sandbox.telegram.checkout import Checkout, Payment
+    from sandbox.telegram.payments import Subscription
     from sandbox.telegram.queries import Answer, Queries
     from sandbox.telegram.updates import Updates
 
@@ -20,12 +22,22 @@ if TYPE_CHECKING:
 class User:
     """One account in its private chat with the bot. Everything he does becomes an update, delivered in the background."""
 
-    def __init__(self, account: Account, chats: Chats, updates: Updates, clicks: Queries, bot: BotMethods) -> None:
+    def __init__(
+        self,
+        account: Account,
+        chats: Chats,
+        updates: Updates,
+        *,
+        clicks: Queries,
+        bot: BotMethods,
+        checkout: Checkout,
+    ) -> None:
         self.account = account
         self._chats = chats
         self._updates = updates
         self._clicks = clicks
         self._bot = bot
+        self._checkout = checkout
 
     @property
     def id(self) -> int:
@@ -108,6 +120,45 @@ class User:
     def _chat_instance(self) -> str:
         digest = hashlib.sha256(f"{self._chats.bot['id']}:{self.id}".encode()).digest()
         return str(int.from_bytes(digest[:8], signed=True))
+
+    async def pay(self, message_id: int, *, method: str = "card", tip: int = 0, charges: int = 1) -> Payment:
+        """Press Pay on an invoice in his chat and wait for the end of it.
+
+        Args:
+            message_id: the invoice's.
+            method: `card`, or `declined` for a card the provider turns down after the pre-checkout; Stars ignore it.
+            tip: in the currency's smallest unit.
+            charges: how many times the money is taken: 2 is the double charge of real life.
+
+        Raises:
+            ValueError: no unpaid invoice, a deleted account, or a tip the invoice does not take.
+        """
+        return await self._checkout.pay_message(self.account, message_id, tip, charges, method)
+
+    async def pay_link(self, url: str, *, method: str = "card", tip: int = 0, charges: int = 1) -> Payment:
+        """Pay at a link of createInvoiceLink, `https://t.me/$...`; again and again if he likes. The rest is as in `pay`."""
+        return await self._checkout.pay_link(self.account, url, tip, charges, method)
+
+    @property
+    def subscriptions(self) -> list[Subscription]:
+        """His Star subscriptions, oldest first, those that are over included."""
+        return self._checkout.subscriptions_of(self.id)
+
+    def cancel_subscription(self, charge_id: str) -> int:
+        """End a subscription's renewals, named by its first charge; the answer is the id of the `subscription` update.
+
+        Raises:
+            ValueError: not his, over, or canceled already.
+        """
+        return self._checkout.switch(self.id, charge_id, canceled=True)
+
+    def resume_subscription(self, charge_id: str) -> int:
+        """Let a canceled subscription go on; the answer is the id of the `subscription` update.
+
+        Raises:
+            ValueError: not his, over, not canceled, or canceled by the bot.
+        """
+        return self._checkout.switch(self.id, charge_id, canceled=False)
 
     def block(self) -> int:
         """Block the bot; the answer is the id of the `my_chat_member` update."""

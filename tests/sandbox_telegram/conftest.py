@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
 TOKEN = "42:TEST"
+PROVIDER = "381764678:TEST:1"
 SECRET = "s3cret_-"
 # Pauses of 2, 4, 8 s become 20, 40, 80 ms; an answer is awaited for half a second instead of a minute.
 QUICK = Timing(backoff=0.01, request_timeout=0.5)
@@ -140,7 +141,9 @@ async def open_bench(
 ) -> AsyncIterator[Bench]:
     """A stand-in that is started, and its webhook's server; the webhook is not set yet."""
     clock = clock or Clock()
-    telegram = Telegram(token=TOKEN, bot_username="atlas_local_bot", clock=clock, store=store, timing=QUICK)
+    telegram = Telegram(
+        token=TOKEN, bot_username="atlas_local_bot", clock=clock, store=store, timing=QUICK, provider_tokens=[PROVIDER]
+    )
     hook = Hook()
     doors[0].app = telegram.app
     doors[1].app = Starlette(routes=[Route("/{path:path}", hook.endpoint, methods=["POST"])])

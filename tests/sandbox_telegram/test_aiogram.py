@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from aiogram import Bot
@@ -19,13 +20,15 @@ from aiogram.types import (
     InlineKeyboardButton,
     InlineKeyboardMarkup,
     InputMediaPhoto,
+    LabeledPrice,
     LinkPreviewOptions,
     Message,
+    TransactionPartnerUser,
     Update,
 )
 
 from sandbox.telegram.method_table import TABLE, generate, render
-from tests.sandbox_telegram.conftest import TOKEN, png
+from tests.sandbox_telegram.conftest import TOKEN, png, until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -106,6 +109,47 @@ async def test_photos(bench: Bench, bot: Bot) -> None:
     assert isinstance(captioned, Message)
     assert captioned.caption == "c"
     assert all(not call.unknown_parameters for call in bench.telegram.calls)
+
+
+async def test_payments(bench: Bench, bot: Bot) -> None:
+    await bench.set_webhook()
+    anna = bench.telegram.user(777)
+    stars: dict[str, Any] = {"title": "Atlas", "description": "30 days", "payload": "o1", "currency": "XTR"}
+    prices = [LabeledPrice(label="30 days", amount=50)]
+    sent = await bot.send_invoice(777, prices=prices, provider_token="", **stars)
+    assert sent.invoice is not None
+    assert (sent.invoice.total_amount, sent.invoice.currency) == (50, "XTR")
+    assert sent.reply_markup is not None
+    assert sent.reply_markup.inline_keyboard[0][0].pay is True
+    url = await bot.create_invoice_link(prices=prices, subscription_period=2_592_000, **stars)
+    paying = [asyncio.create_task(anna.pay(sent.message_id)), asyncio.create_task(anna.pay_link(url))]
+    await until(lambda: sum("pre_checkout_query" in update for update in bench.hook.updates) == 2)
+    for update in list(bench.hook.updates):
+        if "pre_checkout_query" in update:
+            query = Update.model_validate(update).pre_checkout_query
+            assert query is not None
+            assert await bot.answer_pre_checkout_query(query.id, ok=True)
+    once, monthly = [(await payment).charge_ids[0] for payment in paying]
+    assert await bot.edit_user_star_subscription(777, monthly, is_canceled=True)
+    assert await bot.edit_user_star_subscription(777, monthly, is_canceled=False)
+    anna.cancel_subscription(monthly)
+    assert await bot.refund_star_payment(777, once)
+    with pytest.raises(TelegramBadRequest, match="CHARGE_ALREADY_REFUNDED"):
+        await bot.refund_star_payment(777, once)
+    assert (await bot.get_my_star_balance()).amount == 50
+    transactions = (await bot.get_star_transactions()).transactions
+    assert {one.id for one in transactions} == {once, monthly}
+    partners = [one.source or one.receiver for one in transactions]
+    assert all(isinstance(partner, TransactionPartnerUser) for partner in partners)
+    await bench.telegram.idle()
+    updates = [Update.model_validate(body) for body in bench.hook.updates]
+    messages = [update.message for update in updates if update.message]
+    paid = {one.successful_payment.telegram_payment_charge_id for one in messages if one.successful_payment}
+    assert paid == {once, monthly}
+    assert [one.refunded_payment.total_amount for one in messages if one.refunded_payment] == [50]
+    assert [update.subscription.state for update in updates if update.subscription] == ["canceled"]
+    assert not any(getattr(update.event, "model_extra", None) for update in updates)
+    assert all(not call.unknown_parameters and not call.missing_parameters for call in bench.telegram.calls)
 
 
 async def test_the_bot_itself(bench: Bench, bot: Bot) -> None:
