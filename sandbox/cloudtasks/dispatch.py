@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 import httpx
 from google.cloud.tasks_v2.types import HttpMethod
 
+from sandbox.cloudtasks.errors import rpc_code
+from sandbox.cloudtasks.faults import Doubling
 from sandbox.cloudtasks.oidc import Oidc
 from sandbox.cloudtasks.queues import Attempt, Queue, StoredTask, Throttle, as_datetime
 
@@ -24,8 +26,20 @@ if TYPE_CHECKING:
 
 _REPLACED = ("host", "content-length", "user-agent", "authorization")
 _REPLACED_PREFIXES = ("x-google-", "x-appengine-", "x-cloudtasks-")
-# google.rpc.Code by what came back, for Task.lastAttempt.responseStatus
-_CANCELLED, _UNKNOWN, _DEADLINE_EXCEEDED, _UNAVAILABLE = 1, 2, 4, 14
+# Task.lastAttempt.responseStatus by what came back; other answers are UNKNOWN.
+_CODES = {
+    400: "INVALID_ARGUMENT",
+    401: "UNAUTHENTICATED",
+    403: "PERMISSION_DENIED",
+    404: "NOT_FOUND",
+    409: "ABORTED",
+    429: "RESOURCE_EXHAUSTED",
+    499: "CANCELLED",
+    500: "INTERNAL",
+    501: "UNIMPLEMENTED",
+    503: "UNAVAILABLE",
+    504: "DEADLINE_EXCEEDED",
+}
 
 
 class Dispatcher:
@@ -37,7 +51,6 @@ class Dispatcher:
         self.throttle = Throttle(queue.rate, queue.max_burst)
         self._service = service
         self._heap: list[tuple[datetime, int, str]] = []
-        self._forced: list[StoredTask] = []
         self._entries = itertools.count(1)
         self._wake = asyncio.Event()
         self._loop: asyncio.Task[None] | None = None
@@ -47,6 +60,18 @@ class Dispatcher:
         """Begin to deliver."""
         if self._loop is None:
             self._loop = asyncio.create_task(self._run())
+
+    def retire(self) -> None:
+        """Deliver nothing more; what is under way ends unheard."""
+        if self._loop is not None:
+            self._loop.cancel()
+            self._loop = None
+
+    def configure(self, queue: Queue) -> None:
+        """Go on by another configuration."""
+        self.queue = queue
+        self.throttle.configure(queue.rate, queue.max_burst)
+        self.wake()
 
     async def stop(self) -> None:
         """Stop, and cut what is under way."""
@@ -63,18 +88,28 @@ class Dispatcher:
     def schedule(self, task: StoredTask) -> None:
         """Put the task where its time says; an earlier place is void."""
         task.entry = next(self._entries)
-        heapq.heappush(self._heap, (task.eta, task.entry, task.name))
+        task.held_s = self._service.faults.delay_s()
+        heapq.heappush(self._heap, (task.due, task.entry, task.name))
         self.wake()
 
-    def force(self, task: StoredTask) -> None:
-        """Attempt the task now, whatever the queue's state and rate."""
-        self._forced.append(task)
-        self.schedule(task)
+    def run(self, task: StoredTask) -> None:
+        """Attempt the task now, whatever the queue's state and rate, even while it is being attempted."""
+        self._begin(task)
 
     @property
     def running(self) -> int:
-        """Attempts under way or forced."""
-        return len(self._attempts) + len(self._forced)
+        """Attempts under way."""
+        return len(self._attempts)
+
+    def first(self) -> StoredTask | None:
+        """The task that is next in time, of those that are not being attempted."""
+        while self._heap:
+            _, entry, name = self._heap[0]
+            task = self._service.tasks.get(name)
+            if task is not None and task.entry == entry and not task.running:
+                return task
+            heapq.heappop(self._heap)
+        return None
 
     # -- choosing ------------------------------------------------------------------------------------------------------
 
@@ -84,32 +119,20 @@ class Dispatcher:
             await self._sleep(self._dispatch_what_may())
 
     def _dispatch_what_may(self) -> datetime | None:
-        """Start everything allowed now; the sandbox moment when more may be, None when only an event can tell."""
+        """Start everything allowed now; the sandbox moment when more is to do, None when only an event can tell."""
         now = self._service.clock.now()
-        forced, self._forced = self._forced, []
-        for wanted in forced:
-            if not wanted.running and wanted.name in self._service.tasks:
-                self._begin(wanted)
+        self._service.drop_expired(now)
+        moments = [self._service.next_expiry()]
         while not self.paused and self.running < self.queue.max_concurrent:
-            if (task := self._first()) is None:
-                return None
-            if task.eta > now:
-                return task.eta
+            if (task := self.first()) is None:
+                break
             wait = self.throttle.wait(now)
-            if wait > 0:
-                return now + timedelta(seconds=wait)
+            if task.due > now or wait > 0:
+                moments.append(max(task.due, now + timedelta(seconds=wait)))
+                break
             self.throttle.take()
             self._begin(task)
-        return None
-
-    def _first(self) -> StoredTask | None:
-        while self._heap:
-            _, entry, name = self._heap[0]
-            task = self._service.tasks.get(name)
-            if task is not None and task.entry == entry and not task.running:
-                return task
-            heapq.heappop(self._heap)
-        return None
+        return min((moment for moment in moments if moment is not None), default=None)
 
     async def _sleep(self, moment: datetime | None) -> None:
         wake = asyncio.create_task(self._wake.wait())
@@ -125,11 +148,18 @@ class Dispatcher:
     # -- attempting ----------------------------------------------------------------------------------------------------
 
     def _begin(self, task: StoredTask) -> None:
-        if self._service.is_expired(task):
-            self._service.forget(task)
-            return
-        task.running = True
-        running = asyncio.create_task(self._attempt(task))
+        message, start = task.message, self._service.clock.now()
+        headers = self._headers(task)
+        task.attempts_running += 1
+        message.dispatch_count += 1
+        message.last_attempt.schedule_time.FromDatetime(task.eta)
+        message.last_attempt.dispatch_time.FromDatetime(start)
+        message.last_attempt.ClearField("response_time")
+        message.last_attempt.ClearField("response_status")
+        if not message.HasField("first_attempt"):
+            message.first_attempt.dispatch_time.FromDatetime(start)
+        self._service.keep(task)
+        running = asyncio.create_task(self._attempt(task, headers, start))
         self._attempts.add(running)
         running.add_done_callback(self._ended)
 
@@ -140,23 +170,12 @@ class Dispatcher:
         if not attempt.cancelled():
             attempt.result()  # a defect of ours is to be seen, not swallowed
 
-    async def _attempt(self, task: StoredTask) -> None:
-        message = task.message
-        start = self._service.clock.now()
-        scheduled = task.eta
-        headers = self._headers(task)
-        message.dispatch_count += 1
-        message.last_attempt.schedule_time.FromDatetime(scheduled)
-        message.last_attempt.dispatch_time.FromDatetime(start)
-        message.last_attempt.ClearField("response_time")
-        message.last_attempt.ClearField("response_status")
-        if not message.HasField("first_attempt"):
-            message.first_attempt.dispatch_time.FromDatetime(start)
-        self._service.keep(task)
-        copies = 2 if task.doubled else 1
-        task.doubled = False
+    async def _attempt(self, task: StoredTask, headers: dict[str, str], start: datetime) -> None:
+        copies = 1
+        if task.doubled is Doubling.AT_ONCE:
+            task.doubled, copies = Doubling.NO, 2
         outcomes = await asyncio.gather(*(self._send(task, headers, start) for _ in range(copies)))
-        task.running = False
+        task.attempts_running -= 1
         self._conclude(task, *outcomes[0])
 
     async def _send(
@@ -218,10 +237,17 @@ class Dispatcher:
 
     def _conclude(self, task: StoredTask, attempt: Attempt, response: httpx.Response | None) -> None:
         now = self._service.clock.now()
-        if response is not None and response.is_success:
+        done = response is not None and response.is_success
+        self.throttle.outcome(ok=done, now=now)
+        message = task.message
+        if done and task.doubled is Doubling.LATER:
+            task.doubled = Doubling.NO
+            message.dispatch_count -= 1  # the same delivery once more, not a retry
+            self.schedule(task)
+            return
+        if done:
             self._service.forget(task)
             return
-        message = task.message
         task.retry_reason = attempt.reason
         if response is not None:
             message.response_count += 1
@@ -251,8 +277,9 @@ class Dispatcher:
 
 def _code(attempt: Attempt) -> int:
     if attempt.status is not None:
-        return _UNAVAILABLE if attempt.status == HTTPStatus.SERVICE_UNAVAILABLE else _UNKNOWN
-    return _DEADLINE_EXCEEDED if attempt.reason == "DEADLINE_EXCEEDED" else _UNAVAILABLE
+        return rpc_code(_CODES.get(attempt.status, "UNKNOWN"))
+    timed_out = attempt.reason == "DEADLINE_EXCEEDED"
+    return rpc_code("DEADLINE_EXCEEDED" if timed_out else "UNAVAILABLE")
 
 
 def _retry_after(response: httpx.Response, now: datetime) -> float:

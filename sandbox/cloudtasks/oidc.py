@@ -1,7 +1,7 @@
 """OIDC tokens like those that Cloud Tasks and Cloud Scheduler attach, signed by a key made at start-up.
 
-Issuer and claims are the real ones, so a verifier needs only another place to fetch the keys from: `jwks` below, which the
-stand-ins serve at `/oauth2/v3/certs`.
+Issuer and claims are the real ones, so a verifier needs only another place to fetch the keys from. The stand-in serves them as
+Google does, in both forms: `jwks` at `/oauth2/v3/certs`, `certificates` (what google-auth asks for) at `/oauth2/v1/certs`.
 """
 
 from __future__ import annotations
@@ -12,13 +12,19 @@ import hashlib
 import json
 import time
 from dataclasses import dataclass
-from typing import Any
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
 
+from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 ISSUER = "https://accounts.google.com"
 LIFETIME_S = 3600
+_CERTIFICATE_LIFE = timedelta(days=365)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +71,19 @@ class TokenSigner:
             ]
         }
 
+    @functools.cached_property
+    def certificates(self) -> dict[str, str]:
+        """The public key in a self-signed certificate, PEM by key id."""
+        name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "atlas sandbox token signer")])
+        now = datetime.now(UTC)
+        made = (
+            x509.CertificateBuilder(name, name, self._key.public_key(), x509.random_serial_number())
+            .not_valid_before(now - timedelta(days=1))
+            .not_valid_after(now + _CERTIFICATE_LIFE)
+            .sign(self._key, hashes.SHA256())
+        )
+        return {self.key_id: made.public_bytes(serialization.Encoding.PEM).decode()}
+
     def token(self, who: Oidc, url: str) -> str:
         """A token for one call to `url`, valid for an hour. In real time: verifiers know nothing of the sandbox's clock."""
         issued = int(time.time())
@@ -79,6 +98,10 @@ class TokenSigner:
             "iat": issued,
             "exp": issued + LIFETIME_S,
         }
+        return self.sign(claims)
+
+    def sign(self, claims: Mapping[str, object]) -> str:
+        """A token with just these claims."""
         parts = ({"alg": "RS256", "kid": self.key_id, "typ": "JWT"}, claims)
         signed = ".".join(_base64url(json.dumps(part, separators=(",", ":")).encode()) for part in parts)
         signature = self._key.sign(signed.encode(), padding.PKCS1v15(), hashes.SHA256())

@@ -3,19 +3,39 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from collections import deque
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from google.cloud.tasks_v2.types import queue as queue_types
+
+from sandbox.cloudtasks.faults import Doubling
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 RETENTION = timedelta(days=31)  # a task is deleted then, whether it ran or not
 _SLOWDOWN_START = 20.0  # dispatches/s that a slowed queue begins to be halved from
 _SLOWDOWN_FLOOR = 0.5
 _SLOWDOWN_RECOVERY_S = 10.0  # sandbox seconds without trouble after which the enforced rate doubles
 _RETRY_AFTER_LIMIT_S = 300.0
+_OUTCOMES_SEEN, _MANY_ERRORS = 20, 18  # so many failures among so many last attempts slow a queue down as a 503 does
 _WHOLE = 1.0 - 1e-6  # a token, but for rounding
+
+
+# What UpdateQueue can change: path of its mask, field of `Queue`.
+_PATHS = {
+    "rate_limits.max_dispatches_per_second": "rate",
+    "rate_limits.max_concurrent_dispatches": "max_concurrent",
+    "retry_config.max_attempts": "max_attempts",
+    "retry_config.max_retry_duration": "max_retry_duration",
+    "retry_config.min_backoff": "min_backoff",
+    "retry_config.max_backoff": "max_backoff",
+    "retry_config.max_doublings": "max_doublings",
+}
+_OUTPUT_ONLY = frozenset({"name", "state", "purge_time", "rate_limits.max_burst_size"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +124,21 @@ class Queue:
                     chosen[field_name] = getattr(retry, field_name).ToTimedelta().total_seconds()
         return cls(name, **chosen)
 
+    def changed(self, message: Any, paths: Iterable[str]) -> Queue:
+        """Configuration after an UpdateQueue request; no paths are all of them, output-only ones change nothing.
+
+        Raises:
+            ValueError: a path that is no field of a queue.
+        """
+        wanted = Queue.from_message(self.name, message)
+        changes: dict[str, Any] = {}
+        for path in paths or ("rate_limits", "retry_config"):
+            covered = [known for known in _PATHS if known == path or known.startswith(f"{path}.")]
+            if not covered and path not in _OUTPUT_ONLY:
+                raise ValueError(path)
+            changes |= {_PATHS[known]: getattr(wanted, _PATHS[known]) for known in covered}
+        return replace(self, **changes)
+
 
 @dataclass(slots=True)
 class StoredTask:
@@ -114,9 +149,10 @@ class StoredTask:
     execution_count: int = 0  # responses received other than 5xx
     previous_response: int = 0
     retry_reason: str = ""
-    running: bool = False
-    doubled: bool = False  # delivered twice on purpose
+    attempts_running: int = 0  # more than one only when it was run by hand meanwhile
+    doubled: Doubling = Doubling.NO
     entry: int = 0  # which heap entry is the valid one
+    held_s: float = 0.0  # kept back beyond its time, on purpose
 
     @property
     def name(self) -> str:
@@ -129,9 +165,24 @@ class StoredTask:
         return self.name.rpartition("/")[2]
 
     @property
+    def running(self) -> bool:
+        """Being attempted."""
+        return self.attempts_running > 0
+
+    @property
     def eta(self) -> datetime:
         """When it may be attempted, aware UTC."""
         return as_datetime(self.message.schedule_time)
+
+    @property
+    def due(self) -> datetime:
+        """When it will be, the queue permitting."""
+        return self.eta + timedelta(seconds=self.held_s)
+
+    @property
+    def expires(self) -> datetime:
+        """When it is deleted, whether it ran or not."""
+        return as_datetime(self.message.create_time) + RETENTION
 
 
 @dataclass(slots=True)
@@ -167,7 +218,7 @@ def as_datetime(timestamp: Any) -> datetime:
 
 @dataclass(slots=True)
 class Throttle:
-    """How fast a queue may dispatch right now: a token bucket, and the slowdown that 429 and 503 answers cause.
+    """How fast a queue may dispatch right now: a token bucket, and the slowdown that 429, 503 and many errors cause.
 
     All times are the sandbox's.
     """
@@ -179,6 +230,7 @@ class Throttle:
     _filled: datetime | None = None
     _held_until: datetime | None = None
     _troubled: datetime | None = None
+    _outcomes: deque[bool] = field(default_factory=lambda: deque(maxlen=_OUTCOMES_SEEN))
 
     def __post_init__(self) -> None:
         self.tokens = float(self.burst)
@@ -199,14 +251,34 @@ class Throttle:
         """The worker answered 429 or 503: the whole queue slows down."""
         if status not in {HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE}:
             return
-        self._fill(now)
-        self.enforced = max(_SLOWDOWN_FLOOR, min(self.enforced, self.rate, _SLOWDOWN_START) / 2)
-        self.enforced = min(self.enforced, self.rate)
+        self._slow_down(now)
         self.tokens = min(self.tokens, 0.0)
-        self._troubled = now
         if retry_after > 0:
             hold = now + timedelta(seconds=min(retry_after, _RETRY_AFTER_LIMIT_S))
             self._held_until = max(hold, self._held_until or hold)
+
+    def outcome(self, *, ok: bool, now: datetime) -> None:
+        """One more attempt ended: a queue whose attempts nearly all fail slows down, whatever they failed with."""
+        self._outcomes.append(ok)
+        if self._outcomes.count(False) >= _MANY_ERRORS:
+            self._outcomes.clear()
+            self._slow_down(now)
+
+    def slow_start(self, now: datetime) -> None:
+        """Dispatch as a queue that is new, or was idle: slowly at first."""
+        self._slow_down(now)
+
+    def configure(self, rate: float, burst: int) -> None:
+        """Other limits from now on; a slowdown goes on under them."""
+        self.enforced = rate if self.enforced >= self.rate else min(self.enforced, rate)
+        self.rate, self.burst = rate, burst
+        self.tokens = min(self.tokens, float(burst))
+
+    def _slow_down(self, now: datetime) -> None:
+        self._fill(now)
+        slower = max(_SLOWDOWN_FLOOR, min(self.enforced, self.rate, _SLOWDOWN_START) / 2)
+        self.enforced = min(slower, self.rate)
+        self._troubled = now
 
     def _fill(self, now: datetime) -> None:
         if self._troubled is not None:

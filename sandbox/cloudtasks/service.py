@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import re
-from collections import Counter
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -13,10 +11,14 @@ import httpx
 from google.cloud.tasks_v2.types import HttpMethod
 
 from sandbox.cloudtasks.api import make_app
+from sandbox.cloudtasks.checks import QUEUE_ID, check_queue, check_task
 from sandbox.cloudtasks.dispatch import Dispatcher
 from sandbox.cloudtasks.errors import ApiError
+from sandbox.cloudtasks.faults import Doubling, Faults
+from sandbox.cloudtasks.names import Tombstones
 from sandbox.cloudtasks.oidc import test_key_signer
-from sandbox.cloudtasks.queues import RETENTION, Attempt, Queue, StoredTask, as_datetime
+from sandbox.cloudtasks.operations import Operations
+from sandbox.cloudtasks.queues import Attempt, Queue, StoredTask, as_datetime
 from sandbox.cloudtasks.store import Store
 
 if TYPE_CHECKING:
@@ -25,18 +27,9 @@ if TYPE_CHECKING:
 
     from sandbox.clock import Clock
 
-_QUEUE_ID = re.compile(r"[A-Za-z0-9-]{1,100}")
-_TASK_NAME = re.compile(
-    r"projects/[A-Za-z0-9:.-]+/locations/[A-Za-z0-9-]+/queues/[A-Za-z0-9-]{1,100}/tasks/[A-Za-z0-9_-]{1,500}"
-)
-_TASK_SIZE_LIMIT = 100 * 1024
-_URL_LIMIT = 2083
-_HEADERS_LIMIT = 80 * 1024
-_FURTHEST = timedelta(days=30)
-_DEADLINE_RANGE_S = (15.0, 1800.0)
 _DEADLINE_DEFAULT_S = 600.0
 _ATTEMPTS_KEPT = 20_000
-_WITH_BODY = {HttpMethod.POST, HttpMethod.PUT, HttpMethod.PATCH}
+QUEUE_TOMBSTONE = timedelta(days=7)
 
 
 class CloudTasks:
@@ -45,10 +38,12 @@ class CloudTasks:
     `app` is to be served on loopback; `start()` begins to dispatch. Any project and location is accepted: a queue is known by
     its id.
 
+    `faults` is what goes wrong on purpose.
+
     Args:
-        queues: what exists from the start; more can be made through the API.
+        queues: what exists from the start, as described here whatever was done to it before; more can be made through the API.
         clock: the sandbox's; schedule times, backoff, rates and tombstones follow it, attempt deadlines are real time.
-        store: SQLite file that keeps tasks, used names and paused queues between runs; None keeps nothing.
+        store: SQLite file that keeps tasks, used names and what was done to queues between runs; None keeps nothing.
         tombstone: how long a used name stays used.
         deadline_limit: real seconds that no attempt may outlast whatever its own deadline says; for tests.
     """
@@ -69,16 +64,19 @@ class CloudTasks:
         self.deadline_limit = deadline_limit
         self.purged: dict[str, datetime] = {}
         self.tasks: dict[str, StoredTask] = {}
+        self.faults = Faults()
         self._store = Store(store)
-        self._tombstones = self._store.tombstones()
-        self._lost: Counter[str] = Counter()
-        self._failing: dict[str, tuple[int, int, bool]] = {}
-        self._doubling: Counter[str] = Counter()
+        self._tombstones = Tombstones(self._store.tombstones())
+        self._deleted_queues = self._store.deleted_queues()
         self._dispatchers: dict[str, Dispatcher] = {}
+        self._retired: list[Dispatcher] = []
         self._client: httpx.AsyncClient | None = None
         self._changed = asyncio.Event()
         for queue in queues:
             self.add_queue(queue)
+        for queue in self._store.made_queues():
+            if queue.name not in self._dispatchers:
+                self.add_queue(queue)
         for name in self._store.paused():
             if name in self._dispatchers:
                 self._dispatchers[name].paused = True
@@ -86,7 +84,8 @@ class CloudTasks:
             if task.queue in self._dispatchers:
                 self.tasks[task.name] = task
                 self._dispatchers[task.queue].schedule(task)
-        self.app = make_app(self)
+        self.operations = Operations(self)
+        self.app = make_app(self, self.operations)
 
     # -- life ----------------------------------------------------------------------------------------------------------
 
@@ -105,7 +104,7 @@ class CloudTasks:
 
     async def stop(self) -> None:
         """End for good: attempts under way are cut, and tried again by the next `CloudTasks` on the same store."""
-        await asyncio.gather(*(dispatcher.stop() for dispatcher in self._dispatchers.values()))
+        await asyncio.gather(*(dispatcher.stop() for dispatcher in self._all_dispatchers()))
         if self._client is not None:
             await self._client.aclose()
             self._client = None
@@ -124,13 +123,18 @@ class CloudTasks:
                 await changed.wait()
 
     def _busy(self, *, include_scheduled: bool) -> bool:
-        now = self.clock.now()
-        for task in self.tasks.values():
-            if task.running:
+        soon = self.clock.now() + timedelta(seconds=self.faults.disorder_s)
+        for dispatcher in self._all_dispatchers():
+            if dispatcher.running:
                 return True
-            if not self._dispatchers[task.queue].paused and (include_scheduled or task.eta <= now):
+            task = None if dispatcher.paused else dispatcher.first()
+            if task is not None and (include_scheduled or task.due <= soon):
                 return True
-        return any(dispatcher.running for dispatcher in self._dispatchers.values())
+        return False
+
+    def _all_dispatchers(self) -> list[Dispatcher]:
+        self._retired = [dispatcher for dispatcher in self._retired if dispatcher.running]
+        return [*self._dispatchers.values(), *self._retired]
 
     def changed(self) -> None:
         """Wake everybody who waits in `idle`."""
@@ -141,9 +145,61 @@ class CloudTasks:
 
     def add_queue(self, queue: Queue) -> None:
         """Make a queue. Raises ValueError for a bad id or one that exists."""
-        if not _QUEUE_ID.fullmatch(queue.name) or queue.name in self._dispatchers:
+        if not QUEUE_ID.fullmatch(queue.name) or queue.name in self._dispatchers:
             raise ValueError(f"bad or used queue id {queue.name!r}")
         self._dispatchers[queue.name] = Dispatcher(self, queue)
+
+    def create_queue(self, name: str, message: Any) -> None:
+        """CreateQueue: check it, make it and dispatch from it.
+
+        Raises:
+            ApiError: as the real service answers.
+        """
+        check_queue(message)
+        if not QUEUE_ID.fullmatch(name):
+            raise ApiError(400, "Queue ID can contain letters, numbers, or hyphens, at most 100.")
+        if name in self._dispatchers:
+            raise ApiError(409, "Queue already exists")
+        if self._deleted_queues.get(name, self.clock.now()) > self.clock.now():
+            raise ApiError(
+                400,
+                "The queue cannot be created because a queue with this name existed too recently.",
+                "FAILED_PRECONDITION",
+            )
+        self._deleted_queues.pop(name, None)
+        queue = Queue.from_message(name, message)
+        self.add_queue(queue)
+        self._store.save_queue(queue)
+        self._dispatchers[name].start()
+
+    def update_queue(self, name: str, message: Any, paths: Iterable[str]) -> None:
+        """UpdateQueue: change what the paths name, all without any; a queue that does not exist is made.
+
+        Raises:
+            ApiError: as the real service answers.
+        """
+        if name not in self._dispatchers:
+            self.create_queue(name, message)
+            return
+        check_queue(message)
+        try:
+            queue = self._dispatchers[name].queue.changed(message, paths)
+        except ValueError as error:
+            raise ApiError(400, f'Invalid field in the update mask: "{error}".') from error
+        self._dispatchers[name].configure(queue)
+        self._store.save_queue(queue)
+
+    def delete_queue(self, name: str) -> None:
+        """DeleteQueue: with all its tasks; its name is used up for a week. KeyError when there is none."""
+        dispatcher = self._dispatchers[name]
+        self.purge(name)
+        del self._dispatchers[name]
+        del self.purged[name]
+        dispatcher.retire()
+        self._retired.append(dispatcher)
+        self._deleted_queues[name] = self.clock.now() + QUEUE_TOMBSTONE
+        self._store.remove_queue(name, self._deleted_queues[name])
+        self.changed()
 
     def dispatcher(self, queue: str) -> Dispatcher:
         """The queue by its id; KeyError when there is none."""
@@ -184,15 +240,19 @@ class CloudTasks:
 
     def lose_next(self, queue: str, count: int = 1) -> None:
         """The next creates are answered 200 and then forgotten, names used up."""
-        self._lost[queue] += count
+        self.faults.lose_next(queue, count)
 
     def fail_next_create(self, queue: str, count: int = 1, *, status: int = 503, stored: bool = False) -> None:
         """The next creates are answered with an error; with `stored` the task is there all the same (an unclear outcome)."""
-        self._failing[queue] = (count, status, stored)
+        self.faults.fail_next_create(queue, count, status, stored=stored)
 
-    def double_next(self, queue: str, count: int = 1) -> None:
-        """The next tasks created are delivered twice at once, as at-least-once delivery may do."""
-        self._doubling[queue] += count
+    def double_next(self, queue: str, count: int = 1, *, later: bool = False) -> None:
+        """The next tasks created are delivered twice, as at-least-once delivery may do: at once, or again when they were done."""
+        self.faults.double_next(queue, count, Doubling.LATER if later else Doubling.AT_ONCE)
+
+    def slow_start(self, queue: str) -> None:
+        """Let the queue dispatch as a new or idle one does, slowly at first; by itself it does so never."""
+        self._dispatchers[queue].throttle.slow_start(self.clock.now())
 
     # -- tasks ---------------------------------------------------------------------------------------------------------
 
@@ -208,24 +268,24 @@ class CloudTasks:
                 404,
                 "Queue does not exist. If you just created the queue, wait at least a minute for the queue to initialize.",
             )
-        failure = self._take_failure(queue)
+        failure = self.faults.takes_failure(queue)
         if failure is not None and not failure[1]:
             raise ApiError(failure[0], "the sandbox was told to fail this")
-        self._check(parent, message)
         now = self.clock.now()
+        check_task(parent, message, now)
+        self.drop_expired(now)
         if not message.name:
             message.name = f"{parent}/tasks/{random.randrange(10**18, 10**19)}"  # noqa: S311 - an id, not a secret
-        elif self._is_used(message.name, now):
+        elif message.name in self.tasks:
             raise ApiError(409, "Requested entity already exists")
+        elif self._tombstones.holds(message.name, now):
+            raise ApiError(409, "The task cannot be created because a task with this name existed too recently.")
         self._fill_in(message, now)
         task = StoredTask(queue, message)
-        if self._lost[queue] > 0:
-            self._lost[queue] -= 1
+        if self.faults.takes_loss(queue):
             self._bury(task.name, now)
         else:
-            if self._doubling[queue] > 0:
-                self._doubling[queue] -= 1
-                task.doubled = True
+            task.doubled = self.faults.takes_doubling(queue)
             self.tasks[task.name] = task
             self._store.save(task)
             self._dispatchers[queue].schedule(task)
@@ -234,11 +294,13 @@ class CloudTasks:
         return message
 
     def run_now(self, name: str) -> StoredTask:
-        """RunTask: attempt now, whatever the queue's state, rate or the task's time. KeyError when there is no such task."""
+        """RunTask: attempt now, whatever the queue's state, rate or the task's time. KeyError when there is no such task.
+
+        A task that is being attempted is attempted once more beside it.
+        """
         task = self.tasks[name]
         task.message.schedule_time.FromDatetime(self.clock.now())
-        self.keep(task)
-        self._dispatchers[task.queue].force(task)
+        self._dispatchers[task.queue].run(task)
         return task
 
     def keep(self, task: StoredTask) -> None:
@@ -250,7 +312,8 @@ class CloudTasks:
         """The task is done, given up, deleted or purged: only its name stays."""
         if self.tasks.pop(task.name, None) is not None:
             self._bury(task.name, self.clock.now())
-        self._dispatchers[task.queue].wake()
+        if task.queue in self._dispatchers:
+            self._dispatchers[task.queue].wake()
         self.changed()
 
     def record(self, attempt: Attempt) -> None:
@@ -264,40 +327,24 @@ class CloudTasks:
         own: float = task.message.dispatch_deadline.ToTimedelta().total_seconds()
         return own if self.deadline_limit is None else min(own, self.deadline_limit)
 
-    def _take_failure(self, queue: str) -> tuple[int, bool] | None:
-        if queue not in self._failing:
-            return None
-        count, status, stored = self._failing.pop(queue)
-        if count > 1:
-            self._failing[queue] = (count - 1, status, stored)
-        return status, stored
+    def drop_expired(self, now: datetime) -> None:
+        """Delete what was kept longer than any task is. `tasks` is in order of creation, so the first ones are the oldest."""
+        while (oldest := self._oldest()) is not None and oldest.expires <= now:
+            self.forget(oldest)
 
-    def _is_used(self, name: str, now: datetime) -> bool:
-        until = self._tombstones.get(name)
-        if until is not None and until <= now:
-            self._tombstones = {used: moment for used, moment in self._tombstones.items() if moment > now}
-            self._store.forget_tombstones(now)
-        return name in self.tasks or name in self._tombstones
+    def next_expiry(self) -> datetime | None:
+        """When the next task will have been kept too long."""
+        oldest = self._oldest()
+        return None if oldest is None else oldest.expires
+
+    def _oldest(self) -> StoredTask | None:
+        return next(iter(self.tasks.values()), None)
 
     def _bury(self, name: str, now: datetime) -> None:
-        self._tombstones[name] = now + self.tombstone
+        if self._tombstones.prune(now):
+            self._store.forget_tombstones(now)
+        self._tombstones.bury(name, now + self.tombstone)
         self._store.remove(name, now + self.tombstone)
-
-    def _check(self, parent: str, message: Any) -> None:
-        _check_name(parent, message.name)
-        if message.WhichOneof("message_type") != "http_request":
-            raise ApiError(400, "Task.httpRequest must be set: App Engine targets are not part of the sandbox.")
-        _check_request(message.http_request)
-        if message.ByteSize() > _TASK_SIZE_LIMIT:
-            raise ApiError(400, "Task size too large")
-        if message.HasField("dispatch_deadline"):
-            low, high = _DEADLINE_RANGE_S
-            if not low <= message.dispatch_deadline.ToTimedelta().total_seconds() <= high:
-                raise ApiError(400, "Task.dispatchDeadline must be between [15s, 30m].")
-        if message.HasField("schedule_time") and as_datetime(message.schedule_time) > self.clock.now() + _FURTHEST:
-            raise ApiError(
-                400, "The Task.scheduleTime is too far in the future. It must be no more than 720h in the future."
-            )
 
     def _fill_in(self, message: Any, now: datetime) -> None:
         for output_only in ("dispatch_count", "response_count", "first_attempt", "last_attempt", "create_time"):
@@ -310,40 +357,3 @@ class CloudTasks:
         if not message.http_request.http_method:
             message.http_request.http_method = HttpMethod.POST
         message.http_request.headers["User-Agent"] = "Google-Cloud-Tasks"
-
-    def is_expired(self, task: StoredTask) -> bool:
-        """Kept longer than any task is."""
-        return self.clock.now() - as_datetime(task.message.create_time) > RETENTION
-
-
-def _check_name(parent: str, name: str) -> None:
-    if not name:
-        return
-    if not _TASK_NAME.fullmatch(name):
-        raise ApiError(
-            400,
-            "Task name must be formatted: "
-            '"projects/<PROJECT_ID>/locations/<LOCATION_ID>/queues/<QUEUE_ID>/tasks/<TASK_ID>"',
-        )
-    if name.rpartition("/tasks/")[0] != parent:
-        raise ApiError(
-            400,
-            f'The queue name from request ("{parent}") must be the same as the queue name in the named task ("{name}").',
-        )
-
-
-def _check_request(request: Any) -> None:
-    if not request.url.startswith(("http://", "https://")):
-        raise ApiError(400, "HttpRequest.url must start with 'http://' or 'https://'.")
-    try:
-        host = httpx.URL(request.url).host
-    except httpx.InvalidURL:
-        host = ""
-    if not host:
-        raise ApiError(400, "HttpRequest.url is malformed.")
-    if len(request.url) > _URL_LIMIT:
-        raise ApiError(400, f"HttpRequest.url must be at most {_URL_LIMIT} characters.")
-    if sum(len(name) + len(value) for name, value in request.headers.items()) >= _HEADERS_LIMIT:
-        raise ApiError(400, "HttpRequest.headers must be less than 80KB.")
-    if request.body and request.http_method and request.http_method not in _WITH_BODY:
-        raise ApiError(400, "HTTP request body is allowed only for POST, PUT and PATCH.")

@@ -1,4 +1,4 @@
-"""What survives a restart of the sandbox: tasks, the names that may not be used again, and the queues' states."""
+"""What survives a restart of the sandbox: tasks, the names that may not be used again, and what was done to queues."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import sqlite3
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from google.cloud.tasks_v2.types import queue as queue_types
 from google.cloud.tasks_v2.types import task as task_types
 
-from sandbox.cloudtasks.queues import StoredTask
+from sandbox.cloudtasks.queues import Queue, StoredTask
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,7 +20,10 @@ CREATE TABLE IF NOT EXISTS tasks (
     previous_response INTEGER NOT NULL, retry_reason TEXT NOT NULL
 );
 CREATE TABLE IF NOT EXISTS tombstones (name TEXT PRIMARY KEY, until REAL NOT NULL);
+CREATE INDEX IF NOT EXISTS tombstones_until ON tombstones (until);
 CREATE TABLE IF NOT EXISTS queues (name TEXT PRIMARY KEY, paused INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS made_queues (name TEXT PRIMARY KEY, message BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS deleted_queues (name TEXT PRIMARY KEY, until REAL NOT NULL);
 """
 
 
@@ -57,13 +61,25 @@ class Store:
         return found
 
     def tombstones(self) -> dict[str, datetime]:
-        """Used names, each with the moment from which it is free again."""
-        rows = self._rows("SELECT name, until FROM tombstones")
-        return {str(name): datetime.fromtimestamp(until, UTC) for name, until in rows}
+        """Used names, each with the moment from which it is free again, in the order of these moments."""
+        return self._moments("SELECT name, until FROM tombstones ORDER BY until")
 
     def paused(self) -> set[str]:
         """Short names of the paused queues."""
         return {str(name) for (name,) in self._rows("SELECT name FROM queues WHERE paused")}
+
+    def made_queues(self) -> list[Queue]:
+        """Queues that were made through the API."""
+        found = []
+        for name, blob in self._rows("SELECT name, message FROM made_queues ORDER BY rowid"):
+            message = queue_types.Queue.pb(queue_types.Queue())
+            message.ParseFromString(blob)
+            found.append(Queue.from_message(str(name), message))
+        return found
+
+    def deleted_queues(self) -> dict[str, datetime]:
+        """Queue names that may not be used again, each with the moment from which it is free."""
+        return self._moments("SELECT name, until FROM deleted_queues")
 
     def save(self, task: StoredTask) -> None:
         """Insert or replace a task."""
@@ -89,6 +105,21 @@ class Store:
     def set_paused(self, queue: str, *, paused: bool) -> None:
         """Remember a queue's state."""
         self._run("INSERT OR REPLACE INTO queues VALUES (?, ?)", (queue, paused))
+
+    def save_queue(self, queue: Queue) -> None:
+        """Keep a queue that was made, or changed, through the API."""
+        message = queue.message(queue.name, paused=False, purged=None)
+        self._run("INSERT OR REPLACE INTO made_queues VALUES (?, ?)", (queue.name, message.SerializeToString()))
+        self._run("DELETE FROM deleted_queues WHERE name = ?", (queue.name,))
+
+    def remove_queue(self, name: str, until: datetime) -> None:
+        """Forget a queue and keep its name used until then."""
+        self._run("DELETE FROM made_queues WHERE name = ?", (name,))
+        self._run("DELETE FROM queues WHERE name = ?", (name,))
+        self._run("INSERT OR REPLACE INTO deleted_queues VALUES (?, ?)", (name, until.timestamp()))
+
+    def _moments(self, sql: str) -> dict[str, datetime]:
+        return {str(name): datetime.fromtimestamp(until, UTC) for name, until in self._rows(sql)}
 
     def _rows(self, sql: str) -> list[tuple[Any, ...]]:
         return [] if self._db is None else self._db.execute(sql).fetchall()
