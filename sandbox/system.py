@@ -16,6 +16,7 @@ import httpx
 from functions import table
 from sandbox.clock import Clock
 from sandbox.cloudtasks import CloudTasks, Queue
+from sandbox.cloudtasks.oidc import test_key_signer
 from sandbox.cryptopay import CryptoPay
 from sandbox.database import LocalDatabase
 from sandbox.database_link import DatabaseLink
@@ -23,6 +24,7 @@ from sandbox.failpoints import Failpoints
 from sandbox.fleet import ROOT, Fleet
 from sandbox.gateway import Gateway
 from sandbox.home import Home
+from sandbox.iam import Iam, invokers
 from sandbox.messenger import StandIn
 from sandbox.processes import bare_environment
 from sandbox.scheduler import Job, Oidc, Scheduler
@@ -40,7 +42,8 @@ if TYPE_CHECKING:
     from sandbox.messenger import Messenger
     from sandbox.telegram import Telegram
 
-INVOKER = "invoker@atlas-local.iam.gserviceaccount.com"
+TASKS_INVOKER = "tasks-invoker@atlas-local.iam.gserviceaccount.com"
+SCHEDULER_INVOKER = "scheduler-invoker@atlas-local.iam.gserviceaccount.com"
 _SCHEDULED = "schedule"
 _QUIET_LOOKS = 2  # how often in a row nothing must have happened before the system counts as settled
 
@@ -154,6 +157,11 @@ class System:
         self.urls = {name: f"http://127.0.0.1:{home.port(name)}" for name in ("gateway", "cryptopay", "cloudtasks")}
         self.fleet = Fleet(home, self.settings(), self._instances)
         self.gateway = Gateway(self.fleet.backends())
+        self.iam = Iam(
+            invokers(tasks=TASKS_INVOKER, scheduler=SCHEDULER_INVOKER),
+            base_url=self.urls["gateway"],
+            signer=test_key_signer(),
+        )
 
     async def _start(self, tell: Callable[[str, float], None]) -> None:
         async with _timed(tell, "database, node and functions"), asyncio.TaskGroup() as parts:
@@ -193,7 +201,7 @@ class System:
         self.scheduler = Scheduler(self._jobs(), clock=self.clock)
         self._undo.push_async_callback(self.gateway.close)
         for name, app in (
-            ("gateway", self.gateway.app),
+            ("gateway", self.iam.protect(self.gateway.app)),
             ("cryptopay", self.cryptopay.app),
             ("cloudtasks", self.tasks.app),
         ):
@@ -229,7 +237,7 @@ class System:
             "TASKS_ENDPOINT": self.urls["cloudtasks"],
             "TASKS_PROJECT": "local",
             "TASKS_LOCATION": "local",
-            "TASKS_INVOKER": INVOKER,
+            "TASKS_INVOKER": TASKS_INVOKER,
             "FUNCTION_URL_TEMPLATE": f"{self.urls['gateway']}/{{name}}",
             "XRAY_API_URL": self.node.url,
             "XRAY_API_KEY": self.node.key,
@@ -279,7 +287,9 @@ class System:
                 schedule=function.schedule or "* * * * *",
                 url=self.function_url(function.name),
                 attempt_deadline=float(function.deadline_s or function.timeout_s),
-                oidc=Oidc(INVOKER),
+                oidc=Oidc(SCHEDULER_INVOKER),
+                headers={"Content-Type": "application/json"},
+                body=b"{}",
             )
             for function in table.load().functions.values()
             if function.trigger == _SCHEDULED

@@ -32,10 +32,10 @@ async def until(condition: Callable[[], object], seconds: float = 5) -> None:
 
 
 def clock_at(second: float) -> Clock:
-    """A clock that stands so many seconds after a full minute, just now."""
+    """A clock that stands so many seconds after a noon, whatever time of day it really is."""
     now = datetime.now(UTC)
-    next_minute = now.replace(second=0, microsecond=0) + timedelta(minutes=1)
-    return Clock(next_minute + timedelta(seconds=second) - now)
+    noon = now.replace(hour=12, minute=0, second=0, microsecond=0) + timedelta(days=1)
+    return Clock(noon + timedelta(seconds=second) - now)
 
 
 @pytest.fixture
