@@ -1,72 +1,28 @@
-"""Jobs, their ticks, and the calls that follow from them."""
+"""Jobs on the sandbox's clock: when they fire, what goes wrong with it on purpose, and the calls that follow."""
 
 from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 import httpx
-from cronsim import CronSim, CronSimError
 
-from sandbox.cloudtasks.oidc import Oidc, test_key_signer
+from sandbox.cloudtasks.oidc import test_key_signer
+from sandbox.scheduler.faults import TickFaults
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
     from sandbox.clock import Clock
+    from sandbox.scheduler.jobs import Job
 
-_DEADLINE_RANGE_S = (15.0, 1800.0)
-_RETRY_LIMIT = 5
 _RUNS_KEPT = 20_000
-_CRON_FIELDS = 5
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """One job; the defaults are the real service's.
-
-    `schedule` is unix-cron (five fields) in UTC. Durations are seconds. `attempt_deadline` is 15 to 1800. Retries of a failed
-    tick come after `min_backoff`, doubled at most `max_doublings` times up to `max_backoff`, and never past the next tick.
-    """
-
-    name: str
-    schedule: str
-    url: str
-    attempt_deadline: float = 180.0
-    oidc: Oidc | None = None
-    method: str = "POST"
-    headers: Mapping[str, str] = field(default_factory=dict)
-    body: bytes = b""
-    retry_count: int = 0
-    min_backoff: float = 5.0
-    max_backoff: float = 3600.0
-    max_doublings: int = 5
-
-    def __post_init__(self) -> None:
-        """Refuse what the real service refuses."""
-        low, high = _DEADLINE_RANGE_S
-        if not low <= self.attempt_deadline <= high:
-            raise ValueError(f"{self.name}: attempt_deadline must be {low:.0f} to {high:.0f} seconds")
-        if not 0 <= self.retry_count <= _RETRY_LIMIT:
-            raise ValueError(f"{self.name}: retry_count must be 0 to {_RETRY_LIMIT}")
-        try:
-            if len(self.schedule.split()) != _CRON_FIELDS:
-                raise CronSimError("five fields wanted")
-            CronSim(self.schedule, datetime(2026, 1, 1, tzinfo=UTC))
-        except CronSimError as error:
-            raise ValueError(f"{self.name}: bad schedule {self.schedule!r}: {error}") from error
-
-    def next_tick(self, after: datetime) -> datetime:
-        """The first scheduled moment later than `after`."""
-        return next(CronSim(self.schedule, after))
-
-    def backoff(self, retries: int) -> float:
-        """Seconds before the next attempt of a failed tick."""
-        return min(self.min_backoff * 2.0 ** min(retries, self.max_doublings), self.max_backoff)
+_MISSED_KEPT = 1_000
 
 
 @dataclass(slots=True)
@@ -99,8 +55,9 @@ class _State:
 class Scheduler:
     """Fires each job at its ticks.
 
-    A job never has two executions outstanding: a run that takes longer than a minute delays the next one. Ticks that were missed
-    (by a pause, a long run, time travel) are not made up for one by one: the job fires once, with the latest of them.
+    A job never has two executions outstanding, unless `double_next` says so: a run that takes longer than a minute delays the next
+    one. Ticks that were missed (by a pause, a long run, time travel) are not made up for one by one: the job fires once, with the
+    latest of them. `faults` is what goes wrong on purpose, `missed` the last ticks that never came because of it.
 
     Args:
         jobs: what to run; names are unique.
@@ -111,6 +68,8 @@ class Scheduler:
     def __init__(self, jobs: Iterable[Job], *, clock: Clock, deadline_limit: float | None = None) -> None:
         self.clock = clock
         self.runs: list[Run] = []
+        self.faults = TickFaults()
+        self.missed: deque[tuple[str, datetime]] = deque(maxlen=_MISSED_KEPT)
         self.signer = test_key_signer()
         self._deadline_limit = deadline_limit
         self._states: dict[str, _State] = {}
@@ -159,6 +118,18 @@ class Scheduler:
         state.paused = paused
         state.changed.set()
 
+    def miss_next(self, name: str, count: int = 1) -> None:
+        """Let the job's next ticks never come, without a trace to the job. KeyError when there is no such job."""
+        self.faults.miss_next(self._states[name].job.name, count)
+
+    def double_next(self, name: str, count: int = 1) -> None:
+        """Let the job's next ticks come twice, both executions at once, as at-least-once delivery may do."""
+        self.faults.double_next(self._states[name].job.name, count)
+
+    def delay_next(self, name: str, seconds: float, count: int = 1) -> None:
+        """Let the job's next ticks come so many seconds of sandbox time late, still with their own schedule time."""
+        self.faults.delay_next(self._states[name].job.name, seconds, count)
+
     async def run_now(self, name: str) -> Run:
         """Execute the job now, after the run that is outstanding if there is one; KeyError when there is no such job.
 
@@ -179,11 +150,18 @@ class Scheduler:
                 continue
             if job.next_tick(seen) > now:
                 continue
-            async with state.outstanding:  # a forced run may have taken its time
-                now = self.clock.now()
-                tick = _latest_tick(job, seen, now)
+            tick = job.latest_tick(seen, now)
+            fate = self.faults.fate(job.name)
+            if not fate.executions:
+                self.missed.append((job.name, tick))
                 seen = tick
-                await self._execute(state, tick)
+                continue
+            await self.clock.sleep(fate.late_s)
+            async with state.outstanding:
+                if not fate.late_s:  # a forced run may have taken its time
+                    tick = job.latest_tick(seen, self.clock.now())
+                seen = tick
+                await asyncio.gather(*(self._execute(state, tick) for _ in range(fate.executions)))
 
     async def _execute(self, state: _State, tick: datetime) -> None:
         job = state.job
@@ -257,18 +235,3 @@ class Scheduler:
         if job.oidc is not None:
             headers["Authorization"] = f"Bearer {self.signer.token(job.oidc, job.url)}"
         return headers
-
-
-def _latest_tick(job: Job, seen: datetime, now: datetime) -> datetime:
-    """The last scheduled moment in (seen, now]; there is one. Walks back from `now`, so that a year's jump costs nothing."""
-    tick = job.next_tick(seen)
-    span = timedelta(minutes=1)
-    while now - span > seen:
-        candidate = job.next_tick(now - span)
-        if candidate <= now:
-            tick = candidate
-            break
-        span *= 2
-    while (later := job.next_tick(tick)) <= now:
-        tick = later
-    return tick

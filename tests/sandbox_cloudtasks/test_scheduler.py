@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import random
+from collections import Counter
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -15,7 +17,7 @@ from hypothesis import strategies as st
 
 from sandbox.clock import Clock
 from sandbox.scheduler import Job, Oidc, Scheduler
-from sandbox.scheduler.scheduler import _latest_tick
+from sandbox.scheduler.faults import Fate, TickFaults
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -188,6 +190,7 @@ async def test_a_paused_job_lets_its_ticks_pass_but_can_be_forced(make: Make, st
         {"attempt_deadline": 14},
         {"attempt_deadline": 1801},
         {"retry_count": 6},
+        {"time_zone": "Mars/Olympus"},
     ],
 )
 def test_bad_jobs_are_refused_by_name(bad: dict[str, Any]) -> None:
@@ -211,5 +214,102 @@ async def test_unknown_and_double_names_are_refused() -> None:
 def test_the_latest_tick_is_the_last_one_not_after_now(schedule: str, seen: datetime, gap: timedelta) -> None:
     job = Job("j", schedule, "http://127.0.0.1/")
     now = job.next_tick(seen) + gap
-    tick = _latest_tick(job, seen, now)
+    tick = job.latest_tick(seen, now)
     assert seen < tick <= now < job.next_tick(tick)
+
+
+async def test_a_missed_tick_never_comes_and_the_next_one_does(make: Make, stand: Stand) -> None:
+    scheduler, clock = await make(Job("j", "* * * * *", stand.worker_url), Job("k", "* * * * *", stand.worker_url))
+    scheduler.miss_next("j", 2)
+    first = clock.now().replace(second=0, microsecond=0) + timedelta(minutes=1)
+
+    def ticked(times: int) -> bool:
+        return len(scheduler.missed) == times == len([run for run in scheduler.runs if run.duration is not None])
+
+    for times in (1, 2):
+        clock.travel(timedelta(minutes=1))
+        await until(partial(ticked, times))
+    assert list(scheduler.missed) == [("j", first), ("j", first + timedelta(minutes=1))]
+    assert {run.job for run in scheduler.runs} == {"k"}
+    assert (await scheduler.run_now("j")).ok  # a forced run is no tick
+    clock.travel(timedelta(minutes=1))
+    await until(lambda: len(stand.worker.requests) == 5)
+    assert [run.tick for run in scheduler.runs if run.job == "j"][1:] == [first + timedelta(minutes=2)]
+
+
+async def test_a_doubled_tick_comes_twice_at_once_with_one_schedule_time(make: Make, stand: Stand) -> None:
+    scheduler, clock = await make(Job("j", "* * * * *", stand.worker_url))
+    scheduler.double_next("j")
+    stand.worker.gate.clear()
+    clock.travel(timedelta(minutes=1))
+    await until(lambda: stand.worker.most_at_once == 2)
+    stand.worker.gate.set()
+    clock.travel(timedelta(minutes=1))
+    await until(lambda: len(stand.worker.requests) == 3)
+    times = [got.headers["x-cloudscheduler-scheduletime"] for got in stand.worker.requests]
+    assert times[0] == times[1] < times[2]
+    assert len(scheduler.runs) == 3
+
+
+async def test_a_late_tick_keeps_its_time_and_holds_the_next_one_back(make: Make, stand: Stand) -> None:
+    scheduler, clock = await make(Job("j", "* * * * *", stand.worker_url))
+    scheduler.delay_next("j", 90)
+    first = clock.now().replace(second=0, microsecond=0) + timedelta(minutes=1)
+    clock.travel(timedelta(minutes=1))
+    assert await asyncio.wait_for(scheduler.run_now("j"), 5)  # nothing is outstanding meanwhile
+    clock.travel(timedelta(seconds=85))
+    with pytest.raises(TimeoutError):
+        await until(lambda: len(stand.worker.requests) > 1, 0.1)
+    clock.travel(timedelta(seconds=5))
+    await until(lambda: len(stand.worker.requests) == 3)
+    late, next_one = scheduler.runs[1:]
+    assert late.tick == first
+    assert (late.start - late.tick).total_seconds() == pytest.approx(90, abs=2)
+    assert next_one.tick == first + timedelta(minutes=1)
+    assert stand.worker.most_at_once == 1
+
+
+def test_shares_of_all_ticks_are_what_they_say() -> None:
+    draws = random.Random(7)  # noqa: S311 - draws faults, no secrets
+    faults = TickFaults(missed_share=0.1, doubled_share=0.2, late_share=0.3, late_s=30, random=draws)
+    fates = Counter(faults.fate("j") for _ in range(2000))
+    assert sum(count for fate, count in fates.items() if fate.executions == 0) == pytest.approx(200, abs=60)
+    assert sum(count for fate, count in fates.items() if fate.executions == 2) == pytest.approx(360, abs=80)
+    assert sum(count for fate, count in fates.items() if fate.late_s == 30) == pytest.approx(540, abs=100)
+    assert {TickFaults().fate("j") for _ in range(100)} == {Fate(1, 0.0)}
+
+
+def test_faults_asked_for_are_used_up_by_their_own_job() -> None:
+    faults = TickFaults()
+    faults.miss_next("j", 1)
+    faults.double_next("j", 1)
+    faults.delay_next("j", 5, 2)
+    assert faults.fate("k") == Fate(1, 0.0)
+    assert [faults.fate("j") for _ in range(4)] == [Fate(0, 0.0), Fate(2, 5), Fate(1, 5), Fate(1, 0.0)]
+
+
+def test_the_time_between_retries_doubles_then_grows_evenly() -> None:
+    job = Job("j", "0 0 * * *", "http://127.0.0.1/", min_backoff=10, max_backoff=300, max_doublings=3)
+    assert [job.backoff(n) for n in range(8)] == [10, 20, 40, 80, 160, 240, 300, 300]
+
+
+def test_ticks_follow_the_clocks_of_the_jobs_zone() -> None:
+    job = Job("j", "30 2 * * *", "http://127.0.0.1/", time_zone="Europe/Berlin")
+    winter = job.next_tick(datetime(2026, 1, 10, 12, tzinfo=UTC))
+    summer = job.next_tick(datetime(2026, 7, 10, 12, tzinfo=UTC))
+    assert (winter.hour, summer.hour) == (1, 0)
+    assert winter.tzinfo is UTC
+    assert job.latest_tick(winter, datetime(2026, 7, 11, 12, tzinfo=UTC)) == summer
+
+
+async def test_retries_stop_at_the_next_tick(make: Make, stand: Stand) -> None:
+    stand.worker.default = 500
+    scheduler, clock = await make(Job("j", "* * * * *", stand.worker_url, retry_count=5, min_backoff=40))
+    clock.travel(timedelta(minutes=1))
+    await until(lambda: [run for run in scheduler.runs if run.duration is not None])
+    clock.travel(timedelta(seconds=40))
+    await until(lambda: len(scheduler.runs) == 2)
+    clock.travel(timedelta(seconds=20))
+    await until(lambda: len(scheduler.runs) == 3)
+    assert [run.attempt for run in scheduler.runs] == [1, 2, 1]
+    assert scheduler.runs[2].tick == scheduler.runs[0].tick + timedelta(minutes=1)
