@@ -1,4 +1,4 @@
-"""The REST interface: names and tombstones, checks and their errors, views, pages; Google's own client against it."""
+"""The REST interface: names and tombstones, checks and their errors, views, pages, queues."""
 
 from __future__ import annotations
 
@@ -7,11 +7,7 @@ import base64
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-import google.api_core.exceptions
 import pytest
-from google.auth.credentials import AnonymousCredentials
-from google.cloud import tasks_v2
-from google.cloud.tasks_v2.services.cloud_tasks.transports.rest import CloudTasksRestTransport
 
 from sandbox.cloudtasks import Queue
 
@@ -23,6 +19,12 @@ if TYPE_CHECKING:
     from tests.sandbox_cloudtasks.conftest import Stand
 
     Make = Callable[..., Any]
+
+
+async def until(condition: Callable[[], object], seconds: float = 5) -> None:
+    async with asyncio.timeout(seconds):
+        while not condition():
+            await asyncio.sleep(0.005)
 
 
 def error(answer: httpx.Response) -> tuple[int, str]:
@@ -77,6 +79,9 @@ BAD: dict[str, dict[str, Any]] = {
     "body with GET": {"httpMethod": "GET", "body": "eA=="},
     "body not base64": {"body": "***"},
     "header size": {"headers": {"X-A": "a" * 90_000}},
+    "retry attempts": {"task": {"retryConfig": {"maxAttempts": -2}}},
+    "retry backoffs": {"task": {"retryConfig": {"minBackoff": "9s", "maxBackoff": "8s"}}},
+    "token for nobody": {"oidcToken": {"audience": "https://target"}},
     "size": {"body": base64.b64encode(b"a" * 102_400).decode()},
 }
 
@@ -84,6 +89,152 @@ BAD: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("kind", BAD)
 async def test_bad_tasks_are_refused_as_by_the_real_service(stand: Stand, kind: str) -> None:
     assert error(await stand.create(**BAD[kind])) == (400, "INVALID_ARGUMENT")
+    await stand.tasks.idle()
+    assert not stand.worker.requests
+
+
+NOT_MODELLED: dict[str, dict[str, Any]] = {
+    "App Engine target": {"task": {"httpRequest": None, "appEngineHttpRequest": {"relativeUri": "/"}}},
+    "OAuth token": {"oauthToken": {"serviceAccountEmail": "i@p.iam.gserviceaccount.com"}},
+}
+
+
+@pytest.mark.parametrize("kind", NOT_MODELLED)
+async def test_what_the_sandbox_cannot_deliver_is_not_taken(stand: Stand, kind: str) -> None:
+    assert error(await stand.create(**NOT_MODELLED[kind])) == (501, "UNIMPLEMENTED")
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        {"httpTarget": {"httpMethod": "POST"}},
+        {"stackdriverLoggingConfig": {"samplingRatio": 1}},
+        {"appEngineRoutingOverride": {"service": "s"}},
+    ],
+    ids=lambda setting: next(iter(setting)),
+)
+async def test_queue_settings_that_would_change_nothing_are_not_taken(stand: Stand, setting: dict[str, Any]) -> None:
+    answer = await stand.http.patch(stand.parent(), json=setting)
+    assert error(answer) == (501, "UNIMPLEMENTED")
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        {"rateLimits": {"maxDispatchesPerSecond": 501}},
+        {"rateLimits": {"maxConcurrentDispatches": 5001}},
+        {"retryConfig": {"maxAttempts": -2}},
+        {"retryConfig": {"minBackoff": "-1s"}},
+        {"retryConfig": {"maxDoublings": -1}},
+        {"unknown": 1},
+    ],
+    ids=str,
+)
+async def test_bad_queue_settings_are_refused(stand: Stand, setting: dict[str, Any]) -> None:
+    refused = (400, "INVALID_ARGUMENT")
+    assert error(await stand.http.patch(stand.parent(), json=setting)) == refused
+    base = stand.parent().removesuffix("/q")
+    new = {"name": "projects/p/locations/l/queues/new", **setting}
+    assert error(await stand.http.post(base, json=new)) == refused
+    assert list(stand.tasks.queues) == ["q"]
+
+
+async def test_an_update_changes_what_its_mask_names_and_everything_without_one(make_stand: Make) -> None:
+    stand = await make_stand(Queue("q", rate=50, max_concurrent=5, max_attempts=7, max_doublings=0))
+    new = {"rateLimits": {"maxDispatchesPerSecond": 10, "maxBurstSize": 9}, "retryConfig": {"maxAttempts": 3}}
+    masked = await stand.http.patch(f"{stand.parent()}?updateMask=rateLimits.maxDispatchesPerSecond,state", json=new)
+    assert masked.json()["rateLimits"]["maxDispatchesPerSecond"] == 10
+    assert stand.tasks.queues["q"] == Queue("q", rate=10, max_concurrent=5, max_attempts=7, max_doublings=0)
+    assert (await stand.http.patch(stand.parent(), json=new)).status_code == 200
+    assert stand.tasks.queues["q"] == Queue("q", rate=10, max_attempts=3)
+    bad = await stand.http.patch(f"{stand.parent()}?updateMask=rateLimits.speed", json=new)
+    assert error(bad) == (400, "INVALID_ARGUMENT")
+    made = await stand.http.patch(stand.parent("made"), json=new)
+    assert made.json()["name"].endswith("/queues/made")
+
+
+async def test_a_deleted_queue_is_gone_with_its_tasks_and_its_name_is_used_up_for_a_week(make_stand: Make) -> None:
+    stand = await make_stand(Queue("q"), Queue("other"))
+    stand.worker.gate.clear()
+    stand.worker.default = 500
+    running = (await stand.create()).json()["name"]
+    await until(lambda: stand.worker.requests)
+    stand.tasks.pause("q")
+    await stand.create()
+    assert (await stand.http.delete(stand.parent())).json() == {}
+    with pytest.raises(TimeoutError):
+        await stand.tasks.idle(0.05)  # what was under way still is
+    stand.worker.gate.set()
+    await stand.tasks.idle(include_scheduled=True)
+    assert len(stand.worker.requests) == 1
+    gone = (404, "NOT_FOUND")
+    assert error(await stand.http.get(f"{stand.url}/v2/{running}")) == gone
+    assert error(await stand.create()) == gone
+    base = stand.parent().removesuffix("/q")
+    new = {"name": "projects/p/locations/l/queues/q"}
+    for wait in (timedelta(0), timedelta(days=6, hours=23)):
+        stand.clock.travel(wait)
+        answer = await stand.http.post(base, json=new)
+        assert error(answer) == (400, "FAILED_PRECONDITION")
+        assert "existed too recently" in answer.json()["error"]["message"]
+        assert error(await stand.http.patch(stand.parent(), json={})) == (400, "FAILED_PRECONDITION")
+    stand.clock.travel(timedelta(hours=1))
+    assert (await stand.http.post(base, json=new)).json()["state"] == "RUNNING"
+    stand.worker.default = 200
+    await stand.create()
+    await stand.tasks.idle()
+    assert len(stand.worker.requests) == 2
+
+
+async def test_a_batch_makes_what_can_be_made_and_says_what_could_not(stand: Stand) -> None:
+    def one(name: str) -> dict[str, Any]:
+        return {"task": {"name": stand.name(name), "httpRequest": {"url": stand.worker_url}}}
+
+    stand.tasks.pause("q")
+    url = f"{stand.parent()}/tasks:batchCreate"
+    body = {"requests": [one("a"), one("a"), one("b.c"), one("d")], "requestId": "r1"}
+    first = (await stand.http.post(url, json=body)).json()
+    assert first["done"] is True
+    assert [task["name"] for task in first["response"]["tasks"]] == [stand.name("a"), stand.name("d")]
+    assert first["metadata"]["state"] == "PARTIALLY_SUCCEEDED"
+    assert {number: failure["code"] for number, failure in first["metadata"]["failedRequests"].items()} == {
+        "1": 6,
+        "2": 3,
+    }
+    assert (await stand.http.post(url, json=body)).json() == first  # the same request, asked again
+    second = (await stand.http.post(url, json=body | {"requestId": "r2", "requests": [one("a")]})).json()
+    assert second["error"]["code"] == 10
+    assert "response" not in second
+    for requests in ([], [one(f"n{number}") for number in range(101)]):
+        assert error(await stand.http.post(url, json={"requests": requests})) == (400, "INVALID_ARGUMENT")
+    names = {"names": [stand.name("a"), stand.name("none"), stand.name("d")]}
+    deleted = (await stand.http.post(f"{stand.parent()}/tasks:batchDelete", json=names)).json()
+    assert set(deleted["metadata"]["failedRequests"]) == {"1"}
+    assert not stand.tasks.tasks
+
+
+async def test_a_used_name_says_whether_its_task_still_exists(stand: Stand) -> None:
+    stand.tasks.pause("q")
+    await stand.create(task={"name": stand.name("a")})
+    there = await stand.create(task={"name": stand.name("a")})
+    assert there.json()["error"]["message"] == "Requested entity already exists"
+    stand.tasks.purge("q")
+    gone = await stand.create(task={"name": stand.name("a")})
+    assert gone.json()["error"]["message"].endswith("a task with this name existed too recently.")
+
+
+async def test_a_task_that_nobody_ran_is_deleted_after_thirty_one_days(stand: Stand) -> None:
+    stand.tasks.pause("q")
+    old = (await stand.create()).json()["name"]
+    stand.clock.travel(timedelta(days=30, hours=23))
+    young = (await stand.create()).json()["name"]
+    assert (await stand.http.get(f"{stand.url}/v2/{old}")).status_code == 200
+    stand.clock.travel(timedelta(hours=1, seconds=1))
+    assert [task["name"] for task in (await stand.http.get(f"{stand.parent()}/tasks")).json()["tasks"]] == [young]
+    assert error(await stand.http.get(f"{stand.url}/v2/{old}")) == (404, "NOT_FOUND")
+    stand.clock.travel(timedelta(days=31))
+    await until(lambda: not stand.tasks.tasks)  # nobody asked
+    stand.tasks.resume("q")
     await stand.tasks.idle()
     assert not stand.worker.requests
 
@@ -106,6 +257,7 @@ async def test_what_is_not_there_is_a_404(stand: Stand) -> None:
     assert error(await stand.create("nowhere")) == gone
     assert error(await stand.http.get(stand.parent("nowhere"))) == gone
     assert error(await stand.http.post(f"{stand.parent('nowhere')}:purge")) == gone
+    assert error(await stand.http.delete(stand.parent("nowhere"))) == gone
     for method, suffix in (("GET", ""), ("DELETE", ""), ("POST", ":run")):
         assert error(await stand.http.request(method, f"{stand.parent()}/tasks/none{suffix}")) == gone
     assert error(await stand.http.get(f"{stand.url}/v2/nonsense")) == gone
@@ -177,57 +329,3 @@ async def test_foreign_hosts_and_origins_are_turned_away(stand: Stand) -> None:
     for headers in ({"Host": "rebound.example"}, {"Origin": "https://evil.example"}, {"Origin": "null"}):
         assert (await stand.http.get(stand.parent(), headers=headers)).status_code == 403
     assert (await stand.http.get(stand.parent(), headers={"Origin": "http://localhost:1"})).status_code == 200
-
-
-async def test_googles_own_client_works(make_stand: Make) -> None:
-    stand = await make_stand(served=True)
-    stand.tasks.pause("q")
-    parent = "projects/p/locations/l/queues/q"
-    when = stand.clock.now() + timedelta(minutes=5)
-
-    def as_the_application_does() -> None:
-        anonymous: Callable[[], Any] = AnonymousCredentials
-        host = stand.url.removeprefix("http://")
-        transport = CloudTasksRestTransport(host=host, url_scheme="http", credentials=anonymous())
-        with tasks_v2.CloudTasksClient(transport=transport) as client:
-            task = tasks_v2.Task(
-                name=f"{parent}/tasks/named",
-                schedule_time=when,
-                dispatch_deadline=timedelta(seconds=30),
-                http_request=tasks_v2.HttpRequest(
-                    url=stand.worker_url,
-                    http_method=tasks_v2.HttpMethod.PUT,
-                    headers={"Content-Type": "application/json"},
-                    body=b'{"id": 1}',
-                    oidc_token=tasks_v2.OidcToken(service_account_email="i@p.iam.gserviceaccount.com", audience="a"),
-                ),
-            )
-            plain = tasks_v2.Task(http_request={"url": stand.worker_url})
-            made = client.create_task(parent=parent, task=task)
-            assert made.name == task.name
-            assert made.schedule_time.timestamp() == pytest.approx(when.timestamp())
-            with pytest.raises(google.api_core.exceptions.Conflict):
-                client.create_task(parent=parent, task=task)
-            unnamed = client.create_task(parent=parent, task=plain)
-            assert client.get_task(name=unnamed.name).http_request.http_method == tasks_v2.HttpMethod.POST
-            assert {found.name for found in client.list_tasks(parent=parent)} == {made.name, unnamed.name}
-            client.delete_task(name=unnamed.name)
-            with pytest.raises(google.api_core.exceptions.NotFound):
-                client.get_task(name=unnamed.name)
-            with pytest.raises(google.api_core.exceptions.NotFound):
-                client.create_task(parent=f"{parent}x", task=plain)
-            with pytest.raises(google.api_core.exceptions.BadRequest):
-                client.create_task(parent=parent, task=tasks_v2.Task(http_request={"url": "nowhere"}))
-            assert client.get_queue(name=parent).state == tasks_v2.Queue.State.PAUSED
-            assert client.resume_queue(name=parent).state == tasks_v2.Queue.State.RUNNING
-            assert client.run_task(name=made.name).name == made.name
-            with pytest.raises(google.api_core.exceptions.Conflict):
-                client.create_queue(parent="projects/p/locations/l", queue=tasks_v2.Queue(name=parent))
-            assert [queue.name for queue in client.list_queues(parent="projects/p/locations/l")] == [parent]
-            client.purge_queue(name=parent)
-
-    await asyncio.to_thread(as_the_application_does)
-    await stand.tasks.idle()
-    (got,) = stand.worker.requests
-    assert (got.method, got.body) == ("PUT", b'{"id": 1}')
-    assert got.headers["authorization"].startswith("Bearer ")
