@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from sandbox.cryptopay.invoices import ApiError
+from sandbox.cryptopay.arguments import ApiError
 
 if TYPE_CHECKING:
     from starlette.requests import Request

@@ -7,28 +7,32 @@ import string
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from sandbox.cryptopay.rates import ASSETS, FIATS, amount_for, fee_on, parse_amount, price, text_of
+from sandbox.cryptopay import arguments
+from sandbox.cryptopay.arguments import ApiError, identifiers, not_modelled, one_of, page, refused
+from sandbox.cryptopay.rates import (
+    FIATS,
+    SWAP_TARGETS,
+    SWAP_TARGETS_WITHOUT_RATE,
+    amount_for,
+    fee_on,
+    parse_amount,
+    price,
+    swapped,
+    text_of,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
 
 _DESCRIPTION_LIMIT = 1024
 _HIDDEN_LIMIT = 2048
 _PAYLOAD_LIMIT = 4096  # bytes
 _EXPIRES_IN = range(1, 2_678_401)
+_COMMENT_LIMIT = 1024
 _BUTTONS = frozenset({"viewItem", "openChannel", "openBot", "callback"})
-_COUNT = range(1, 1001)
-_COUNT_DEFAULT = 100
-_ID_LIMIT = 2**63
-
-
-class ApiError(Exception):
-    """`{"ok": false, "error": {"code", "name"}}`, the HTTP status being the code."""
-
-    def __init__(self, code: int, name: str) -> None:
-        super().__init__(f"{code} {name}")
-        self.code = code
-        self.name = name
 
 
 class InvoiceError(ValueError):
@@ -70,16 +74,27 @@ class Invoice:
         amount = Decimal(self.fields["amount"])
         return amount_for(asset, self.fields["fiat"], amount) if self.is_fiat else amount
 
-    def pay(self, asset: str, now: datetime, *, anonymously: bool, comment: str | None) -> None:
-        """Book the payment.
+    def pay(self, asset: str, now: datetime, *, anonymously: bool | None, comment: str | None, swap: bool) -> None:
+        """Book the payment, and the swap where one was asked for.
+
+        Args:
+            asset: what it is paid with.
+            now: the sandbox's time.
+            anonymously: whether the payer shows no name; None: if the invoice allows it.
+            comment: the payer's.
+            swap: whether a swap that was asked for succeeds; Crypto Pay does not promise one.
 
         Raises:
-            InvoiceError: it is not active, or the asset is not accepted.
+            InvoiceError: it is not active, the asset is not accepted, or it allows no comment or no anonymous payer.
         """
         if self.status != "active":
             raise InvoiceError(f"invoice {self.invoice_id} is {self.status}")
         if asset not in self.assets:
             raise InvoiceError(f"invoice {self.invoice_id} can't be paid with {asset}, only {', '.join(self.assets)}")
+        if comment is not None and (not self.fields["allow_comments"] or len(comment) > _COMMENT_LIMIT):
+            raise InvoiceError(f"invoice {self.invoice_id} takes no such comment")
+        if anonymously and not self.fields["allow_anonymous"]:
+            raise InvoiceError(f"invoice {self.invoice_id} can't be paid anonymously")
         paid = self.cost(asset)
         fee = fee_on(paid)
         usd = price(asset, "USD")
@@ -92,12 +107,38 @@ class Invoice:
             "fee_in_usd": text_of((fee * usd).quantize(Decimal("0.00000001"))),
             "paid_usd_rate": text_of(usd),
             "paid_at": iso(now),
-            "paid_anonymously": anonymously,
+            "paid_anonymously": self.fields["allow_anonymous"] if anonymously is None else anonymously,
         }
         if self.is_fiat:
             self.fields["paid_fiat_rate"] = text_of(price(asset, self.fields["fiat"]))
         if comment is not None:
             self.fields["comment"] = comment
+        if "swap_to" in self.fields:
+            self._swap(asset, paid - fee, succeeds=swap)
+
+    def _swap(self, asset: str, net: Decimal, *, succeeds: bool) -> None:
+        target = self.fields["swap_to"]
+        self.fields["is_swapped"] = succeeds and target != asset  # what is there already needs no swap
+        if not self.fields["is_swapped"]:
+            return
+        rate, output, usd = swapped(net, asset, target)
+        self.fields |= {
+            "swapped_uid": secrets.token_hex(8),
+            "swapped_to": target,
+            "swapped_rate": text_of(rate),
+            "swapped_output": text_of(output),
+            "swapped_usd_rate": text_of(usd),
+            "swapped_usd_amount": text_of((output * usd).quantize(Decimal("0.00000001"))),
+        }
+
+    @property
+    def income(self) -> tuple[str, Decimal] | None:
+        """What the merchant got, after the fee and a swap: asset and amount; None while it is not paid."""
+        if self.status != "paid":
+            return None
+        if self.fields.get("is_swapped"):
+            return self.fields["swapped_to"], Decimal(self.fields["swapped_output"])
+        return self.fields["paid_asset"], Decimal(self.fields["paid_amount"]) - Decimal(self.fields["fee_amount"])
 
     def shown(self, public_url: str) -> dict[str, Any]:
         """The API's object, complete."""
@@ -116,122 +157,87 @@ def iso(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def new_hash() -> str:
-    """Like the real ones: IV and ten letters or digits."""
+def new_hash(kind: str = "IV") -> str:
+    """Like the real ones: two letters for the kind of thing and ten letters or digits."""
     letters = string.ascii_letters + string.digits
-    return "IV" + "".join(secrets.choice(letters) for _ in range(10))
+    return kind + "".join(secrets.choice(letters) for _ in range(10))
 
 
-def new_invoice(invoice_id: int, asked: dict[str, Any], now: datetime) -> Invoice:
-    """Make an invoice out of createInvoice's parameters.
+def new_invoice(invoice_id: int, asked: dict[str, Any], now: datetime, assets: Collection[str]) -> Invoice:
+    """Make an invoice out of createInvoice's parameters; `assets` are those of the network.
 
     Raises:
         ApiError: a parameter is missing or wrong; 500 APP_ERROR when accepted_assets is an array, as the real service does.
     """
     if isinstance(asked.get("accepted_assets"), list | dict):
         raise ApiError(500, "APP_ERROR")
-    currency_type = _one_of(asked, "currency_type", ("crypto", "fiat"), "crypto")
+    currency_type = one_of(asked, "currency_type", ("crypto", "fiat"), "crypto")
     fields: dict[str, Any] = {"invoice_id": invoice_id, "hash": new_hash(), "currency_type": currency_type}
     if currency_type == "fiat":
-        fields["fiat"] = _one_of(asked, "fiat", tuple(FIATS), None)
-        fields["accepted_assets"] = _accepted(asked.get("accepted_assets"))
+        fields["fiat"] = one_of(asked, "fiat", FIATS)
+        fields["accepted_assets"] = _accepted(asked.get("accepted_assets"), assets)
+    elif asked.get("accepted_assets"):
+        raise refused("accepted_assets")  # for fiat only
     else:
-        fields["asset"] = _one_of(asked, "asset", tuple(ASSETS), None)
+        fields["asset"] = one_of(asked, "asset", assets)
     amount = parse_amount(asked.get("amount"))
     if amount is None:
-        raise ApiError(400, "AMOUNT_INVALID")
+        raise refused("amount")
     fields |= {"amount": text_of(amount), "status": "active", "created_at": iso(now)}
-    for name, limit in (("description", _DESCRIPTION_LIMIT), ("hidden_message", _HIDDEN_LIMIT)):
-        _copy_text(asked, fields, name, too_long=lambda text, limit=limit: len(text) > limit)
-    _copy_text(asked, fields, "payload", too_long=lambda text: len(text.encode()) > _PAYLOAD_LIMIT)
-    if "swap_to" in asked:
-        fields["swap_to"] = _one_of(asked, "swap_to", tuple(ASSETS), None)
+    texts: dict[str, tuple[Callable[[str], int], int]] = {
+        "description": (len, _DESCRIPTION_LIMIT),
+        "hidden_message": (len, _HIDDEN_LIMIT),
+        "payload": (arguments.utf8_length, _PAYLOAD_LIMIT),
+    }
+    for name, (length, limit) in texts.items():
+        said = arguments.text(asked, name, length, limit)
+        if said is not None:
+            fields[name] = said
+    if asked.get("swap_to"):
+        if asked["swap_to"] in SWAP_TARGETS_WITHOUT_RATE:
+            raise not_modelled("swap_to")
+        fields["swap_to"] = one_of(asked, "swap_to", SWAP_TARGETS)
     _copy_button(asked, fields)
-    fields["allow_comments"] = _flag(asked, "allow_comments")
-    fields["allow_anonymous"] = _flag(asked, "allow_anonymous")
+    fields["allow_comments"] = arguments.flag(asked, "allow_comments", default=True)
+    fields["allow_anonymous"] = arguments.flag(asked, "allow_anonymous", default=True)
     if "expires_in" in asked:
-        seconds = _integer(asked["expires_in"], _EXPIRES_IN, "EXPIRES_IN_INVALID")
+        seconds = arguments.integer(asked["expires_in"], _EXPIRES_IN, "expires_in")
         fields["expiration_date"] = iso(now + timedelta(seconds=seconds))
     return Invoice(invoice_id, fields)
 
 
-def find_invoices(invoices: list[Invoice], asked: dict[str, Any]) -> list[Invoice]:
+def find_invoices(invoices: list[Invoice], asked: dict[str, Any], assets: Collection[str]) -> list[Invoice]:
     """What getInvoices answers, newest first; unknown ids are simply absent."""
     found = sorted(invoices, key=lambda invoice: invoice.invoice_id, reverse=True)
     if "invoice_ids" in asked:
-        wanted = set(_ids(asked["invoice_ids"]))
+        wanted = identifiers(asked["invoice_ids"], "invoice_ids")
         found = [invoice for invoice in found if invoice.invoice_id in wanted]
-    choices = {"status": ("active", "paid"), "asset": tuple(ASSETS), "fiat": tuple(FIATS)}
+    choices: dict[str, Collection[str]] = {"status": ("active", "paid"), "asset": assets, "fiat": FIATS}
     for name, allowed in choices.items():
         if name in asked:
-            value = _one_of(asked, name, allowed, None)
+            value = one_of(asked, name, allowed)
             found = [invoice for invoice in found if invoice.fields.get(name) == value]
-    offset = _integer(asked.get("offset", 0), range(_ID_LIMIT), "OFFSET_INVALID")
-    count = _integer(asked.get("count", _COUNT_DEFAULT), _COUNT, "COUNT_INVALID")
-    return found[offset : offset + count]
+    return page(found, asked)
 
 
-def wanted_id(asked: dict[str, Any]) -> int:
-    """The parameter invoice_id."""
-    return _integer(asked.get("invoice_id"), range(_ID_LIMIT), "INVOICE_ID_INVALID")
-
-
-def _ids(said: object) -> list[int]:
-    if isinstance(said, list | dict):
-        raise ApiError(500, "APP_ERROR")
-    return [_integer(part.strip(), range(_ID_LIMIT), "INVOICE_IDS_INVALID") for part in str(said).split(",")]
-
-
-def _integer(said: object, allowed: range, error: str) -> int:
-    text = str(said) if isinstance(said, int | str) and not isinstance(said, bool) else ""
-    if not (text.isascii() and text.isdigit()) or len(text) > len(str(_ID_LIMIT)) or int(text) not in allowed:
-        raise ApiError(400, error)
-    return int(text)
-
-
-def _one_of(asked: dict[str, Any], name: str, allowed: tuple[str, ...], default: str | None) -> str:
-    value = asked.get(name, default)
-    if value not in allowed:
-        raise ApiError(400, f"{name.upper()}_INVALID")
-    return str(value)
-
-
-def _accepted(said: object) -> list[str]:
+def _accepted(said: object, assets: Collection[str]) -> list[str]:
     if said is None or said == "":
-        return list(ASSETS)
-    assets = [part.strip() for part in str(said).split(",")]
-    if not all(asset in ASSETS for asset in assets):
-        raise ApiError(400, "ACCEPTED_ASSETS_INVALID")
-    return list(dict.fromkeys(assets))
-
-
-def _copy_text(asked: dict[str, Any], fields: dict[str, Any], name: str, *, too_long: Any) -> None:
-    text = asked.get(name)
-    if text is None or text == "":
-        return
-    if not isinstance(text, str) or too_long(text):
-        raise ApiError(400, f"{name.upper()}_INVALID")
-    fields[name] = text
+        return list(assets)
+    wanted = [part.strip() for part in str(said).split(",")]
+    if not all(asset in assets for asset in wanted):
+        raise refused("accepted_assets")
+    return list(dict.fromkeys(wanted))
 
 
 def _copy_button(asked: dict[str, Any], fields: dict[str, Any]) -> None:
     if not asked.get("paid_btn_name"):
         return
-    fields["paid_btn_name"] = _one_of(asked, "paid_btn_name", tuple(_BUTTONS), None)
+    fields["paid_btn_name"] = one_of(asked, "paid_btn_name", _BUTTONS)
     url = asked.get("paid_btn_url")
     try:
         parts = urlsplit(str(url or ""))
     except ValueError as error:
-        raise ApiError(400, "PAID_BTN_URL_INVALID") from error
+        raise refused("paid_btn_url") from error
     if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise ApiError(400, "PAID_BTN_URL_INVALID")
+        raise refused("paid_btn_url")
     fields["paid_btn_url"] = str(url)
-
-
-def _flag(asked: dict[str, Any], name: str) -> bool:
-    said = asked.get(name, True)
-    known = {"true": True, "1": True, "false": False, "0": False}
-    text = str(said).lower()
-    if text not in known:
-        raise ApiError(400, f"{name.upper()}_INVALID")
-    return known[text]

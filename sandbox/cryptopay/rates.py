@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
-from decimal import ROUND_UP, Decimal
-from typing import Any
+from decimal import ROUND_DOWN, ROUND_UP, Decimal
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 # Asset: name, decimals shown, price in USD. Made up, but of the right order.
 ASSETS: dict[str, tuple[str, int, Decimal]] = {
@@ -16,7 +19,12 @@ ASSETS: dict[str, tuple[str, int, Decimal]] = {
     "BNB": ("Binance Coin", 8, Decimal("884.1")),
     "TRX": ("Tron", 6, Decimal("0.2871")),
     "USDC": ("USD Coin", 6, Decimal("0.9998")),
+    "JET": ("Jet", 9, Decimal("0.05")),
 }
+_TEST_ONLY = frozenset({"JET"})
+# What createInvoice's swap_to may name, by the API's own description.
+SWAP_TARGETS = ("USDT", "TON", "TRX", "ETH", "BTC", "LTC")
+SWAP_TARGETS_WITHOUT_RATE = ("SOL",)
 STABLE = frozenset({"USDT", "USDC"})
 # Fiat: how many for one USD.
 FIATS: dict[str, Decimal] = {
@@ -44,6 +52,7 @@ FIATS: dict[str, Decimal] = {
 FEE = Decimal("0.03")  # deducted from what the merchant gets
 _FEE_DIGITS = Decimal("0.00000001")
 _RATE_DIGITS = Decimal("0.00000001")
+_SWAP_DIGITS = Decimal(1).scaleb(-18)  # so that a dear target gets no gift from rounding
 _AMOUNT = re.compile(r"[0-9]{1,18}(?:\.[0-9]{1,18})?")
 
 
@@ -79,7 +88,19 @@ def fee_on(paid: Decimal) -> Decimal:
     return (paid * FEE).quantize(_FEE_DIGITS)
 
 
-def exchange_rates() -> list[dict[str, Any]]:
+def swapped(amount: Decimal, asset: str, target: str) -> tuple[Decimal, Decimal, Decimal]:
+    """A swap: its rate, what comes out in the target's digits (rounded down), and the target's price in USD."""
+    usd = price(target, "USD")
+    rate = (price(asset, "USD") / usd).quantize(_SWAP_DIGITS, ROUND_DOWN)
+    return rate, (amount * rate).quantize(Decimal(1).scaleb(-ASSETS[target][1]), ROUND_DOWN), usd
+
+
+def assets_of(network: str) -> tuple[str, ...]:
+    """What is accepted on a network, "main" or "test"."""
+    return tuple(asset for asset in ASSETS if network == "test" or asset not in _TEST_ONLY)
+
+
+def exchange_rates(assets: Iterable[str]) -> list[dict[str, Any]]:
     """Result of getExchangeRates."""
     return [
         {
@@ -90,12 +111,12 @@ def exchange_rates() -> list[dict[str, Any]]:
             "target": fiat,
             "rate": text_of(price(asset, fiat)),
         }
-        for asset in ASSETS
+        for asset in assets
         for fiat in FIATS
     ]
 
 
-def currencies() -> list[dict[str, Any]]:
+def currencies(assets: Iterable[str]) -> list[dict[str, Any]]:
     """Result of getCurrencies."""
     crypto = [
         {
@@ -107,7 +128,7 @@ def currencies() -> list[dict[str, Any]]:
             "url": f"https://coins.example/{asset}",
             "decimals": decimals,
         }
-        for asset, (name, decimals, _) in ASSETS.items()
+        for asset, (name, decimals, _) in ((asset, ASSETS[asset]) for asset in assets)
     ]
     fiat = [
         {"is_blockchain": False, "is_stablecoin": False, "is_fiat": True, "name": code, "code": code, "decimals": 8}

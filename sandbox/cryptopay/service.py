@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,23 +11,27 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 
 from sandbox.cryptopay.api import api_routes
-from sandbox.cryptopay.invoices import ApiError, Invoice, InvoiceError, find_invoices, iso, new_invoice, wanted_id
+from sandbox.cryptopay.arguments import ApiError
+from sandbox.cryptopay.faults import Faults
+from sandbox.cryptopay.invoices import Invoice, InvoiceError, iso
+from sandbox.cryptopay.methods import Methods
 from sandbox.cryptopay.pages import page_routes
-from sandbox.cryptopay.rates import ASSETS, currencies, exchange_rates, text_of
-from sandbox.cryptopay.store import Store, balances
+from sandbox.cryptopay.rates import assets_of
+from sandbox.cryptopay.store import Payment, Store
 from sandbox.cryptopay.webhooks import RETRY_AFTER_S, Delivery, Webhooks, sign
 from sandbox.loopback import LoopbackOnly
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
     from datetime import datetime
     from pathlib import Path
+    from typing import Literal
 
     from sandbox.clock import Clock
 
 _CALLS_KEPT = 20_000
-# Exist in the real service, switched off for an app until its owner allows them.
-_DISABLED = frozenset({"transfer", "getTransfers", "createCheck", "deleteCheck", "getChecks", "getStats"})
+_ORIGIN = re.compile(r"https?://[A-Za-z0-9.\-]+(?::[0-9]+)?")
+_SOMEBODY = 1  # the Telegram id of a payer whom nobody named
 
 
 @dataclass(slots=True)
@@ -42,25 +46,17 @@ class Call:
     duration: float | None = None
 
 
-@dataclass(slots=True)
-class Fault:
-    """What the next call of a method meets."""
-
-    status: int
-    name: str
-    hang: bool
-    done: bool  # the call takes effect before it fails
-
-
 class CryptoPay:
     """One app of Crypto Pay.
 
     `app` is to be served on loopback; `public_url` is where (it goes into the invoices' URLs), `webhook_url` is the application's.
+    `methods` has the app's invoices, transfers and checks, `webhooks` what is on its way, `faults` what goes wrong.
 
     Args:
         tokens: what calls may authenticate with; the first one signs webhooks.
         clock: the sandbox's; expiry and retries follow it.
-        store: SQLite file that keeps invoices and undelivered webhooks between runs; None keeps them in memory.
+        network: whose app it is. A token of the other network is refused like any unknown one.
+        store: SQLite file that keeps everything between runs; None keeps it in memory.
         retry_after: seconds between attempts of a webhook.
         webhook_timeout: real seconds that one attempt may take.
     """
@@ -70,6 +66,7 @@ class CryptoPay:
         tokens: Sequence[str],
         *,
         clock: Clock,
+        network: Literal["main", "test"] = "test",
         store: Path | None = None,
         retry_after: Sequence[float] = RETRY_AFTER_S,
         webhook_timeout: float = 10.0,
@@ -78,31 +75,24 @@ class CryptoPay:
             raise ValueError("at least one token")
         self.tokens = tuple(tokens)
         self.clock = clock
-        self.public_url = "http://127.0.0.1"
         self.latency = 0.0
         self.calls: list[Call] = []
+        self._framed_by: str | None = None
         self._store = Store(store)
-        self._invoices = self._store.invoices()
-        self._last_id = self._store.last_id()
-        self._faults: dict[str, deque[Fault]] = {}
-        self._released = asyncio.Event()
+        self.faults = Faults(self._store)
+        app_id = self.tokens[0].partition(":")[0]
+        self.methods = Methods(
+            int(app_id) if app_id.isdigit() else 1, network, assets_of(network), clock=clock, store=self._store
+        )
         self.webhooks = Webhooks(
             clock=clock,
             store=self._store,
             token=self.tokens[0],
             invoice=lambda invoice_id: self.invoice(invoice_id).shown(self.public_url),
+            faults=self.faults,
             retry_after=retry_after,
             timeout=webhook_timeout,
         )
-        self._methods: dict[str, Callable[[dict[str, Any]], Any]] = {
-            "getMe": self._get_me,
-            "createInvoice": self._create_invoice,
-            "getInvoices": self._get_invoices,
-            "deleteInvoice": self._delete_invoice,
-            "getBalance": self._get_balance,
-            "getExchangeRates": lambda _asked: exchange_rates(),
-            "getCurrencies": lambda _asked: currencies(),
-        }
         routes = [*api_routes(self), *page_routes(self)]
         self.app = Starlette(routes=routes, middleware=[Middleware(LoopbackOnly)])
 
@@ -114,7 +104,7 @@ class CryptoPay:
 
     async def stop(self) -> None:
         """End for good: release hanging calls, stop delivering, close the store."""
-        self._released.set()
+        self.faults.release()
         await self.webhooks.stop()
         self._store.close()
 
@@ -124,6 +114,30 @@ class CryptoPay:
             await self.webhooks.idle()
 
     # -- for people and tests ------------------------------------------------------------------------------------------
+
+    @property
+    def public_url(self) -> str:
+        """Where `app` is served, without a trailing slash."""
+        return self.methods.public_url
+
+    @public_url.setter
+    def public_url(self, url: str) -> None:
+        self.methods.public_url = url
+
+    @property
+    def framed_by(self) -> str | None:
+        """The one origin whose pages may show these pages in a frame; None allows none.
+
+        The frame must keep its origin: with a `sandbox` attribute it needs allow-same-origin and allow-forms, for a
+        form of an opaque origin is turned away.
+        """
+        return self._framed_by
+
+    @framed_by.setter
+    def framed_by(self, origin: str | None) -> None:
+        if origin is not None and not _ORIGIN.fullmatch(origin):  # it goes into a header
+            raise ValueError("framed_by: an origin such as http://127.0.0.1:8080")
+        self._framed_by = origin
 
     @property
     def webhook_url(self) -> str | None:
@@ -140,23 +154,34 @@ class CryptoPay:
         return self.webhooks.deliveries
 
     @property
+    def suspended(self) -> bool:
+        """Whether the account is suspended: every call is answered 423."""
+        return bool(self._store.switch("suspended"))
+
+    @suspended.setter
+    def suspended(self, suspended: bool) -> None:
+        self._store.turn("suspended", suspended)
+
+    @property
     def invoices(self) -> dict[int, dict[str, Any]]:
         """The API's objects of all invoices that were not deleted, by id."""
-        return {number: self.invoice(number).shown(self.public_url) for number in self._invoices}
+        return {number: self.invoice(number).shown(self.public_url) for number in self.methods.invoices}
 
     def invoice(self, invoice_id: int) -> Invoice:
         """One invoice as it is now; KeyError when it is unknown or deleted."""
-        invoice = self._invoices[invoice_id]
-        if invoice.settle_expiry(self.clock.now()):
-            self._store.save(invoice)
-        return invoice
+        return self.methods.invoice(invoice_id)
 
     def by_hash(self, wanted: str) -> Invoice | None:
         """The invoice that a page's address names."""
-        for number, invoice in self._invoices.items():
+        for number, invoice in self.methods.invoices.items():
             if invoice.fields["hash"] == wanted:
                 return self.invoice(number)
         return None
+
+    def is_silent(self, invoice_id: int) -> bool:
+        """Whether it was paid so that its webhook never comes."""
+        payment = self.methods.payments.get(invoice_id)
+        return payment is not None and payment.silent
 
     async def pay(
         self,
@@ -166,8 +191,11 @@ class CryptoPay:
         webhook: bool = True,
         times_webhook: int = 1,
         webhook_delay: float = 0.0,
-        anonymously: bool = True,
+        lost_attempts: int = 0,
+        payer: int = _SOMEBODY,
+        anonymously: bool | None = None,
         comment: str | None = None,
+        swap: bool = True,
     ) -> dict[str, Any]:
         """Pay an invoice and put its webhooks on their way (`idle` waits for them).
 
@@ -177,17 +205,23 @@ class CryptoPay:
             webhook: False: it never comes.
             times_webhook: copies, at the same moment.
             webhook_delay: seconds of sandbox time before it is sent.
-            anonymously: whether the payer shows no name.
+            lost_attempts: how many first attempts are lost on the way.
+            payer: Telegram id; statistics count them.
+            anonymously: whether the payer shows no name; None: if the invoice allows it.
             comment: the payer's.
+            swap: whether a swap that the invoice asks for succeeds.
 
         Raises:
-            InvoiceError: unknown, deleted, expired, paid already, or the asset is not accepted.
+            InvoiceError: unknown, deleted, expired, paid already, the asset is not accepted, or it takes no comment or
+                no anonymous payer.
         """
         invoice = self._known(invoice_id)
-        invoice.pay(asset, self.clock.now(), anonymously=anonymously, comment=comment)
+        invoice.pay(asset, self.clock.now(), anonymously=anonymously, comment=comment, swap=swap)
+        payment = self.methods.payments[invoice_id] = Payment(payer, silent=not webhook)
+        self._store.keep_payment(invoice_id, payment)
         self._store.save(invoice)
         if webhook:
-            self.webhooks.send(invoice_id, times_webhook, webhook_delay)
+            self.webhooks.send(invoice_id, times_webhook, webhook_delay, lost_attempts)
         return invoice.shown(self.public_url)
 
     async def expire(self, invoice_id: int) -> dict[str, Any]:
@@ -225,16 +259,19 @@ class CryptoPay:
         self, method: str, status: int = 500, name: str = "APP_ERROR", times: int = 1, *, done: bool = False
     ) -> None:
         """The next calls of a method fail; with `done` they take effect first (an unclear outcome)."""
-        self._faults.setdefault(method, deque()).extend([Fault(status, name, hang=False, done=done)] * times)
+        self.faults.fail_next(method, status, name, times, done=done)
 
     def hang_next(self, method: str, times: int = 1, *, done: bool = False) -> None:
         """The next calls of a method are not answered until `release` or `stop`; with `done` they take effect first."""
-        self._faults.setdefault(method, deque()).extend([Fault(500, "APP_ERROR", hang=True, done=done)] * times)
+        self.faults.fail_next(method, 500, "APP_ERROR", times, done=done, hang=True)
 
     def release(self) -> None:
         """Answer the calls that hang (with an error)."""
-        self._released.set()
-        self._released = asyncio.Event()
+        self.faults.release()
+
+    async def activate_check(self, check_id: int, user_id: int = _SOMEBODY, username: str | None = None) -> None:
+        """Somebody opens a check's link and gets its coins; InvoiceError when that is not possible."""
+        self.methods.checks.activate(check_id, user_id, username, self.clock.now())
 
     def _known(self, invoice_id: int) -> Invoice:
         try:
@@ -242,7 +279,7 @@ class CryptoPay:
         except KeyError as error:
             raise InvoiceError(f"there is no invoice {invoice_id}") from error
 
-    # -- API methods ---------------------------------------------------------------------------------------------------
+    # -- the API -------------------------------------------------------------------------------------------------------
 
     def begin(self, method: str, params: dict[str, Any]) -> Call:
         """Record a call."""
@@ -260,52 +297,6 @@ class CryptoPay:
         """
         if self.latency > 0:
             await asyncio.sleep(self.latency)
-        known = self._methods.get(method)
-        if known is None:
-            raise ApiError(403, "METHOD_DISABLED") if method in _DISABLED else ApiError(405, "METHOD_NOT_FOUND")
-        faults = self._faults.get(method)
-        if not faults:
-            return known(asked)
-        fault = faults.popleft()
-        if fault.done:
-            known(asked)
-        if fault.hang:
-            released = self._released
-            await released.wait()
-        raise ApiError(fault.status, fault.name)
-
-    def _get_me(self, _asked: dict[str, Any]) -> Any:
-        app_id = self.tokens[0].partition(":")[0]
-        return {
-            "app_id": int(app_id) if app_id.isdigit() else 1,
-            "name": "Sandbox",
-            "payment_processing_bot_username": "CryptoTestnetBot",
-        }
-
-    def _create_invoice(self, asked: dict[str, Any]) -> Any:
-        invoice = new_invoice(self._last_id + 1, asked, self.clock.now())
-        self._last_id += 1
-        self._invoices[invoice.invoice_id] = invoice
-        self._store.save(invoice)
-        return invoice.shown(self.public_url)
-
-    def _get_invoices(self, asked: dict[str, Any]) -> Any:
-        current = [self.invoice(number) for number in self._invoices]
-        return {"items": [invoice.shown(self.public_url) for invoice in find_invoices(current, asked)]}
-
-    def _delete_invoice(self, asked: dict[str, Any]) -> Any:
-        invoice_id = wanted_id(asked)
-        if invoice_id not in self._invoices:
-            raise ApiError(400, "INVOICE_NOT_FOUND")
-        if self.invoice(invoice_id).status == "paid":
-            raise ApiError(400, "INVOICE_ALREADY_PAID")
-        del self._invoices[invoice_id]
-        self._store.delete(invoice_id)
-        return True
-
-    def _get_balance(self, _asked: dict[str, Any]) -> Any:
-        total = balances(self._invoices)
-        return [
-            {"currency_code": asset, "available": text_of(total[asset]) if asset in total else "0", "onhold": "0"}
-            for asset in ASSETS
-        ]
+        if self.suspended:
+            raise ApiError(423, "ACCOUNT_SUSPENDED")
+        return await self.faults.meet(method, self.methods.named(method), asked)

@@ -6,12 +6,15 @@ import asyncio
 import hashlib
 import hmac
 import json
+import random
+import re
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sandbox.cryptopay.webhooks import RETRY_AFTER_S
+from sandbox.cryptopay import Standing
+from sandbox.cryptopay.webhooks import ANSWER_LOST, LOST, RETRY_AFTER_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,9 +61,11 @@ async def test_update_ids_are_not_unique(shop: Shop) -> None:
         await shop.invoice()
         await shop.pay.pay(number)
     await shop.pay.idle()
-    ids = [json.loads(body)["update_id"] for _, body in shop.application.got]
-    assert len(ids) == 5
-    assert len(set(ids)) < 5
+    by_id: dict[int, set[int]] = {}
+    for update in (json.loads(body) for _, body in shop.application.got):
+        by_id.setdefault(update["update_id"], set()).add(update["payload"]["invoice_id"])
+    assert sum(len(invoices) for invoices in by_id.values()) == 5
+    assert any(len(invoices) > 1 for invoices in by_id.values())  # one id, two different payments
 
 
 @pytest.mark.parametrize(("how", "expected"), [({}, 1), ({"times_webhook": 3}, 3), ({"webhook": False}, 0)])
@@ -156,20 +161,153 @@ async def test_after_the_last_attempt_webhooks_are_disabled_until_switched_on(sh
     await shop.invoice()
     await shop.pay.pay(1)
     await shop.pay.idle()
+    paid_at = shop.pay.deliveries[0].start
     for number, wait in enumerate(RETRY_AFTER_S):
         assert len(shop.pay.deliveries) == number + 1
         assert shop.pay.webhooks.disabled_at is None
-        shop.clock.travel(timedelta(seconds=wait))
+        assert shop.pay.webhooks.notices == []
+        shop.clock.travel(timedelta(seconds=wait - 2))
+        await shop.pay.idle()
+        assert len(shop.pay.deliveries) == number + 1  # not a moment early
+        shop.clock.travel(timedelta(seconds=2))
         await shop.pay.idle()
     assert [delivery.attempt for delivery in shop.pay.deliveries] == list(range(1, 18))
+    assert timedelta(days=3) <= shop.pay.deliveries[-1].start - paid_at < timedelta(days=3, minutes=1)
     assert shop.pay.webhooks.disabled_at is not None
+    (notice,) = shop.pay.webhooks.notices
+    assert re.search(r"disabled: 17 attempts to tell about invoice 1 failed, the last one with 500", notice.text)
     shop.application.default = 200
     await shop.pay.pay(2)
+    assert await shop.pay.send_webhook(1) == []
+    shop.clock.travel(timedelta(days=30))
     await shop.pay.idle()
     assert len(shop.pay.deliveries) == 17
     shop.pay.webhooks.enable()
     await shop.pay.send_webhook(2)
     assert len(shop.pay.deliveries) == 18
+
+
+async def test_disabling_gives_up_what_is_on_its_way_for_good(shop: Shop) -> None:
+    shop.application.answers = [500]
+    await shop.invoice()
+    await shop.invoice()
+    await shop.pay.pay(1)
+    await shop.pay.idle()
+    shop.application.gate.clear()
+    await shop.pay.pay(2)
+    await until(lambda: len(shop.application.got) == 2)
+    shop.pay.webhooks.disable()  # one waits for its second attempt, one is under way
+    shop.application.gate.set()
+    await shop.pay.idle()
+    shop.pay.webhooks.enable()
+    shop.clock.travel(timedelta(days=4))
+    await shop.pay.idle()
+    assert len(shop.application.got) == 2
+    assert shop.pay.webhooks.notices == []  # the owner did it, and need not be told
+
+
+async def test_disabled_stays_disabled_over_a_restart_and_the_owner_stays_told(
+    make_shop: Callable[..., Any], tmp_path: Path
+) -> None:
+    store = tmp_path / "pay.sqlite"
+    first = await make_shop(store=store, retry_after=[])
+    first.application.default = 500
+    await first.invoice()
+    await first.pay.pay(1)
+    await first.pay.idle()
+    told = first.pay.webhooks.notices
+    await first.pay.stop()
+    second = await make_shop(store=store, clock=first.clock)
+    assert second.pay.webhooks.notices == told
+    assert second.pay.webhooks.disabled_at == told[0].at
+    await second.pay.send_webhook(1)
+    assert len(second.application.got) == 1
+
+
+async def test_a_lost_attempt_is_made_again_by_the_schedule(shop: Shop) -> None:
+    await shop.invoice()
+    await shop.pay.pay(1, lost_attempts=2)
+    await shop.pay.idle()
+    assert [(one.attempt, one.reason) for one in shop.pay.deliveries] == [(1, LOST)]
+    for wait in RETRY_AFTER_S[:2]:
+        assert not shop.application.got
+        shop.clock.travel(timedelta(seconds=wait))
+        await shop.pay.idle()
+    assert [(one.attempt, one.status) for one in shop.pay.deliveries] == [(1, None), (2, None), (3, 200)]
+    assert len(shop.application.got) == 1
+
+
+async def test_a_lost_answer_makes_the_application_hear_it_twice(shop: Shop) -> None:
+    shop.pay.webhooks.lose_next(answer_only=True)
+    shop.pay.webhooks.lose_next()
+    await shop.invoice()
+    await shop.pay.pay(1)
+    for wait in (0, *RETRY_AFTER_S[:2]):
+        shop.clock.travel(timedelta(seconds=wait))
+        await shop.pay.idle()
+    assert [(one.status, one.reason) for one in shop.pay.deliveries] == [(None, ANSWER_LOST), (None, LOST), (200, "")]
+    payloads = [json.loads(body)["payload"] for _, body in shop.application.got]
+    assert len(payloads) == 2
+    assert payloads[0] == payloads[1]
+
+
+async def test_a_webhook_that_is_always_lost_is_disabled_like_any_other(shop: Shop) -> None:
+    shop.pay.faults.standing = Standing(lost=1)
+    await shop.invoice()
+    await shop.pay.pay(1)
+    for wait in (0, *RETRY_AFTER_S):
+        shop.clock.travel(timedelta(seconds=wait))
+        await shop.pay.idle()
+    assert len(shop.pay.deliveries) == 17
+    assert not shop.application.got
+    assert shop.pay.webhooks.notices[0].text.endswith("the last one with lost on the way.")
+
+
+@pytest.mark.parametrize("newest_first", [True, False])
+async def test_held_webhooks_are_released_in_the_wished_order(
+    make_shop: Callable[..., Any], tmp_path: Path, *, newest_first: bool
+) -> None:
+    store = tmp_path / "pay.sqlite"
+    first = await make_shop(store=store)
+    first.pay.webhooks.hold()
+    for number in range(1, 5):
+        await first.invoice()
+        await first.pay.pay(number)
+    first.clock.travel(timedelta(days=1))
+    await first.pay.idle()
+    assert not first.application.got
+    await first.pay.stop()
+    second = await make_shop(store=store, clock=first.clock)  # they are still held after a restart
+    await second.pay.idle()
+    assert not second.application.got
+    second.pay.webhooks.release(newest_first=newest_first)
+    await second.pay.idle()
+    came = [json.loads(body)["payload"]["invoice_id"] for _, body in second.application.got]
+    assert came == ([4, 3, 2, 1] if newest_first else [1, 2, 3, 4])
+    await second.invoice()
+    await second.pay.pay(5)  # no longer held
+    await second.pay.idle()
+    assert len(second.application.got) == 5
+
+
+async def test_standing_faults_double_delay_and_lose(shop: Shop) -> None:
+    shop.pay.faults.dice = random.Random(1)  # noqa: S311 -- the same faults each time
+    shop.pay.faults.standing = Standing(copies=2, late_s=100, lost=0.2, unanswered=0.2)
+    for number in range(1, 11):
+        await shop.invoice()
+        await shop.pay.pay(number)
+    await shop.pay.idle()
+    for _ in range(40):
+        shop.clock.travel(timedelta(seconds=10))
+        await shop.pay.idle()
+    assert shop.pay.webhooks.waiting == []
+    came = [json.loads(body)["payload"]["invoice_id"] for _, body in shop.application.got]
+    reasons = [delivery.reason for delivery in shop.pay.deliveries]
+    assert all(came.count(number) >= 2 for number in range(1, 11))
+    assert came != sorted(came)
+    assert len(came) == 20 + reasons.count(ANSWER_LOST)
+    assert reasons.count(LOST) > 0
+    assert reasons.count(ANSWER_LOST) > 0
 
 
 async def test_webhooks_on_their_way_survive_a_restart(make_shop: Callable[..., Any], tmp_path: Path) -> None:
