@@ -1,20 +1,24 @@
-"""The chat page: people on the left, the chat on the right, live. Loopback only.
+"""The chat page: people, their chats side by side, and the inspector, live. Loopback only.
 
-The page is three static files and a small JSON API under `/chat/api`. State is pushed (server-sent events): each event
-holds all the page shows, so a lost connection loses nothing.
+The page is static files and a small JSON API under `/chat/api`. State is pushed (server-sent events): each event holds
+all the page shows, so a lost connection loses nothing.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import pathlib
+import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from starlette.responses import FileResponse, JSONResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import Mount, Route, Router
+
+from sandbox.telegram.inspection import mark, trace
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -23,20 +27,54 @@ if TYPE_CHECKING:
     from starlette.routing import BaseRoute
     from starlette.types import ASGIApp, Receive, Scope, Send
 
+    from sandbox.telegram.chats import Account, Message
     from sandbox.telegram.stand_in import Telegram
     from sandbox.telegram.user import User
 
 PAGE: Final = pathlib.Path(__file__).with_name("page")
+STYLES: Final = ("page.css", "chat.css", "inspector.css")
+MODULES: Final = (
+    "main.js",
+    "composer.js",
+    "connection.js",
+    "elements.js",
+    "entities.js",
+    "inspector.js",
+    "links.js",
+    "menu.js",
+    "messages.js",
+    "moments.js",
+    "money.js",
+    "pane.js",
+    "payment.js",
+    "people.js",
+    "route.js",
+    "sheets.js",
+)
 LOOPBACK: Final = {"127.0.0.1", "localhost", "::1"}
+SHOWN_PANES: Final = 3
 SHOWN_MESSAGES: Final = 300
-SHOWN_TRAFFIC: Final = 60
+PREVIEW_LIMIT: Final = 80
 PING_SECONDS: Final = 15.0
+LOOK_SECONDS: Final = 0.25  # how late the inspector may learn of what moves no chat
+RETRY_MS: Final = 500  # how soon the browser comes back after a lost connection
 GATHER_SECONDS: Final = 0.02  # changes that come together are sent together
 NAME_LIMIT: Final = 64
-POLICY: Final = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self';"
-    " base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
+NOBODY: Final = "'none'"
+# What the list says of a message without words.
+KINDS: Final = {
+    "photo": "Photo",
+    "video": "Video",
+    "animation": "GIF",
+    "audio": "Audio",
+    "voice": "Voice message",
+    "video_note": "Video message",
+    "document": "File",
+    "sticker": "Sticker",
+    "invoice": "Invoice",
+    "successful_payment": "Payment",
+    "refunded_payment": "Refund",
+}
 
 
 class LoopbackOnly:
@@ -101,76 +139,103 @@ class ChatPage:
         return RedirectResponse("/chat/")
 
     async def _index(self, _request: Request) -> Response:
-        return self._file("index.html")
+        return self._file("index.html", "text/html")
 
     async def _asset(self, request: Request) -> Response:
         name = request.path_params["name"]
-        if name not in {"chat.js", "chat.css"}:
-            return JSONResponse({"error": "not found"}, 404)
-        return self._file(name)
+        if name in STYLES:
+            return self._file(name, "text/css")
+        if name in MODULES:
+            return self._file(name, "text/javascript")
+        return JSONResponse({"error": "not found"}, 404)
 
-    @staticmethod
-    def _file(name: str) -> Response:
+    def _policy(self) -> str:
+        """Nothing from elsewhere but the pages that the sandbox itself wants framed."""
+        return (
+            "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; media-src 'self';"
+            f" connect-src 'self'; frame-src {' '.join(self._telegram.framed) or NOBODY};"
+            " base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+        )
+
+    def _file(self, name: str, media_type: str) -> Response:
         headers = {
-            "Content-Security-Policy": POLICY,
+            "Content-Security-Policy": self._policy(),
             "Cache-Control": "no-store",
             "X-Content-Type-Options": "nosniff",
             "Referrer-Policy": "no-referrer",
         }
-        return FileResponse(PAGE / name, headers=headers)
+        return FileResponse(PAGE / name, headers=headers, media_type=media_type)
 
     def _user(self, user_id: int) -> User:
         if user_id not in self._telegram.chats.accounts:
             raise _BadInputError("there is no such user")
         return self._telegram.user(user_id)
 
-    def _state(self, user_id: int) -> dict[str, Any]:
-        """All the page shows: everybody, and the chat of the one who is picked."""
+    def _state(self, shown: list[int]) -> dict[str, Any]:
+        """All the page shows: everybody, and the chats that are open."""
         chats = self._telegram.chats
-        people = []
-        for account in chats.accounts.values():
-            last = chats.last_message(account.id) or {}
-            shown = last.get("text") or last.get("caption") or ("Photo" if "photo" in last else "")
-            people.append(asdict(account) | {"last": shown[:80], "last_id": last.get("message_id", 0)})
-        state: dict[str, Any] = {"bot": self._telegram.bot, "users": people, "chat": None}
-        if user_id in chats.accounts:
-            user = self._telegram.user(user_id)
-            action, until = self._telegram.activity.get(user_id, ("", 0))
-            state["chat"] = {
-                "id": user_id,
-                "messages": chats.messages(user_id)[-SHOWN_MESSAGES:],
-                "answers": [asdict(answer) for answer in user.answers],
-                "commands": user.commands,
-                "action": action if until > chats.now else "",
+        return {
+            "now": chats.now,
+            "bot": self._telegram.bot,
+            "framed": self._telegram.framed,
+            "users": [self._person(account) for account in chats.accounts.values()],
+            "chats": {user_id: self._chat(user_id) for user_id in shown if user_id in chats.accounts},
+        }
+
+    def _person(self, account: Account) -> dict[str, Any]:
+        last = self._telegram.chats.last_message(account.id)
+        told = {"last": "", "last_id": 0, "last_date": 0, "last_own": False}
+        if last is not None:
+            told = {
+                "last": _preview(last),
+                "last_id": last["message_id"],
+                "last_date": last["date"],
+                "last_own": last["from"]["id"] == account.id,
             }
-        return state
+        return asdict(account) | told
+
+    def _chat(self, user_id: int) -> dict[str, Any]:
+        chats, user = self._telegram.chats, self._telegram.user(user_id)
+        action, until = self._telegram.activity.get(user_id, ("", 0))
+        left = max(0, until - chats.now)
+        return {
+            "id": user_id,
+            "messages": chats.messages(user_id)[-SHOWN_MESSAGES:],
+            "answers": [asdict(answer) for answer in user.answers],
+            "commands": user.commands,
+            "action": action if left else "",
+            "action_left": left,
+        }
 
     async def _events(self, request: Request) -> Response:
-        given = request.query_params.get("user", "0")
-        user_id = int(given) if given.isascii() and given.isdigit() else 0
+        listed = request.query_params.get("user", "").split(",")
+        shown = [int(given) for given in listed if given.isascii() and given.isdigit()][:SHOWN_PANES]
+        stream = self._stream(shown, inspecting=request.query_params.get("traffic") == "1")
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-        return StreamingResponse(self._stream(user_id), media_type="text/event-stream", headers=headers)
+        return StreamingResponse(stream, media_type="text/event-stream", headers=headers)
 
-    async def _stream(self, user_id: int) -> AsyncIterator[str]:
+    async def _stream(self, shown: list[int], *, inspecting: bool) -> AsyncIterator[str]:
+        """One stream a page: `message` events with the state, `traffic` events for an open inspector."""
         changes = self._telegram.chats.changes
+        yield f"retry: {RETRY_MS}\n\n"
+        seen, told, spoken = -1, None, time.monotonic()
         while self._open:
-            seen = changes.count
-            yield f"data: {json.dumps(self._state(user_id))}\n\n"
-            while changes.count == seen:  # closing moves it too
-                try:
-                    await asyncio.wait_for(changes.after(seen), PING_SECONDS)
-                except TimeoutError:
-                    yield ": still here\n\n"
-            await asyncio.sleep(GATHER_SECONDS)
+            if changes.count != seen:
+                seen, spoken = changes.count, time.monotonic()
+                yield f"data: {json.dumps(self._state(shown))}\n\n"
+            if inspecting and (now := mark(self._telegram)) != told:
+                told, spoken = now, time.monotonic()
+                yield f"event: traffic\ndata: {json.dumps(trace(self._telegram), default=str)}\n\n"
+            if time.monotonic() - spoken >= PING_SECONDS:
+                spoken = time.monotonic()
+                yield ": still here\n\n"
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(changes.after(seen), LOOK_SECONDS if inspecting else PING_SECONDS)
+                await asyncio.sleep(GATHER_SECONDS)  # closing moves it too
 
     async def _traffic(self, _request: Request) -> Response:
-        """The last calls and deliveries, newest first, for the inspector."""
-        calls = [asdict(call) for call in self._telegram.calls[: -SHOWN_TRAFFIC - 1 : -1]]
-        deliveries = [asdict(attempt) for attempt in self._telegram.deliveries[: -SHOWN_TRAFFIC - 1 : -1]]
-        text = json.dumps(
-            {"calls": calls, "deliveries": deliveries, "pending": len(self._telegram.pending)}, default=str
-        )
-        return Response(text, media_type="application/json")
+        """What the inspector shows, once."""
+        return Response(json.dumps(trace(self._telegram), default=str), media_type="application/json")
 
     async def _photo(self, request: Request) -> Response:
         stored = self._telegram.chats.picture(request.path_params["file_id"])
@@ -217,8 +282,22 @@ class ChatPage:
             if not isinstance(message_id, int) or not isinstance(data, str):
                 raise _BadInputError("message_id and data are needed")
             return {"query_id": await user.click_raw(message_id, data)}
+        if what == "start":
+            payload = str(given.get("payload", ""))
+            return {"update_id": await user.send(f"/start {payload}")}  # writing takes a blocked bot back
         deeds = {"block": user.block, "unblock": user.unblock, "delete": user.delete_account}
         if what not in deeds:
-            raise _BadInputError("send, click, block, unblock or delete")
+            raise _BadInputError("send, click, start, block, unblock or delete")
         deeds[what]()
         return {}
+
+
+def _preview(message: Message) -> str:
+    """The line under a person's name."""
+    text = message.get("text") or message.get("caption")
+    if text:
+        return str(text)[:PREVIEW_LIMIT]
+    for name, word in KINDS.items():
+        if name in message:
+            return word
+    return ""

@@ -1,0 +1,97 @@
+// The pay sheet of an invoice, and the receipt.
+
+import { live, post, userOf } from "./connection.js";
+import { fullName, icon, make } from "./elements.js";
+import { moment } from "./moments.js";
+import { price, stars } from "./money.js";
+import { sheet } from "./sheets.js";
+
+const WORDS = {
+  timeout: "The bot did not answer in time. No money was taken.",
+  too_poor: "Not enough Stars.",
+  refused: "The bot refused the payment.",
+};
+
+function facts(pairs) {
+  return make("dl", { class: "facts" }, ...pairs.filter(([, value]) => value).flatMap(([name, value]) => [make("dt", {}, name), make("dd", {}, value)]));
+}
+
+function paidWith(user, currency) {
+  if (currency === "XTR") return `Stars, he owns ${stars(user.stars)}`;
+  return "Test card 4242 4242 4242 4242";
+}
+
+function outcome(kind, title, text) {
+  return make("div", { class: `outcome ${kind}` }, icon(kind === "paid" ? "check" : "warning"), make("div", {}, make("strong", {}, title), make("p", {}, text)));
+}
+
+function open(pane, { title, description, currency, total_amount }, target) {
+  const user = userOf(pane.id);
+  const told = make("div", { role: "status", class: "told" });
+  const twice = make("input", { type: "checkbox" });
+  const pay = make("button", { type: "button", class: "primary big" }, total_amount === undefined ? "Pay" : `Pay ${price(total_amount, currency)}`);
+  const opened = sheet("Payment", [
+    make("div", { class: "invoice whole" }, make("strong", {}, title), make("p", {}, description),
+      total_amount === undefined ? null : make("span", { class: "price" }, price(total_amount, currency))),
+    facts([["Payer", fullName(user)], ["Method", currency ? paidWith(user, currency) : ""]]),
+    make("label", { class: "check" }, twice, make("span", {}, "Take the money twice", make("small", {}, "As real life does when an answer is lost: two payments, two charge ids."))),
+    told,
+    make("div", { class: "actions" }, pay),
+  ], { kind: "pay" });
+  pay.focus();
+  pay.addEventListener("click", async () => {
+    if (pay.getAttribute("aria-disabled") === "true") return;
+    pay.setAttribute("aria-disabled", "true");
+    pay.setAttribute("aria-busy", "true");
+    told.replaceChildren("Asking the bot\u2026");
+    try {
+      const answer = await post(`users/${pane.id}/pay`, { ...target, charges: twice.checked ? 2 : 1 });
+      if (answer.status === "paid") done(opened, answer, currency, total_amount);
+      else told.replaceChildren(outcome("refused", WORDS[answer.status] || answer.status, answer.reason));
+    } catch (error) {
+      told.replaceChildren(outcome("refused", "Not paid.", error.message));
+    }
+    pay.removeAttribute("aria-disabled");
+    pay.removeAttribute("aria-busy");
+  });
+}
+
+function chargeIds(ids) {
+  return make("div", {}, ...ids.map((id) => make("code", {}, id)));
+}
+
+function done(opened, answer, currency, total) {
+  const count = answer.charge_ids.length;
+  const close = make("button", { type: "button", class: "primary big", onclick: () => opened.close() }, "Done");
+  opened.querySelector(".content").replaceChildren(
+    make("div", { role: "status" }, outcome("paid", count > 1 ? `Paid ${count} times` : "Paid", total === undefined ? "" : price(total * count, currency))),
+    facts([[count > 1 ? "Charge ids" : "Charge id", chargeIds(answer.charge_ids)]]),
+    make("div", { class: "actions" }, close));
+  close.focus();
+}
+
+export function payInvoice(pane, message) {
+  open(pane, message.invoice, { message_id: message.message_id });
+}
+
+export function payLink(pane, link) {
+  open(pane, { title: "Invoice by link", description: link }, { link });
+}
+
+// Everything that was paid in these service messages.
+export function receipt(pane, messages) {
+  const paid = messages.map((message) => message.successful_payment);
+  if (!paid.length) return pane.toast("The payment is not in this chat");
+  const user = userOf(pane.id);
+  const { currency, total_amount, invoice_payload } = paid[0];
+  return sheet("Receipt", [
+    make("div", { class: "invoice whole" }, make("span", { class: "price" }, paid.length > 1 ? `${paid.length} \u00D7 ${price(total_amount, currency)}` : price(total_amount, currency))),
+    facts([
+      ["Payer", fullName(user)],
+      ["To", live.state.bot.first_name],
+      ["When", moment(messages[0].date)],
+      ["Payload", invoice_payload],
+      [paid.length > 1 ? "Charge ids" : "Charge id", chargeIds(paid.map((one) => one.telegram_payment_charge_id))],
+    ]),
+  ], { kind: "pay" });
+}
