@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
     from sandbox.telegram.chats import Account, Message
+    from sandbox.telegram.checkout import Payment
     from sandbox.telegram.stand_in import Telegram
     from sandbox.telegram.user import User
 
@@ -130,6 +131,7 @@ class ChatPage:
             Route("/api/events", self._events, methods=["GET"]),
             Route("/api/traffic", self._traffic, methods=["GET"]),
             Route("/api/photo/{file_id}", self._photo, methods=["GET"]),
+            Route("/api/invoice", self._invoice, methods=["GET"]),
             Route("/api/users", self._action(self._add_user), methods=["POST"]),
             Route("/api/users/{user_id:int}/{what}", self._action(self._act), methods=["POST"]),
         ]
@@ -192,7 +194,7 @@ class ChatPage:
                 "last_date": last["date"],
                 "last_own": last["from"]["id"] == account.id,
             }
-        return asdict(account) | told
+        return asdict(account) | told | {"admin": account.id in self._telegram.admins}
 
     def _chat(self, user_id: int) -> dict[str, Any]:
         chats, user = self._telegram.chats, self._telegram.user(user_id)
@@ -244,6 +246,13 @@ class ChatPage:
         media_type = "image/png" if stored.picture.kind == "png" else "image/jpeg"
         return Response(stored.body, media_type=media_type, headers={"X-Content-Type-Options": "nosniff"})
 
+    async def _invoice(self, request: Request) -> Response:
+        """What a link of createInvoiceLink offers."""
+        offered = self._telegram.payments.invoice(request.query_params.get("link", "").removeprefix("https://t.me/"))
+        if offered is None:
+            return JSONResponse({"error": "there is no invoice at this link"}, 404)
+        return JSONResponse(offered.shown() | {"subscription_period": offered.subscription_period})
+
     @staticmethod
     def _action(
         handler: Callable[[Request, dict[str, Any]], Awaitable[dict[str, Any]]],
@@ -282,14 +291,28 @@ class ChatPage:
             if not isinstance(message_id, int) or not isinstance(data, str):
                 raise _BadInputError("message_id and data are needed")
             return {"query_id": await user.click_raw(message_id, data)}
+        if what == "pay":
+            return asdict(await self._pay(user, given))
         if what == "start":
             payload = str(given.get("payload", ""))
             return {"update_id": await user.send(f"/start {payload}")}  # writing takes a blocked bot back
         deeds = {"block": user.block, "unblock": user.unblock, "delete": user.delete_account}
         if what not in deeds:
-            raise _BadInputError("send, click, start, block, unblock or delete")
+            raise _BadInputError("send, click, pay, start, block, unblock or delete")
         deeds[what]()
         return {}
+
+    @staticmethod
+    async def _pay(user: User, given: dict[str, Any]) -> Payment:
+        message_id, link, charges = given.get("message_id"), given.get("link"), given.get("charges", 1)
+        method = given.get("method", "card")
+        if charges not in {1, 2} or method not in {"card", "declined"}:
+            raise _BadInputError("one charge or two, by a card that is taken or declined")
+        if isinstance(link, str):
+            return await user.pay_link(link, method=method, charges=charges)
+        if not isinstance(message_id, int):
+            raise _BadInputError("message_id or link is needed")
+        return await user.pay(message_id, method=method, charges=charges)
 
 
 def _preview(message: Message) -> str:

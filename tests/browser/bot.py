@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import pathlib
     from collections.abc import AsyncIterator
 
+    from playwright.async_api import Locator, Page
     from starlette.requests import Request
 
 TOKEN = "42:TEST"
@@ -68,7 +69,9 @@ class Bot:
             await self._clicked(update["callback_query"])
         elif "pre_checkout_query" in update:
             answer = {"ok": False, "error_message": self.checkout} if self.checkout else {"ok": True}
-            await self.call("answerPreCheckoutQuery", pre_checkout_query_id=update["pre_checkout_query"]["id"], **answer)
+            await self.call(
+                "answerPreCheckoutQuery", pre_checkout_query_id=update["pre_checkout_query"]["id"], **answer
+            )
         elif "text" in update.get("message", {}):
             return self._written(update["message"])
         return JSONResponse({})
@@ -118,3 +121,32 @@ async def running(store: pathlib.Path | None = None) -> AsyncIterator[Bot]:
         await hook.stop()
         await bot.client.aclose()
         telegram.close()
+
+
+@dataclass
+class Chat:
+    """The chat page in a browser, and the bot behind it."""
+
+    bot: Bot
+    page: Page
+
+    async def open(self, *people: int, inspector: bool = False) -> None:
+        """Open the page with these chats side by side."""
+        shown = ",".join(map(str, people))
+        await self.page.goto(f"{self.bot.chat_url}#user={shown}{'&inspector=1' if inspector else ''}")
+        for person in people:
+            await self.pane(person).wait_for()
+
+    def pane(self, person: int = 1001) -> Locator:
+        """One person's chat."""
+        return self.page.locator(f"[data-pane='{person}']")
+
+    def messages(self, person: int = 1001) -> Locator:
+        """The bubbles of a chat."""
+        return self.pane(person).locator(".bubble")
+
+    async def started(self, person: int = 1001) -> dict[str, Any]:
+        """He has started the bot; its menu."""
+        user = self.bot.telegram.user(person)
+        await user.send("/start")
+        return (await user.wait_for(lambda messages: [one for one in messages if one["from"]["is_bot"]]))[-1]

@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sandbox import browser
+from tests.browser.bot import Chat, running
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from playwright.async_api import Browser, Page
+
+    from tests.browser.bot import Bot
 
 
 @pytest.fixture(scope="session")
@@ -39,3 +42,16 @@ async def page(chromium: Browser) -> AsyncIterator[Page]:
     yield opened
     await context.close()
     assert complaints == []
+
+
+@pytest.fixture
+async def bot() -> AsyncIterator[Bot]:
+    """A tiny bot and its Telegram; Anna (1001) and Boris (1002) have not started it."""
+    async with running() as one:
+        yield one
+
+
+@pytest.fixture
+async def chat(bot: Bot, page: Page) -> Chat:
+    """Its chat page. The page goes before the server does, so that no lost connection counts as an error."""
+    return Chat(bot, page)

@@ -5,15 +5,20 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from starlette.responses import JSONResponse
 
-from sandbox.telegram.chat_page import PAGE
+from sandbox.telegram.chat_page import MODULES, PAGE, STYLES
+from sandbox.telegram.inspection import trace
 from tests.sandbox_telegram.conftest import png
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+    from starlette.responses import Response
 
     from tests.sandbox_telegram.conftest import Bench
 
@@ -60,26 +65,26 @@ async def test_changes_are_pushed(bench: Bench) -> None:
     stream = states(bench, 777)
     async with asyncio.timeout(5):
         first = await anext(stream)
-        assert [message["text"] for message in first["chat"]["messages"]] == ["/start"]
+        assert [message["text"] for message in first["chats"]["777"]["messages"]] == ["/start"]
         assert first["users"][0]["last"] == "/start"
         sent = (await bench.call("sendMessage", chat_id=777, text="one", reply_markup=BUTTONS))["result"]
-        assert (await anext(stream))["chat"]["messages"][-1]["text"] == "one"
+        assert (await anext(stream))["chats"]["777"]["messages"][-1]["text"] == "one"
         await bench.call(
             "editMessageText", chat_id=777, message_id=sent["message_id"], text="two", reply_markup=BUTTONS
         )
-        assert (await anext(stream))["chat"]["messages"][-1]["text"] == "two"
+        assert (await anext(stream))["chats"]["777"]["messages"][-1]["text"] == "two"
         query_id = await anna.click(sent["message_id"], "Go")
         await bench.call("answerCallbackQuery", callback_query_id=query_id, text="done")
-        assert (await anext(stream))["chat"]["answers"][-1]["text"] == "done"
+        assert (await anext(stream))["chats"]["777"]["answers"][-1]["text"] == "done"
         await bench.call("sendChatAction", chat_id=777, action="typing")
-        assert (await anext(stream))["chat"]["action"] == "typing"
+        assert (await anext(stream))["chats"]["777"]["action"] == "typing"
     await stream.aclose()  # type: ignore[attr-defined]  # an async generator, typed as what a reader needs
 
 
 async def test_open_streams_end_with_the_stand_in(bench: Bench) -> None:
     stream = states(bench, 0)
     async with asyncio.timeout(5):
-        assert (await anext(stream))["chat"] is None
+        assert (await anext(stream))["chats"] == {}
         await bench.telegram.stop()
         assert [state async for state in stream] == []
 
@@ -92,8 +97,91 @@ async def test_photos_and_traffic_are_shown(bench: Bench) -> None:
     photo = await bench.client.get(f"{bench.url}/chat/api/photo/{file_id}")
     assert (photo.content, photo.headers["content-type"]) == (png(), "image/png")
     traffic = (await bench.client.get(f"{bench.url}/chat/api/traffic")).json()
-    assert traffic["calls"][0]["method"] == "sendPhoto"
-    assert traffic["deliveries"][0]["status"] == 200
+    update = traffic["entries"][0]
+    assert (update["kind"], update["title"], update["user"], update["state"]) == ("message", "a", 777, "delivered")
+    assert [attempt["status"] for attempt in update["attempts"]] == [200]
+    assert [call["method"] for call in update["calls"]] == ["sendPhoto"]
+
+
+async def test_calls_are_shown_near_the_update_they_answer(bench: Bench) -> None:
+    async def answer(update: dict[str, Any]) -> Response:
+        if "callback_query" in update:
+            await bench.call("answerCallbackQuery", callback_query_id=update["callback_query"]["id"])
+        return JSONResponse({"method": "sendMessage", "chat_id": 777, "text": "of the response"})
+
+    bench.hook.answer = answer
+    await bench.set_webhook()
+    anna = bench.telegram.user(777, "Anna")
+    await anna.send("one")
+    await bench.telegram.idle()
+    sent = (await bench.call("sendMessage", chat_id=777, text="two", reply_markup=BUTTONS))["result"]
+    await anna.click(sent["message_id"], "Go")
+    await bench.telegram.idle()
+    bench.clock.travel(timedelta(minutes=5))
+    await bench.call("sendMessage", chat_id=777, text="much later")
+    await bench.call("sendMessage", chat_id=1, text="to nobody")
+    alone, late, click, message, *_ = trace(bench.telegram)["entries"]
+    assert [(call["method"], call["in_response"]) for call in message["calls"]] == [
+        ("sendMessage", True),
+        ("sendMessage", False),
+    ]
+    assert [(call["method"], call["in_response"]) for call in click["calls"]] == [
+        ("answerCallbackQuery", False),
+        ("sendMessage", True),
+    ]
+    assert (late["kind"], late["calls"][0]["params"]["text"], late["failed"]) == ("", "much later", False)
+    assert (alone["user"], alone["failed"], alone["calls"][0]["code"]) == (1, True, 400)
+
+
+async def test_an_open_inspector_is_told_of_what_moves_no_chat(bench: Bench) -> None:
+    url = f"{bench.url}/chat/api/events?user=&traffic=1"
+    async with asyncio.timeout(5), bench.client.stream("GET", url) as response:
+        lines = response.aiter_lines()
+        async for line in lines:
+            if line == "event: traffic":
+                break
+        await bench.call("getMe")
+        async for line in lines:
+            if line.startswith("data: ") and "getMe" in line:
+                assert json.loads(line[6:])["entries"][0]["calls"][0]["method"] == "getMe"
+                break
+
+
+async def test_an_invoice_is_paid_and_a_person_starts_again(bench: Bench) -> None:
+    async def answer(update: dict[str, Any]) -> Response:
+        query = update.get("pre_checkout_query", {})
+        return JSONResponse(
+            {"method": "answerPreCheckoutQuery", "pre_checkout_query_id": query["id"], "ok": True} if query else {}
+        )
+
+    bench.hook.answer = answer
+    await bench.set_webhook()
+    bench.telegram.admins = frozenset({777})
+    user = bench.telegram.user(777, "Anna")
+    await act(bench, "users/777/start", {"payload": "r_abc"})
+    assert user.messages[-1]["text"] == "/start r_abc"
+    await act(bench, "users/777/block", {})
+    await act(bench, "users/777/start", {})
+    assert (user.messages[-1]["text"], user.account.blocked) == ("/start", False)
+    offer = {
+        "title": "t",
+        "description": "d",
+        "payload": "p",
+        "currency": "XTR",
+        "prices": [{"label": "l", "amount": 7}],
+    }
+    sent = (await bench.call("sendInvoice", chat_id=777, **offer))["result"]
+    paid = await act(bench, "users/777/pay", {"message_id": sent["message_id"], "charges": 2})
+    assert (paid["status"], len(set(paid["charge_ids"]))) == ("paid", 2)
+    link = (await bench.call("createInvoiceLink", **offer))["result"]
+    shown = await bench.client.get(f"{bench.url}/chat/api/invoice", params={"link": link})
+    assert (shown.json()["title"], shown.json()["total_amount"]) == ("t", 7)
+    assert (await act(bench, "users/777/pay", {"link": link}))["status"] == "paid"
+    assert (await bench.client.get(f"{bench.url}/chat/api/invoice?link=x")).status_code == 404
+    stream = states(bench, 777)
+    (person,) = (await anext(stream))["users"]
+    assert (person["stars"], person["admin"], person["last"]) == (10_000 - 21, True, "Payment")
+    await stream.aclose()  # type: ignore[attr-defined]  # as above
 
 
 @pytest.mark.parametrize(
@@ -135,6 +223,10 @@ async def test_its_own_origin_is_welcome_and_only_json_is(bench: Bench) -> None:
         ("users/777/send", {"text": " "}),
         ("users/777/click", {"message_id": "1", "data": "x"}),
         ("users/777/dance", {}),
+        ("users/777/pay", {}),
+        ("users/777/pay", {"message_id": 1}),
+        ("users/777/pay", {"message_id": 1, "charges": 3}),
+        ("users/777/pay", {"link": "https://t.me/$nothing"}),
     ],
 )
 async def test_nonsense_is_refused_with_a_reason(bench: Bench, path: str, body: Any) -> None:
@@ -145,7 +237,7 @@ async def test_nonsense_is_refused_with_a_reason(bench: Bench, path: str, body: 
 async def test_the_page_is_served_without_anything_from_elsewhere(bench: Bench) -> None:
     redirect = await bench.client.get(f"{bench.url}/chat")
     assert (redirect.status_code, redirect.headers["location"]) == (307, "/chat/")
-    for name in ("", "chat.js", "chat.css"):
+    for name in ("", *MODULES, *STYLES):
         response = await bench.client.get(f"{bench.url}/chat/{name}")
         assert response.status_code == 200
         assert "default-src 'none'" in response.headers["content-security-policy"]
@@ -154,9 +246,21 @@ async def test_the_page_is_served_without_anything_from_elsewhere(bench: Bench) 
     assert (await bench.client.get(f"{bench.url}/chat/index.html")).status_code == 404
 
 
-def test_the_page_never_writes_markup() -> None:
-    script = (PAGE / "chat.js").read_text()
-    assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(", script)
+async def test_only_the_pages_that_are_named_may_be_framed(bench: Bench) -> None:
+    async def policy() -> str:
+        return (await bench.client.get(f"{bench.url}/chat/")).headers["content-security-policy"]
+
+    assert "frame-src 'none';" in await policy()
+    bench.telegram.framed = ("http://127.0.0.1:8082",)
+    assert "frame-src http://127.0.0.1:8082;" in await policy()
+
+
+def test_every_module_of_the_page_is_served_and_writes_no_markup() -> None:
+    assert {path.name for path in PAGE.glob("*.js")} == set(MODULES)
+    assert {path.name for path in PAGE.glob("*.css")} == set(STYLES)
+    for name in MODULES:
+        script = (PAGE / name).read_text()
+        assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(", script), name
 
 
 async def test_what_was_waited_for_is_returned_or_the_chat_is_shown(bench: Bench) -> None:

@@ -13,8 +13,8 @@ export class Composer {
     this.at = 0;
     this.closed = true;
     this.field = make("textarea", {
-      class: "text-field", rows: "1", maxlength: "4096", placeholder: "Message", "aria-label": "Message", role: "combobox",
-      "aria-autocomplete": "list", "aria-expanded": "false", "aria-controls": name, "aria-haspopup": "listbox",
+      class: "text-field", rows: "1", maxlength: "4096", placeholder: "Message", "aria-label": "Message",
+      "aria-autocomplete": "list", "aria-controls": name, "aria-haspopup": "listbox",
     });
     this.list = make("div", { class: "commands", role: "listbox", id: name, "aria-label": "Commands", hidden: true });
     this.opener = iconButton("slash", "Commands", { onclick: () => this.offer() });
@@ -48,7 +48,6 @@ export class Composer {
     this.found = typed && !this.closed ? this.commands.filter((one) => one.command.startsWith(typed[1].toLowerCase())) : [];
     this.at = Math.min(this.at, Math.max(0, this.found.length - 1));
     this.list.hidden = !this.found.length;
-    this.field.setAttribute("aria-expanded", String(!this.list.hidden));
     this.list.replaceChildren(...this.found.map((one, at) => make("div", {
       role: "option", id: `${this.list.id}-${at}`, "aria-selected": String(at === this.at),
       onmousedown: (event) => event.preventDefault(), // the field keeps its focus

@@ -7,6 +7,8 @@ import { bytes, price } from "./money.js";
 import { receipt } from "./payment.js";
 import { pictureSheet } from "./sheets.js";
 
+const LARGEST = 300; // pixels of a picture's longer side
+
 const fileUrl = (file) => "api/file/" + encodeURIComponent(file.file_id);
 
 export function preview(message) {
@@ -18,7 +20,8 @@ function photo(message) {
   const source = "api/photo/" + encodeURIComponent(largest.file_id);
   const title = message.caption ? `Photo: ${message.caption}` : "Photo";
   // Width and height are told beforehand, so that nothing moves when the picture comes.
-  const picture = make("img", { src: source, alt: title, width: largest.width, height: largest.height });
+  const scale = LARGEST / Math.max(largest.width, largest.height);
+  const picture = make("img", { src: source, alt: title, width: Math.round(largest.width * scale), height: Math.round(largest.height * scale) });
   return make("button", {
     type: "button", class: message.has_media_spoiler ? "photo spoiled" : "photo", "aria-label": `Open: ${title}`,
     "data-key": `${message.message_id}:photo`, onclick: () => pictureSheet(source, "Photo"),
@@ -111,12 +114,12 @@ export function drawMessage(message, pane) {
   const text = message.text ?? message.caption ?? "";
   const entities = message.entities || message.caption_entities;
   const hands = { open: (url) => pane.open(url), copy: (words) => pane.copy(words), send: (words) => pane.send(words) };
-  const words = text ? make("div", { class: "text" }, ...format(text, entities, hands)) : null;
-  const shown = media(message);
   const stamp = make("time", { class: "stamp", datetime: new Date(message.date * 1000).toISOString(), title: moment(message.date) },
     (message.edit_date ? "edited " : "") + clock(message.date));
+  const words = make("div", { class: "words" }, text ? make("span", { class: "text" }, ...format(text, entities, hands)) : null, stamp);
+  const shown = media(message);
   const parts = message.show_caption_above_media ? [words, shown] : [shown, words];
-  const bubble = make("div", { class: message.photo || message.video ? "bubble pictured" : "bubble" },
-    message.reply_to_message ? quoted(message.reply_to_message, pane) : null, ...parts, stamp);
+  const bubble = make("div", { class: message.photo || message.video || message.animation ? "bubble pictured" : "bubble" },
+    message.reply_to_message ? quoted(message.reply_to_message, pane) : null, ...parts);
   return make("article", { class: mine ? "row mine" : "row", ...properties }, bubble, keyboard(message, pane));
 }

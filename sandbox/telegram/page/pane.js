@@ -103,10 +103,11 @@ export class Pane {
   pay(message, button) {
     const chat = live.state.chats[this.id].messages;
     if (button.text !== "Receipt") return payInvoice(this, message);
+    // The invoice keeps its payload to itself: the first payment of its size after it tells, and then all with that payload.
     const { currency, total_amount } = message.invoice;
-    const belongs = (one) => one.successful_payment && one.message_id > message.message_id
-      && one.successful_payment.currency === currency && one.successful_payment.total_amount === total_amount;
-    return receipt(this, chat.filter(belongs).slice(0, 2));
+    const payments = chat.filter((one) => one.successful_payment && one.message_id > message.message_id);
+    const first = payments.find(({ successful_payment: paid }) => paid.currency === currency && paid.total_amount >= total_amount);
+    return receipt(this, payments.filter((one) => one.successful_payment.invoice_payload === first?.successful_payment.invoice_payload));
   }
 
   deeds() {

@@ -13,27 +13,35 @@ const WORDS = {
 };
 
 function facts(pairs) {
-  return make("dl", { class: "facts" }, ...pairs.filter(([, value]) => value).flatMap(([name, value]) => [make("dt", {}, name), make("dd", {}, value)]));
+  return make("dl", { class: "facts" }, ...pairs.filter(([, value]) => value).flatMap(([name, value]) => {
+    const wide = value instanceof Node ? "wide" : "";
+    return [make("dt", { class: wide }, name), make("dd", { class: wide }, value)];
+  }));
 }
 
-function paidWith(user, currency) {
-  if (currency === "XTR") return `Stars, he owns ${stars(user.stars)}`;
-  return "Test card 4242 4242 4242 4242";
+// Stars pay Stars; anything else is paid by a card of the test provider, which may turn it down.
+function methods(user, currency) {
+  if (currency === "XTR") return { picked: () => "card", shown: facts([["Pay with", `Stars, balance ${stars(user.stars)}`]]) };
+  const choices = [["card", "Test card", "4242 4242 4242 4242"], ["declined", "Declined card", "4000 0000 0000 0002"]];
+  const shown = make("fieldset", { class: "methods" }, make("legend", {}, "Pay with"), ...choices.map(([value, name, digits], at) =>
+    make("label", { class: "check" }, make("input", { type: "radio", name: "method", value, checked: at === 0 }), make("span", {}, name), make("small", {}, digits))));
+  return { picked: () => shown.querySelector(":checked").value, shown };
 }
 
 function outcome(kind, title, text) {
   return make("div", { class: `outcome ${kind}` }, icon(kind === "paid" ? "check" : "warning"), make("div", {}, make("strong", {}, title), make("p", {}, text)));
 }
 
-function open(pane, { title, description, currency, total_amount }, target) {
+function open(pane, { title, description, currency, total_amount, subscription_period }, target) {
   const user = userOf(pane.id);
   const told = make("div", { role: "status", class: "told" });
   const twice = make("input", { type: "checkbox" });
-  const pay = make("button", { type: "button", class: "primary big" }, total_amount === undefined ? "Pay" : `Pay ${price(total_amount, currency)}`);
+  const pay = make("button", { type: "button", class: "primary big" }, `Pay ${price(total_amount, currency)}`);
+  const method = methods(user, currency);
   const opened = sheet("Payment", [
-    make("div", { class: "invoice whole" }, make("strong", {}, title), make("p", {}, description),
-      total_amount === undefined ? null : make("span", { class: "price" }, price(total_amount, currency))),
-    facts([["Payer", fullName(user)], ["Method", currency ? paidWith(user, currency) : ""]]),
+    make("div", { class: "invoice whole" }, make("strong", {}, title), make("p", {}, description), make("span", { class: "price" }, price(total_amount, currency))),
+    facts([["Payer", fullName(user)], ["Renews", subscription_period ? `every ${subscription_period / 86400} days` : ""]]),
+    method.shown,
     make("label", { class: "check" }, twice, make("span", {}, "Take the money twice", make("small", {}, "As real life does when an answer is lost: two payments, two charge ids."))),
     told,
     make("div", { class: "actions" }, pay),
@@ -45,7 +53,7 @@ function open(pane, { title, description, currency, total_amount }, target) {
     pay.setAttribute("aria-busy", "true");
     told.replaceChildren("Asking the bot\u2026");
     try {
-      const answer = await post(`users/${pane.id}/pay`, { ...target, charges: twice.checked ? 2 : 1 });
+      const answer = await post(`users/${pane.id}/pay`, { ...target, method: method.picked(), charges: twice.checked ? 2 : 1 });
       if (answer.status === "paid") done(opened, answer, currency, total_amount);
       else told.replaceChildren(outcome("refused", WORDS[answer.status] || answer.status, answer.reason));
     } catch (error) {
@@ -64,7 +72,7 @@ function done(opened, answer, currency, total) {
   const count = answer.charge_ids.length;
   const close = make("button", { type: "button", class: "primary big", onclick: () => opened.close() }, "Done");
   opened.querySelector(".content").replaceChildren(
-    make("div", { role: "status" }, outcome("paid", count > 1 ? `Paid ${count} times` : "Paid", total === undefined ? "" : price(total * count, currency))),
+    make("div", { role: "status" }, outcome("paid", count > 1 ? `Paid ${count} times` : "Paid", price(total * count, currency))),
     facts([[count > 1 ? "Charge ids" : "Charge id", chargeIds(answer.charge_ids)]]),
     make("div", { class: "actions" }, close));
   close.focus();
@@ -74,8 +82,11 @@ export function payInvoice(pane, message) {
   open(pane, message.invoice, { message_id: message.message_id });
 }
 
-export function payLink(pane, link) {
-  open(pane, { title: "Invoice by link", description: link }, { link });
+export async function payLink(pane, link) {
+  const response = await fetch("api/invoice?link=" + encodeURIComponent(link));
+  const offer = await response.json();
+  if (response.ok) open(pane, offer, { link });
+  else pane.toast(offer.error);
 }
 
 // Everything that was paid in these service messages.

@@ -1,0 +1,91 @@
+"""The pay sheet: paid, refused by the bot, paid twice, too poor, by a card, by a link."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from playwright.async_api import expect
+
+if TYPE_CHECKING:
+    from playwright.async_api import Locator
+
+    from tests.browser.bot import Chat
+
+OFFER: dict[str, Any] = {"title": "30 days", "description": "Three devices", "payload": "order-1", "currency": "XTR"}
+
+
+async def offered(chat: Chat, stars: int = 250) -> Locator:
+    """Anna has an invoice and its sheet is open."""
+    await chat.started()
+    await chat.bot.call("sendInvoice", chat_id=1001, prices=[{"label": "30 days", "amount": stars}], **OFFER)
+    await chat.open(1001)
+    await chat.pane().get_by_role("button", name="Pay").focus()
+    await chat.page.keyboard.press("Enter")
+    sheet = chat.page.get_by_role("dialog", name="Payment")
+    await expect(sheet).to_contain_text("Three devices")
+    return sheet
+
+
+def paid(chat: Chat) -> list[dict[str, Any]]:
+    """What the bot was told was paid."""
+    messages = [update.get("message", {}) for update in chat.bot.updates]
+    return [message["successful_payment"] for message in messages if "successful_payment" in message]
+
+
+async def test_an_invoice_is_paid_by_keyboard_and_leaves_a_receipt(chat: Chat) -> None:
+    sheet = await offered(chat)
+    await chat.page.keyboard.press("Enter")
+    await expect(sheet.get_by_role("status")).to_contain_text("Paid")
+    await chat.page.keyboard.press("Enter")
+    await expect(sheet).to_have_count(0)
+    receipt = chat.pane().get_by_role("button", name="Receipt")
+    await expect(receipt).to_be_focused()
+    await expect(chat.pane().locator(".status")).to_contain_text("9,750")
+    await chat.bot.telegram.idle()
+    (payment,) = paid(chat)
+    await receipt.click()
+    await expect(chat.page.get_by_role("dialog", name="Receipt")).to_contain_text(payment["telegram_payment_charge_id"])
+
+
+async def test_what_the_bot_refuses_is_said_and_may_be_tried_again(chat: Chat) -> None:
+    chat.bot.checkout = "Sold out"
+    sheet = await offered(chat)
+    await chat.page.keyboard.press("Enter")
+    await expect(sheet.get_by_role("status")).to_contain_text("Sold out")
+    assert paid(chat) == []
+    chat.bot.checkout = ""
+    await sheet.get_by_role("button", name="Pay").click()
+    await expect(sheet.get_by_role("status")).to_contain_text("Paid")
+
+
+async def test_the_money_can_be_taken_twice(chat: Chat) -> None:
+    sheet = await offered(chat)
+    await sheet.get_by_label("Take the money twice").check()
+    await sheet.get_by_role("button", name="Pay").click()
+    await expect(sheet.get_by_role("status")).to_contain_text("Paid 2 times")
+    await chat.bot.telegram.idle()
+    ids = {payment["telegram_payment_charge_id"] for payment in paid(chat)}
+    assert len(ids) == 2
+    assert set(await sheet.locator("code").all_inner_texts()) == ids
+
+
+async def test_who_has_too_few_stars_is_told_so(chat: Chat) -> None:
+    chat.bot.telegram.user(1001).account.stars = 1
+    sheet = await offered(chat)
+    await sheet.get_by_role("button", name="Pay").click()
+    await expect(sheet.get_by_role("status")).to_contain_text("Not enough Stars")
+    assert paid(chat) == []
+
+
+async def test_a_link_is_paid_by_anybody(chat: Chat) -> None:
+    await chat.started(1002)
+    link = await chat.bot.call("createInvoiceLink", prices=[{"label": "30 days", "amount": 99}], **OFFER)
+    keyboard = {"inline_keyboard": [[{"text": "Offer", "url": link}]]}
+    await chat.bot.call("sendMessage", chat_id=1002, text="Buy", reply_markup=keyboard)
+    await chat.open(1002)
+    await chat.pane(1002).get_by_role("button", name="Offer").click()
+    sheet = chat.page.get_by_role("dialog", name="Payment")
+    await expect(sheet).to_contain_text("30 days")
+    await sheet.get_by_role("button", name="Pay").click()
+    await expect(sheet.get_by_role("status")).to_contain_text("Paid")
+    await expect(chat.pane(1002).locator(".service")).to_contain_text("Boris paid")

@@ -1,0 +1,33 @@
+"""A page that is open while the sandbox is started anew goes on by itself."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from playwright.async_api import expect
+
+from sandbox.server import Server
+
+if TYPE_CHECKING:
+    from playwright.async_api import Browser
+
+    from tests.browser.bot import Bot
+
+
+async def test_the_page_comes_back_when_the_server_does(bot: Bot, chromium: Browser) -> None:
+    context = await chromium.new_context()  # its own: refused connections are errors on the console here
+    page = await context.new_page()
+    await page.goto(f"{bot.chat_url}#user=1001")
+    await bot.telegram.user(1001).send("before")
+    await expect(page.locator(".bubble").first).to_contain_text("before")
+    port = bot.server.port
+    await bot.telegram.stop()
+    await bot.server.stop()
+    await expect(page.locator("#offline")).to_be_visible()
+    bot.server = Server(bot.telegram.app, port)
+    await bot.server.start()
+    await bot.telegram.start()
+    await expect(page.locator("#offline")).to_be_hidden(timeout=10_000)
+    await bot.telegram.user(1001).send("after")
+    await expect(page.locator(".bubble", has_text="You wrote: after")).to_be_visible()
+    await context.close()
