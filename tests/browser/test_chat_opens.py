@@ -85,7 +85,7 @@ async def test_light_and_dark_follow_the_system(chat: Chat) -> None:
     seen = {}
     ground = "element => getComputedStyle(element).backgroundColor"
     for scheme in ("light", "dark"):
-        await chat.page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]  # one of its words
+        await chat.page.emulate_media(color_scheme=scheme)
         colour = await chat.messages().last.evaluate(ground)
         seen[scheme] = [int(part) for part in re.findall(r"\d+", colour)][:3]
     assert min(seen["light"]) > 200
