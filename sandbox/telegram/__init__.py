@@ -12,8 +12,9 @@ What is refused is refused with the real server's words. What the real server ca
 from sandbox.telegram.bot_api import Call
 from sandbox.telegram.checkout import Payment
 from sandbox.telegram.delivery import Attempt, Timing, Webhook
+from sandbox.telegram.limits import Limits
 from sandbox.telegram.queries import Answer
 from sandbox.telegram.stand_in import Telegram
 from sandbox.telegram.user import User
 
-__all__ = ["Answer", "Attempt", "Call", "Payment", "Telegram", "Timing", "User", "Webhook"]
+__all__ = ["Answer", "Attempt", "Call", "Limits", "Payment", "Telegram", "Timing", "User", "Webhook"]

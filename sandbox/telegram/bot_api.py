@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from sandbox.clock import Clock
     from sandbox.telegram.arguments import Arguments
+    from sandbox.telegram.limits import Throttle
 
 # Not executed when they come inside a webhook response, nor is any get*.
 NOT_IN_RESPONSE: Final = {"setwebhook", "deletewebhook", "close", "logout"}
@@ -74,8 +75,11 @@ class BotApi:
     `flooded` is the share of calls, by chance, that are answered 429 with a second to wait and not executed.
     """
 
-    def __init__(self, clock: Clock, table: dict[str, Callable[[Arguments], Awaitable[Any]]]) -> None:
+    def __init__(
+        self, clock: Clock, throttle: Throttle, table: dict[str, Callable[[Arguments], Awaitable[Any]]]
+    ) -> None:
         self._clock = clock
+        self.throttle = throttle
         self._table = table
         self._faults: list[_Fault] = []
         self.flooded = 0.0
@@ -140,6 +144,7 @@ class BotApi:
         if handler is None:
             known = methods().get(method.lower())
             raise not_modelled(known["name"]) if known else ApiError(404, "Not Found: method not found")
+        self.throttle.check(method, arguments)
         return await handler(arguments)
 
     async def call(self, method: str, arguments: Arguments, *, in_response: bool = False) -> tuple[int, dict[str, Any]]:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from sandbox.telegram.arguments import Arguments
     from sandbox.telegram.chats import Chats
+    from sandbox.telegram.clicks import Clicks
     from sandbox.telegram.queries import Queries
     from sandbox.telegram.store import Store
 
@@ -60,7 +61,7 @@ def _command(raw: Any) -> dict[str, Any]:
 class BotMethods:
     """One coroutine a method; each takes the call's arguments and returns the call's result."""
 
-    def __init__(self, chats: Chats, store: Store, clicks: Queries, checkouts: Queries) -> None:
+    def __init__(self, chats: Chats, store: Store, clicks: Clicks, checkouts: Queries) -> None:
         self._chats = chats
         self._store = store
         self._clicks = clicks
@@ -161,8 +162,8 @@ class BotMethods:
             except LinkError:
                 raise bad_request("URL_INVALID") from None
         query_id = arguments.text("callback_query_id")
-        user_id = self._clicks.answer(query_id)
-        answer = Answer(query_id, text, arguments.flag("show_alert"), url)
+        user_id, click_id = self._clicks.answer(query_id)
+        answer = Answer(click_id, text, arguments.flag("show_alert"), url)
         self.answers.setdefault(user_id, []).append(answer)
         self._chats.changes.tell()
         return True

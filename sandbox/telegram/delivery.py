@@ -2,9 +2,8 @@
 
 At least once; strictly in order inside a queue and side by side between queues; 2xx or it did not happen. The first
 failure is repeated at once, then after 2, 4, 8 ... seconds of the sandbox's clock, until the update expires. After 60 s
-without an answer the connection is dropped and the update sent again while the first handler may still be running.
-
-Not modelled: a bot that failed for long gets its connections back one by one on the real side.
+without an answer the connection is dropped and the update sent again while the first handler may still be running. A bot that failed
+for long gets its connections back slowly (`connections`).
 """
 
 from __future__ import annotations
@@ -21,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 import httpx
 
 from sandbox.telegram.arguments import Arguments, parse_arguments
+from sandbox.telegram.connections import Connections
 from sandbox.telegram.errors import ApiError
 
 if TYPE_CHECKING:
@@ -41,12 +41,14 @@ ANSWER_KEPT: Final = 4000  # characters
 
 @dataclass(frozen=True)
 class Timing:
-    """Seconds. `backoff` stretches or shrinks the pauses between attempts, nothing else; tests make it small."""
+    """Seconds of the sandbox's clock. `backoff` stretches or shrinks the pauses between attempts, nothing else; tests make it small."""
 
     request_timeout: float = 60.0
     backoff: float = 1.0
     callback_deadline: float = 15.0  # undocumented; users report failures after 10-20 s
     checkout_deadline: float = 10.0
+    click_resend: float = 10.0  # after which the app sends an unanswered click again, with new ids (users report it)
+    click_resends: int = 2
 
     def pause(self, failures: int) -> float:
         """Before the next attempt after so many failures in a row: 0, 2, 4 ... 32, ~60, then 60 to 120."""
@@ -175,13 +177,23 @@ class Delivery:
             if value is not None:
                 raw = value.encode() if isinstance(value, str) else value
                 request.headers = httpx.Headers([*request.headers.raw, (name.encode(), raw)])
-        return await asyncio.wait_for(self._client.send(request), self._timing.request_timeout)
+        sending = asyncio.create_task(self._client.send(request))
+        late = asyncio.create_task(self._clock.sleep(self._timing.request_timeout))
+        try:
+            await asyncio.wait([sending, late], return_when=asyncio.FIRST_COMPLETED)
+            if not sending.done():
+                raise TimeoutError
+            return sending.result()
+        finally:
+            late.cancel()
+            if not sending.done():
+                await _cancel(sending)
 
     async def _dispatch(self, webhook: Webhook, old: asyncio.Task[None] | None) -> None:
         """Keep a worker for each queue that holds something."""
         if old is not None:
             await _cancel(old)
-        connections = asyncio.Semaphore(webhook.max_connections)
+        connections = Connections(webhook.max_connections, self._clock, self._timing.backoff)
         workers: dict[str, asyncio.Task[None]] = {}
         try:
             while True:
@@ -197,15 +209,16 @@ class Delivery:
                 worker.cancel()
             await asyncio.gather(*workers.values(), return_exceptions=True)
 
-    async def _drain(self, queue: str, webhook: Webhook, connections: asyncio.Semaphore) -> None:
+    async def _drain(self, queue: str, webhook: Webhook, connections: Connections) -> None:
         """One update at a time, until the queue is empty."""
         failures = 0
         position = None
         while (pending := self._updates.head(queue)) is not None:
             if pending.position != position:
                 position, failures = pending.position, 0
-            async with connections:
+            async with connections.slot():
                 attempt, retry_after = await self._attempt(pending, webhook, failures + 1)
+                connections.tell(delivered=attempt.delivered)
             if attempt.delivered:
                 self._updates.remove(pending)
                 continue
@@ -279,7 +292,7 @@ class Delivery:
         self._updates.changes.tell()
 
 
-async def _cancel(task: asyncio.Task[None]) -> None:
+async def _cancel(task: asyncio.Task[Any]) -> None:
     task.cancel()
     await asyncio.wait([task])
 

@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a user saw after a click: a toast, an alert, or, with an empty text, only the end of the spinner."""
+    """What a user saw after a click: a toast, an alert, or, with an empty text, only the end of the spinner.
+
+    `query_id` names the click: the id it was first sent with.
+    """
 
     query_id: str
     text: str = ""

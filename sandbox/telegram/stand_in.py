@@ -12,7 +12,9 @@ from sandbox.telegram.bot_methods import BotMethods
 from sandbox.telegram.chat_page import ChatPage
 from sandbox.telegram.chats import Account, Chats
 from sandbox.telegram.checkout import Checkout
+from sandbox.telegram.clicks import Clicks
 from sandbox.telegram.delivery import SECRET_HEADER, Delivery, Timing
+from sandbox.telegram.limits import Throttle
 from sandbox.telegram.message_methods import MessageMethods
 from sandbox.telegram.payment_methods import PaymentMethods
 from sandbox.telegram.payments import Payments
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from sandbox.clock import Clock
     from sandbox.telegram.bot_api import Call
     from sandbox.telegram.delivery import Attempt
+    from sandbox.telegram.limits import Limits
     from sandbox.telegram.updates import Pending
 
 
@@ -56,13 +59,15 @@ class Telegram:
         allow_local_webhook: bool = True,
         timing: Timing | None = None,
         provider_tokens: Collection[str] = (),
+        limits: Limits | None = None,
     ) -> None:
         timing = timing or Timing()
         bot = {"id": int(token.partition(":")[0]), "is_bot": True, "first_name": bot_name, "username": bot_username}
         self._store = Store(store)
         self._chats = Chats(self._store, clock, bot)
         self._updates = Updates(self._store, clock)
-        self._clicks = Queries(clock, timing.callback_deadline)
+        self._click_queries = Queries(clock, timing.callback_deadline)
+        self._clicks = Clicks(self._click_queries, self._updates, clock, timing)
         self._checkouts = Queries(clock, timing.checkout_deadline)
         self._sending = Sending(self._chats)
         self._messages = MessageMethods(self._chats, self._sending)
@@ -84,6 +89,7 @@ class Telegram:
         webhook = WebhookMethods(self._updates, self._delivery, clock, allow_local=allow_local_webhook)
         self._api = BotApi(
             clock,
+            Throttle(clock, limits),
             {
                 **self._messages.table(),
                 **self._bot.table(),
@@ -111,6 +117,7 @@ class Telegram:
         """Stop delivering and let go of everybody who waits. What is undelivered stays in the store."""
         self._page.close()
         self._api.stop()
+        self._clicks.stop()
         await self._checkout.stop()
         await self._delivery.stop()
 
@@ -146,6 +153,15 @@ class Telegram:
     @flooded.setter
     def flooded(self, share: float) -> None:
         self._api.flooded = share
+
+    @property
+    def limits(self) -> Limits | None:
+        """How much the bot may send before it is answered 429; None = any amount. Setting it begins anew."""
+        return self._api.throttle.limits
+
+    @limits.setter
+    def limits(self, limits: Limits | None) -> None:
+        self._api.throttle.limits = limits
 
     @property
     def deliveries(self) -> list[Attempt]:
@@ -206,7 +222,7 @@ class Telegram:
                 account = self.user(sender["id"], str(sender.get("first_name", "Anna"))).account
                 account.started = True
                 self._chats.save(account)
-            queries = {"callback_query": self._clicks, "pre_checkout_query": self._checkouts}.get(kind)
+            queries = {"callback_query": self._click_queries, "pre_checkout_query": self._checkouts}.get(kind)
             if queries is not None and isinstance(content.get("id"), str):
                 queries.ask(sender["id"], content["id"])
         return self._updates.put(update)

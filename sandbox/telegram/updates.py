@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+import random
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 Update = dict[str, Any]
 
 DAY: Final = 24 * 3600.0
+WEEK: Final = 7 * DAY
+LONGEST_JUMP: Final = 1_000_000
 # Seconds after which Telegram gives an undelivered update up.
 EXPIRY: Final = {
     "callback_query": 150.0,
@@ -32,6 +35,11 @@ _BY_CHAT: Final = {
     "channel_post": "chat",
     "edited_channel_post": "chat",
     "my_chat_member": "my_chat_member",
+    "message_reaction": "reaction",
+    "message_reaction_count": "reactions",
+    "chat_boost": "boost",
+    "removed_chat_boost": "boost",
+    "deleted_business_messages": "business_deleted",
 }
 _BY_USER: Final = {
     "callback_query": "callback",
@@ -40,6 +48,9 @@ _BY_USER: Final = {
     "chat_member": "member",
     "chat_join_request": "member",
     "subscription": "subscription",
+    "purchased_paid_media": "paid_media",
+    "poll_answer": "poll_answer",
+    "business_connection": "business",
     "inline_query": "inline",
     "chosen_inline_result": "inline",
 }
@@ -87,6 +98,9 @@ def queue_of(update: Update) -> str:
     if not isinstance(content, dict):
         return kind
     user = content.get("from", content.get("user"))
+    if kind == "chat_member":  # whose membership it is, not who changed it
+        member = content.get("new_chat_member")
+        user = member.get("user") if isinstance(member, dict) else None
     for names, owner in ((_BY_CHAT, content.get("chat")), (_BY_USER, user)):
         if kind in names:
             return f"{names[kind]}:{owner.get('id') if isinstance(owner, dict) else ''}"
@@ -120,6 +134,7 @@ class Updates:
             self._remember(Pending(*row))
         self._position: int = self.store.setting("last_position") or 0
         self._last_update_id: int = self.store.setting("last_update_id") or 700_000_000
+        self._numbered_at: float = self.store.setting("last_update_at") or self.clock.now().timestamp()
         # None = everything but NOT_BY_DEFAULT. Kept by the server from call to call.
         self.allowed: list[str] | None = self.store.setting("allowed_updates")
 
@@ -164,18 +179,24 @@ class Updates:
 
     def emit(self, kind: str, content: dict[str, Any]) -> int:
         """An update of Telegram's own; the answer is its id. Kinds the bot did not ask for are not even queued."""
-        self._last_update_id += 1
-        self.store.save_setting("last_update_id", self._last_update_id)
+        update_id = self._next_id()
         if self.wanted(kind):
-            self.put({"update_id": self._last_update_id, kind: content})
+            self.put({"update_id": update_id, kind: content})
+        return update_id
+
+    def _next_id(self) -> int:
+        """One more than the last; somewhere else after a week of silence. Never back, so that pollers lose nothing."""
+        now = self.clock.now().timestamp()
+        step = random.randint(1, LONGEST_JUMP) if now - self._numbered_at > WEEK else 1  # noqa: S311 - no secret
+        self._last_update_id, self._numbered_at = self._last_update_id + step, now
+        self.store.save_setting("last_update_id", self._last_update_id)
+        self.store.save_setting("last_update_at", now)
         return self._last_update_id
 
     def put(self, update: Update) -> int:
         """Queue a raw update as it is, with a new id when it has none."""
         if "update_id" not in update:
-            self._last_update_id += 1
-            self.store.save_setting("last_update_id", self._last_update_id)
-            update = {"update_id": self._last_update_id, **update}
+            update = {"update_id": self._next_id(), **update}
         self._position += 1
         self.store.save_setting("last_position", self._position)
         expires_at = self.clock.now().timestamp() + EXPIRY.get(kind_of(update), DAY)

@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from sandbox.telegram.bot_methods import BotMethods
     from sandbox.telegram.chats import Account, Chats, Message
     from sandbox.telegram.checkout import Checkout, Payment
+    from sandbox.telegram.clicks import Clicks
     from sandbox.telegram.payments import Subscription
-    from sandbox.telegram.queries import Answer, Queries
+    from sandbox.telegram.queries import Answer
     from sandbox.telegram.updates import Updates
 
 
@@ -28,7 +29,7 @@ class User:
         chats: Chats,
         updates: Updates,
         *,
-        clicks: Queries,
+        clicks: Clicks,
         bot: BotMethods,
         checkout: Checkout,
     ) -> None:
@@ -103,19 +104,22 @@ class User:
         raise AssertionError(f"message {message_id} has no button {button!r}; the chat is:\n{self.shown()}")
 
     async def click_raw(self, message_id: int, data: str) -> str:
-        """Send a click with any data on any message, as a forged app could; the answer is the query's id."""
+        """Send a click with any data on any message, as a forged app could; the answer is the query's id.
+
+        Unanswered, it is sent again with new ids (`Timing.click_resend`).
+        """
         self._be_there()
-        query_id = self._clicks.ask(self.id)
         gone = {"chat": self.account.chat(), "message_id": message_id, "date": 0}
-        query = {
-            "id": query_id,
-            "from": self.account.user(),
-            "message": self._chats.message(self.id, message_id) or gone,
-            "chat_instance": self._chat_instance(),
-            "data": data,
-        }
-        self._updates.emit("callback_query", query)
-        return query_id
+
+        def query() -> dict[str, Any]:
+            return {
+                "from": self.account.user(),
+                "message": self._chats.message(self.id, message_id) or gone,
+                "chat_instance": self._chat_instance(),
+                "data": data,
+            }
+
+        return self._clicks.send(self.id, query)
 
     def _chat_instance(self) -> str:
         digest = hashlib.sha256(f"{self._chats.bot['id']}:{self.id}".encode()).digest()
@@ -216,7 +220,7 @@ class User:
             raise AssertionError(f"not seen within {timeout} s; the chat is:\n{self.shown()}") from None
 
     async def wait_for_answer(self, query_id: str, timeout: float = 10) -> Answer:  # noqa: ASYNC109 - as above
-        """Wait for the bot's answer to a click.
+        """Wait for the bot's answer to a click, whichever of its sendings it answers.
 
         Raises:
             AssertionError: it did not come within so many real seconds.

@@ -137,12 +137,12 @@ async def doors() -> AsyncIterator[tuple[Door, Door]]:
 
 @contextlib.asynccontextmanager
 async def open_bench(
-    doors: tuple[Door, Door], store: pathlib.Path | None = None, clock: Clock | None = None
+    doors: tuple[Door, Door], store: pathlib.Path | None = None, clock: Clock | None = None, timing: Timing = QUICK
 ) -> AsyncIterator[Bench]:
     """A stand-in that is started, and its webhook's server; the webhook is not set yet."""
     clock = clock or Clock()
     telegram = Telegram(
-        token=TOKEN, bot_username="atlas_local_bot", clock=clock, store=store, timing=QUICK, provider_tokens=[PROVIDER]
+        token=TOKEN, bot_username="atlas_local_bot", clock=clock, store=store, timing=timing, provider_tokens=[PROVIDER]
     )
     hook = Hook()
     doors[0].app = telegram.app

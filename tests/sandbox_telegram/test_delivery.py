@@ -12,6 +12,7 @@ import pytest
 from starlette.responses import JSONResponse, Response
 
 from sandbox.telegram import Telegram, Timing
+from sandbox.telegram.updates import queue_of
 from tests.sandbox_telegram.conftest import SECRET, TOKEN, open_bench, png, until
 
 if TYPE_CHECKING:
@@ -22,6 +23,11 @@ if TYPE_CHECKING:
 
 def statuses(bench: Bench) -> list[int | str | None]:
     return [attempt.status or attempt.error for attempt in bench.telegram.deliveries]
+
+
+async def failures(bench: Bench, count: int) -> None:
+    """Wait until so many attempts were answered 500; the pause after the last has begun."""
+    await until(lambda: statuses(bench).count(500) == count)
 
 
 async def test_one_update_arrives_as_telegram_sends_it(bench: Bench) -> None:
@@ -159,6 +165,171 @@ async def test_retry_after_replaces_the_pause_on_the_sandbox_clock(bench: Bench)
     bench.clock.travel(timedelta(seconds=3000))
     await bench.telegram.idle()
     assert statuses(bench) == [503, 200]
+
+
+async def test_sixty_seconds_of_the_sandbox_end_a_request_whose_handler_still_runs(doors: tuple[Door, Door]) -> None:
+    release = asyncio.Event()
+
+    async def hang(_update: dict[str, Any]) -> Response:
+        if len(bench.hook.updates) == 1:
+            await release.wait()
+        return JSONResponse({})
+
+    async with open_bench(doors, timing=Timing()) as bench:
+        bench.hook.answer = hang
+        await bench.set_webhook()
+        await bench.telegram.user(777).send("a")
+        await until(lambda: bench.hook.running == 1)
+        bench.clock.travel(timedelta(seconds=59))
+        await bench.clock.sleep(0.05)
+        assert len(bench.hook.updates) == 1
+        bench.clock.travel(timedelta(seconds=1))
+        await bench.telegram.idle()
+        assert statuses(bench) == ["Read timeout expired", 200]
+        assert bench.hook.most_running == 2
+        assert bench.hook.updates[0] == bench.hook.updates[1]
+        release.set()
+
+
+async def test_the_schedule_of_attempts_on_the_sandbox_clock(doors: tuple[Door, Door]) -> None:
+    async def fail(_update: dict[str, Any]) -> Response:
+        return JSONResponse({}, 500)
+
+    async with open_bench(doors, timing=Timing()) as bench:
+        bench.hook.answer = fail
+        await bench.set_webhook()
+        await bench.telegram.user(777).send("a")
+        await failures(bench, 2)
+        for attempts, pause in enumerate((2, 4, 8, 16, 32), start=2):
+            bench.clock.travel(timedelta(seconds=pause - 0.5))
+            await bench.clock.sleep(0.02)
+            assert len(bench.telegram.deliveries) == attempts
+            bench.clock.travel(timedelta(seconds=0.5))
+            await failures(bench, attempts + 1)
+        bench.clock.travel(timedelta(seconds=59.5))
+        await bench.clock.sleep(0.02)
+        assert len(bench.telegram.deliveries) == 7
+        bench.clock.travel(timedelta(seconds=4.5))
+        await failures(bench, 8)
+
+
+async def test_a_bot_that_failed_for_ten_seconds_gets_one_connection_until_it_succeeds(
+    doors: tuple[Door, Door],
+) -> None:
+    codes = {"now": 500}
+
+    async def answer(_update: dict[str, Any]) -> Response:
+        return JSONResponse({}, codes["now"])
+
+    async with open_bench(doors, timing=Timing()) as bench:
+        bench.hook.answer = answer
+        await bench.set_webhook()
+        for user_id in range(1, 6):
+            await bench.telegram.user(user_id).send("a")
+        await failures(bench, 10)  # each at once again
+        bench.clock.travel(timedelta(seconds=12))
+        for attempts in (11, 12, 13):
+            await failures(bench, attempts)
+            await bench.clock.sleep(0.03)
+            assert len(bench.telegram.deliveries) == attempts
+            bench.clock.travel(timedelta(seconds=2))
+        await failures(bench, 14)
+        codes["now"] = 200
+        bench.clock.travel(timedelta(seconds=2))
+        await until(lambda: 200 in statuses(bench))
+        bench.clock.travel(timedelta(seconds=4))  # the pauses of those that were tried meanwhile
+        await bench.telegram.idle()
+        assert statuses(bench) == [500] * 14 + [200] * 5
+        starts = [attempt.started for attempt in bench.telegram.deliveries]
+        assert all((after - before).total_seconds() >= 1.9 for before, after in itertools.pairwise(starts[10:15]))
+
+
+async def test_an_idle_bot_is_not_held_back(doors: tuple[Door, Door]) -> None:
+    async with open_bench(doors, timing=Timing()) as bench:
+        await bench.set_webhook()
+        await bench.telegram.user(1).send("a")
+        await bench.telegram.idle()
+        bench.clock.travel(timedelta(hours=1))
+        for user_id in range(1, 6):
+            await bench.telegram.user(user_id).send("b")
+        await bench.telegram.idle(2)
+        assert len(bench.hook.updates) == 6
+
+
+async def test_the_app_sends_an_unanswered_click_again_with_new_ids(bench: Bench) -> None:
+    await bench.set_webhook()
+    anna = bench.telegram.user(777)
+    await anna.send("/start")
+    click_id = await anna.click_raw(1, "buy")
+    for sendings in (1, 2, 3, 3, 3):
+        await bench.clock.sleep(0.02)
+        await bench.telegram.idle()
+        assert sum("callback_query" in update for update in bench.hook.updates) == sendings
+        bench.clock.travel(timedelta(seconds=10))
+    clicks = [update for update in bench.hook.updates if "callback_query" in update]
+    assert len({update["update_id"] for update in clicks}) == 3
+    queries = [update["callback_query"] for update in clicks]
+    ids = [query.pop("id") for query in queries]
+    assert len(set(ids)) == 3
+    assert ids[0] == click_id
+    assert queries[0] == queries[1] == queries[2]
+
+
+async def test_an_answer_to_any_sending_answers_the_click(bench: Bench) -> None:
+    await bench.set_webhook()
+    anna = bench.telegram.user(777)
+    await anna.send("/start")
+    click_id = await anna.click_raw(1, "buy")
+    await bench.telegram.idle()
+    bench.clock.travel(timedelta(seconds=10))
+    await until(lambda: len(bench.hook.updates) == 3)
+    bench.clock.travel(timedelta(seconds=6))
+    again = bench.hook.updates[2]["callback_query"]["id"]
+    late = await bench.refusal("answerCallbackQuery", callback_query_id=click_id)
+    assert late.endswith("query is too old and response timeout expired or query ID is invalid")
+    assert (await bench.call("answerCallbackQuery", callback_query_id=again, text="done"))["ok"]
+    assert (await anna.wait_for_answer(click_id)).text == "done"
+    bench.clock.travel(timedelta(seconds=60))
+    await bench.clock.sleep(0.02)
+    await bench.telegram.idle()
+    assert len(bench.hook.updates) == 3
+
+
+async def test_update_ids_jump_after_a_week_of_silence(bench: Bench) -> None:
+    anna = bench.telegram.user(777)
+    first, second = await anna.send("a"), await anna.send("b")
+    assert second == first + 1
+    bench.clock.travel(timedelta(days=8))
+    third, fourth = await anna.send("c"), await anna.send("d")
+    assert third > second
+    assert fourth == third + 1
+    jumps = set()
+    for _ in range(5):
+        bench.clock.travel(timedelta(days=8))
+        jumps.add(await anna.send("e") - fourth)
+        fourth = await anna.send("f")
+    assert len(jumps) > 1
+
+
+@pytest.mark.parametrize(
+    ("update", "queue"),
+    [
+        ({"message": {"chat": {"id": -5}, "from": {"id": 1}}}, "chat:-5"),
+        ({"edited_message": {"chat": {"id": -5}, "from": {"id": 1}}}, "chat:-5"),
+        ({"channel_post": {"chat": {"id": -5}}}, "chat:-5"),
+        ({"callback_query": {"from": {"id": 1}}}, "callback:1"),
+        ({"pre_checkout_query": {"from": {"id": 1}}}, "checkout:1"),
+        ({"shipping_query": {"from": {"id": 1}}}, "checkout:1"),
+        ({"my_chat_member": {"chat": {"id": 7}, "from": {"id": 1}}}, "my_chat_member:7"),
+        ({"chat_member": {"chat": {"id": -5}, "from": {"id": 1}, "new_chat_member": {"user": {"id": 2}}}}, "member:2"),
+        ({"chat_join_request": {"chat": {"id": -5}, "from": {"id": 2}}}, "member:2"),
+        ({"message_reaction": {"chat": {"id": 7}}}, "reaction:7"),
+        ({"inline_query": {"from": {"id": 1}}}, "inline:1"),
+        ({"subscription": {"user": {"id": 1}}}, "subscription:1"),
+    ],
+)
+def test_each_kind_has_its_queue(update: dict[str, Any], queue: str) -> None:
+    assert queue_of({"update_id": 1, **update}) == queue
 
 
 async def test_silence_ends_the_request_and_the_update_comes_again_meanwhile(bench: Bench) -> None:
