@@ -250,9 +250,18 @@ async def test_an_idle_bot_is_not_held_back(doors: tuple[Door, Door]) -> None:
         await bench.telegram.user(1).send("a")
         await bench.telegram.idle()
         bench.clock.travel(timedelta(hours=1))
+        together = asyncio.Event()
+
+        async def wait_for_all(_update: dict[str, Any]) -> Response:
+            if bench.hook.running == 5:
+                together.set()
+            await together.wait()
+            return JSONResponse({})
+
+        bench.hook.answer = wait_for_all
         for user_id in range(1, 6):
             await bench.telegram.user(user_id).send("b")
-        await bench.telegram.idle(2)
+        await bench.telegram.idle()
         assert len(bench.hook.updates) == 6
 
 

@@ -368,6 +368,7 @@ async def test_a_subscription_renews_by_itself_until_it_is_canceled(bench: Bench
     anna.cancel_subscription(first)
     await bench.telegram.idle()
     bench.clock.travel(timedelta(seconds=2 * PERIOD))
+    await bench.clock.sleep(0.05)
     await bench.telegram.idle()
     user = {"user": anna.account.user(), "invoice_payload": "order-1"}
     states = [user | {"state": state} for state in ("canceled", "active", "canceled")]
