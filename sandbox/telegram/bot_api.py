@@ -28,6 +28,12 @@ HANG: Final = "hang"
 _FLOODED_FOR_S: Final = 1
 
 
+def is_executed_in_response(method: str) -> bool:
+    """Whether a call that comes inside a webhook response is made at all."""
+    name = method.lower()
+    return name not in NOT_IN_RESPONSE and not name.startswith("get")
+
+
 @dataclass
 class Call:
     """One call as it came and as it was answered: `time` on the sandbox's clock, `duration` in real seconds.
@@ -185,8 +191,7 @@ class BotApi:
 
     async def call_in_response(self, method: str, arguments: Arguments) -> None:
         """Execute a call that came inside a webhook response: nobody hears what came of it."""
-        name = method.lower()
-        if name in NOT_IN_RESPONSE or name.startswith("get"):
+        if not is_executed_in_response(method):
             ignored = self._record(method, arguments, in_response=True)
             ignored.description = "ignored in a webhook response"
             return

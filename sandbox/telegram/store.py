@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -35,16 +36,27 @@ def _dumps(value: Any) -> str:
 class Store:
     """Rows in, rows out; knows nothing of what they mean. Used from the event loop's thread alone."""
 
-    def __init__(self, path: str | os.PathLike[str] | None) -> None:
+    def __init__(self, path: str | os.PathLike[str] | None, *, durable: bool = False) -> None:
         self._connection = sqlite3.connect(":memory:" if path is None else path, isolation_level=None)
         # A power cut may cost the last moments of a sandbox's chat; waiting for the disk at each message would cost more.
         self._connection.execute("pragma journal_mode = wal")
-        self._connection.execute("pragma synchronous = normal")
+        self._connection.execute(f"pragma synchronous = {'full' if durable else 'normal'}")
         self._connection.executescript(_SCHEMA)
 
     def close(self) -> None:
         """Close the file; nothing is written after."""
         self._connection.close()
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All that is written inside, or nothing."""
+        self._connection.execute("begin immediate")
+        try:
+            yield
+        except BaseException:
+            self._connection.execute("rollback")
+            raise
+        self._connection.execute("commit")
 
     def setting(self, name: str) -> Any:
         """One kept value, None when it was never set."""
