@@ -8,16 +8,28 @@ from pathlib import Path
 
 from sandbox import attend, demo, run
 
-_HOME = Path(__file__).resolve().parent.parent / ".local"
+_ROOT = Path(__file__).resolve().parent.parent
+_HOME = _ROOT / ".local"
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m sandbox", description="Atlas on this machine.")
-    parser.add_argument("--home", type=Path, default=_HOME, help="where state is kept (default: .local/)")
+    parser.add_argument(
+        "--home",
+        type=Path,
+        default=_HOME,
+        help="where state is kept (default: .local/; of a real bot: beside it, in .local-real/)",
+    )
     commands = parser.add_subparsers(dest="command", required=True)
     running = commands.add_parser("run", help="start everything and open a chat with the bot")
     running.add_argument("--no-browser", action="store_true", help="print the address only")
     running.add_argument("--no-scheduler", action="store_true", help="sweeps run only when asked to")
+    whose = running.add_mutually_exclusive_group()
+    whose.add_argument(
+        "--real", action="store_true", help="the real Telegram; asks for the bot's token if there is none"
+    )
+    whose.add_argument("--stand-in", action="store_true", help="the stand-in for Telegram, even where there is a token")
+    running.add_argument("--env-file", type=Path, default=_ROOT / ".env", help="settings to take over (default: .env)")
     telling = commands.add_parser("demo", help="one whole customer life, every step checked")
     telling.add_argument("--megabytes", type=int, default=20, help="how much goes through the tunnel")
     sweeping = commands.add_parser("sweep", help="run a sweep of the running system now")
@@ -33,7 +45,13 @@ def main() -> int:
     given = _arguments()
     match given.command:
         case "run":
-            return run.run(given.home, browser=not given.no_browser, scheduler=not given.no_scheduler)
+            return run.run(
+                given.home,
+                browser=not given.no_browser,
+                scheduler=not given.no_scheduler,
+                env_file=given.env_file,
+                telegram="real" if given.real else "stand-in" if given.stand_in else "as given",
+            )
         case "demo":
             return demo.main(given.megabytes)
         case "sweep":

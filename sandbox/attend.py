@@ -15,7 +15,7 @@ import httpx
 import pg8000.exceptions
 import pg8000.native
 
-from sandbox.home import Home, InUseError
+from sandbox.home import Home, InUseError, all_homes
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,9 +25,10 @@ _FOLLOW_S = 0.2
 
 def sweep(folder: Path, name: str) -> int:
     """Run one sweep now and print its answer."""
-    running = _running(folder)
-    if running is None:
+    found = _running(folder)
+    if found is None:
         return 2
+    _, running = found
     if not name:
         return _complain("Which sweep? For example: make sweep NAME=expiry")
     try:
@@ -43,11 +44,12 @@ def sweep(folder: Path, name: str) -> int:
 
 def psql(folder: Path) -> int:
     """The real psql when this machine has one, else a small prompt."""
-    running = _running(folder)
-    if running is None:
+    found = _running(folder)
+    if found is None:
         return 2
+    _, running = found
     url = running["database"]
-    if (found := shutil.which("psql")) is not None:
+    if (program := shutil.which("psql")) is not None:
         parts = urlsplit(url)
         # Not the URL: a command line is for everybody on this machine to read.
         environment = os.environ | {
@@ -59,16 +61,16 @@ def psql(folder: Path) -> int:
             "PGOPTIONS": "-c search_path=atlas",
         }
         sys.stdout.flush()
-        os.execve(found, [found], environment)  # noqa: S606 - becomes psql, no shell in between
+        os.execve(program, [program], environment)  # noqa: S606 - becomes psql, no shell in between
     return _prompt(url)
 
 
 def logs(folder: Path) -> int:
     """Print what every log says from now on, each line under the name of its file, until Ctrl-C."""
-    running = _running(folder)
-    if running is None:
+    found = _running(folder)
+    if found is None:
         return 2
-    home = Home(folder)
+    home, _ = found
     positions: dict[Path, int] = {path: path.stat().st_size for path in _log_files(home)}
     with contextlib.suppress(KeyboardInterrupt):
         while home.is_taken():
@@ -80,22 +82,34 @@ def logs(folder: Path) -> int:
 
 
 def reset(folder: Path) -> int:
-    """Forget everything; refused while the system is up."""
-    try:
-        Home(folder).empty()
-    except InUseError as error:
-        return _complain(f"Not while it is up: {error}. Stop it with Ctrl-C first.")
-    _say(f"{folder} is empty.")
+    """Forget everything, real bots' state as well; refused while a system is up."""
+    homes = [Home(path) for path in all_homes(folder)]
+    for home in homes:
+        if home.is_taken():
+            return _complain(f"Not while it is up: {home.path}. Stop it with Ctrl-C first.")
+    for home in homes:
+        try:
+            home.empty()
+        except InUseError as error:  # it was started meanwhile
+            return _complain(f"Not while it is up: {error}. Stop it with Ctrl-C first.")
+        with contextlib.suppress(OSError):  # the folder of real bots, when this was the last one
+            if home.path != folder.resolve():
+                home.path.parent.rmdir()
+        _say(f"{home.path} is empty.")
     return 0
 
 
-def _running(folder: Path) -> dict[str, Any] | None:
-    home = Home(folder)
-    facts = home.running() if home.is_taken() else {}
-    if "url" not in facts:
+def _running(folder: Path) -> tuple[Home, dict[str, Any]] | None:
+    up = [(home, home.running()) for home in map(Home, all_homes(folder)) if home.is_taken()]
+    up = [(home, facts) for home, facts in up if "url" in facts]
+    if not up:
         _complain("The system is not up; `make run` starts it.")
         return None
-    return facts
+    if len(up) > 1:
+        places = " or ".join(f"--home {home.path}" for home, _ in up)
+        _complain(f"Several systems are up; say which one: python -m sandbox {places} ...")
+        return None
+    return up[0]
 
 
 def _log_files(home: Home) -> list[Path]:

@@ -18,10 +18,22 @@ _PORTS = range(
     20_000, 32_000
 )  # below every system's ephemeral range, so that no outgoing connection takes one meanwhile
 _PORT_TRIES = 300
+_REAL = "-real"
 
 
 class InUseError(RuntimeError):
     """Another process has this folder's system up; the text says which one and where."""
+
+
+def of_bot(path: Path, bot_id: int) -> Path:
+    """Where the state of a real bot is kept: beside the stand-in's, since the same people have other chats there."""
+    return path.with_name(f"{path.name}{_REAL}") / str(bot_id)
+
+
+def all_homes(path: Path) -> list[Path]:
+    """The stand-in's folder, and those of real bots that there are."""
+    beside = path.with_name(f"{path.name}{_REAL}")
+    return [path, *(sorted(beside.iterdir()) if beside.is_dir() else ())]
 
 
 class Home:

@@ -35,6 +35,10 @@ class Messenger(Protocol):
     username: str
     api_base: str
     """Functions call `{api_base}/bot{token}/{method}`."""
+    real: bool
+    """Whether messages go to people, not to a page on this machine."""
+    page_origin: str | None
+    """Of a chat page on this machine, which shows other pages of it inside; None where there is none."""
 
     def settings(self) -> dict[str, str]:
         """What functions are told of the bot (docs/configuration.md), the token included."""
@@ -88,7 +92,9 @@ class StandIn:
         self._server: Server | None = None
         self.token = f"{7_000_000_001}:{home.secret('telegram')}"
         self.username = BOT_USERNAME
+        self.real = False
         self.api_base = f"http://127.0.0.1:{home.port('telegram')}"
+        self.page_origin: str | None = self.api_base
 
     @property
     def telegram(self) -> Telegram:

@@ -197,7 +197,9 @@ class System:
         self.cryptopay = CryptoPay(tokens=[self.cryptopay_token], clock=self.clock, store=stores / "cryptopay.sqlite3")
         self.cryptopay.public_url = self.urls["cryptopay"]
         self.cryptopay.webhook_url = self.function_url("cryptobot_webhook")
-        self.cryptopay.framed_by = self.messenger.api_base  # the chat page shows an invoice as Telegram shows a mini app
+        self.cryptopay.framed_by = (
+            self.messenger.page_origin
+        )  # the chat page shows an invoice as Telegram shows a mini app
         self.tasks = CloudTasks(_queues(), clock=self.clock, store=stores / "cloudtasks.sqlite3")
         self.scheduler = Scheduler(self._jobs(), clock=self.clock)
         self._undo.push_async_callback(self.gateway.close)

@@ -51,6 +51,7 @@ class View:
                 "Chat with the bot": system.chat_url,
                 "Crypto Pay invoices": f"{system.urls['cryptopay']}/",
             },
+            "real_bot": f"@{system.messenger.username}" if system.messenger.real else None,
             "folder": str(system.home.path),
             "scheduler_on": system.scheduler_is_on,
             "sweeps": self._sweeps(),

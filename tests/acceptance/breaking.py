@@ -19,7 +19,9 @@ from pathlib import Path
 from tests.acceptance.collect import proofs
 
 ROOT = Path(__file__).resolve().parents[2]
-_LEFT_OUT = shutil.ignore_patterns(".git", ".venv*", ".local", "__pycache__", ".mypy_cache", ".ruff_cache", "dist")
+_LEFT_OUT = shutil.ignore_patterns(
+    ".git", ".venv*", ".local*", ".env", "__pycache__", ".mypy_cache", ".ruff_cache", "dist"
+)
 _TIMEOUT_S = 300
 _TESTS_FAILED = 1
 

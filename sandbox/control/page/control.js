@@ -96,6 +96,8 @@ function show() {
       links.append(link);
     }
   }
+  at("real").hidden = !state.real_bot;
+  at("real-bot").textContent = state.real_bot ?? "";
   showHealth();
   at("sweeps").replaceChildren(table(state.sweeps, [
     plain("name"), plain("schedule"), plain("last", "last run"), plain("status"), plain("answer"),
