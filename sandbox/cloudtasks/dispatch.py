@@ -271,7 +271,7 @@ class Dispatcher:
 
     def _retry_rules(self, task: StoredTask) -> Queue:
         if task.message.HasField("retry_config"):
-            return Queue.from_message(self.queue.name, task.message)
+            return self.queue.retrying_as(task.message.retry_config)
         return self.queue
 
 

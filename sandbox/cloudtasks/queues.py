@@ -114,15 +114,12 @@ class Queue:
             if limits.max_concurrent_dispatches:
                 chosen["max_concurrent"] = limits.max_concurrent_dispatches
         if message.HasField("retry_config"):
-            retry = message.retry_config
-            if retry.max_attempts:
-                chosen["max_attempts"] = retry.max_attempts
-            if retry.max_doublings:
-                chosen["max_doublings"] = retry.max_doublings
-            for field_name in ("min_backoff", "max_backoff", "max_retry_duration"):
-                if retry.HasField(field_name):
-                    chosen[field_name] = getattr(retry, field_name).ToTimedelta().total_seconds()
+            chosen |= _retry_fields(message.retry_config)
         return cls(name, **chosen)
+
+    def retrying_as(self, retry: Any) -> Queue:
+        """The queue to a task with a RetryConfig of its own, which stands in for the queue's as a whole."""
+        return replace(Queue(self.name, self.max_concurrent, self.rate), **_retry_fields(retry))
 
     def changed(self, message: Any, paths: Iterable[str]) -> Queue:
         """Configuration after an UpdateQueue request; no paths are all of them, output-only ones change nothing.
@@ -138,6 +135,16 @@ class Queue:
                 raise ValueError(path)
             changes |= {_PATHS[known]: getattr(wanted, _PATHS[known]) for known in covered}
         return replace(self, **changes)
+
+
+def _retry_fields(retry: Any) -> dict[str, Any]:
+    """What a RetryConfig sets; the rest is the service's to choose."""
+    chosen: dict[str, Any] = {name: getattr(retry, name) for name in ("max_attempts", "max_doublings")}
+    chosen = {name: value for name, value in chosen.items() if value}
+    for name in ("min_backoff", "max_backoff", "max_retry_duration"):
+        if retry.HasField(name):
+            chosen[name] = getattr(retry, name).ToTimedelta().total_seconds()
+    return chosen
 
 
 @dataclass(slots=True)

@@ -253,6 +253,28 @@ async def test_429_and_503_slow_the_whole_queue(make_stand: Make, status: int) -
     assert len(stand.worker.requests) == 3
 
 
+async def test_nearly_nothing_but_errors_slows_the_queue_too(make_stand: Make) -> None:
+    stand = await make_stand(Queue("q", min_backoff=3600, max_backoff=3600), Queue("other"))
+    stand.worker.answers = [(500, {})] * 17
+    for _ in range(17):
+        await stand.create()
+    await stand.tasks.idle()
+    throttle = stand.tasks.dispatcher("q").throttle
+    assert throttle.enforced == 500
+    stand.worker.answers = [(404, {})]  # any error counts
+    await stand.create()
+    await stand.tasks.idle()
+    assert throttle.enforced == 10
+    assert stand.tasks.dispatcher("other").throttle.enforced == 500
+
+
+async def test_a_few_errors_among_successes_slow_nothing() -> None:
+    throttle, now = Throttle(rate=100, burst=20), datetime(2026, 1, 1, tzinfo=UTC)
+    for number in range(100):
+        throttle.outcome(ok=number % 5 == 0, now=now)
+    assert throttle.enforced == 100
+
+
 async def test_500_slows_nobody_else(make_stand: Make) -> None:
     stand = await make_stand(Queue("q", min_backoff=30))
     stand.worker.answers = [(500, {"Retry-After": "20"})]
@@ -278,6 +300,54 @@ def test_a_slowed_queue_recovers_step_by_step() -> None:
     for _ in range(50):
         throttle.trouble(429, 0, now)
     assert throttle.enforced == 0.5
+
+
+async def test_a_task_is_run_by_hand_even_while_it_runs(stand: Stand) -> None:
+    stand.worker.gate.clear()
+    name = (await stand.create()).json()["name"]
+    await until(lambda: stand.worker.requests)
+    ran = (await stand.http.post(f"{stand.url}/v2/{name}:run")).json()
+    assert ran["dispatchCount"] == 2
+    assert "responseTime" not in ran["lastAttempt"]
+    await until(lambda: stand.worker.most_at_once == 2)
+    stand.worker.answers = [(500, {})]  # one of the two fails; the other's success deletes the task
+    stand.worker.gate.set()
+    await stand.tasks.idle(include_scheduled=True)
+    assert len(stand.worker.requests) == 2
+    assert (await stand.http.post(f"{stand.url}/v2/{name}:run")).status_code == 404
+
+
+async def test_a_task_that_is_run_by_hand_and_fails_waits_from_then_on(make_stand: Make) -> None:
+    stand = await make_stand(Queue("q", min_backoff=60))
+    stand.worker.answers = [(500, {})]
+    far = stand.clock.now() + timedelta(days=3)
+    name = (await stand.create(task={"scheduleTime": far.isoformat()})).json()["name"]
+    await stand.http.post(f"{stand.url}/v2/{name}:run")
+    await stand.tasks.idle()
+    (task,) = stand.tasks.tasks.values()
+    assert (task.eta - stand.clock.now()).total_seconds() == pytest.approx(60, abs=2)
+
+
+async def test_a_tasks_own_retry_rules_stand_in_for_the_queues(make_stand: Make) -> None:
+    stand = await make_stand(Queue("q", max_attempts=50, min_backoff=3600))
+    stand.worker.default = 500
+    own = {"maxAttempts": 2, "minBackoff": "0.01s", "maxBackoff": "0.02s"}
+    await stand.create(task={"name": stand.name("own"), "retryConfig": own})
+    await until(lambda: not stand.tasks.tasks)
+    assert [attempt.attempt for attempt in stand.tasks.attempts] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("status", "code"), [(404, 5), (429, 8), (403, 7), (500, 13), (503, 14), (504, 4), (418, 2), (302, 2)]
+)
+async def test_the_last_attempt_says_how_it_ended(make_stand: Make, status: int, code: int) -> None:
+    stand = await make_stand(Queue("q", min_backoff=3600))
+    stand.worker.answers = [(status, {"Location": stand.worker_url})]  # a redirect is a failure, too
+    name = (await stand.create()).json()["name"]
+    await stand.tasks.idle()
+    last = (await stand.http.get(f"{stand.url}/v2/{name}")).json()["lastAttempt"]
+    assert last["responseStatus"] == {"code": code, "message": f"HTTP status code {status}"}
+    assert len(stand.worker.requests) == 1
 
 
 async def test_a_paused_queue_takes_tasks_and_delivers_none_until_resumed(stand: Stand) -> None:
@@ -317,53 +387,32 @@ async def test_a_deleted_task_that_fails_meanwhile_is_not_retried(make_stand: Ma
     assert len(stand.worker.requests) == 1
 
 
-async def test_faults_on_demand(stand: Stand) -> None:
-    stand.tasks.lose_next("q")
-    assert (await stand.create(task={"name": stand.name("lost")})).status_code == 200
-    stand.tasks.fail_next_create("q", 2, status=503)
-    assert [(await stand.create()).status_code for _ in range(2)] == [503, 503]
-    await stand.tasks.idle()
-    assert not stand.worker.requests
-    stand.tasks.fail_next_create("q", stored=True)  # an unclear outcome: said to have failed, is there
-    assert (await stand.create(task={"name": stand.name("unclear")})).status_code == 503
-    assert (await stand.create(task={"name": stand.name("unclear")})).status_code == 409
-    stand.tasks.double_next("q")
-    await stand.create(task={"name": stand.name("twice")})
-    await stand.tasks.idle()
-    assert [attempt.task for attempt in stand.tasks.attempts] == ["unclear", "twice", "twice"]
+class _Counted(dict[str, Any]):
+    """Counts what is looked at one after the other."""
+
+    looks = 0
+
+    def values(self) -> Any:
+        for value in super().values():
+            self.looks += 1
+            yield value
 
 
-async def test_state_survives_a_restart(make_stand: Make, tmp_path: Any) -> None:
-    store = tmp_path / "tasks.sqlite"
-    first = await make_stand(Queue("q", min_backoff=3600), Queue("p"), store=store)
-    await first.create(task={"name": first.name("done")})
-    await first.tasks.idle()
-    first.worker.answers = [(500, {})]
-    await first.create(task={"name": first.name("failed")}, body=base64.b64encode(b"x").decode())
-    await first.tasks.idle()
-    first.worker.gate.clear()
-    await first.create(task={"name": first.name("cut")})
-    await until(lambda: len(first.worker.requests) == 3)
-    first.tasks.pause("p")
-    await first.create("p")
-    await first.tasks.stop()
-    first.worker.gate.set()
-    first.worker.requests.clear()
-
-    second = await make_stand(Queue("q", min_backoff=3600), Queue("p"), store=store, clock=first.clock)
-    await second.tasks.idle()
-    assert [got.headers["x-cloudtasks-taskname"] for got in second.worker.requests] == ["cut"]
-    assert second.worker.requests[0].headers["x-cloudtasks-taskretrycount"] == "1"
-    assert (await second.create(task={"name": second.name("done")})).status_code == 409
-    second.clock.travel(timedelta(hours=1))
-    await second.tasks.idle()
-    assert second.worker.requests[1].headers["x-cloudtasks-taskname"] == "failed"
-    assert second.worker.requests[1].headers["x-cloudtasks-taskpreviousresponse"] == "500"
-    assert second.worker.requests[1].body == b"x"
-    assert len(second.worker.requests) == 2
-    second.tasks.resume("p")
-    await second.tasks.idle()
-    assert len(second.worker.requests) == 3
+async def test_a_delivery_looks_at_no_other_task(make_stand: Make) -> None:
+    stand = await make_stand(Queue("q"), Queue("later"))
+    stand.tasks.tasks = counted = _Counted()
+    in_a_week = _message(stand.worker_url)
+    in_a_week.schedule_time.FromDatetime(stand.clock.now() + timedelta(days=7))
+    for queue in ("q", "later"):
+        for _ in range(500):
+            later = type(in_a_week)()
+            later.CopyFrom(in_a_week)
+            stand.tasks.create(f"projects/p/locations/l/queues/{queue}", later)
+    for _ in range(100):
+        stand.tasks.create("projects/p/locations/l/queues/q", _message(stand.worker_url))
+    await stand.tasks.idle(15)
+    assert len(stand.worker.requests) == 100
+    assert counted.looks < 20 * 1100
 
 
 async def test_hundreds_of_waiting_tasks_all_arrive(stand: Stand) -> None:
