@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from itertools import chain
 from pathlib import Path
@@ -114,6 +115,8 @@ def test_schedules_and_deadlines_agree(plan: Plan, running: System, target: str)
     call = job["http_target"][0]
     assert call["uri"] == plan.service(target)["custom_audiences"][0] == call["oidc_token"][0]["audience"]
     assert call["http_method"] == here.method
+    assert call["headers"] == here.headers
+    assert base64.b64decode(call["body"]) == here.body
     assert job["retry_config"][0]["retry_count"] == here.retry_count
 
 

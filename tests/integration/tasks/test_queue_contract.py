@@ -1,33 +1,41 @@
-"""Both adapters of the task queue fill one port the same way, against a server that speaks the Cloud Tasks REST API."""
+"""Both adapters of the task queue fill one port the same way, against a server that speaks the Cloud Tasks API.
+
+Deployed, Google's client speaks gRPC, where a used name has another error than over REST: so it is tried over both.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import base64
 import json
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
+import grpc
 import pytest
 from google.api_core.exceptions import RetryError
 from google.auth.exceptions import RefreshError
+from google.cloud import tasks_v2
+from google.cloud.tasks_v2.services.cloud_tasks.transports import CloudTasksGrpcTransport
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from lib.settings.plain import TasksSettings
-from lib.tasks import rest
+from lib.tasks import google_client, rest
 from lib.tasks.google_client import GoogleTaskQueue
 from lib.tasks.queue import QueueUnavailable, Task
 from lib.tasks.rest import RestTaskQueue
 from sandbox.clock import Clock
 from sandbox.cloudtasks import CloudTasks, Queue
+from sandbox.cloudtasks.rpc import RpcServer
 from sandbox.server import Server
 from sandbox.xray import free_port
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
 
     from starlette.types import Receive, Scope, Send
 
@@ -55,10 +63,26 @@ def settings(endpoint: str, *, invoker: str = INVOKER) -> TasksSettings:
     return TasksSettings(endpoint, "project", "place", invoker, "https://f.test/{name}")
 
 
+RPC: dict[str, str] = {}  # where the server of an endpoint speaks gRPC
+
+
+@contextmanager
+def over_grpc(chosen: TasksSettings) -> Iterator[TaskQueue]:
+    adapter = GoogleTaskQueue(chosen)
+    channel = grpc.insecure_channel(RPC.get(chosen.endpoint, urlsplit(chosen.endpoint).netloc))
+    adapter._client = tasks_v2.CloudTasksClient(transport=CloudTasksGrpcTransport(channel=channel))
+    yield adapter
+    channel.close()
+
+
 @asynccontextmanager
 async def adapter_for(kind: str, chosen: TasksSettings) -> AsyncIterator[TaskQueue]:
     if kind == "google":
         yield GoogleTaskQueue(chosen)
+        return
+    if kind == "google over gRPC":
+        with over_grpc(chosen) as adapter_over_grpc:
+            yield adapter_over_grpc
         return
     adapter = RestTaskQueue(chosen)
     yield adapter
@@ -66,7 +90,7 @@ async def adapter_for(kind: str, chosen: TasksSettings) -> AsyncIterator[TaskQue
         connection.close()  # a function never does: it just dies
 
 
-@pytest.fixture(params=["rest", "google"])
+@pytest.fixture(params=["rest", "google", "google over gRPC"])
 def kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
@@ -79,7 +103,12 @@ async def server() -> AsyncIterator[tuple[CloudTasks, Server, Clock]]:
     served = Server(tasks.app)
     await tasks.start()
     await served.start()
+    rpc = RpcServer(tasks)
+    await rpc.start()
+    RPC[served.url] = rpc.address
     yield tasks, served, clock
+    del RPC[served.url]
+    await rpc.stop()
     await served.stop()
     await tasks.stop()
 
@@ -187,7 +216,9 @@ class _Silent:
         await send({"type": "http.response.body", "body": b"{}"})
 
 
-async def test_a_server_that_hangs_is_not_waited_for(kind: str) -> None:
+async def test_a_server_that_hangs_is_not_waited_for(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if kind == "google over gRPC":
+        monkeypatch.setattr(google_client, "_TIMEOUT_S", 0.3)  # that it keeps its own is shown over REST
     silent = _Silent()
     served = Server(silent)
     await served.start()
