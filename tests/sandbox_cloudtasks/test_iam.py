@@ -115,7 +115,7 @@ def encoded(value: dict[str, Any]) -> str:
 
 def forged_key_id(door: Door) -> str:
     other = TokenSigner()
-    other.key_id = door.signer.key_id
+    other.key_id = door.signer.key_id  # before it signs anything
     return other.token(Oidc(TASKS, HERE), HERE)
 
 
@@ -219,3 +219,15 @@ def test_the_check_costs_less_than_a_millisecond() -> None:
             assert verifier.email(token, HERE) == TASKS
         best = min(best, (time.perf_counter() - began) / 10)
     assert best < 0.001
+
+
+def test_one_token_serves_many_calls_but_no_other_account_or_audience(monkeypatch: pytest.MonkeyPatch) -> None:
+    signer = TokenSigner()
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now)
+    first = signer.token(Oidc(TASKS, HERE), HERE)
+    assert signer.token(Oidc(TASKS), HERE) == first
+    assert signer.token(Oidc(TASKS, f"{HERE}/x"), HERE) != first
+    assert signer.token(Oidc(SCHEDULER, HERE), HERE) != first
+    now += 301
+    assert signer.token(Oidc(TASKS, HERE), HERE) != first
