@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from sandbox import attend, demo, run
+from sandbox import attend, demo, run, tour
 
 _ROOT = Path(__file__).resolve().parent.parent
 _HOME = _ROOT / ".local"
@@ -32,6 +32,8 @@ def _arguments() -> argparse.Namespace:
     running.add_argument("--env-file", type=Path, default=_ROOT / ".env", help="settings to take over (default: .env)")
     telling = commands.add_parser("demo", help="one whole customer life, every step checked")
     telling.add_argument("--megabytes", type=int, default=20, help="how much goes through the tunnel")
+    touring = commands.add_parser("tour", help="one customer life in a real browser, photographed step by step")
+    touring.add_argument("--out", type=Path, default=tour.SCREENS, help="where pictures go (default: docs/screens/)")
     sweeping = commands.add_parser("sweep", help="run a sweep of the running system now")
     sweeping.add_argument("name", nargs="?", default="", help="expiry, activation, ...")
     commands.add_parser("psql", help="a prompt in the running system's database")
@@ -52,8 +54,8 @@ def main() -> int:
                 env_file=given.env_file,
                 telegram="real" if given.real else "stand-in" if given.stand_in else "as given",
             )
-        case "demo":
-            return demo.main(given.megabytes)
+        case "demo" | "tour" as story:
+            return demo.main(given.megabytes) if story == "demo" else tour.main(given.out)
         case "sweep":
             return attend.sweep(given.home, given.name)
         case "psql":

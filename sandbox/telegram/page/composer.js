@@ -17,7 +17,7 @@ export class Composer {
       "aria-autocomplete": "list", "aria-controls": name, "aria-haspopup": "listbox",
     });
     this.list = make("div", { class: "commands", role: "listbox", id: name, "aria-label": "Commands", hidden: true });
-    this.opener = iconButton("slash", "Commands", { onclick: () => this.offer() });
+    this.opener = iconButton("slash", "Commands", { hidden: true, onclick: () => this.offer() });
     this.sender = iconButton("send", "Send", { class: "round send", onclick: () => this.submit() });
     this.element = make("div", { class: "composer" }, this.list, make("div", { class: "line" }, this.opener, this.field, this.sender));
     this.field.addEventListener("input", () => { this.closed = false; this.at = 0; this.draw(); });

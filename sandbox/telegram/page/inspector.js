@@ -30,7 +30,7 @@ function bar(ms, longest) {
 function attemptLine(attempt, longest) {
   const state = attempt.status ?? attempt.error ?? "under way";
   const kind = attempt.delivered ? "good" : attempt.status || attempt.error ? "bad" : "wait";
-  const how = attempt.method ? tag(`answered with ${attempt.method}`, "in") : null;
+  const how = attempt.method ? tag(`with ${attempt.method}`, "in") : null;
   return make("li", {}, make("div", { class: "fact" }, tag(String(state), kind), make("span", {}, `attempt ${attempt.attempt}`), how,
     make("span", { class: "ms" }, lasted(attempt.ms)), bar(attempt.ms, longest)), code("Response", answerOf(attempt.answer) || "(empty)"));
 }

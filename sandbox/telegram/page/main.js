@@ -8,6 +8,7 @@ import { drawPeople, preparePeople } from "./people.js";
 import { route } from "./route.js";
 
 const panes = new Map();
+let shown = route.people;
 let wanted = null; // whose chat the focus goes to when it is there
 
 function arrange() {
@@ -55,9 +56,12 @@ function follow() {
 }
 
 addEventListener("hashchange", () => {
-  const added = route.people.find((id) => !panes.has(id));
-  wanted = added || (route.people.length ? route.active : null);
-  if (!route.people.length) requestAnimationFrame(() => $("users").querySelector('[tabindex="0"]')?.focus());
+  const now = route.people;
+  if (now.join() !== shown.join()) { // the focus follows the chats, and stays when only the inspector comes or goes
+    wanted = now.find((id) => !panes.has(id)) || route.active || null;
+    if (!now.length) requestAnimationFrame(() => $("users").querySelector('[tabindex="0"]')?.focus());
+  }
+  shown = now;
   follow();
 });
 preparePeople();

@@ -24,7 +24,7 @@ function photo(message) {
   const picture = make("img", { src: source, alt: title, width: Math.round(largest.width * scale), height: Math.round(largest.height * scale) });
   return make("button", {
     type: "button", class: message.has_media_spoiler ? "photo spoiled" : "photo", "aria-label": `Open: ${title}`,
-    "data-key": `${message.message_id}:photo`, onclick: () => pictureSheet(source, "Photo"),
+    "data-key": `${message.message_id}:photo`, onclick: () => pictureSheet(source, "Photo", largest),
   }, picture);
 }
 
@@ -71,10 +71,14 @@ function service(message, pane) {
 
 const SIGNS = { url: "out", copy_text: "copy", pay: "card", web_app: "out" };
 
+// What tells one press from another: an edit may put another button into the same place while the first still waits.
+export function pressOf(message, button) { return `${message.message_id} ${button.callback_data ?? ""}`; }
+
 function key(pane, message, button, name) {
   const kind = Object.keys(SIGNS).find((one) => button[one]);
   return make("button", {
-    type: "button", class: `key ${button.style || ""}`.trim(), "data-key": name, onclick: () => pane.press(message, button, name),
+    type: "button", class: `key ${button.style || ""}`.trim(), "data-key": name, "data-press": pressOf(message, button),
+    onclick: () => pane.press(message, button),
   }, make("span", {}, button.text), kind ? icon(SIGNS[kind]) : null);
 }
 

@@ -5,7 +5,7 @@ import { live, post, userOf } from "./connection.js";
 import { badge, face, fullName, icon, iconButton, make } from "./elements.js";
 import { copy, openLink } from "./links.js";
 import { menuButton } from "./menu.js";
-import { drawMessage } from "./messages.js";
+import { drawMessage, pressOf } from "./messages.js";
 import { day, sameDay } from "./moments.js";
 import { stars } from "./money.js";
 import { payInvoice, receipt } from "./payment.js";
@@ -15,6 +15,7 @@ import { alertSheet, sheet } from "./sheets.js";
 const AT_END = 60; // pixels from the end that still count as the end
 const SPIN_MS = 15000;
 const TOAST_MS = 4000;
+const DAY_MS = 1200;
 const ACTIONS = {
   typing: "typing", upload_photo: "sending a photo", upload_document: "sending a file", upload_video: "sending a video",
   record_voice: "recording a voice message", upload_voice: "sending a voice message", find_location: "looking for a place",
@@ -24,7 +25,7 @@ export class Pane {
   constructor(id) {
     this.id = id;
     this.kept = new Map(); // message id -> [JSON, element], so that only what changed is drawn again
-    this.waiting = new Map(); // query id -> key of the button, until answered
+    this.waiting = new Map(); // query id -> the press, until answered
     this.seen = null; // query ids whose answers were shown
     this.name = make("strong", {});
     this.status = make("small", { class: "status" });
@@ -43,6 +44,7 @@ export class Pane {
       make("div", { class: "middle" }, this.box, this.jump, this.toastBox),
       this.foot);
     this.box.addEventListener("scroll", () => { if (this.atEnd()) this.jump.hidden = true; });
+    for (const kind of ["wheel", "touchmove"]) this.box.addEventListener(kind, () => this.showDay(), { passive: true });
     this.element.addEventListener("focusin", () => this.activate());
     this.element.addEventListener("keydown", (event) => {
       if (event.key === "Escape" && !event.defaultPrevented && this.box.contains(event.target)) this.focus();
@@ -81,7 +83,8 @@ export class Pane {
 
   open(url) { openLink(url, this); }
 
-  async press(message, button, key) {
+  async press(message, button) {
+    const key = pressOf(message, button);
     if (button.pay) return this.pay(message, button);
     if (button.url) return this.open(button.url);
     if (button.copy_text) return this.copy(button.copy_text.text);
@@ -154,7 +157,7 @@ export class Pane {
   spin() {
     const keys = new Set(this.waiting.values());
     for (const button of this.box.querySelectorAll(".key")) {
-      if (keys.has(button.dataset.key)) button.setAttribute("aria-busy", "true");
+      if (keys.has(button.dataset.press)) button.setAttribute("aria-busy", "true");
       else button.removeAttribute("aria-busy");
     }
   }
@@ -166,8 +169,17 @@ export class Pane {
     this.jump.hidden = true;
   }
 
+  showDay() {
+    this.box.classList.add("scrolled");
+    clearTimeout(this.dayTimer);
+    this.dayTimer = setTimeout(() => this.box.classList.remove("scrolled"), DAY_MS);
+  }
+
   focus() {
-    const target = this.foot.contains(this.composer.field) ? this.composer.field : this.foot.querySelector("button");
+    const writes = this.foot.contains(this.composer.field);
+    // On a touch screen the keyboard would come up over half of the chat.
+    if (writes && matchMedia("(pointer: coarse)").matches) { this.box.focus(); return; }
+    const target = writes ? this.composer.field : this.foot.querySelector("button");
     (target || this.box).focus();
   }
 

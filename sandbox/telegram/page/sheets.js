@@ -34,8 +34,10 @@ export function alertSheet(title, text) {
   return opened;
 }
 
-export function pictureSheet(source, title) {
-  const picture = make("img", { src: source, alt: title });
+// As large as there is room for, and not so large that one scans it from across the room.
+export function pictureSheet(source, title, { width, height }) {
+  const scale = Math.min((innerWidth - 52) / width, (innerHeight - 140) / height, 600 / Math.max(width, height));
+  const picture = make("img", { src: source, alt: title, width: Math.round(width * scale), height: Math.round(height * scale) });
   const opened = sheet(title, [picture], { kind: "picture" });
   picture.addEventListener("click", () => opened.close());
   return opened;
