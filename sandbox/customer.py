@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import html
 import re
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from sandbox.telegram import User
 
@@ -63,15 +64,25 @@ def urls_of(message: Message) -> list[str]:
 
 @dataclass
 class Customer:
-    """A person with the app, and how he finds his way: by what a button means, not by how it is called."""
+    """A person with the app, and how he finds his way: by what a button means, not by how it is called.
+
+    Attributes:
+        patience_s: after so many real seconds without an answer he does the same again, as people do; None waits on.
+        meanwhile: what happens whenever his patience ends while he waits for what comes by itself: lets time pass, say.
+    """
 
     user: User
+    patience_s: float | None = None
+    meanwhile: Callable[[], Awaitable[object]] | None = None
 
     async def start(self) -> Message:
         """Send /start; the menu that comes back."""
         before = self._last_id()
-        await self.user.send("/start")
-        return await self.sees(lambda message: message["message_id"] > before and buttons_of(message), "a menu")
+        return await self._until_seen(
+            lambda: self.user.send("/start"),
+            lambda message: message["message_id"] > before and buttons_of(message),
+            "a menu",
+        )
 
     async def press(self, message: Message, meaning: str) -> Message:
         """Press the button of this meaning; the message once it has changed, or the one that came instead.
@@ -82,14 +93,22 @@ class Customer:
         data = next((found for found in buttons_of(message) if found.startswith(meaning)), None)
         need(data, f"no button {meaning!r} among {buttons_of(message)} of {text_of(message)!r}")
         last = self._last_id()
-        await self.user.click(message["message_id"], str(data))
 
         def changed(now: Message) -> bool:
             if now["message_id"] == message["message_id"]:
                 return (text_of(now), buttons_of(now)) != (text_of(message), buttons_of(message))
             return bool(now["message_id"] > last and now["from"]["is_bot"])
 
-        return await self.sees(changed, f"an answer to {meaning!r}")
+        return await self._until_seen(
+            lambda: self.user.click(message["message_id"], str(data)), changed, f"an answer to {meaning!r}"
+        )
+
+    async def _until_seen(
+        self, do: Callable[[], Awaitable[object]], wanted: Callable[[Message], object], what: str
+    ) -> Message:
+        """What he does, done again whenever his patience ends, until it is seen."""
+        await do()
+        return await self._look(wanted, what, ANSWER_S, do)
 
     async def sees(self, wanted: Callable[[Message], object], what: str, timeout_s: float | None = None) -> Message:
         """The newest message of the chat that is as wanted; waits as long as an answer may take unless said.
@@ -97,13 +116,31 @@ class Customer:
         Raises:
             StepFailedError: none is, within so many seconds.
         """
-        try:
-            found = await self.user.wait_for(
-                lambda messages: [message for message in messages if wanted(message)], timeout_s or ANSWER_S
-            )
-        except AssertionError as error:
-            raise StepFailedError(f"{self.user.account.first_name} waits for {what}: {error}") from None
-        return found[-1]
+        return await self._look(wanted, what, timeout_s or ANSWER_S, self.meanwhile)
+
+    async def _look(
+        self,
+        wanted: Callable[[Message], object],
+        what: str,
+        timeout_s: float,
+        impatient: Callable[[], Awaitable[object]] | None,
+    ) -> Message:
+        deadline = time.monotonic() + timeout_s
+        while True:
+            left = max(deadline - time.monotonic(), 0.0)
+            is_last = impatient is None or self.patience_s is None or left <= self.patience_s
+            try:
+                found = await self.user.wait_for(
+                    lambda messages: [message for message in messages if wanted(message)],
+                    left if is_last or self.patience_s is None else self.patience_s,
+                )
+            except AssertionError as error:
+                if is_last or impatient is None:
+                    who = self.user.account.first_name
+                    raise StepFailedError(f"{who} waits for {what}: {error}") from None
+                await impatient()
+            else:
+                return found[-1]
 
     async def gets_key(self, after: int = 0, timeout_s: float | None = None) -> str:
         """The link of a key that came by itself in a message later than `after`; waits `APPLIED_S` unless said."""

@@ -85,13 +85,19 @@ class Scene:
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """What the effect transaction needs to know of the update and its surroundings."""
+    """What the effect transaction needs to know of the update and its surroundings.
+
+    Attributes:
+        back_from_errand: what is to be shown is known from outside, so it is newer than what another delivery of the same
+            update may have stored meanwhile.
+    """
 
     incoming: Incoming
     person: Person
     surface: Surface
     setting: Setting
     start_payload: str | None = None
+    back_from_errand: bool = False
 
 
 E = TypeVar("E", bound=Errand)
@@ -104,8 +110,10 @@ def take_effect(
     """Consume the update, run `act(tx, scene, *arguments)`, keep the reply: one transaction."""
     claimed = updates.claim(tx, frame.incoming)
     if claimed.done:
-        return Handled(claimed.reply or [])
-    account = accounts.meet(tx, frame.person, start_payload=frame.start_payload)
+        moved_on = accounts.has_moved_on(tx, frame.person.telegram_id, frame.incoming.update_id)
+        if moved_on or not frame.back_from_errand:
+            return Handled(_again(claimed.reply or [], moved_on=moved_on))
+    account = accounts.meet(tx, frame.person, start_payload=frame.start_payload, update_id=frame.incoming.update_id)
     scene = Scene(account, texts.of(account.language), frame.setting, frame.incoming.correlation_id)
     outcome = act(tx, scene, *arguments)
     if isinstance(outcome, Errand):
@@ -115,6 +123,14 @@ def take_effect(
     tx.reach("update.mid-transaction")
     updates.finish(tx, frame.incoming.update_id, reply)
     return Handled(reply, played.follow_up, played.cap_reached)
+
+
+def _again(reply: list[Call], *, moved_on: bool) -> list[Call]:
+    """The stored reply, for a second delivery: nobody knows whether the first one's got through.
+
+    A person who has done something else since has seen what came of that; a screen of before must not come over it.
+    """
+    return [call for call in reply if call["method"] != "editMessageText"] if moved_on else reply
 
 
 @keyed
@@ -138,6 +154,7 @@ class Turn:
         self.services = services
         self.incoming = incoming
         self.handled: Handled | None = None
+        self._sent_out = False
         self._frame: Frame | None = None
 
     def enter(self, person: Person, surface: Surface) -> None:
@@ -169,11 +186,12 @@ class Turn:
         """
         if self._frame is None:
             raise RuntimeError("nobody entered")
-        frame = replace(self._frame, start_payload=start_payload)
+        frame = replace(self._frame, start_payload=start_payload, back_from_errand=self._sent_out)
         outcome = await self.services.db.run(take_effect, frame, act, arguments)
         if isinstance(outcome, Handled):
             self.handled = outcome
             return None
+        self._sent_out = True
         return cast("E", outcome)
 
     def add_follow_up(self, items: tuple[Item, ...]) -> None:

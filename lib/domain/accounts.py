@@ -40,16 +40,20 @@ class Account:
 # One statement whether he is known or not. Writing to the bot is what makes a blocked account reachable again.
 # xmax is 0 only for a row that this statement inserted.
 _MEET = """
-insert into accounts (telegram_id, first_name, username, language, start_payload)
-values (:telegram_id, :first_name, :username, :language, :start_payload)
+insert into accounts (telegram_id, first_name, username, language, start_payload, latest_update_id)
+values (:telegram_id, :first_name, :username, :language, :start_payload, :update_id)
 on conflict (telegram_id) do update
-    set first_name = excluded.first_name, username = excluded.username, unreachable_since = null
+    set first_name = excluded.first_name, username = excluded.username, unreachable_since = null,
+        latest_update_id = coalesce(excluded.latest_update_id, accounts.latest_update_id)
 returning id, telegram_id, first_name, language, language_chosen, trial_used_at, terms_accepted_at, xmax = 0 as is_new
 """
 
 
-def meet(tx: Transaction, person: Person, *, start_payload: str | None = None) -> Account:
-    """The person's account, made on first sight in a language he reads (any but Russian falls back to English)."""
+def meet(tx: Transaction, person: Person, *, start_payload: str | None = None, update_id: int | None = None) -> Account:
+    """The person's account, made on first sight in a language he reads (any but Russian falls back to English).
+
+    `update_id` is the update by which he is met, whose effect this transaction has.
+    """
     code = (person.language_code or "ru").lower()
     return tx.one(
         Account,
@@ -59,7 +63,14 @@ def meet(tx: Transaction, person: Person, *, start_payload: str | None = None) -
         username=_storable(person.username)[:64] if person.username else None,
         language="ru" if code.split("-")[0] == "ru" else "en",
         start_payload=start_payload,
+        update_id=update_id,
     )
+
+
+def has_moved_on(tx: Transaction, telegram_id: int, update_id: int) -> bool:
+    """Whether another update of his had its effect after this one had."""
+    latest = tx.value("select latest_update_id from accounts where telegram_id = :id", id=telegram_id)
+    return latest is not None and latest != update_id
 
 
 def _storable(text: str) -> str:

@@ -45,8 +45,8 @@ on conflict (update_id) do update set last_error = excluded.last_error where upd
 """
 
 _FINISH = """
-update updates set done_at = atlas.now(), reply = cast(:reply as jsonb), last_error = null
-where update_id = :update_id and done_at is null
+update updates set done_at = coalesce(done_at, atlas.now()), reply = cast(:reply as jsonb), last_error = null
+where update_id = :update_id
 """
 
 
@@ -62,7 +62,7 @@ def claim(tx: Transaction, incoming: Incoming) -> Claimed:
 
 
 def finish(tx: Transaction, update_id: int, reply: list[dict[str, Any]]) -> None:
-    """Keep the reply with the effect, so that a second delivery is answered the same."""
+    """Keep the reply with the effect, so that a second delivery is answered the same; a newer one replaces an older."""
     tx.execute(_FINISH, update_id=update_id, reply=json.dumps(reply))
 
 
