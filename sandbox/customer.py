@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import html
+import itertools
 import re
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
     from sandbox.telegram import User
 
@@ -57,6 +59,10 @@ def buttons_of(message: Message) -> list[str]:
     return [button["callback_data"] for button in _keyboard(message) if "callback_data" in button]
 
 
+def _button(message: Message, meaning: str) -> str | None:
+    return next((data for data in buttons_of(message) if data.startswith(meaning)), None)
+
+
 def urls_of(message: Message) -> list[str]:
     """Where its buttons lead."""
     return [button["url"] for button in _keyboard(message) if "url" in button]
@@ -90,18 +96,44 @@ class Customer:
         Raises:
             StepFailedError: there is no such button.
         """
-        data = next((found for found in buttons_of(message) if found.startswith(meaning)), None)
+        data = _button(message, meaning)
         need(data, f"no button {meaning!r} among {buttons_of(message)} of {text_of(message)!r}")
         last = self._last_id()
 
         def changed(now: Message) -> bool:
-            if now["message_id"] == message["message_id"]:
-                return (text_of(now), buttons_of(now)) != (text_of(message), buttons_of(message))
-            return bool(now["message_id"] > last and now["from"]["is_bot"])
+            # the same screen once more, as a new message, is an earlier answer that was delivered twice
+            if (text_of(now), buttons_of(now)) == (text_of(message), buttons_of(message)):
+                return False
+            return now["message_id"] == message["message_id"] or bool(
+                now["message_id"] > last and now["from"]["is_bot"]
+            )
 
         return await self._until_seen(
             lambda: self.user.click(message["message_id"], str(data)), changed, f"an answer to {meaning!r}"
         )
+
+    async def follow(self, meanings: Sequence[str], until: Callable[[Message], object], what: str) -> Message:
+        """Press button after button, each on the newest message that has it, until what the last one leads to is seen.
+
+        A button that has changed while he reached for it leads to the screen as it is now; he goes on from there.
+        """
+        for meaning, following in itertools.pairwise(meanings):
+            goal = functools.partial(_button, meaning=following)
+            await self._until_seen(
+                functools.partial(self._press_newest, meaning), goal, f"{following!r} by {meaning!r}"
+            )
+        return await self._until_seen(functools.partial(self._press_newest, meanings[-1]), until, what)
+
+    async def order(self, tariff: str, days: int, offer: Callable[[Message], object]) -> Message:
+        """Through the buy dialogue until a message makes the `offer`; an invoice that is still being made is asked for again."""
+        await self.start()
+        way = ("go:buy", f"tariff:{tariff}", f"period:{days}:", "pay:cryptobot")
+        screen = await self.follow(way, lambda message: offer(message) or _button(message, "order_id="), "an order")
+        return screen if offer(screen) else await self.follow(("order_id=",), offer, "an invoice to pay")
+
+    async def _press_newest(self, meaning: str) -> None:
+        screen = await self.sees(lambda message: _button(message, meaning), f"a button {meaning!r}")
+        await self.user.click_raw(screen["message_id"], str(_button(screen, meaning)))
 
     async def _until_seen(
         self, do: Callable[[], Awaitable[object]], wanted: Callable[[Message], object], what: str

@@ -132,15 +132,20 @@ class Story:
             need("go:trial" in buttons_of(menu), f"no trial offered: {buttons_of(menu)}")
             need(_CYRILLIC.search(text_of(menu)), f"not in Russian: {text_of(menu)}")
         async with self._tell.step("she chooses English"):
-            choice = await self._anna.press(menu, "go:language")
-            menu = await self._anna.press(choice, "lang:en")
-            need(not _CYRILLIC.search(text_of(menu)), f"not in English: {text_of(menu)}")
+            before = menu["message_id"]
+            await self._anna.follow(
+                ("go:language", "lang:en"),
+                lambda message: (
+                    message["message_id"] >= before and "go:buy" in buttons_of(message) and _is_english(message)
+                ),
+                "the menu in English",
+            )
 
     async def _boris_tries(self) -> None:
         async with self._tell.step("Boris takes the free trial, and his key comes by itself") as notes:
-            offer = await self._boris.press(await self._boris.start(), "go:trial")
+            await self._boris.start()
             pressed = time.monotonic()
-            await self._boris.press(offer, "trial")
+            await self._boris.follow(("go:trial", "trial"), _says_it_began, "the trial")
             link = await self._boris.gets_key()
             notes.append(f"{time.monotonic() - pressed:.2f} s from tap to key")
             self._links["Boris"] = link
@@ -274,19 +279,19 @@ class Story:
     async def _order(self, customer: Customer) -> Message:
         """Through the buy dialogue to an open invoice, which is returned as Crypto Pay shows it."""
         price = self._prices.tariffs["basic"].prices[30]
-        screen = await customer.press(await customer.start(), "go:buy")
-        screen = await customer.press(screen, "tariff:basic")
-        screen = await customer.press(screen, "period:30:")
-        screen = await customer.press(screen, "pay:cryptobot")
-        url = next((url for url in urls_of(screen) if "/invoice/" in url), None)
-        need(url, f"no invoice to pay: {text_of(screen)}")
-        invoice = next(one for one in self._system.cryptopay.invoices.values() if one["bot_invoice_url"] == url)
-        need(invoice["status"] == "active", f"the invoice is {invoice['status']}")
+        invoice = self._invoice_on(await customer.order("basic", 30, self._invoice_on))
+        assert invoice is not None  # noqa: S101 - said to the type checker; `order` waited for it
         need(
             round(float(invoice["amount"]) * 100) == price and invoice["fiat"] == self._prices.currency,
             f"the invoice is over {invoice['amount']} {invoice['fiat']}",
         )
         return invoice
+
+    def _invoice_on(self, message: Message) -> Message | None:
+        """The open invoice that a button of this message leads to, as Crypto Pay shows it."""
+        invoices = self._system.cryptopay.invoices.values()
+        offered = [one for one in invoices if one["bot_invoice_url"] in urls_of(message)]
+        return next((one for one in offered if one["status"] == "active"), None)
 
     def _answers(self, invoice: Message) -> list[int | None]:
         deliveries = self._system.cryptopay.deliveries
@@ -389,6 +394,14 @@ class Story:
         need(isinstance(end, datetime), f"no end: {rows}")
         assert isinstance(end, datetime)  # noqa: S101 - said to the type checker; checked above
         return end
+
+
+def _says_it_began(message: Message) -> bool:
+    return "go:key" in buttons_of(message) and "go:buy" not in buttons_of(message)
+
+
+def _is_english(message: Message) -> bool:
+    return not _CYRILLIC.search(text_of(message))
 
 
 def _same_key(one: str | None, other: str) -> bool:

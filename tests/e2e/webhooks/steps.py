@@ -8,6 +8,7 @@ import json
 import time
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -51,6 +52,29 @@ async def until(condition: Callable[[], Awaitable[object]], what: str, timeout_s
         assert time.monotonic() < deadline, f"not within {timeout_s:.0f} s: {what}"
         await asyncio.sleep(0.05)
     return found
+
+
+UNDONE = "select update_id, last_error from updates where done_at is null"
+
+
+async def last_work(system: System) -> int:
+    return int((await system.sql("select coalesce(max(id), 0) as id from outbox"))[0]["id"])
+
+
+async def until_nothing_is_left(system: System, since: int, timeout_s: float = 60.0) -> None:
+    """Let time pass: senders come again by the sandbox's clock; the sweep of follow-up work has its turn each minute of it."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        await system.travel(timedelta(seconds=10))
+        await system.sweep("outbox")
+        left: list[Any] = list(system.telegram.pending)
+        left += [one for number in system.cryptopay.invoices for one in system.cryptopay.webhooks.waiting_for(number)]
+        left += await system.sql(UNDONE)
+        left += await system.sql("select id, target from outbox where done_at is null and id > :since", since=since)
+        if not left:
+            return
+        assert time.monotonic() < deadline, f"still left: {left[:5]}"
+        await asyncio.sleep(0.2)  # a killed worker needs a moment to be replaced; the condition is asked again
 
 
 # Buying -----------------------------------------------------------------------------------------------------------

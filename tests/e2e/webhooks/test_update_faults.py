@@ -6,21 +6,24 @@ import asyncio
 import random
 import time
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from sandbox.customer import buttons_of, text_of
 from tests.e2e.webhooks.steps import (
+    UNDONE,
     FunctionLog,
     another,
     has_key,
+    last_work,
     message_update,
     new_customer,
     new_telegram_id,
     post,
     post_update,
     until,
+    until_nothing_is_left,
 )
 
 if TYPE_CHECKING:
@@ -34,7 +37,6 @@ _VERSIONS = (
     "select a.telegram_id, f.version from fsm f join accounts a on a.id = f.account_id"
     " where a.telegram_id = any(cast(:ids as bigint[])) order by 1"
 )
-_UNDONE = "select update_id, last_error from updates where done_at is null"
 
 
 async def _versions(system: System, customers: list[Customer]) -> list[int]:
@@ -128,7 +130,7 @@ async def test_what_the_webhook_answers(system: System) -> None:
 )
 async def test_a_kill_in_the_middle_of_a_request_loses_nothing(system: System, place: str) -> None:
     """The trial is the update with the most to lose: mark, grant, follow-up work and reply in one."""
-    customer, since = new_customer(system), await _last_work(system)
+    customer, since = new_customer(system), await last_work(system)
     offer = await customer.press(await customer.start(), "go:trial")
     if place.startswith("settle"):
         screen = await customer.press(await customer.press(await customer.start(), "go:buy"), "tariff:basic")
@@ -144,7 +146,7 @@ async def test_a_kill_in_the_middle_of_a_request_loses_nothing(system: System, p
         return not system.failpoints.is_armed(place)
 
     await until(was_reached, f"{place} to be reached")
-    await _let_time_pass_until_nothing_is_left(system, since)
+    await until_nothing_is_left(system, since)
     await has_key(customer)
     await system.settled()
     granted = await system.sql(
@@ -157,26 +159,6 @@ async def test_a_kill_in_the_middle_of_a_request_loses_nothing(system: System, p
     assert len(keys) == 1
 
 
-async def _last_work(system: System) -> int:
-    return int((await system.sql("select coalesce(max(id), 0) as id from outbox"))[0]["id"])
-
-
-async def _let_time_pass_until_nothing_is_left(system: System, since: int, timeout_s: float = 60.0) -> None:
-    """Senders come again by the sandbox's clock; the sweep of follow-up work has its turn each minute of it."""
-    deadline = time.monotonic() + timeout_s
-    while True:
-        await system.travel(timedelta(seconds=10))
-        await system.sweep("outbox")
-        left: list[Any] = list(system.telegram.pending)
-        left += [one for number in system.cryptopay.invoices for one in system.cryptopay.webhooks.waiting_for(number)]
-        left += await system.sql(_UNDONE)
-        left += await system.sql("select id, target from outbox where done_at is null and id > :since", since=since)
-        if not left:
-            return
-        assert time.monotonic() < deadline, f"still left: {left[:5]}"
-        await asyncio.sleep(0.2)  # a killed worker needs a moment to be replaced; the condition is asked again
-
-
 @pytest.mark.proves("N-16")
 async def test_three_hundred_updates_and_kills_at_random_moments_lose_nothing(system: System) -> None:
     """300 updates of 100 people while everything is killed again and again: each has its effect exactly once.
@@ -184,7 +166,7 @@ async def test_three_hundred_updates_and_kills_at_random_moments_lose_nothing(sy
     One in ten is made to fail, so that a good part of what was answered 200 is still to be done when the kill comes.
     """
     chance = random.Random(16)  # noqa: S311 -- the same moments in each run, not a secret
-    since = await _last_work(system)
+    since = await last_work(system)
     customers = [new_customer(system, f"Anna {number}") for number in range(100)]
     before = len(system.telegram.deliveries)
     sent = []
@@ -210,12 +192,12 @@ async def test_three_hundred_updates_and_kills_at_random_moments_lose_nothing(sy
         "select count(*) as n from outbox where target = 'task_update' and id > :since", since=since
     )
     assert kept[0]["n"] >= 5, "hardly anything was left to be done after its 200"
-    await _let_time_pass_until_nothing_is_left(system, since)
+    await until_nothing_is_left(system, since)
     await system.settled()
     assert await _versions(system, customers) == [3] * 100
     # an answer may come twice when the process dies with it half delivered; it never fails to come
     assert min(_answers(customer) for customer in customers) >= 3
-    undone = await system.sql(f"{_UNDONE} and update_id = any(cast(:ids as bigint[]))", ids=sent)
+    undone = await system.sql(f"{UNDONE} and update_id = any(cast(:ids as bigint[]))", ids=sent)
     assert undone == []
 
 
