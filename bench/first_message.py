@@ -55,7 +55,7 @@ async def measure(*, fresh: bool, again: bool) -> Outcome:
 
 
 async def _installed(place: Path, *, again: bool) -> Outcome:
-    command = [sys.executable, "-m", "sandbox", "--home", str(place / "home"), "run", _NO_BROWSER]
+    command = [sys.executable, "-m", "sandbox", "--home", str(place / "home"), "run", _NO_BROWSER, "--stand-in"]
     first = await _run(command, ROOT, place / "home", place / "log")
     rows = [_row("`make run` to the first message in the chat, installed, first run", first)]
     measured = {"first_run_s": _told(first)}

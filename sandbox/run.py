@@ -65,7 +65,7 @@ def run(
         _say(f"{str(error)[:1].upper()}{str(error)[1:]}.")
         return 2
     except (NotGivenError, UnusableBotError) as error:
-        _say(f"Nothing was started. {error}")
+        _say(f"Nothing was started. {error}\n`make run ARGS=--stand-in` chats with the stand-in for Telegram instead.")
         return 2
     except BadSettingsError as error:
         _say(f"Nothing was started: settings are wrong.\n{error}")

@@ -121,6 +121,13 @@ async def test_what_was_fetched_is_delivered_by_the_next_run(near: Near) -> None
     assert near.function.texts() == ["one", "two"]
 
 
+async def test_the_real_one_takes_no_orders(near: Near) -> None:
+    async with near.bridge() as bridge:
+        bridge.flood(0)
+        with pytest.raises(ValueError, match="can't be told"):
+            bridge.flood(0.05)
+
+
 def test_a_batch_that_was_kept_and_not_confirmed_is_kept_once(tmp_path: Path) -> None:
     batch = [{"update_id": number, "message": {"chat": {"id": 1}, "text": str(number)}} for number in (7, 8)]
     first = Inbox(tmp_path / "inbox", Clock())
