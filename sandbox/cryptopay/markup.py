@@ -37,7 +37,7 @@ def document(title: str, body: str, *, wide: bool = False, refresh: bool = False
     return (
         "<!doctype html><html lang='en'><head><meta charset='utf-8'>"
         "<meta name='viewport' content='width=device-width, initial-scale=1'>"
-        f"{again}<title>{escape(title)}</title><link rel='stylesheet' href='/page.css'></head>"
+        f"{again}<title>{escape(title)}</title><link rel='icon' href='data:,'><link rel='stylesheet' href='/page.css'></head>"
         f"<body><main{room}>{body}</main></body></html>\n"
     )
 
@@ -88,9 +88,7 @@ def pay_form(invoice: Invoice) -> str:
     if invoice.fields["allow_comments"]:
         extras += "<label class='field'>Comment<input type='text' name='comment' maxlength='1024'></label>"
     if invoice.fields["allow_anonymous"]:
-        extras += (
-            "<label class='choice'><input type='checkbox' name='anonymously' value='1' checked>Anonymously</label>"
-        )
+        extras += _box("anonymously", "Anonymously")
     if "swap_to" in invoice.fields:
         extras += _box("swap", f"The swap to {invoice.fields['swap_to']} succeeds")
     until = invoice.fields.get("expiration_date")

@@ -234,9 +234,7 @@ class _Pages:
 
     def _page(self, title: str, body: str, *, status: int = 200, wide: bool = False, refresh: bool = False) -> Response:
         framed_by = self._service.framed_by or "'none'"
-        policy = (
-            f"default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors {framed_by}"
-        )
+        policy = f"default-src 'none'; style-src 'self'; img-src data:; form-action 'self'; base-uri 'none'; frame-ancestors {framed_by}"
         headers = {
             "Content-Security-Policy": policy,
             "Referrer-Policy": "same-origin",  # not no-referrer: forms would come with `Origin: null`

@@ -206,6 +206,27 @@ async def test_disabling_gives_up_what_is_on_its_way_for_good(shop: Shop) -> Non
     assert shop.pay.webhooks.notices == []  # the owner did it, and need not be told
 
 
+async def test_an_attempt_that_just_failed_is_given_up_with_the_rest(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop.application.default = 500
+    hooks = shop.pay.webhooks
+    deliver = hooks._deliver
+
+    async def deliver_then_disable(pending: Any) -> Any:
+        delivery = await deliver(pending)
+        asyncio.get_running_loop().call_soon(hooks.disable)  # the task is done, but nobody has looked at it yet
+        return delivery
+
+    monkeypatch.setattr(hooks, "_deliver", deliver_then_disable)
+    await shop.invoice()
+    await shop.pay.pay(1)
+    await until(lambda: hooks.disabled_at)
+    await asyncio.sleep(0)
+    assert (hooks.waiting, hooks._running) == ([], {})
+    assert len(shop.application.got) == 1
+
+
 async def test_disabled_stays_disabled_over_a_restart_and_the_owner_stays_told(
     make_shop: Callable[..., Any], tmp_path: Path
 ) -> None:
@@ -280,7 +301,12 @@ async def test_held_webhooks_are_released_in_the_wished_order(
     second = await make_shop(store=store, clock=first.clock)  # they are still held after a restart
     await second.pay.idle()
     assert not second.application.got
+    second.application.gate.clear()
     second.pay.webhooks.release(newest_first=newest_first)
+    await until(lambda: second.application.got)
+    with pytest.raises(TimeoutError):
+        await until(lambda: len(second.application.got) > 1, 0.1)  # each waits for the one before it
+    second.application.gate.set()
     await second.pay.idle()
     came = [json.loads(body)["payload"]["invoice_id"] for _, body in second.application.got]
     assert came == ([4, 3, 2, 1] if newest_first else [1, 2, 3, 4])
