@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
@@ -45,6 +46,8 @@ class Api:
 
     def __init__(self, base: str, token: str) -> None:
         self._url = f"{base}/bot{token}"
+        for talkative in ("httpx", "httpcore"):  # at INFO and DEBUG they tell the URL to whoever has turned logging on
+            logging.getLogger(talkative).setLevel(logging.WARNING)
         # Proxies of the environment are left alone: functions don't take them either, and would be alone in failing.
         self._client = httpx.AsyncClient(trust_env=False)
 

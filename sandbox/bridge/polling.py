@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _LONGEST_PAUSE_S: Final = 60.0
 _FLOOD_S: Final = 5.0
+_WORTH_TELLING_S: Final = 10.0
 _LAST_WORD_S: Final = 3.0
 _WEBHOOK: Final = "webhook is active"
 
@@ -100,7 +101,10 @@ class Poller:
         if error.code == HTTPStatus.CONFLICT:
             await self._conflict(error)
         elif error.code == HTTPStatus.TOO_MANY_REQUESTS:
-            await asyncio.sleep(_FLOOD_S if error.retry_after is None else error.retry_after)
+            pause = _FLOOD_S if error.retry_after is None else error.retry_after
+            if pause >= _WORTH_TELLING_S:
+                self._say(f"Telegram wants to be left alone for {pause:.0f} s; what people write waits there.")
+            await asyncio.sleep(pause)
         elif error.code >= HTTPStatus.INTERNAL_SERVER_ERROR:
             await self._trouble(f"Telegram answers {error.code}; trying again until it is well.")
         elif error.code in {HTTPStatus.UNAUTHORIZED, HTTPStatus.NOT_FOUND}:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 from typing import TYPE_CHECKING
 
@@ -72,6 +73,12 @@ async def test_no_network() -> None:
         with pytest.raises(UnusableBotError, match="can't be reached") as refused:
             await look(TOKEN, f"http://127.0.0.1:{taken.getsockname()[1]}")
     assert "real_looking" not in str(refused.value)
+
+
+async def test_a_log_of_everything_holds_no_token(far: ApiTelegramOrg, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    await look(TOKEN, far.url)
+    assert "real_looking" not in caplog.text
 
 
 async def test_something_that_is_no_bot_api_server(function: Function) -> None:

@@ -52,6 +52,7 @@ def _home(folder: Path) -> Path:
 class Runner:
     """A `make run` that is up."""
 
+    child: asyncio.subprocess.Process
     process: psutil.Process
     url: str
     said: Path
@@ -67,6 +68,15 @@ class Runner:
             with contextlib.suppress(psutil.NoSuchProcess):  # it has ended: PostgreSQL's helpers come and go
                 if "telegram_webhook" in process.cmdline() and "leash.py" not in " ".join(process.cmdline()):
                     process.suspend()
+
+    async def travel(self, days: float) -> None:
+        async with httpx.AsyncClient(trust_env=False, timeout=60) as client:
+            answer = await client.post(f"{self.url}/travel", json={"seconds": days * 86400})
+        assert answer.status_code == 200, answer.text
+
+    async def code(self) -> int | None:
+        """How it ended by itself."""
+        return await asyncio.wait_for(self.child.wait(), _UP_S)
 
     async def state(self) -> dict[str, Any]:
         async with httpx.AsyncClient(trust_env=False, timeout=30) as client:
@@ -92,7 +102,7 @@ async def _running(folder: Path, **environment: str) -> AsyncIterator[Runner]:
         await until(lambda: process.returncode is not None or _CONTROL.search(said.read_text()), _UP_S)
         found = _CONTROL.search(said.read_text())
         assert found, said.read_text()
-        yield Runner(psutil.Process(process.pid), found[1], said, _home(folder) / "home.json")
+        yield Runner(process, psutil.Process(process.pid), found[1], said, _home(folder) / "home.json")
     finally:
         if process.returncode is None:
             process.send_signal(signal.SIGINT)
@@ -131,9 +141,15 @@ async def test_a_customer_is_served_and_kill_9_loses_and_doubles_nothing(far: Ap
         assert shown["real_bot"] == "@atlas_try_bot"
         assert shown["links"]["Chat with the bot"] == "https://t.me/atlas_try_bot"
         assert [bool(message["from"]["is_bot"]) for message in boris.user.messages] == [False, True, False, True]
+        await runner.travel(days=1)
+        assert await boris.start()  # Telegram's clock and the database's are a day apart
+
+        assert not {"setWebhook", "deleteWebhook"} & set(far.methods())
+        assert (await far.call("setWebhook", url="http://127.0.0.1:9/deployed"))["ok"]
+        assert await runner.code() == 1
+    assert "Somebody has set a webhook" in runner.said.read_text()
     assert "Stopped." in runner.said.read_text()
-    assert "setWebhook" not in far.methods()
-    assert "deleteWebhook" not in far.methods()
+    assert (await far.call("getWebhookInfo"))["result"]["url"] == "http://127.0.0.1:9/deployed"
     (folder / ".env").unlink()
     assert _home(folder).is_dir()
     assert _files_with_the_token(folder) == []
