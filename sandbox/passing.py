@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from datetime import datetime
 
-    from sandbox.scheduler import Job, Run
+    from sandbox.scheduler import Run
     from sandbox.system import System
 
 STEP = timedelta(hours=1)
@@ -61,8 +61,8 @@ async def pass_time(
 
     A step ends after `step`; on the way it pauses wherever a stand-in waits for a moment (a task's retry, a webhook's),
     until what follows from that has settled. At its end each job of the scheduler that had a tick meanwhile runs once, as
-    after any gap; one that is paused lets it pass. The scheduler itself fires nothing until all is over, whether it is on
-    or off.
+    after any gap (or as its faults say); one that is paused lets it pass. The scheduler itself fires nothing until all is
+    over, whether it is on or off.
 
     Args:
         system: a started one.
@@ -87,9 +87,9 @@ async def pass_time(
                 progress.stopped = True
                 break
             await _reach(system, min(seen + step, end))
-            due = [job for job in jobs if job.next_tick(seen) <= system.clock.now()]
-            for run in await asyncio.gather(*(system.scheduler.run_now(job.name) for job in due)):
-                _note(progress, run)
+            for runs in await asyncio.gather(*(system.scheduler.fire(name, seen) for name in jobs)):
+                for run in runs:
+                    _note(progress, run)
             await system.settled(_SETTLED_WITHIN_S)
             progress.steps += 1
             progress.passed = min(system.clock.now() - began, duration)
@@ -122,17 +122,17 @@ async def _travel_to(system: System, moment: datetime) -> None:
 
 
 @contextmanager
-def _fired_by_us(system: System) -> Iterator[list[Job]]:
+def _fired_by_us(system: System) -> Iterator[list[str]]:
     """The jobs that are to run; paused meanwhile, so that the scheduler does not fire them as well."""
     scheduler = system.scheduler
-    mine = [job for name, job in scheduler.jobs.items() if not scheduler.is_paused(name)]
-    for job in mine:
-        scheduler.pause(job.name)
+    mine = [name for name in scheduler.jobs if not scheduler.is_paused(name)]
+    for name in mine:
+        scheduler.pause(name)
     try:
         yield mine
     finally:
-        for job in mine:
-            scheduler.resume(job.name)
+        for name in mine:
+            scheduler.resume(name)
 
 
 def _note(progress: Passing, run: Run) -> None:

@@ -139,6 +139,23 @@ class Scheduler:
         async with state.outstanding:
             return await self._attempt(state.job, self.clock.now(), 1)
 
+    async def fire(self, name: str, seen: datetime) -> list[Run]:
+        """What the schedule does for ticks after `seen`, for who lets time pass by himself; KeyError when there is no such job.
+
+        One execution for the latest of them, or as many as `faults` say; none when there was no tick. `seen` being long ago
+        already, nothing comes late.
+        """
+        state, now = self._states[name], self.clock.now()
+        if state.job.next_tick(seen) > now:
+            return []
+        tick = state.job.latest_tick(seen, now)
+        fate = self.faults.fate(name)
+        if not fate.executions:
+            self.missed.append((name, tick))
+            return []
+        async with state.outstanding:
+            return list(await asyncio.gather(*(self._attempt(state.job, tick, 1) for _ in range(fate.executions))))
+
     async def _fire(self, state: _State, seen: datetime) -> None:
         job = state.job
         while True:

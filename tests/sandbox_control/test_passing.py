@@ -116,6 +116,18 @@ async def test_a_paused_job_lets_it_pass_and_stays_paused() -> None:
         assert made.scheduler.is_paused("minute")
 
 
+async def test_ticks_that_are_to_be_missed_or_doubled_are() -> None:
+    async with _machinery() as (made, system):
+        began = made.clock.now()
+        made.scheduler.miss_next("minute")
+        await pass_time(system, timedelta(hours=2))
+        assert made.hours("minute", began) == [2.0]
+        made.scheduler.double_next("minute")
+        progress = await pass_time(system, timedelta(hours=2))
+        assert made.hours("minute", began) == [2.0, 3.0, 3.0, 4.0]
+        assert progress.sweeps == 3
+
+
 async def test_it_stops_after_the_step_that_it_is_in_and_says_so() -> None:
     async with _machinery() as (made, system):
         stop = asyncio.Event()
