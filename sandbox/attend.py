@@ -32,7 +32,7 @@ def sweep(folder: Path, name: str) -> int:
     if not name:
         return _complain("Which sweep? For example: make sweep NAME=expiry")
     try:
-        response = httpx.post(f"{running['url']}/sweep/{name}", timeout=200, trust_env=False)
+        response = httpx.post(f"{running['url']}/sweep/{name}", json={}, timeout=200, trust_env=False)
     except httpx.HTTPError as error:
         return _complain(f"The control page at {running['url']} does not answer: {type(error).__name__}.")
     answer = response.json()

@@ -102,7 +102,7 @@ async def _serve(home: Path, given: Given, bot: Bot | None, *, browser: bool, sc
     ended = asyncio.Event()
     loop = asyncio.get_running_loop()
     messenger = StandIn if bot is None else functools.partial(Bridge, bot=bot, say=_say)
-    system = System(home, scheduler=scheduler, durable=True, settings=given.settings, messenger=messenger)
+    system = System(home, scheduler=scheduler, durable=True, link=True, settings=given.settings, messenger=messenger)
     if not system.home.is_taken():
         _say("Setting up Atlas on this machine ...")
     starting = asyncio.create_task(system.start(_progress))
@@ -123,7 +123,8 @@ async def _serve(home: Path, given: Given, bot: Bot | None, *, browser: bool, sc
                 raise
             _say("Stopped before it was up.")
             return 0
-        server = Server(Control(system).app, system.home.port("control"))
+        control = Control(system)
+        server = Server(control.app, system.home.port("control"))
         await server.start()
         try:
             await _up(system, server.url, began, browser=browser)
@@ -131,6 +132,7 @@ async def _serve(home: Path, given: Given, bot: Bot | None, *, browser: bool, sc
             _say(f"\n{trouble}\nStopping ..." if trouble else "\nStopping ...")
         finally:
             await server.stop()
+            await control.close()
     finally:
         watching.cancel()
         with contextlib.suppress(asyncio.CancelledError):  # that is what was asked for

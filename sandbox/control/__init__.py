@@ -1,4 +1,4 @@
-"""The control page: what the local system is doing, and buttons that let time pass, run sweeps and take the node down."""
+"""The control page: what the local system is doing, and buttons for time, sweeps, tasks, functions, and everything that can go wrong."""
 
 from sandbox.control.app import Control
 

@@ -1,19 +1,21 @@
-"""The page's server: three static files, one JSON of everything it shows, and the actions behind its buttons."""
+"""The page's server: its files, one JSON of everything it shows, and the actions behind its buttons."""
 
 from __future__ import annotations
 
 import asyncio
-import json
-import math
-from datetime import timedelta
+from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
-from starlette.responses import FileResponse, JSONResponse
+from starlette.responses import FileResponse, JSONResponse, PlainTextResponse
 from starlette.routing import Route
 
+from lib import log
+from sandbox.control.actions import Actions
+from sandbox.control.asking import OwnPageOnly, RefusedError
+from sandbox.control.passage import Passage
 from sandbox.control.view import View
 from sandbox.loopback import LoopbackOnly
 
@@ -26,114 +28,94 @@ if TYPE_CHECKING:
     from sandbox.system import System
 
 _PAGE: Final = Path(__file__).with_name("page")
-_FILES: Final = {"": "index.html", "control.js": "control.js", "control.css": "control.css"}
-_LONGEST_TRAVEL: Final = timedelta(days=366)
-_POLICY: Final = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none';"
-    " frame-ancestors 'none'"
-)
-
-
-class _RefusedError(ValueError):
-    """What was asked for makes no sense; the text says why."""
+_FILES: Final = frozenset(path.name for path in _PAGE.iterdir())
+_HEADERS: Final = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none';"
+        " frame-ancestors 'none'"
+    ),
+    "Cache-Control": "no-store",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+}
 
 
 class Control:
-    """Serves one running system; `app` is to be served on loopback."""
+    """Serves one running system; `app` is to be served on loopback. `close` before the system stops."""
 
     def __init__(self, system: System) -> None:
-        self._system = system
-        self._view = View(system)
-        self._one_at_a_time = asyncio.Lock()
-        act = self._action
+        self._passage = Passage(system)
+        self._actions = Actions(system, self._passage)
+        self._view = View(system, self._passage)
+        self._busy: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self.app = Starlette(
             routes=[
                 Route("/", self._file, methods=["GET"]),
                 Route("/state", self._state, methods=["GET"]),
+                Route("/log/{name}/{instance:int}", self._log, methods=["GET"]),
                 Route("/{name}", self._file, methods=["GET"]),
-                Route("/sweep/{name}", act(self._sweep), methods=["POST"]),
-                Route("/travel", act(self._travel), methods=["POST"]),
-                Route("/node/{what}", act(self._node), methods=["POST"]),
-                Route("/scheduler/{what}", act(self._scheduler), methods=["POST"]),
-                Route("/task", act(self._task), methods=["POST"]),
+                *(Route(path, self._answering(act), methods=["POST"]) for path, act in self._table().items()),
             ],
-            middleware=[Middleware(LoopbackOnly)],
+            middleware=[Middleware(LoopbackOnly), Middleware(OwnPageOnly)],
         )
 
-    async def _file(self, request: Request) -> Response:
-        name = _FILES.get(request.path_params.get("name", ""))
-        if name is None:
-            return JSONResponse({"error": "not found"}, 404)
-        headers = {
-            "Content-Security-Policy": _POLICY,
-            "Cache-Control": "no-store",
-            "X-Content-Type-Options": "nosniff",
-            "Referrer-Policy": "no-referrer",
+    def _table(self) -> dict[str, Callable[[Request], Awaitable[dict[str, Any]]]]:
+        act = self._actions
+        return {
+            "/travel": act.travel,
+            "/pass": act.let_pass,
+            "/pass/stop": act.stop_passing,
+            "/sweep/{name}": act.sweep,
+            "/scheduler/{what}": act.scheduler,
+            "/tick/{job}/{what}": act.tick,
+            "/queue/{name}/{what}": act.queue,
+            "/next-task/{name}/{what}": act.next_task,
+            "/task/{what}": act.task,
+            "/function/{name}/{instance:int}/{what}": act.function,
+            "/node/{what}": act.node,
+            "/database/{what}": act.database,
+            "/faults": act.faults,
+            "/faults/{name}": act.preset,
+            "/well": act.all_well,
+            "/failpoint/arm": act.arm,
+            "/failpoint/disarm": act.disarm,
+            "/flag": act.flag,
         }
-        return FileResponse(_PAGE / name, headers=headers)
+
+    async def close(self) -> None:
+        """Let no more time pass and end the session with the database."""
+        await self._passage.close()
+        await asyncio.to_thread(self._view.close)
+
+    async def _file(self, request: Request) -> Response:
+        name = request.path_params.get("name", "index.html")
+        if name not in _FILES:
+            return JSONResponse({"error": "not found"}, 404)
+        return FileResponse(_PAGE / name, headers=_HEADERS)
 
     async def _state(self, _request: Request) -> Response:
-        return JSONResponse(await self._view.state(), headers={"Cache-Control": "no-store"})
+        return JSONResponse(await self._view.state(), headers=_HEADERS)
 
-    def _action(self, act: Callable[[Request], Awaitable[dict[str, Any]]]) -> Callable[[Request], Awaitable[Response]]:
+    async def _log(self, request: Request) -> Response:
+        try:
+            said = await asyncio.to_thread(self._actions.log, request)
+        except RefusedError as error:
+            return JSONResponse({"error": str(error)}, 404)
+        return PlainTextResponse(said, headers=_HEADERS)
+
+    def _answering(
+        self, act: Callable[[Request], Awaitable[dict[str, Any]]]
+    ) -> Callable[[Request], Awaitable[Response]]:
         async def answer(request: Request) -> Response:
-            async with self._one_at_a_time:
+            # One at a time of the same thing: a sweep that waits for a dead database must not keep anybody from healing it.
+            async with self._busy[request.url.path]:
                 try:
                     return JSONResponse(await act(request))
-                except _RefusedError as error:
+                except RefusedError as error:
                     return JSONResponse({"error": str(error)}, 400)
                 except Exception as error:  # noqa: BLE001 - shown to the person who pressed the button, whatever it is
-                    return JSONResponse({"error": f"{type(error).__name__}: {error}"}, 500)
+                    return JSONResponse({"error": log.redact(f"{type(error).__name__}: {error}")}, 500)
+                finally:
+                    self._view.check_again()
 
         return answer
-
-    async def _sweep(self, request: Request) -> dict[str, Any]:
-        name = request.path_params["name"]
-        if name not in self._system.sweeps:
-            raise _RefusedError(f"no sweep {name!r}; there are: {', '.join(self._system.sweeps)}")
-        return await self._system.sweep(name)
-
-    async def _travel(self, request: Request) -> dict[str, Any]:
-        asked = await _body(request)
-        seconds = asked.get("seconds")
-        if not isinstance(seconds, int | float) or isinstance(seconds, bool) or not math.isfinite(seconds):
-            raise _RefusedError("seconds: a number is needed")
-        if not 0 < seconds <= _LONGEST_TRAVEL.total_seconds():
-            raise _RefusedError("time goes forward only, and at most a year at once")
-        await self._system.travel(timedelta(seconds=seconds))
-        return {"now": self._system.clock.now().isoformat()}
-
-    async def _node(self, request: Request) -> dict[str, Any]:
-        node = self._system.node
-        match request.path_params["what"]:
-            case "down":
-                await node.kill()
-            case "up":
-                await node.start()
-            case other:
-                raise _RefusedError(f"a node goes down or up, not {other!r}")
-        return {"running": node.service.running}
-
-    async def _scheduler(self, request: Request) -> dict[str, Any]:
-        what = request.path_params["what"]
-        if what not in {"on", "off"}:
-            raise _RefusedError(f"the scheduler is on or off, not {what!r}")
-        await self._system.switch_scheduler(on=what == "on")
-        return {"on": self._system.scheduler_is_on}
-
-    async def _task(self, request: Request) -> dict[str, Any]:
-        name = (await _body(request)).get("name")
-        if name not in self._system.tasks.tasks:
-            raise _RefusedError("no such task waits any more")
-        self._system.tasks.run_now(str(name))
-        return {}
-
-
-async def _body(request: Request) -> dict[str, Any]:
-    try:
-        content = json.loads(await request.body())
-    except ValueError:
-        raise _RefusedError("the body must be JSON") from None
-    if not isinstance(content, dict):
-        raise _RefusedError("the body must be an object")
-    return content

@@ -1,155 +1,144 @@
-// Everything shown is text set by textContent: nothing that a customer wrote can become markup.
-"use strict";
+// The page polls /state and shows it; a section changes only where its values did.
 
-const at = (id) => document.getElementById(id);
-const POLL_MS = 2000;
+import { afterwards, say } from "/ask.js";
+import { showBooks } from "/books.js";
+import { at, element, put, span, write } from "/dom.js";
+import { showFaults } from "/faults.js";
+import { showMachinery } from "/machinery.js";
+
+const POLL_MS = 1000;
+const BUSY_UPDATES = 10;
+const OLD_TASK_S = 60;
 let state = null;
+let received = 0;
+let lost = false;
+const chips = new Map();
 
-function element(tag, text, name) {
-  const made = document.createElement(tag);
-  if (text !== undefined && text !== null) made.textContent = String(text);
-  if (name) made.className = name;
-  return made;
-}
-
-function table(rows, columns, none) {
-  if (!rows || rows.length === 0) return element("p", none, "none");
-  const made = element("table");
-  const head = made.createTHead().insertRow();
-  for (const column of columns) head.append(element("th", column.title));
-  const body = made.createTBody();
-  for (const row of rows) {
-    const line = body.insertRow();
-    for (const column of columns) {
-      const cell = line.insertCell();
-      const value = column.value(row);
-      if (value instanceof Node) cell.append(value);
-      else cell.textContent = value === null || value === undefined ? "" : String(value);
-    }
+function chip(id, anchor, name, value, good) {
+  let kept = chips.get(id);
+  if (!kept) {
+    const item = element("li");
+    const link = element("a");
+    link.href = `#${anchor}`;
+    kept = { link, name: element("span", name), value: element("b") };
+    link.append(kept.name, " ", kept.value);
+    item.append(link);
+    at("chips").append(item);
+    chips.set(id, kept);
   }
-  return made;
-}
-
-function button(text, action) {
-  const made = element("button", text);
-  made.addEventListener("click", () => act(made, action));
-  return made;
-}
-
-async function act(pressed, action) {
-  pressed.disabled = true;
-  try {
-    at("notice").className = "";
-    at("notice").textContent = await action();
-  } catch (error) {
-    at("notice").className = "bad";
-    at("notice").textContent = error.message;
-  } finally {
-    pressed.disabled = false;
-    await refresh();
-  }
-}
-
-async function post(path, body) {
-  const response = await fetch(path, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body ?? {}) });
-  const answer = await response.json();
-  if (!response.ok) throw new Error(answer.error);
-  return answer;
-}
-
-const plain = (name, title) => ({ title: title ?? name, value: (row) => row[name] });
-
-function held(row) {
-  if (row.version === null) return row.status === "active" ? "not told yet" : "nothing";
-  if (row.wanted) return row.applied_version === row.version ? "in place" : `to be added (${row.attempts} tries)`;
-  return `to be removed (${row.attempts} tries)`;
+  kept.link.dataset.chip = id;
+  write(kept.value, value);
+  put(kept.link, "className", good ? "good" : "bad");
 }
 
 function showHealth() {
-  const facts = at("health");
-  facts.replaceChildren();
-  const fact = (name, value, good) => {
-    facts.append(element("dt", name), element("dd", value, good ? "good" : "bad"));
-  };
-  fact("Database", state.database, state.database === "up");
-  fact("VPN node", state.node.running ? "up" : "down", state.node.running);
-  const missing = state.functions.filter((row) => row.running < row.instances).map((row) => row.name);
-  fact("Functions", missing.length ? `down: ${missing.join(", ")}` : `${state.functions.length} up`, missing.length === 0);
-  const violations = state.violations ?? [];
-  const words = violations.map((one) => `${one.invariant}: ${one.keys.join(", ")}`).join("; ");
-  fact("Invariants", violations.length ? words : "all hold", violations.length === 0);
-  fact("Updates on their way", state.undelivered_updates, state.undelivered_updates < 10);
-  at("node").textContent = state.node.running ? "take the node down" : "bring the node back";
-  at("scheduler").textContent = state.scheduler_on ? "stop the scheduler" : "start the scheduler";
+  const up = state.database === "up";
+  const health = up ? state.health : null;
+  const violated = state.violations?.length ?? 0;
+  chip("database", "faults", "database", up ? "up" : `down (${state.database})`, up);
+  chip("node", "faults", "node", state.node.state, state.node.state === "up");
+  chip("functions", "functions", "functions", `${state.functions_up} of ${state.functions.length}`, state.functions_up === state.functions.length);
+  if (health) {
+    const late = health.paid_not_applied;
+    chip("paid", "access", "paid, not applied", late ? `${late} since ${span(health.paid_oldest_s)}` : "0", late === 0);
+    const undone = health.outbox_waiting;
+    chip("outbox", "work", "follow-up work", undone ? `${undone}, oldest ${span(health.outbox_oldest_s)}` : "0", (health.outbox_oldest_s ?? 0) < OLD_TASK_S);
+    chip("invariants", "invariants", "invariants", violated ? `${violated} violated` : "hold", violated === 0);
+  }
+  chip("task", "queues", "oldest task", state.oldest_task_s ? span(state.oldest_task_s) : "none", state.oldest_task_s < OLD_TASK_S);
+  chip("updates", "work", "updates on their way", state.undelivered_updates, state.undelivered_updates < BUSY_UPDATES);
+}
+
+function showTroubles() {
+  const troubles = state.troubles;
+  const list = at("troubles-list");
+  const shown = [...list.children].map((item) => item.textContent);
+  if (shown.join("\n") !== troubles.join("\n")) list.replaceChildren(...troubles.map((words) => element("li", words)));
+  write(at("troubles-title"), troubles.length === 1 ? "1 fault is on" : `${troubles.length} faults are on`);
+  put(at("troubles"), "hidden", troubles.length === 0);
+}
+
+function showLinks() {
+  if (at("links").hasChildNodes()) return;
+  for (const [text, url] of Object.entries(state.links)) {
+    const link = element("a", text);
+    link.href = url;
+    link.target = "_blank";
+    link.rel = "noopener";
+    at("links").append(link);
+  }
+}
+
+function showClock() {
+  if (!state) return;
+  const now = new Date(Date.parse(state.now) + performance.now() - received);
+  const text = now.toISOString();
+  put(at("clock"), "dateTime", text);
+  write(at("clock"), `${text.replace("T", " ").slice(0, 19)} UTC`);
+  put(at("ahead"), "hidden", !state.ahead_seconds);
+  write(at("ahead"), `${span(state.ahead_seconds)} ahead`);
+}
+
+function showRealBot() {
+  put(at("real"), "hidden", !state.real_bot);
+  write(at("real-bot"), state.real_bot);
 }
 
 function show() {
-  const ahead = state.ahead_seconds;
-  at("clock").textContent = `${state.now.replace("T", " ").slice(0, 19)} UTC` + (ahead ? ` (${(ahead / 86400).toFixed(2)} days ahead)` : "");
-  const links = at("links");
-  if (!links.hasChildNodes()) {
-    for (const [text, url] of Object.entries(state.links)) {
-      const link = element("a", text);
-      link.href = url;
-      link.target = "_blank";
-      link.rel = "noopener";
-      links.append(link);
-    }
-  }
-  at("real").hidden = !state.real_bot;
-  at("real-bot").textContent = state.real_bot ?? "";
   showHealth();
-  at("sweeps").replaceChildren(table(state.sweeps, [
-    plain("name"), plain("schedule"), plain("last", "last run"), plain("status"), plain("answer"),
-    { title: "", value: (row) => button("run now", async () => `${row.name}: ${JSON.stringify(await post(`/sweep/${row.name}`))}`) },
-  ], "none"));
-  at("subscriptions").replaceChildren(table(state.subscriptions, [
-    plain("id"), plain("first_name", "who"), plain("telegram_id", "telegram"), plain("tariff"), plain("source"), plain("status"),
-    plain("expires_at", "ends (UTC)"), { title: "on the node", value: held }, plain("last_error", "last error"),
-  ], "nobody has access yet"));
-  at("orders").replaceChildren(table(state.orders, [
-    plain("id"), plain("first_name", "who"), plain("tariff"), plain("period_days", "days"),
-    { title: "price", value: (row) => `${(row.price / 100).toFixed(2)} ${row.currency}` }, plain("provider"), plain("status"), plain("created_at", "made (UTC)"),
-  ], "no orders yet"));
-  at("messages").replaceChildren(table(state.messages, [
-    plain("id"), plain("first_name", "to"), plain("kind"), plain("status"), plain("attempts", "tries"), plain("last_error", "last error"),
-  ], "no messages yet"));
-  const waiting = state.queues.flatMap((queue) => queue.waiting.map((task) => ({ queue: queue.name, ...task })));
-  at("queues").replaceChildren(table(waiting, [
-    plain("queue"), plain("target"), plain("due", "due (UTC)"), plain("tries"), plain("last", "last answer"),
-    { title: "", value: (row) => (row.running ? "running" : button("run now", async () => { await post("/task", { name: row.name }); return "attempted"; })) },
-  ], "none"));
-  at("attempts").replaceChildren(table(state.attempts, [
-    plain("at"), plain("queue"), plain("target"), plain("status"), plain("ms"), plain("reason"),
-  ], "none yet"));
+  showRealBot();
+  showTroubles();
+  showLinks();
+  showClock();
+  showFaults(state);
+  showMachinery(state);
+  showBooks(state);
+  document.body.dataset.ready = "yes";
 }
 
+let asking = null;
+
+// One question at a time; who asks meanwhile gets the answer to the next one, which is later than what he did.
 async function refresh() {
+  const before = asking;
+  const mine = (async () => {
+    await before;
+    await look();
+  })();
+  asking = mine;
+  await mine;
+  if (asking === mine) asking = null;
+}
+
+async function look() {
   try {
     const response = await fetch("/state");
+    if (!response.ok) throw new Error(`the page can't be had: ${response.status}`);
     state = await response.json();
-    show();
-  } catch {
-    at("notice").className = "bad";
-    at("notice").textContent = "The system is not running any more.";
+    received = performance.now();
+    if (lost) say("The system answers again.");
+    lost = false;
+  } catch (error) {
+    if (!lost) say(error instanceof TypeError ? "The system is not running any more." : error.message, true);
+    lost = true;
+    return;
   }
+  show();
 }
 
-for (const pressed of document.querySelectorAll("#travel button")) {
-  pressed.addEventListener("click", () => act(pressed, async () => {
-    await post("/travel", { seconds: Number(pressed.dataset.seconds) });
-    return "Time has passed. With the scheduler on, the sweeps follow by themselves.";
-  }));
+for (const section of document.querySelectorAll("main > section:not([hidden])")) {
+  const link = element("a", section.querySelector("h2").textContent);
+  link.href = `#${section.id}`;
+  at("sections").append(link);
 }
-at("node").addEventListener("click", () => act(at("node"), async () => {
-  const down = state.node.running;
-  await post(`/node/${down ? "down" : "up"}`);
-  return down ? "The node is down." : "The node is back.";
-}));
-at("scheduler").addEventListener("click", () => act(at("scheduler"), async () => {
-  await post(`/scheduler/${state.scheduler_on ? "off" : "on"}`);
-  return "";
-}));
 
+// Anchors stop below the header, however high it is.
+new ResizeObserver(([header]) => {
+  document.documentElement.style.setProperty("--header", `${Math.ceil(header.target.getBoundingClientRect().height)}px`);
+}).observe(document.querySelector("header"));
+
+afterwards(refresh);
 refresh();
-setInterval(refresh, POLL_MS);
+setInterval(() => { if (!document.hidden && !asking) refresh(); }, POLL_MS);
+setInterval(showClock, POLL_MS);
+document.addEventListener("visibilitychange", () => { if (!document.hidden && !asking) refresh(); });

@@ -1,0 +1,219 @@
+"""What the database holds, as the page shows it: access, money, work, flags, and whether the invariants hold."""
+
+from __future__ import annotations
+
+import re
+import threading
+from contextlib import suppress
+from datetime import datetime
+from decimal import Decimal
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final
+
+from functions import table
+from lib.db import DatabaseError
+from lib.db.connection import Connection, Timeouts
+from lib.db.invariants import queries
+from lib.domain import flags
+
+if TYPE_CHECKING:
+    from sandbox.database import LocalDatabase
+
+Row = dict[str, Any]
+
+SHOWN: Final = 50
+"""Rows of a table, the newest first; of more there is `make psql`."""
+_KEYS: Final = 10
+_TIMEOUTS: Final = Timeouts(statement_ms=5_000)
+
+_HEALTH = """
+select
+    (select count(*) from subscriptions where activation_status = 'pending') as paid_not_applied,
+    (select extract(epoch from atlas.now() - min(pending_since)) from subscriptions
+     where activation_status = 'pending') as paid_oldest_s,
+    (select count(*) from payment_events where status = 'new') as events_unsettled,
+    (select count(*) from outbox where done_at is null) as outbox_waiting,
+    (select extract(epoch from atlas.now() - min(created_at)) from outbox where done_at is null) as outbox_oldest_s,
+    (select count(*) from updates where done_at is null) as updates_waiting
+"""
+_TABLES: Final = {
+    "subscriptions": """
+        select s.id, a.first_name as who, a.telegram_id, s.tariff, s.source, s.status, s.activation_status, s.expires_at, s.version
+        from subscriptions s join accounts a on a.id = s.account_id order by s.id desc limit :shown""",
+    "node_clients": """
+        select c.subscription_id || '/' || n.id as id, a.first_name as who, n.name as node, c.wanted, c.version, c.applied_version,
+               c.applied_at, c.attempts, c.next_attempt_at, c.expires_at, c.last_error,
+               c.wanted and c.applied_version is not distinct from c.version as settled
+        from node_clients c join nodes n on n.id = c.node_id join subscriptions s on s.id = c.subscription_id
+        join accounts a on a.id = s.account_id
+        order by settled, c.changed_at desc limit :shown""",
+    "orders": """
+        select o.id, a.first_name as who, o.kind, o.tariff, o.period_days, o.price as amount, o.currency, o.provider, o.status, o.created_at
+        from orders o join accounts a on a.id = o.account_id order by o.id desc limit :shown""",
+    "payment_events": """
+        select id, provider, external_id, via, status, reason, attempts, received_at
+        from payment_events order by id desc limit :shown""",
+    "payments": """
+        select p.id, a.first_name as who, p.kind, p.amount, p.currency, p.provider, p.charge_id, p.order_id, p.paid_asset, p.paid_amount,
+               p.created_at
+        from payments p left join accounts a on a.id = p.account_id order by p.id desc limit :shown""",
+    "entries": """
+        select e.id, t.key, t.kind, d.code as debit, c.code as credit, e.amount, e.currency, t.created_at
+        from ledger_entries e join ledger_transfers t on t.id = e.transfer_id
+        join ledger_accounts d on d.id = e.debit_account_id join ledger_accounts c on c.id = e.credit_account_id
+        order by e.id desc limit :shown""",
+    "messages": """
+        select m.id, a.first_name as who, m.kind, m.delivery, m.status, m.attempts, m.last_error, m.created_at
+        from messages m join accounts a on a.id = m.account_id order by m.id desc limit :shown""",
+    "outbox": """
+        select id, queue, target, attempt, created_at, not_before, enqueued_at
+        from outbox where done_at is null order by id desc limit :shown""",
+    "updates": """
+        select update_id as id, attempts, last_error, received_at from updates where done_at is null
+        order by update_id desc limit :shown""",
+}
+# The trial balance: sums of entries, never a cached balance. `amount` is what docs/data.md calls debit balance.
+_ACCOUNTS = """
+select a.id, a.code, a.currency, coalesce(d.debits, 0) as debits, coalesce(c.credits, 0) as credits,
+       coalesce(d.debits, 0) - coalesce(c.credits, 0) as amount, coalesce(d.n, 0) + coalesce(c.n, 0) as entries
+from ledger_accounts a
+left join (select debit_account_id as id, sum(amount) as debits, count(*) as n from ledger_entries group by 1) d
+    on d.id = a.id
+left join (select credit_account_id as id, sum(amount) as credits, count(*) as n from ledger_entries group by 1) c
+    on c.id = a.id
+order by a.account_id is not null, a.code limit 200
+"""
+_CURRENCIES = """
+select currency as id, currency, sum(debits) as debits, sum(credits) as credits, sum(debits) - sum(credits) as amount from (
+    select a.currency, e.amount as debits, 0 as credits
+    from ledger_entries e join ledger_accounts a on a.id = e.debit_account_id
+    union all
+    select a.currency, 0, e.amount from ledger_entries e join ledger_accounts a on a.id = e.credit_account_id
+) moved group by currency order by currency
+"""
+_MONEY: Final = ("amount", "debits", "credits")
+
+
+class Books:
+    """Reads, as the owner, past the functions' link. One session, kept; every method blocks."""
+
+    def __init__(self, database: LocalDatabase) -> None:
+        self._database = database
+        self._session: Connection | None = None
+        self._one_at_a_time = threading.Lock()
+        self._exponents: dict[str, int] = {}
+
+    def read(self) -> dict[str, Any]:
+        """Everything but the invariants.
+
+        Raises:
+            lib.db.DatabaseError: it can't be had.
+        """
+        with self._one_at_a_time:
+            for row in self._rows("select code, exponent from currencies"):
+                self._exponents[row["code"]] = row["exponent"]
+            found: dict[str, Any] = {name: self._shown(sql, shown=SHOWN) for name, sql in _TABLES.items()}
+            found["accounts"] = self._shown(_ACCOUNTS)
+            found["currencies"] = self._shown(_CURRENCIES)
+            found["flags"] = self._flags()
+            found["health"] = self._shown(_HEALTH)[0]
+            return found
+
+    def invariants(self) -> list[Row]:
+        """Every invariant with what it says and the keys of the first rows that break it.
+
+        Raises:
+            lib.db.DatabaseError: it can't be had.
+        """
+        with self._one_at_a_time:
+            checked = []
+            for name, sql in queries().items():
+                columns, rows, _ = self._execute(sql, {})
+                keys = [str(row[0]) for row in rows[:_KEYS]]
+                checked.append(
+                    {
+                        "id": name,
+                        "says": _words(sql),
+                        "keys": keys,
+                        "of": columns[0] if columns else "",
+                        "holds": not rows,
+                    }
+                )
+            return checked
+
+    def close(self) -> None:
+        """End the session."""
+        with self._one_at_a_time:
+            self._forget_session()
+
+    def _flags(self) -> list[Row]:
+        rows = {row["name"]: row for row in self._shown("select name, enabled, updated_at from flags")}
+        return [
+            {
+                "id": name,
+                "what": what,
+                "on": rows.get(name, {}).get("enabled", True),
+                "since": rows.get(name, {}).get("updated_at"),
+            }
+            for name, what in known_flags().items()
+        ]
+
+    def _shown(self, sql: str, **parameters: Any) -> list[Row]:
+        return [self._plain(row) for row in self._rows(sql, **parameters)]
+
+    def _plain(self, row: Row) -> Row:
+        """As JSON has it; an amount of money in its currency's whole units, every digit of it."""
+        exponent = self._exponents.get(row.get("currency", ""), 0)
+        return {
+            name: f"{Decimal(value).scaleb(-exponent):f}" if name in _MONEY and value is not None else _plain(value)
+            for name, value in row.items()
+        }
+
+    def _rows(self, sql: str, **parameters: Any) -> list[Row]:
+        columns, rows, _ = self._execute(sql, parameters)
+        return [dict(zip(columns, row, strict=True)) for row in rows]
+
+    def _execute(self, sql: str, parameters: dict[str, Any]) -> tuple[list[str], list[list[Any]], int]:
+        """Once more on a new session when the kept one turns out to be dead."""
+        kept = self._session is not None
+        try:
+            return self._connection().execute(sql, parameters)
+        except DatabaseError:
+            self._forget_session()
+            if not kept:
+                raise
+            return self._connection().execute(sql, parameters)
+
+    def _connection(self) -> Connection:
+        if self._session is None:
+            self._session = Connection(self._database.owner_url, application="control", timeouts=_TIMEOUTS)
+        return self._session
+
+    def _forget_session(self) -> None:
+        if self._session is not None:
+            with suppress(DatabaseError):
+                self._session.close()
+            self._session = None
+
+
+@cache
+def known_flags() -> dict[str, str]:
+    """Every switch there is, with what it opens."""
+    domain = {
+        value: f"the {value} path" for name, value in vars(flags).items() if name.isupper() and isinstance(value, str)
+    }
+    sweeps = {row.flag: f"runs of {row.name}" for row in table.load().functions.values() if row.flag}
+    return domain | sweeps
+
+
+def _words(sql: str) -> str:
+    return " ".join(re.findall(r"^-- (.*)$", sql, re.MULTILINE))
+
+
+def _plain(value: Any) -> Any:
+    match value:
+        case Decimal():
+            return float(value)
+        case datetime():
+            return value.isoformat(timespec="seconds")
+    return value

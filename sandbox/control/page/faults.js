@@ -1,0 +1,111 @@
+// Time and faults: the two sections that change the world rather than show it.
+
+import { act, asks, asksFirst, post } from "/ask.js";
+import { at, element, put, span, write } from "/dom.js";
+
+// By what the server calls them: seconds end in _s, the others are shares and shown in percent.
+const FIELDS = [...document.querySelectorAll("#delivery input")].map((field) => field.id);
+const inUnits = (name) => (name.endsWith("_s") ? 1 : 100);
+const press = (id, action) => at(id).addEventListener("click", (event) => action(event.currentTarget));
+
+for (const pressed of document.querySelectorAll("#travel button")) {
+  const seconds = Number(pressed.dataset.seconds);
+  pressed.addEventListener("click", () => asks("/travel", { seconds })(pressed));
+}
+at("pass").addEventListener("submit", (event) => {
+  event.preventDefault();
+  const pressed = event.submitter ?? at("pass").querySelector("button");
+  const seconds = Number(pressed.dataset.seconds);
+  const step = Math.min(seconds, Number(at("step").value));
+  act(pressed, () => post("/pass", { seconds, step_seconds: step }));
+});
+press("stop", asks("/pass/stop"));
+press("well", asks("/well"));
+
+press("node-down", asks("/node/down"));
+press("node-hang", asks("/node/hang"));
+press("node-up", asks("/node/up"));
+
+at("slow").addEventListener("submit", (event) => {
+  event.preventDefault();
+  asks("/database/slow", { ms: Number(at("slow-ms").value) })(event.submitter ?? at("slow").querySelector("button"));
+});
+press("database-hang", asks("/database/hang"));
+press("database-cut", asks("/database/cut"));
+press("database-heal", asks("/database/heal"));
+press("database-crash", asksFirst("Kill PostgreSQL, for everybody, and let it recover?", "/database/crash"));
+
+const forget = () => { for (const name of FIELDS) delete at(name).dataset.touched; };
+
+// Only what somebody has typed is sent: the other fields may be older than what is in force.
+at("delivery").addEventListener("submit", (event) => {
+  event.preventDefault();
+  const typed = FIELDS.filter((name) => at(name).dataset.touched);
+  const body = Object.fromEntries(typed.map((name) => [name, Number(at(name).value) / inUnits(name)]));
+  act(event.submitter ?? at("delivery").querySelector("button"), async () => {
+    const answer = await post("/faults", body);
+    forget();
+    return answer;
+  });
+});
+for (const name of FIELDS) at(name).addEventListener("input", (event) => { event.target.dataset.touched = "yes"; });
+
+// What somebody is typing is left alone until it is set.
+function showShares(faults) {
+  for (const name of FIELDS) {
+    const field = at(name);
+    const value = Math.round(faults[name] * inUnits(name) * 10) / 10;
+    if (!field.dataset.touched) put(field, "value", String(value));
+  }
+}
+
+function showPresets(presets) {
+  if (at("presets").hasChildNodes()) return;
+  for (const preset of presets) {
+    const made = element("button", preset.says);
+    made.type = "button";
+    made.addEventListener("click", () => {
+      forget();
+      asks(`/faults/${preset.id}`)(made);
+    });
+    at("presets").append(made);
+  }
+}
+
+function showPassing(passing) {
+  const running = Boolean(passing?.running);
+  put(at("passing"), "hidden", !running);
+  put(at("outcome"), "hidden", running || !passing);
+  for (const button of document.querySelectorAll("#pass button, #travel button")) {
+    if (!button.classList.contains("busy")) put(button, "disabled", running);
+  }
+  if (!passing) return;
+  put(at("progress"), "value", passing.passed_s / passing.duration_s);
+  write(at("passed"), `${span(passing.passed_s)} of ${span(passing.duration_s)}, ${passing.sweeps} sweeps`);
+  write(at("stop"), passing.stopping ? "stopping ..." : "stop");
+  if (!running) write(at("outcome"), passing.outcome);
+}
+
+function able(id, can) {
+  if (!at(id).classList.contains("busy")) put(at(id), "disabled", !can);
+}
+
+export function showFaults(state) {
+  showPassing(state.passing);
+  showPresets(state.presets);
+  showShares(state.faults);
+  write(at("node-state"), state.node.state);
+  put(at("node-state"), "className", state.node.state === "up" ? "good" : "bad");
+  able("node-down", state.node.state !== "down");
+  able("node-hang", state.node.state === "up");
+  able("node-up", state.node.state !== "up");
+  const link = state.link;
+  const slow = link?.state === "up" && link.delay_ms > 0;
+  const words = !link ? "reached directly" : slow ? `slow: ${link.delay_ms} ms` : link.state;
+  write(at("database-state"), words);
+  put(at("database-state"), "className", !link || words === "up" ? "good" : "bad");
+  able("slow-ms", Boolean(link));
+  able("database-hang", Boolean(link) && link.state !== "hung");
+  able("database-cut", Boolean(link) && link.state !== "cut");
+  able("database-heal", Boolean(link) && words !== "up");
+}

@@ -1,0 +1,135 @@
+"""What is wrong on purpose right now, in words; and the way back to a system where all is well."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Final
+
+from sandbox.database_link import Wire
+from sandbox.faults import NONE
+from sandbox.scheduler.faults import TickFaults
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sandbox.system import System
+
+# What the page calls them: whose they are, their name there, the most they may be.
+SHARES: Final = {
+    "tasks_twice": ("tasks", "double_share", 1.0),
+    "tasks_disorder_s": ("tasks", "disorder_s", 600.0),
+    "ticks_missed": ("scheduler", "missed_share", 1.0),
+    "ticks_twice": ("scheduler", "doubled_share", 1.0),
+    "ticks_late": ("scheduler", "late_share", 1.0),
+}
+"""Faults of the task queues and of the scheduler, beside those of delivery (`sandbox.faults.Faults`)."""
+_WORDS = {
+    "twice": "{:.0%} of webhooks arrive twice",
+    "lost": "{:.0%} of webhooks are lost",
+    "unanswered": "{:.0%} of answers to webhooks are lost",
+    "flooded": "{:.0%} of Bot API calls are answered 429",
+    "late_s": "webhooks are up to {:g} s late",
+    "tasks_twice": "{:.0%} of tasks arrive twice",
+    "tasks_disorder_s": "tasks are held back by up to {:g} s",
+    "ticks_missed": "{:.0%} of ticks are missed",
+    "ticks_twice": "{:.0%} of ticks come twice",
+    "ticks_late": "{:.0%} of ticks are late",
+}
+
+
+def shares(system: System) -> dict[str, float]:
+    """Every share that something goes wrong for, by what the page calls it."""
+    own = {name: float(getattr(getattr(system, part).faults, field)) for name, (part, field, _) in SHARES.items()}
+    return asdict(system.faults) | own
+
+
+def set_share(system: System, name: str, value: float) -> None:
+    """One of `SHARES`."""
+    part, field, _ = SHARES[name]
+    setattr(getattr(system, part).faults, field, value)
+
+
+def troubles(system: System) -> list[str]:
+    """Every fault that is on, one sentence each; empty when all is well. Flags are an operator's choice, not a fault."""
+    return [
+        *(_WORDS[name].format(share) for name, share in shares(system).items() if share),
+        *_of_node(system),
+        *_of_database(system),
+        *_of_functions(system),
+        *(f"queue {name} is paused" for name in system.tasks.queues if system.tasks.is_paused(name)),
+        *_of_scheduler(system),
+        *(f"failpoint {place} is armed: {action}" for place, action in system.failpoints.armed().items()),
+    ]
+
+
+async def end_all(system: System) -> None:
+    """Undo every fault: as if nobody had broken anything. What broke while they were on is for the sweeps to mend."""
+    system.faults = NONE
+    system.scheduler.faults = TickFaults()
+    for name in SHARES:
+        set_share(system, name, 0.0)
+    system.failpoints.disarm()
+    for name in system.tasks.queues:
+        if system.tasks.is_paused(name):
+            system.tasks.resume(name)
+    for name in system.scheduler.jobs:
+        system.scheduler.resume(name)
+    if system.link is not None:
+        await system.link.heal()
+    for process in system.fleet.chosen():
+        if process.running and process.frozen:
+            process.resume()
+    await start_node(system)
+    await system.fleet.start()
+
+
+async def start_node(system: System) -> None:
+    """Let it go on when it hangs, and start of it what does not run."""
+    if system.node.service.frozen:
+        system.node.unhang()
+    await system.node.start()
+
+
+def node_state(system: System) -> str:
+    """`up`, `hung` (connections are taken, nothing is answered) or `down`."""
+    if system.node.service.frozen:
+        return "hung"
+    return "up" if system.node.service.running and system.node.core.running else "down"
+
+
+def _of_node(system: System) -> Iterator[str]:
+    state = node_state(system)
+    if state == "hung":
+        yield "the VPN node hangs"
+    elif state == "down":
+        yield "the VPN node is down"
+
+
+def _of_database(system: System) -> Iterator[str]:
+    if not system.database.server.running:
+        yield "PostgreSQL does not run"
+    link = system.link
+    if link is None:
+        return
+    if link.state is Wire.CUT:
+        yield "the database is cut off"
+    elif link.state is Wire.HUNG:
+        yield "the database hangs"
+    elif link.delay_s:
+        yield f"the database is slow: {link.delay_s * 1000:.0f} ms a message"
+
+
+def _of_functions(system: System) -> Iterator[str]:
+    for name, group in system.fleet.processes.items():
+        down = sum(not process.running for process in group)
+        frozen = sum(process.running and process.frozen for process in group)
+        if down:
+            yield f"{name} is down"
+        if frozen:
+            yield f"{name} is frozen"
+
+
+def _of_scheduler(system: System) -> Iterator[str]:
+    for name in system.scheduler.jobs:
+        if system.scheduler.is_paused(name):
+            yield f"ticks of {name} pass unheard"

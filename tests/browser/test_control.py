@@ -1,0 +1,360 @@
+"""The control page in a real browser, over a real system: every button does what it says, and the page shows it."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+from playwright.async_api import expect
+
+from sandbox.control import Control
+from sandbox.control.troubles import end_all
+from sandbox.customer import Customer, text_of
+from sandbox.faults import BAD_DAY, NONE
+from sandbox.server import Server
+from sandbox.system import System
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from playwright.async_api import Locator, Page
+
+expect.set_options(timeout=15_000)  # a loaded machine
+_PHONE = {"width": 390, "height": 844}
+
+
+def _folder() -> Path:
+    made = Path(tempfile.mkdtemp(prefix="atlas-control-", dir="/var/tmp"))
+    made.chmod(0o711)  # Postgres runs as another user when we are root, and must get through
+    return made
+
+
+@pytest.fixture(scope="module")
+async def running() -> AsyncIterator[tuple[System, str]]:
+    """One system with its page for all of these tests."""
+    folder = _folder()
+    async with System(folder, link=True) as system:
+        control = Control(system)
+        server = Server(control.app)
+        await server.start()
+        yield system, server.url
+        await server.stop()
+        await control.close()
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+async def system(running: tuple[System, str]) -> AsyncIterator[System]:
+    yield running[0]
+    await end_all(running[0])  # whatever a failed test has left
+    await running[0].settled()
+
+
+@pytest.fixture
+def url(running: tuple[System, str]) -> str:
+    return running[1]
+
+
+@pytest.fixture
+async def opened(page: Page, system: System, url: str) -> Page:  # noqa: ARG001 - the page needs a system that is up
+    await page.goto(url)
+    await page.wait_for_selector("body[data-ready]")
+    return page
+
+
+def _section(page: Page, name: str) -> Locator:
+    return page.get_by_role("region", name=name, exact=True)
+
+
+def _row(page: Page, table: str, first: str) -> Locator:
+    return _section(page, table).locator("tbody tr").filter(has_text=first)
+
+
+async def _press(page: Page, name: str, said: str | None = None) -> None:
+    """Press the button of this accessible name and read what is said about it."""
+    await page.get_by_role("button", name=name, exact=True).click()
+    if said is not None:
+        await expect(page.get_by_role("status")).to_contain_text(said)
+
+
+async def _chip(page: Page, name: str, value: str) -> None:
+    await expect(page.locator(f"[data-chip={name}] b")).to_have_text(value)
+
+
+async def _orders(system: System, customer: Customer) -> dict[str, Any]:
+    screen = await customer.press(await customer.start(), "go:buy")
+    for meaning in ("tariff:basic", "period:30:", "pay:cryptobot"):
+        screen = await customer.press(screen, meaning)
+    return [one for one in system.cryptopay.invoices.values() if one["status"] == "active"][-1]
+
+
+async def test_a_task_waits_in_a_paused_queue_is_run_by_hand_and_purged(opened: Page, system: System) -> None:
+    await _press(opened, "pause messages", "messages is paused")
+    await expect(opened.get_by_role("alert")).to_contain_text("queue messages is paused")
+    anna = Customer(system.telegram.user(6_000_001, "Anna", language_code="en"))
+    await system.cryptopay.pay((await _orders(system, anna))["invoice_id"])
+    waiting = _section(opened, "Tasks that wait").locator("tbody tr")
+    await expect(waiting).to_have_count(2)  # the receipt and the key
+    await expect(_row(opened, "Queues", "messages")).to_contain_text("paused")
+
+    told = len(anna.user.messages)
+    await waiting.first.get_by_role("button", name="run now").click()
+    await expect(waiting).to_have_count(1)
+    await anna.user.wait_for(lambda messages: messages[told:])
+
+    await _press(opened, "purge messages")
+    await opened.get_by_role("button", name="keep it").click()
+    await expect(waiting).to_have_count(1)
+    await _press(opened, "purge messages")
+    await opened.get_by_role("button", name="yes, do it").click()
+    await expect(opened.get_by_text("no task waits")).to_be_visible()
+    assert not system.tasks.tasks
+    await _press(opened, "resume messages", "messages runs")
+    await expect(opened.get_by_role("alert")).to_be_hidden()
+
+
+async def test_a_killed_function_is_counted_down_and_started_again(opened: Page, system: System) -> None:
+    everybody = len(system.fleet.processes)
+    before = system.fleet.processes["health"][0].pid
+    await _press(opened, "kill -9 health", "health: killed")
+    await _chip(opened, "functions", f"{everybody - 1} of {everybody}")
+    await expect(opened.get_by_role("alert")).to_contain_text("health is down")
+    await _press(opened, "start health", "health: started")
+    await _chip(opened, "functions", f"{everybody} of {everybody}")
+    row = _row(opened, "Functions", "health")
+    await expect(row.locator("td").nth(3)).to_have_text(str(system.fleet.processes["health"][0].pid))
+    await expect(row.locator("td").nth(6)).to_have_text("1")  # restarts
+    assert system.fleet.processes["health"][0].pid != before
+
+    await _press(opened, "freeze health", "frozen")
+    await expect(row).to_contain_text("frozen")
+    await _press(opened, "thaw health", "goes on")
+    assert (await system.call("health", timeout_s=10)).status_code == 200
+
+    await system.call("health", headers={"X-Health-Key": "wrong"})
+    await system.call("cryptobot_webhook", method="GET")
+    await _press(opened, "log of cryptobot_webhook")
+    await expect(opened.get_by_label("last log lines of cryptobot_webhook")).to_contain_text(
+        "cryptobot_webhook_not_post"
+    )
+
+
+async def test_what_is_paid_while_the_node_is_down_is_shown_until_it_is_back(opened: Page, system: System) -> None:
+    boris = Customer(system.telegram.user(6_000_002, "Boris", language_code="en"))
+    invoice = await _orders(system, boris)
+    await _press(opened, "take it down", "The node is down")
+    await expect(opened.get_by_role("alert")).to_contain_text("the VPN node is down")
+    told = boris.user.messages[-1]["message_id"]
+    await system.cryptopay.pay(invoice["invoice_id"])
+    await expect(opened.locator("[data-chip=paid] b")).to_contain_text("1 since")
+    await expect(_row(opened, "Node clients", "Boris")).to_contain_text("not yet")
+
+    await _press(opened, "bring it back", "The node is up")
+    await opened.locator("#travel").get_by_role("button", name="an hour").click()
+    await expect(opened.get_by_role("status")).to_contain_text("Sweeps follow")
+    await _press(opened, "run now: activation", '"failed":0')
+    await _chip(opened, "paid", "0")
+    await expect(_row(opened, "Node clients", "Boris")).to_contain_text("applied")
+    await boris.gets_key(told)
+
+
+async def test_an_armed_failpoint_fires_and_says_so(opened: Page, system: System) -> None:
+    await opened.get_by_label("does").fill("sleep 0.1")
+    await _press(opened, "arm expiry.before-claim", "expiry.before-claim is armed")
+    await expect(opened.get_by_role("alert")).to_contain_text("failpoint expiry.before-claim is armed: sleep 0.1")
+    await system.sweep("expiry")
+    row = _row(opened, "Failpoints", "expiry.before-claim")
+    await expect(row.locator("td").nth(3)).to_have_text("1")
+    await opened.get_by_label("does").fill("kill")
+    await opened.get_by_label("find").fill("receive.in")
+    await _press(opened, "arm receive.in-commit", "is armed")
+    await _press(opened, "disarm receive.in-commit", "is disarmed")
+    assert system.failpoints.armed() == {}
+
+
+async def test_a_flag_is_switched_and_a_sweep_heeds_it(opened: Page, system: System) -> None:
+    await _press(opened, "switch off sweep.expiry", "sweep.expiry is off")
+    await _press(opened, "run now: expiry", '"skipped":"disabled"')
+    await _press(opened, "switch on sweep.expiry", "sweep.expiry is on")
+    assert "skipped" not in await system.sweep("expiry")
+
+
+async def test_three_days_pass_by_the_button_and_a_trial_ends(opened: Page, system: System) -> None:
+    clara = Customer(system.telegram.user(6_000_003, "Clara", language_code="en"))
+    await clara.press(await clara.press(await clara.start(), "go:trial"), "trial")
+    await clara.gets_key()
+    began = system.clock.now()
+    await opened.get_by_label("in steps of").select_option("a day")
+    await opened.locator("#pass").get_by_role("button", name="3 days").click()
+    await expect(opened.locator("#outcome")).to_contain_text("All of it passed: 3 steps", timeout=30_000)
+    assert timedelta(days=3) <= system.clock.now() - began < timedelta(days=3, minutes=2)
+    await clara.sees(lambda message: "has ended" in text_of(message), "the news")
+    await expect(_row(opened, "Subscriptions", "Clara")).to_contain_text("expired")
+
+    await opened.locator("#pass").get_by_role("button", name="30 days").click()
+    await opened.get_by_role("button", name="stop", exact=True).click()
+    await expect(opened.locator("#outcome")).to_contain_text("Stopped", timeout=15_000)
+    assert system.clock.now() - began < timedelta(days=33)
+
+
+@pytest.mark.breaks_invariants
+async def test_a_broken_row_is_a_violated_invariant_until_it_is_mended(opened: Page, system: System) -> None:
+    await _chip(opened, "invariants", "hold")
+    row = await system.sql("insert into accounts (telegram_id, trial_used_at) values (1, atlas.now()) returning id")
+    await _chip(opened, "invariants", "1 violated")
+    broken = _row(opened, "Invariants", "trial_mark_and_grant_together")
+    await expect(broken).to_contain_text(f"VIOLATEDid {row[0]['id']}")
+    await system.sql("update accounts set trial_used_at = null where telegram_id = 1")
+    await _chip(opened, "invariants", "hold")
+
+
+async def test_the_books_are_shown_as_sums_of_their_entries(opened: Page, system: System) -> None:
+    sums = await system.sql("select count(*) as n from payments")
+    assert sums[0]["n"] >= 2  # of the tests before
+    price = sums[0]["n"] * 149
+    await expect(_row(opened, "Trial balance by currency", "RUB")).to_contain_text("balanced")
+    await expect(_row(opened, "Trial balance by currency", "USDT")).to_contain_text("balanced")
+    await expect(_row(opened, "Accounts of the ledger", "revenue:RUB")).to_contain_text(f"-{price}.00 RUB")
+    await expect(_row(opened, "Last entries of the ledger", "revenue:RUB").first).to_contain_text("149.00 RUB")
+
+
+async def test_faults_are_loud_and_all_of_them_are_undone_by_one_button(opened: Page, system: System) -> None:
+    await _press(opened, "a bad day", "a bad day")
+    assert system.faults == BAD_DAY
+    await opened.get_by_label("late, up to s").fill("1.5")
+    await opened.get_by_label("missed, %").fill("20")
+    await opened.locator("#delivery").get_by_role("button", name="set").click()
+    await expect(opened.get_by_role("alert")).to_contain_text("webhooks are up to 1.5 s late")
+    assert (system.faults.late_s, system.faults.twice) == (1.5, 1.0)
+    assert system.scheduler.faults.missed_share == 0.2
+    await _press(opened, "let it hang", "The node is hung")
+    await _press(opened, "pause ticks of outbox", "pass unheard")
+    await _press(opened, "cut", "cut off from functions")
+    await expect(opened.locator("[data-chip=database] b")).to_have_text("up")  # the page has its own way to it
+    answer = await system.call("health", headers={"X-Health-Key": system.health_key})
+    assert answer.status_code == 503
+    banner = opened.get_by_role("alert")
+    for words in (
+        "8 faults are on",
+        "the VPN node hangs",
+        "ticks of sweep-outbox pass unheard",
+        "the database is cut off",
+    ):
+        await expect(banner).to_contain_text(words)
+
+    await _press(opened, "all well again", "All is well again")
+    await expect(banner).to_be_hidden()
+    assert system.faults == NONE
+    assert system.scheduler.faults.missed_share == 0
+    answer = await system.call("health", headers={"X-Health-Key": system.health_key})
+    assert answer.status_code == 200
+    assert not system.scheduler.is_paused("sweep-outbox")
+    assert (await system.node_health())["ok"]
+
+
+async def test_a_slow_database_is_slow_for_functions_and_for_nobody_else(opened: Page, system: System) -> None:
+    await opened.get_by_label("slower by").fill("500")
+    await _press(opened, "slow", "500 ms longer")
+    await expect(opened.get_by_role("alert")).to_contain_text("the database is slow: 500 ms a message")
+    answer = await system.call("health", headers={"X-Health-Key": system.health_key})
+    assert answer.elapsed >= timedelta(seconds=1.5)  # begin, the query, commit
+    await _press(opened, "heal", "as it should be")
+    assert system.link is not None
+    assert system.link.delay_s == 0
+
+
+async def test_postgres_is_killed_and_everybody_comes_back(opened: Page, system: System) -> None:
+    await _press(opened, "kill -9 and recover")
+    await opened.get_by_role("button", name="yes, do it").click()
+    await expect(opened.get_by_role("status")).to_contain_text("has recovered")
+    await _chip(opened, "database", "up")
+    answer = await system.call("health", headers={"X-Health-Key": system.health_key})
+    assert answer.status_code == 200
+
+
+async def test_it_fits_a_phone_and_keeps_the_focus_while_it_changes(opened: Page, system: System) -> None:
+    await opened.set_viewport_size(_PHONE)  # type: ignore[arg-type] # a plain dict to a TypedDict
+    await opened.emulate_media(color_scheme="dark")
+    assert await opened.evaluate("document.documentElement.scrollWidth") <= _PHONE["width"]
+    pressed = opened.get_by_role("button", name="log of telegram_webhook")
+    await pressed.focus()
+    await opened.keyboard.press("Enter")
+    for _ in range(2):
+        await system.sweep("outbox")
+        async with opened.expect_response("**/state"):
+            pass
+    await expect(pressed).to_be_focused()
+    await expect(pressed).to_have_attribute("aria-expanded", "true")
+    await expect(opened.get_by_label("last log lines of telegram_webhook")).to_be_visible()
+    unnamed = await opened.evaluate(
+        "[...document.querySelectorAll('button, input, select')].filter((control) =>"
+        " !control.getAttribute('aria-label') && !control.labels?.length && !control.textContent.trim()).length"
+    )
+    assert unnamed == 0
+
+
+async def test_a_name_that_looks_like_markup_is_text(opened: Page, system: System) -> None:
+    name = "<img src=x onerror=alert(1)>"
+    await Customer(system.telegram.user(6_000_004, name, language_code="en")).start()
+    await system.sql("update accounts set first_name = :name where telegram_id = 6000001", name=name)
+    await expect(_row(opened, "Subscriptions", name)).to_have_count(1)
+    assert await opened.locator("main img").count() == 0
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"Origin": "https://atlas.example.com"}, 403),
+        ({"Host": "atlas.example.com"}, 403),
+        ({"Origin": "http://127.0.0.1:1"}, 403),  # another program's page on this machine
+        ({"Origin": "null"}, 403),
+        ({"Content-Type": "application/x-www-form-urlencoded"}, 415),
+        ({"Content-Type": "text/plain"}, 415),
+        ({"Content-Type": "multipart/form-data; boundary=x"}, 415),
+    ],
+)
+async def test_nobody_elses_page_presses_its_buttons(
+    system: System, url: str, headers: dict[str, str], status: int
+) -> None:
+    async with httpx.AsyncClient(trust_env=False) as client:
+        own = {"Content-Type": "application/json", "Origin": url}
+        refused = await client.post(f"{url}/node/down", content=b"{}", headers=own | headers)
+        assert refused.status_code == status
+        assert system.node.service.running
+        preflight = await client.request("OPTIONS", f"{url}/node/down", headers={"Origin": "http://127.0.0.1:1"})
+        assert "access-control-allow-origin" not in preflight.headers
+        assert (await client.post(f"{url}/scheduler/off", content=b"{}", headers=own)).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/travel", {"seconds": -1}),
+        ("/travel", {"seconds": "1"}),
+        ("/pass", {"seconds": 86400, "step_seconds": 0}),
+        ("/pass/stop", {}),
+        ("/queue/nowhere/pause", {}),
+        ("/queue/messages/burn", {}),
+        ("/task/run", {"name": "none"}),
+        ("/function/health/7/kill", {}),
+        ("/faults", {"lost": 2}),
+        ("/faults", {"unheard-of": 1}),
+        ("/faults/apocalypse", {}),
+        ("/database/slow", {"ms": -5}),
+        ("/failpoint/arm", {"place": "../escape", "action": "kill"}),
+        ("/failpoint/arm", {"place": "receive.in-commit", "action": "explode"}),
+        ("/flag", {"name": "nothing", "on": True}),
+        ("/flag", {"name": "trial", "on": "yes"}),
+        ("/sweep/dust", {}),
+    ],
+)
+async def test_what_makes_no_sense_is_refused_in_words(url: str, path: str, body: dict[str, Any]) -> None:
+    async with httpx.AsyncClient(trust_env=False) as client:
+        answer = await client.post(f"{url}{path}", json=body)
+    assert answer.status_code == 400
+    assert answer.json()["error"]
