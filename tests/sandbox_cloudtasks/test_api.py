@@ -161,7 +161,9 @@ async def test_a_deleted_queue_is_gone_with_its_tasks_and_its_name_is_used_up_fo
     await until(lambda: stand.worker.requests)
     stand.tasks.pause("q")
     await stand.create()
+    dispatcher = stand.tasks.dispatcher("q")
     assert (await stand.http.delete(stand.parent())).json() == {}
+    assert dispatcher._loop is None  # no longer looks for tasks
     with pytest.raises(TimeoutError):
         await stand.tasks.idle(0.05)  # what was under way still is
     stand.worker.gate.set()
@@ -232,8 +234,9 @@ async def test_a_task_that_nobody_ran_is_deleted_after_thirty_one_days(stand: St
     stand.clock.travel(timedelta(hours=1, seconds=1))
     assert [task["name"] for task in (await stand.http.get(f"{stand.parent()}/tasks")).json()["tasks"]] == [young]
     assert error(await stand.http.get(f"{stand.url}/v2/{old}")) == (404, "NOT_FOUND")
+    await until(lambda: not stand.tasks.dispatcher("q")._wake.is_set())  # it sleeps, and nobody will ask
     stand.clock.travel(timedelta(days=31))
-    await until(lambda: not stand.tasks.tasks)  # nobody asked
+    await until(lambda: not stand.tasks.tasks)
     stand.tasks.resume("q")
     await stand.tasks.idle()
     assert not stand.worker.requests

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import json
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import google.auth.exceptions
@@ -78,6 +79,12 @@ def test_every_function_but_the_public_ones_has_its_callers() -> None:
         if accounts is not None:
             assert (SCHEDULER in accounts) == (row.trigger == "schedule")
             assert (TASKS in accounts) == (row.trigger == "task" or "sweeps" in row.enqueues)
+
+
+def test_a_sweep_that_hands_nothing_on_is_not_for_tasks_to_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    row = replace(table.load().functions["sweep_outbox"], enqueues=("messages",))
+    monkeypatch.setattr(table, "load", lambda: table.Table({row.name: row}))
+    assert invokers(tasks=TASKS, scheduler=SCHEDULER) == {row.service: frozenset({SCHEDULER})}
 
 
 async def test_without_a_token_a_private_function_is_never_reached(door: Door) -> None:
