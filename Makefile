@@ -9,7 +9,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export PIP_ROOT_USER_ACTION = ignore
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo test test-all lint acceptance acceptance-sabotage bench sweep psql logs reset migrate terraform-check clean
+.PHONY: help setup run demo tour test test-all lint acceptance acceptance-sabotage bench sweep psql logs reset migrate terraform-check clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,17 +32,26 @@ setup: .venv/.ready ## make .venv and install what is pinned (every target that 
 	@$(PY) -m pip install --quiet -r requirements-test.txt
 	@touch $@
 
-run: .venv/.ready ## the whole system on this machine, a chat with the bot in the browser; Ctrl-C ends it
+.venv-clients/.ready: tests/sandbox_cryptopay/clients/requirements.txt | .venv/.ready
+	@echo "installing other people's Crypto Pay clients, for the tests ..."
+	@.venv-clients/bin/python -c '' 2>/dev/null || { rm -rf .venv-clients; $(PY) -m venv .venv-clients; }
+	@.venv-clients/bin/python -m pip install --quiet -r $<
+	@touch $@
+
+run: .venv/.ready ## the whole system on this machine, a chat with the bot in the browser; with TELEGRAM_BOT_TOKEN the real Telegram; Ctrl-C ends it
 	@$(PY) -m sandbox run $(ARGS)
 
 demo: .venv/.ready ## one whole customer life on real parts, told line by line, every step checked
 	@$(PY) -m sandbox demo $(ARGS)
 
-test: lint terraform-check ## lint, types, Terraform, unit, integration, end to end (at most 15 minutes on two cores)
+tour: .venv/.ready-test ## play one customer's life in a real browser, with a picture of each step (docs/screens/)
+	@$(PY) -m sandbox tour $(ARGS)
+
+test: lint terraform-check .venv-clients/.ready ## lint, types, Terraform, unit, integration, end to end (at most 15 minutes on two cores)
 	@$(PY) -m sandbox.browser
 	@$(PYTEST) -m "not full" --session-timeout=780 $(ARGS)
 
-test-all: lint ## the long sizes and every cell as well, then the sabotage (before a release)
+test-all: lint .venv-clients/.ready ## the long sizes and every cell as well, then the sabotage (before a release)
 	@$(PY) -m sandbox.browser
 	@$(PYTEST) --session-timeout=3000 $(ARGS)
 	@$(MAKE) --no-print-directory acceptance-sabotage
@@ -71,7 +80,7 @@ psql: .venv/.ready ## a prompt in the running system's database
 logs: .venv/.ready ## follow every log of the running system
 	@$(PY) -m sandbox logs
 
-reset: .venv/.ready ## forget the local system's state (.local/)
+reset: .venv/.ready ## forget the local system's state (.local/, .local-real/)
 	@$(PY) -m sandbox reset
 
 migrate: .venv/.ready ## migrate the database that MIGRATE_DATABASE_URL or DATABASE_URL names
@@ -81,5 +90,5 @@ terraform-check: .venv/.ready-test ## Terraform: format, validation, tests, poli
 	@$(PY) -m infra.terraform.check
 
 clean: ## remove .venv and every cache; .local/ stays (make reset)
-	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist
-	@find . -name __pycache__ -type d -not -path './.venv/*' -prune -exec rm -rf {} +
+	@rm -rf .venv .venv-clients .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist
+	@find . -name __pycache__ -type d -not -path './.venv*/*' -prune -exec rm -rf {} +

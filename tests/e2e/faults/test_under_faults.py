@@ -80,6 +80,8 @@ async def test_three_hundred_updates_and_kills_lose_nothing(system: System) -> N
         goal = min(len(sent), len(delivered) + chance.randrange(60, 140))
         while len(delivered) < goal:
             assert time.monotonic() < deadline, f"only {len(delivered)} of {goal} answered"
+            if not system.failpoints.is_armed("update.before-effect"):
+                system.arm("update.before-effect", "raise")  # so that something is still to be done after its 200
             await asyncio.sleep(0.05)
             attempts = system.telegram.deliveries[before:]
             delivered = {one.update_id for one in attempts if one.delivered} & set(sent)
