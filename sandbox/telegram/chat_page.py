@@ -205,6 +205,7 @@ class ChatPage:
             "messages": chats.messages(user_id)[-SHOWN_MESSAGES:],
             "answers": [asdict(answer) for answer in user.answers],
             "commands": user.commands,
+            "subscriptions": [asdict(one) | {"renews": one.renews} for one in user.subscriptions],
             "action": action if left else "",
             "action_left": left,
         }
@@ -293,12 +294,15 @@ class ChatPage:
             return {"query_id": await user.click_raw(message_id, data)}
         if what == "pay":
             return asdict(await self._pay(user, given))
+        if what in {"cancel", "resume"}:
+            change = user.cancel_subscription if what == "cancel" else user.resume_subscription
+            return {"update_id": change(str(given.get("charge_id", "")))}
         if what == "start":
             payload = str(given.get("payload", ""))
             return {"update_id": await user.send(f"/start {payload}")}  # writing takes a blocked bot back
         deeds = {"block": user.block, "unblock": user.unblock, "delete": user.delete_account}
         if what not in deeds:
-            raise _BadInputError("send, click, pay, start, block, unblock or delete")
+            raise _BadInputError("send, click, pay, cancel, resume, start, block, unblock or delete")
         deeds[what]()
         return {}
 

@@ -89,3 +89,24 @@ async def test_a_link_is_paid_by_anybody(chat: Chat) -> None:
     await sheet.get_by_role("button", name="Pay").click()
     await expect(sheet.get_by_role("status")).to_contain_text("Paid")
     await expect(chat.pane(1002).locator(".service")).to_contain_text("Boris paid")
+
+
+async def test_a_star_subscription_is_canceled_and_resumed(chat: Chat) -> None:
+    await chat.started()
+    period = {"subscription_period": 2_592_000}
+    link = await chat.bot.call("createInvoiceLink", prices=[{"label": "a month", "amount": 99}], **OFFER, **period)
+    assert (await chat.bot.telegram.user(1001).pay_link(link)).status == "paid"
+    await chat.open(1001)
+    await chat.pane().get_by_role("button", name="More").click()
+    await chat.page.get_by_role("menuitem", name="Star subscriptions").click()
+    sheet = chat.page.get_by_role("dialog", name="Star subscriptions")
+    await expect(sheet).to_contain_text("then renewed")
+    await sheet.get_by_role("button", name="Cancel").focus()
+    await chat.page.keyboard.press("Enter")
+    await expect(sheet).to_contain_text("canceled")
+    await expect(sheet.get_by_role("button", name="Resume")).to_be_focused()
+    await chat.page.keyboard.press("Enter")
+    await expect(sheet).to_contain_text("then renewed")
+    await chat.bot.telegram.idle()
+    states = [update["subscription"]["state"] for update in chat.bot.updates if "subscription" in update]
+    assert states == ["canceled", "active"]

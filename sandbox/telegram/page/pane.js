@@ -8,7 +8,7 @@ import { menuButton } from "./menu.js";
 import { drawMessage, pressOf } from "./messages.js";
 import { day, sameDay } from "./moments.js";
 import { stars } from "./money.js";
-import { payInvoice, receipt } from "./payment.js";
+import { payInvoice, receipt, subscriptions } from "./payment.js";
 import { route } from "./route.js";
 import { alertSheet, sheet } from "./sheets.js";
 
@@ -26,6 +26,7 @@ export class Pane {
     this.id = id;
     this.kept = new Map(); // message id -> [JSON, element], so that only what changed is drawn again
     this.waiting = new Map(); // query id -> the press, until answered
+    this.onstate = null; // what an open sheet does with news
     this.seen = null; // query ids whose answers were shown
     this.name = make("strong", {});
     this.status = make("small", { class: "status" });
@@ -119,6 +120,7 @@ export class Pane {
     return [
       { text: user.started ? "Restart" : "Start", act: () => this.start() },
       { text: "Start by a deep link\u2026", act: () => this.deepLink() },
+      ...(live.state.chats[this.id].subscriptions.length ? [{ text: "Star subscriptions\u2026", act: () => subscriptions(this) }] : []),
       user.blocked ? { text: "Unblock the bot", act: () => this.act("unblock") } : { text: "Block the bot", danger: true, act: () => this.act("block") },
       { text: "Delete the account\u2026", danger: true, act: () => this.confirmDelete() },
     ];
@@ -196,6 +198,7 @@ export class Pane {
     this.drawMessages(chat.messages);
     this.drawFoot(user, chat);
     this.drawAnswers(chat.answers);
+    this.onstate?.();
   }
 
   drawHead(user, chat) {

@@ -89,6 +89,33 @@ export async function payLink(pane, link) {
   else pane.toast(offer.error);
 }
 
+function stateOf(one) {
+  const until = `until ${moment(one.paid_until)}`;
+  if (one.failed || one.paid_until <= live.state.now) return "over";
+  return one.renews ? `paid ${until}, then renewed` : `canceled, runs ${until}`;
+}
+
+// A person's Star subscriptions, each with the switch that the app has.
+export function subscriptions(pane) {
+  const list = make("ul", { class: "subscriptions" });
+  const told = make("p", { class: "told", role: "status" });
+  const act = async (what, one) => {
+    told.textContent = "";
+    try { await post(`users/${pane.id}/${what}`, { charge_id: one.charge_id }); } catch (error) { told.textContent = error.message; }
+  };
+  const draw = () => list.replaceChildren(...live.state.chats[pane.id].subscriptions.map((one) => make("li", {},
+    make("div", {}, make("strong", {}, one.invoice.title), make("small", {}, `${price(one.invoice.total, one.invoice.currency)} \u00B7 ${stateOf(one)}`)),
+    stateOf(one) === "over" || one.canceled_by_bot ? null
+      : make("button", { type: "button", onclick: () => act(one.canceled ? "resume" : "cancel", one) }, one.canceled ? "Resume" : "Cancel"))));
+  draw();
+  pane.onstate = () => { // drawn anew with what came of it, the focus stays on its switch
+    const at = [...list.querySelectorAll("button")].indexOf(document.activeElement);
+    draw();
+    if (at >= 0) list.querySelectorAll("button")[at]?.focus();
+  };
+  sheet("Star subscriptions", [list, told], { onclose: () => { pane.onstate = null; } });
+}
+
 // Everything that was paid in these service messages.
 export function receipt(pane, messages) {
   const paid = messages.map((message) => message.successful_payment);
