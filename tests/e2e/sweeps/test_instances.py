@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -87,6 +88,26 @@ async def test_customers_at_once_are_served_by_all_instances(several: System) ->
         after = handled_by(several, target, "task_end")
         assert sum(after) - sum(before) >= len(people)
         assert all(now > was for was, now in zip(before, after, strict=True)), (target, before, after)
+    assert await several.invariants() == []
+
+
+async def test_tasks_that_all_come_twice_and_out_of_order_have_one_effect(several: System) -> None:
+    faults = several.tasks.faults
+    faults.double_share, faults.disorder_s = 1.0, 1.0
+    attempts = len(several.tasks.attempts)
+    try:
+        people = [somebody(several) for _ in range(4)]
+        await asyncio.gather(*(accept_trial(customer) for customer in people))
+        await asyncio.gather(*(customer.gets_key() for customer in people))
+        await several.settled()
+    finally:
+        faults.double_share = faults.disorder_s = 0.0
+    made = Counter(attempt.task for attempt in several.tasks.attempts[attempts:])
+    assert len(made) >= 2 * len(people)
+    assert set(made.values()) == {2}, made
+    for customer in people:
+        await holds_one_client(several, customer)
+        assert len(keys_sent(customer)) == 1
     assert await several.invariants() == []
 
 
