@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sandbox.telegram.errors import bad_request
 from sandbox.telegram.links import LinkError, check_link
+from sandbox.telegram.profile_methods import check_language
 from sandbox.telegram.queries import Answer, too_late
 from sandbox.telegram.texts import clean
 
@@ -24,6 +25,7 @@ COMMANDS_LIMIT: Final = 100
 COMMAND_LIMIT: Final = 32
 DESCRIPTION_LIMIT: Final = 256
 ANSWER_LIMIT: Final = 200
+DOWNLOAD_LIMIT: Final = 20 * 1024 * 1024
 SCOPES: Final = {
     "default",
     "all_private_chats",
@@ -34,7 +36,6 @@ SCOPES: Final = {
     "chat_member",
 }
 _COMMAND = re.compile(r"[a-z0-9_]+")
-_LANGUAGE = re.compile(r"(?:[a-z]{2})?")
 
 
 def _command(raw: Any) -> dict[str, Any]:
@@ -78,6 +79,7 @@ class BotMethods:
             "getfile": self.get_file,
             "setmycommands": self.set_commands,
             "getmycommands": self.get_commands,
+            "deletemycommands": self.delete_commands,
             "answercallbackquery": self.answer_click,
             "answerprecheckoutquery": self.answer_checkout,
         }
@@ -102,22 +104,19 @@ class BotMethods:
         """Where a file of at most 20 MB can be downloaded: `/file/bot<token>/<file_path>`."""
         if not arguments.text("file_id"):
             raise bad_request("file_id not specified")
-        stored = self._chats.picture(arguments.text("file_id"))
-        if stored is None:
+        facts = self._chats.files.facts(arguments.text("file_id"))
+        if facts is None:
             raise bad_request("invalid file_id")
-        size = next(size for size in [*stored.sizes()] if size["file_id"] == arguments.text("file_id"))
-        names = ("file_id", "file_unique_id", "file_size")
-        return {name: size[name] for name in names} | {"file_path": stored.path}
+        if facts["file_size"] > DOWNLOAD_LIMIT:
+            raise bad_request("file is too big")
+        return facts
 
     @staticmethod
     def _commands_key(arguments: Arguments) -> str:
         scope = arguments.parsed("scope", "can't parse BotCommandScope JSON object") or {"type": "default"}
         if not isinstance(scope, dict) or scope.get("type") not in SCOPES:
             raise bad_request("can't parse BotCommandScope: Unsupported type specified")
-        language = arguments.text("language_code")
-        if not _LANGUAGE.fullmatch(language):
-            raise bad_request("invalid language code specified")
-        return json.dumps([scope, language], sort_keys=True)
+        return json.dumps([scope, check_language(arguments)], sort_keys=True)
 
     async def set_commands(self, arguments: Arguments) -> bool:
         """Replace the list of one scope and language."""
@@ -131,6 +130,14 @@ class BotMethods:
             raise bad_request("BOT_COMMANDS_TOO_MUCH")
         commands = [_command(raw) for raw in listed]
         self._store.save_setting("commands", (self._store.setting("commands") or {}) | {key: commands})
+        self._chats.changes.tell()
+        return True
+
+    async def delete_commands(self, arguments: Arguments) -> bool:
+        """Remove the list of one scope and language: wider ones show again."""
+        key = self._commands_key(arguments)
+        commands = self._store.setting("commands") or {}
+        self._store.save_setting("commands", {name: kept for name, kept in commands.items() if name != key})
         self._chats.changes.tell()
         return True
 

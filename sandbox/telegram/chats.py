@@ -1,19 +1,21 @@
-"""Accounts, the private chat each of them has with the bot, and the pictures in those chats."""
+"""Accounts, the private chat each of them has with the bot, and the files in those chats. Channels are beside them."""
 
 from __future__ import annotations
 
 import copy
-import secrets
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from sandbox.telegram.changes import Changes
-from sandbox.telegram.errors import bad_request, forbidden
-from sandbox.telegram.pictures import Picture, photo_sizes, read_picture
+from sandbox.telegram.channels import Channels
+from sandbox.telegram.errors import bad_request, forbidden, not_modelled
+from sandbox.telegram.files import Files
 
 if TYPE_CHECKING:
     from sandbox.clock import Clock
+    from sandbox.telegram.files import StoredPicture
     from sandbox.telegram.store import Store
+    from sandbox.telegram.updates import Updates
 
 Message = dict[str, Any]
 
@@ -48,25 +50,10 @@ class Account:
         }
 
 
-@dataclass(frozen=True)
-class StoredPicture:
-    """A picture the bot sent once; `file_id` sends it again."""
-
-    file_id: str
-    unique_id: str
-    path: str
-    picture: Picture
-    body: bytes
-
-    def sizes(self) -> list[dict[str, Any]]:
-        """The `photo` array of a message."""
-        return photo_sizes(self.picture, self.file_id, self.unique_id, len(self.body))
-
-
 class Chats:
     """The state of all chats. `changes` moves with everything a user could see."""
 
-    def __init__(self, store: Store, clock: Clock, bot: dict[str, Any]) -> None:
+    def __init__(self, store: Store, clock: Clock, bot: dict[str, Any], updates: Updates) -> None:
         self._store = store
         self._clock = clock
         self.bot = bot
@@ -77,10 +64,8 @@ class Chats:
         self._last_id: int = store.setting("last_message_id") or 0
         for chat_id, body in store.messages():
             self._messages.setdefault(chat_id, {})[body["message_id"]] = body
-        self._pictures: dict[str, StoredPicture] = {}
-        for facts, content in store.pictures():
-            picture = Picture(**facts.pop("picture"))
-            self._remember(StoredPicture(**facts, picture=picture, body=content))
+        self.files = Files(store)
+        self.channels = Channels(store, self, updates)
 
     @property
     def now(self) -> int:
@@ -101,6 +86,8 @@ class Chats:
         """
         if not chat_id:
             raise bad_request("chat_id is empty")
+        if self.channels.find(chat_id) is not None:
+            raise not_modelled("messages in channels")
         digits = chat_id.strip().removeprefix("-")
         account = self.accounts.get(int(chat_id)) if digits.isascii() and digits.isdigit() else None
         if str(self.bot["id"]) == chat_id.strip():
@@ -152,31 +139,6 @@ class Chats:
         self._store.delete_message(message_id)
         self.changes.tell()
 
-    def _remember(self, stored: StoredPicture) -> None:
-        for size in stored.sizes():
-            self._pictures[size["file_id"]] = stored
-        self._pictures[stored.file_id] = stored
-
-    def add_picture(self, body: bytes) -> StoredPicture:
-        """Keep a picture that was sent.
-
-        Raises:
-            ApiError: it is none that Telegram would take.
-        """
-        picture = read_picture(body)
-        number = len(set(self._pictures.values()))
-        file_id, unique_id = f"AgACAgIAAxkDAAI{secrets.token_urlsafe(42)}", f"AQAD{secrets.token_urlsafe(9)}"
-        stored = StoredPicture(file_id, unique_id, f"photos/file_{number}.{picture.kind}", picture, body)
-        self._remember(stored)
-        facts = asdict(stored)
-        del facts["body"]
-        self._store.save_picture(file_id, facts, body)
-        return stored
-
     def picture(self, file_id: str) -> StoredPicture | None:
-        """A picture by the `file_id` of any of its sizes."""
-        return self._pictures.get(file_id)
-
-    def picture_at(self, path: str) -> StoredPicture | None:
-        """A picture by the `file_path` that getFile gave."""
-        return next((stored for stored in self._pictures.values() if stored.path == path), None)
+        """A photo by the `file_id` of any of its sizes."""
+        return self.files.picture(file_id)

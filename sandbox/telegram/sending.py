@@ -88,7 +88,15 @@ class Sending:
         return {"reply_to_message": target} if target else {}
 
     def send(self, account: Account, content: dict[str, Any], markup: dict[str, Any] | None) -> Message:
-        """Put the message into the chat; whatever the bot was seen doing ends."""
+        """Put a new message into the chat.
+
+        Raises:
+            ApiError: a button that pays where none may, or none where one must.
+        """
         check_pay_buttons(markup, invoice="invoice" in content)
+        return self.put(account, content, markup)
+
+    def put(self, account: Account, content: dict[str, Any], markup: dict[str, Any] | None) -> Message:
+        """Put it there unchecked; whatever the bot was seen doing ends."""
         self.activity.pop(account.id, None)
         return self._chats.add_message(account, self._chats.bot, content | ({"reply_markup": markup} if markup else {}))

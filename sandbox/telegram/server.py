@@ -65,10 +65,10 @@ class BotApiServer:
             self._authorise(request)
         except ApiError as error:
             return _failure(error)
-        stored = self._chats.picture_at(request.path_params["path"])
-        if stored is None:
+        body = self._chats.files.body_at(request.path_params["path"])
+        if body is None:
             return _failure(ApiError(404, "Not Found"))
-        return Response(stored.body, media_type="application/octet-stream")
+        return Response(body, media_type="application/octet-stream")
 
     async def _not_found(self, _request: Request) -> Response:
         return _failure(ApiError(404, "Not Found"))

@@ -9,19 +9,25 @@ from starlette.applications import Starlette
 
 from sandbox.telegram.bot_api import BotApi
 from sandbox.telegram.bot_methods import BotMethods
+from sandbox.telegram.channels import HIGHEST_ID
+from sandbox.telegram.chat_methods import ChatMethods
 from sandbox.telegram.chat_page import ChatPage
 from sandbox.telegram.chats import Account, Chats
 from sandbox.telegram.checkout import Checkout
 from sandbox.telegram.clicks import Clicks
 from sandbox.telegram.delivery import SECRET_HEADER, Delivery, Timing
+from sandbox.telegram.editing import Editing
 from sandbox.telegram.limits import Throttle
+from sandbox.telegram.media_methods import MediaMethods
 from sandbox.telegram.message_methods import MessageMethods
 from sandbox.telegram.payment_methods import PaymentMethods
 from sandbox.telegram.payments import Payments
+from sandbox.telegram.profile_methods import ProfileMethods
 from sandbox.telegram.queries import Queries
 from sandbox.telegram.sending import Sending
 from sandbox.telegram.server import BotApiServer
 from sandbox.telegram.store import Store
+from sandbox.telegram.transfer_methods import TransferMethods
 from sandbox.telegram.updates import Updates, kind_of
 from sandbox.telegram.user import User
 from sandbox.telegram.webhook_methods import WebhookMethods
@@ -34,6 +40,7 @@ if TYPE_CHECKING:
 
     from sandbox.clock import Clock
     from sandbox.telegram.bot_api import Call
+    from sandbox.telegram.channels import Channel
     from sandbox.telegram.delivery import Attempt
     from sandbox.telegram.limits import Limits
     from sandbox.telegram.updates import Pending
@@ -64,13 +71,15 @@ class Telegram:
         timing = timing or Timing()
         bot = {"id": int(token.partition(":")[0]), "is_bot": True, "first_name": bot_name, "username": bot_username}
         self._store = Store(store)
-        self._chats = Chats(self._store, clock, bot)
         self._updates = Updates(self._store, clock)
+        self._chats = Chats(self._store, clock, bot, self._updates)
         self._click_queries = Queries(clock, timing.callback_deadline)
         self._clicks = Clicks(self._click_queries, self._updates, clock, timing)
         self._checkouts = Queries(clock, timing.checkout_deadline)
         self._sending = Sending(self._chats)
-        self._messages = MessageMethods(self._chats, self._sending)
+        editing = Editing(self._chats)
+        self._messages = MessageMethods(self._chats, self._sending, editing)
+        self._media = MediaMethods(self._chats, self._sending, editing)
         self._bot = BotMethods(self._chats, self._store, self._clicks, self._checkouts)
         payments = Payments(self._store)
         self._checkout = Checkout(
@@ -92,8 +101,12 @@ class Telegram:
             Throttle(clock, limits),
             {
                 **self._messages.table(),
+                **self._media.table(),
                 **self._bot.table(),
                 **self._payments.table(),
+                **ProfileMethods(self._chats, self._store).table(),
+                **ChatMethods(self._chats, self._updates, self._store).table(),
+                **TransferMethods(self._chats, self._sending, payments).table(),
                 **webhook.table(),
             },
         )
@@ -208,6 +221,25 @@ class Telegram:
             account = Account(user_id, first_name, last_name, username, language_code)
             self._chats.save(account)
         return self._user(account)
+
+    def channel(
+        self, channel_id: int, title: str = "Atlas news", *, username: str = "", owner: User | None = None
+    ) -> Channel:
+        """A channel with this id: the one there is, else a new one, which the bot is not in until `set_bot`.
+
+        Args:
+            channel_id: below -1 000 000 000 000.
+            title: as its readers see it.
+            username: without the @; none for a private channel.
+            owner: somebody of id 1 unless said.
+        """
+        found = self._chats.channels.get(channel_id)
+        if found is not None:
+            return found
+        if channel_id >= HIGHEST_ID:
+            raise ValueError("a channel's id is below -1000000000000")
+        owner = owner or self.user(1, "Owner")
+        return self._chats.channels.add(channel_id, title, username, owner.id)
 
     def inject(self, update: dict[str, Any]) -> int:
         """Queue a raw update as it is, of any kind and shape; the answer is its id (a new one when it has none).

@@ -1,4 +1,4 @@
-"""What outlives a run: accounts, messages, pictures, money, undelivered updates and the webhook, in one SQLite file.
+"""What outlives a run: accounts, messages, files, money, undelivered updates and the webhook, in one SQLite file.
 
 Everything is read once at start; after that the stand-in writes through. With no path the same tables live in memory.
 """
@@ -19,6 +19,7 @@ create table if not exists settings (name text primary key, value text not null)
 create table if not exists accounts (id integer primary key, body text not null) strict;
 create table if not exists messages (message_id integer primary key, chat_id integer not null, body text not null) strict;
 create table if not exists pictures (file_id text primary key, facts text not null, body blob not null) strict;
+create table if not exists files (file_id text primary key, facts text not null, body blob not null) strict;
 create table if not exists records (
     position integer primary key, kind text not null, name text not null, body text not null, unique (kind, name)
 ) strict;
@@ -105,6 +106,15 @@ class Store:
     def save_picture(self, file_id: str, facts: dict[str, Any], body: bytes) -> None:
         """Keep one picture; pictures never change."""
         self._connection.execute("insert into pictures values (?, ?, ?)", (file_id, _dumps(facts), body))
+
+    def files(self) -> Iterator[tuple[dict[str, Any], bytes]]:
+        """Every other file: its facts and its bytes."""
+        for facts, body in self._connection.execute("select facts, body from files order by rowid"):
+            yield json.loads(facts), body
+
+    def save_file(self, file_id: str, facts: dict[str, Any], body: bytes) -> None:
+        """Keep one file; files never change."""
+        self._connection.execute("insert into files values (?, ?, ?)", (file_id, _dumps(facts), body))
 
     def records(self, kind: str) -> Iterator[tuple[str, dict[str, Any]]]:
         """Everything of one kind by its name, in the order it was first written."""

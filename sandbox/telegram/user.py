@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sandbox.telegram.bot_methods import BotMethods
+    from sandbox.telegram.channels import Channel
     from sandbox.telegram.chats import Account, Chats, Message
     from sandbox.telegram.checkout import Checkout, Payment
     from sandbox.telegram.clicks import Clicks
@@ -50,7 +51,7 @@ class User:
         """The chat as he sees it now, oldest first: full Bot API messages, a photo's bytes under `photo_bytes`."""
         messages = self._chats.messages(self.id)
         for message in messages:
-            stored = self._chats.picture(message["photo"][-1]["file_id"]) if "photo" in message else None
+            stored = self._chats.files.picture(message["photo"][-1]["file_id"]) if "photo" in message else None
             if stored is not None:
                 message["photo_bytes"] = stored.body
         return messages
@@ -163,6 +164,32 @@ class User:
             ValueError: not his, over, not canceled, or canceled by the bot.
         """
         return self._checkout.switch(self.id, charge_id, canceled=False)
+
+    def join(self, channel_id: int) -> int:
+        """Enter a channel; the answer is the id of the `chat_member` update, 0 when the bot may not see it.
+
+        Raises:
+            ValueError: no such channel, he is in it already, or was thrown out of it.
+        """
+        return self._channel(channel_id).move(self.account, "member", self.account)
+
+    def leave(self, channel_id: int) -> int:
+        """Leave a channel; the answer is the id of the `chat_member` update, 0 when the bot may not see it.
+
+        Raises:
+            ValueError: no such channel, or he is not in it.
+        """
+        channel = self._channel(channel_id)
+        if channel.status_of(self.id) != "member":
+            raise ValueError("he is no member")
+        return channel.move(self.account, "left", self.account)
+
+    def _channel(self, channel_id: int) -> Channel:
+        self._be_there()
+        channel = self._chats.channels.get(channel_id)
+        if channel is None:
+            raise ValueError(f"there is no channel {channel_id}")
+        return channel
 
     def block(self) -> int:
         """Block the bot; the answer is the id of the `my_chat_member` update."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sandbox.telegram.message_methods import NOT_MODIFIED
+from sandbox.telegram.editing import NOT_MODIFIED
 from tests.sandbox_telegram.conftest import TOKEN, png, until
 
 if TYPE_CHECKING:
