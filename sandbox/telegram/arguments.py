@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 PARAMETERS_LIMIT: Final = 1024 * 1024
 UPLOAD_LIMIT: Final = 50 * 1024 * 1024
-_INTEGER = re.compile(r"\s*([+-]?\d+)")
+_INTEGER = re.compile(r"\s*([+-]?[0-9]+)")
+_WHOLE = re.compile(r"[+-]?[0-9]{1,18}")
 _TRUE = {"true", "yes", "1"}
 
 
@@ -69,6 +70,13 @@ class Arguments:
         value = self.text(name)
         part = value.removeprefix("attach://") if value.startswith("attach://") else name
         return self.files.get(part)
+
+
+def whole_number(raw: Any) -> int | None:
+    """A number inside JSON as the server reads it, written plainly or as a string; None for anything else."""
+    if isinstance(raw, int) and not isinstance(raw, bool):
+        return raw
+    return int(raw) if isinstance(raw, str) and _WHOLE.fullmatch(raw) else None
 
 
 def _add_json(found: Arguments, body: bytes) -> None:

@@ -69,6 +69,8 @@ def _action(button: dict[str, Any]) -> dict[str, Any]:
         return {"web_app": {"url": _url("Web App URL", _nested(button, "web_app", "url"), https_only=True)}}
     if "copy_text" in button:
         return {"copy_text": {"text": _nested(button, "copy_text", "text")}}
+    if "disabled" in button:
+        return {"disabled": {}}
     raise _button_error("Text buttons are unallowed in the inline keyboard")
 
 
@@ -78,6 +80,8 @@ def _button(raw: Any) -> dict[str, Any] | None:
     if "text" not in raw:
         raise _button_error('Can\'t find field "text"')
     button: dict[str, Any] = {"text": _string(raw, "text"), **_action(raw)}
+    if _string(raw, "icon_custom_emoji_id"):
+        raise not_modelled("custom emoji on buttons")
     style = _string(raw, "style")
     if style:
         if style not in STYLES:
@@ -96,7 +100,7 @@ def _check_sizes(keyboard: Keyboard) -> None:
     if len(json.dumps(keyboard, ensure_ascii=False).encode()) > MARKUP_LIMIT:
         raise bad_request("reply markup is too long")
     if any(len(row) > ROW_LIMIT for row in keyboard) or sum(map(len, keyboard)) > BUTTONS_LIMIT:
-        raise bad_request("REPLY_MARKUP_TOO_LONG")
+        raise bad_request("reply markup is too long")  # the API's words for REPLY_MARKUP_TOO_LONG
 
 
 def check_pay_buttons(markup: dict[str, Any] | None, *, invoice: bool) -> None:
@@ -122,7 +126,7 @@ def _inline(rows: Any) -> dict[str, Any] | None:
     keyboard: Keyboard = []
     for row in rows:
         if not isinstance(row, list):
-            raise bad_request("can't parse inline keyboard: every row must be an Array")
+            raise bad_request('field "inline_keyboard" of the InlineKeyboardMarkup must be an Array of Arrays')
         buttons = [button for button in map(_button, row) if button is not None]
         if buttons:
             keyboard.append(buttons)

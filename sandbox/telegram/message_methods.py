@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from sandbox.telegram.arguments import whole_number
 from sandbox.telegram.editing import MEDIA, content_of
 from sandbox.telegram.errors import ApiError, bad_request
 from sandbox.telegram.keyboards import check_pay_buttons, parse_markup
@@ -161,10 +162,10 @@ class MessageMethods:
             raise bad_request("expected an Array of message identifiers")
         if len(listed) > DELETED_AT_ONCE:
             raise bad_request("too many message identifiers specified")
-        try:
-            found = [self._chats.message(account.id, int(one)) for one in listed]
-        except (TypeError, ValueError):
-            raise bad_request("invalid message identifier specified") from None
+        numbers = [whole_number(one) for one in listed]
+        if None in numbers:
+            raise bad_request("invalid message identifier specified")
+        found = [self._chats.message(account.id, number or 0) for number in numbers]
         messages = {message["message_id"]: message for message in found if message is not None}
         if any(self._chats.now - message["date"] > DELETABLE_FOR for message in messages.values()):
             raise bad_request("message can't be deleted for everyone")

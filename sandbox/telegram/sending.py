@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from sandbox.telegram.arguments import whole_number
 from sandbox.telegram.errors import bad_request
 from sandbox.telegram.keyboards import check_pay_buttons
 from sandbox.telegram.texts import CAPTION_LIMIT, format_text
@@ -80,7 +81,7 @@ class Sending:
             reply = {"message_id": arguments.integer("reply_to_message_id"), "allow_sending_without_reply": optional}
         if not isinstance(reply, dict) or "message_id" not in reply:
             raise bad_request('can\'t find field "message_id"')
-        target = self._chats.message(account.id, int(reply["message_id"]))
+        target = self._chats.message(account.id, whole_number(reply["message_id"]) or 0)
         if target is None and reply.get("allow_sending_without_reply") is not True:
             raise bad_request("message to be replied not found")
         if target is not None:

@@ -6,6 +6,7 @@ import json
 import re
 from typing import TYPE_CHECKING, Any, Final
 
+from sandbox.telegram.arguments import whole_number
 from sandbox.telegram.errors import bad_request, not_modelled
 from sandbox.telegram.html_markup import Entity, parse_html, utf16_length
 
@@ -135,6 +136,13 @@ def _check_span(offset: int, end: int, total: int) -> None:
         )
 
 
+def _number(raw: dict[str, Any], name: str) -> int:
+    number = whole_number(raw[name])
+    if number is None:
+        raise bad_request(f'can\'t parse MessageEntity: Field "{name}" must be of type Number')
+    return number
+
+
 def _entity(raw: Any, total: int) -> Entity:
     if not isinstance(raw, dict):
         raise bad_request("can't parse MessageEntity: expected an Object")
@@ -144,7 +152,7 @@ def _entity(raw: Any, total: int) -> Entity:
             raise bad_request(f"can't parse MessageEntity: Can't find field \"{name}\"")
     if kind not in PLAIN_TYPES and kind not in _EXTRA and kind != "pre":
         raise bad_request("can't parse MessageEntity: Unsupported type specified")
-    offset, length = int(raw["offset"]), int(raw["length"])
+    offset, length = _number(raw, "offset"), _number(raw, "length")
     _check_span(offset, offset + length, total)
     entity: Entity = {"type": kind, "offset": offset, "length": length}
     if kind in _EXTRA:
@@ -199,7 +207,8 @@ def format_text(
         plain, marked = text, _given_entities(text, entities) if entities else []
     for entity in marked:
         if entity["type"] == "text_mention":
-            entity["user"] = known_user(int(entity["user"].get("id", 0)))
+            mentioned = entity["user"] if isinstance(entity["user"], dict) else {}
+            entity["user"] = known_user(whole_number(mentioned.get("id")) or 0)
     marked = [entity for entity in marked if entity.get("user", True)]
     plain, marked = _trim(plain, marked)
     return plain, fix_entities(plain, marked)

@@ -15,20 +15,31 @@ from aiogram.types import (
     BotCommand,
     BufferedInputFile,
     CallbackQuery,
+    ChatMemberAdministrator,
+    ChatMemberBanned,
+    ChatMemberLeft,
+    ChatMemberMember,
+    ChatMemberOwner,
     CopyTextButton,
     InaccessibleMessage,
     InlineKeyboardButton,
     InlineKeyboardMarkup,
+    InputMediaDocument,
     InputMediaPhoto,
+    InputMediaVideo,
     LabeledPrice,
     LinkPreviewOptions,
+    MenuButtonWebApp,
     Message,
+    MessageOriginUser,
     TransactionPartnerUser,
     Update,
+    WebAppInfo,
 )
 
 from sandbox.telegram.method_table import TABLE, generate, render
 from tests.sandbox_telegram.conftest import TOKEN, png, until
+from tests.sandbox_telegram.test_media import GIF, MP3, MP4, OGG
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -109,6 +120,85 @@ async def test_photos(bench: Bench, bot: Bot) -> None:
     assert isinstance(captioned, Message)
     assert captioned.caption == "c"
     assert all(not call.unknown_parameters for call in bench.telegram.calls)
+
+
+async def test_files(bench: Bench, bot: Bot) -> None:
+    document = await bot.send_document(777, BufferedInputFile(b"key", "atlas.conf"), caption="c")
+    assert document.document is not None
+    assert (document.document.file_name, document.document.file_size) == ("atlas.conf", 3)
+    video = await bot.send_video(777, BufferedInputFile(MP4, "how.mp4"), width=640, height=360, duration=9)
+    assert video.video is not None
+    animation = await bot.send_animation(777, BufferedInputFile(GIF, "loop.gif"))
+    assert animation.animation is not None
+    assert (await bot.send_audio(777, BufferedInputFile(MP3, "a.mp3"), title="T")).audio is not None
+    assert (await bot.send_voice(777, BufferedInputFile(OGG, "a.ogg"))).voice is not None
+    group = await bot.send_media_group(
+        777,
+        [
+            InputMediaPhoto(media=BufferedInputFile(png(), "a.png"), caption="one"),
+            InputMediaVideo(media=video.video.file_id),
+        ],
+    )
+    assert [one.content_type for one in group] == ["photo", "video"]
+    assert len({one.media_group_id for one in group}) == 1
+    edited = await bot.edit_message_media(
+        InputMediaDocument(media=BufferedInputFile(b"new", "new.conf")), chat_id=777, message_id=document.message_id
+    )
+    assert isinstance(edited, Message)
+    assert edited.document is not None
+    assert edited.document.file_name == "new.conf"
+    copy = await bot.copy_message(777, 777, document.message_id, caption="copy")
+    assert copy.message_id > edited.message_id
+    forward = await bot.forward_message(777, 777, document.message_id)
+    assert isinstance(forward.forward_origin, MessageOriginUser)
+    assert await bot.delete_messages(777, [copy.message_id, forward.message_id])
+    assert all(not call.unknown_parameters and not call.missing_parameters for call in bench.telegram.calls)
+
+
+async def test_chats(bench: Bench, bot: Bot) -> None:
+    await bench.set_webhook(allowed_updates=["message", "chat_member", "my_chat_member"])
+    anna = bench.telegram.user(777)
+    news = bench.telegram.channel(-1_001_234_567_890, "News", username="atlas_news")
+    news.set_bot("administrator")
+    anna.join(news.id)
+    assert isinstance(await bot.get_chat_member(news.id, 777), ChatMemberMember)
+    assert isinstance(await bot.get_chat_member("@atlas_news", 42), ChatMemberAdministrator)
+    anna.leave(news.id)
+    assert isinstance(await bot.get_chat_member(news.id, 777), ChatMemberLeft)
+    news.ban(anna.account)
+    assert isinstance(await bot.get_chat_member(news.id, 777), ChatMemberBanned)
+    owner, _ = await bot.get_chat_administrators(news.id)
+    assert isinstance(owner, ChatMemberOwner)
+    assert await bot.get_chat_member_count(news.id) == 2
+    assert (await bot.get_chat(news.id)).title == "News"
+    sent = await bot.send_message(777, "a")
+    assert await bot.pin_chat_message(777, sent.message_id)
+    pinned = (await bot.get_chat(777)).pinned_message
+    assert pinned is not None
+    assert pinned.message_id == sent.message_id
+    assert await bot.unpin_chat_message(777)
+    assert await bot.leave_chat(news.id)
+    await bench.telegram.idle()
+    updates = [Update.model_validate(body) for body in bench.hook.updates]
+    assert [update.event_type for update in updates].count("chat_member") == 3
+    assert not any(getattr(update.event, "model_extra", None) for update in updates)
+    assert [update.message.content_type for update in updates if update.message][-1] == "pinned_message"
+
+
+async def test_the_bots_profile(bench: Bench, bot: Bot) -> None:
+    assert await bot.set_my_name("Atlas")
+    assert (await bot.get_my_name()).name == "Atlas"
+    assert await bot.set_my_description("d", language_code="ru")
+    assert (await bot.get_my_description(language_code="ru")).description == "d"
+    assert await bot.set_my_short_description("s")
+    assert (await bot.get_my_short_description()).short_description == "s"
+    button = MenuButtonWebApp(text="Open", web_app=WebAppInfo(url="https://atlas.example/"))
+    assert await bot.set_chat_menu_button(777, button)
+    assert (await bot.get_chat_menu_button(777)).model_dump() == button.model_dump()
+    assert await bot.set_my_commands([BotCommand(command="start", description="Start")])
+    assert await bot.delete_my_commands()
+    assert await bot.get_my_commands() == []
+    assert all(not call.unknown_parameters and not call.missing_parameters for call in bench.telegram.calls)
 
 
 async def test_payments(bench: Bench, bot: Bot) -> None:
