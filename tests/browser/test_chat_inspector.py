@@ -40,7 +40,7 @@ async def test_a_call_in_the_response_and_a_refused_call_are_told(chat: Chat) ->
     head = chat.page.locator(".entry", has_text="/start").get_by_role("button").first
     await head.click()
     details = chat.page.locator(".details")
-    await expect(details).to_contain_text("in the response")
+    await expect(details).to_contain_text("in response")
     await expect(details).to_contain_text("can't parse entities")
     await expect(head).to_contain_text("call 400")
 

@@ -40,7 +40,7 @@ function callLine(call, longest) {
   const after = call.after_ms === null ? null : make("span", { class: "after" }, `+${lasted(call.after_ms)}`);
   return make("li", {},
     make("div", { class: "fact" }, tag(call.code ? String(call.code) : "\u2026", kind), make("b", {}, call.method),
-      call.in_response ? tag("in the response", "in") : null, after, make("span", { class: "ms" }, lasted(call.ms)), bar(call.ms, longest)),
+      call.in_response ? tag("in response", "in") : null, after, make("span", { class: "ms" }, lasted(call.ms)), bar(call.ms, longest)),
     call.description ? make("p", { class: "why" }, call.description) : null,
     call.unknown_parameters.length ? make("p", { class: "why" }, `unknown parameters: ${call.unknown_parameters.join(", ")}`) : null,
     code("Request", call.params), code("Result", call.result));

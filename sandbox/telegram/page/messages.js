@@ -48,6 +48,7 @@ function invoice(message) {
 // What a message carries besides words; null for words alone.
 function media(message) {
   if (message.photo) return photo(message);
+  if (message.animation?.mime_type?.startsWith("image/")) return make("img", { class: "animation", src: fileUrl(message.animation), alt: "GIF", loading: "lazy" });
   if (message.animation) return player("video", message.animation, { "aria-label": "GIF", loop: true });
   if (message.video) return player("video", message.video, { "aria-label": message.video.file_name || "Video" });
   if (message.video_note) return player("video", message.video_note, { "aria-label": "Video message", class: "note" });
@@ -62,10 +63,12 @@ function media(message) {
 function service(message, pane) {
   const paid = message.successful_payment;
   const back = message.refunded_payment;
+  const pinned = message.pinned_message;
   if (paid) {
     const text = `${fullName(message.from)} paid ${price(paid.total_amount, paid.currency)}${paid.is_recurring ? " (subscription)" : ""}`;
     return make("button", { type: "button", class: "service", "data-key": `${message.message_id}:receipt`, onclick: () => receipt(pane, [message]) }, text);
   }
+  if (pinned) return make("button", { type: "button", class: "service", onclick: () => pane.show(pinned.message_id) }, `${message.from.first_name} pinned \u201C${preview(pinned).slice(0, 40)}\u201D`);
   return back ? make("span", { class: "service" }, `${price(back.total_amount, back.currency)} came back`) : null;
 }
 
@@ -106,8 +109,13 @@ function keyboard(message, pane) {
 }
 
 function quoted(original, pane) {
-  const show = () => pane.box.querySelector(`[data-message="${original.message_id}"]`)?.scrollIntoView({ block: "center" });
-  return make("button", { type: "button", class: "quoted", onclick: show }, make("b", {}, original.from.first_name), make("span", {}, preview(original)));
+  return make("button", { type: "button", class: "quoted", onclick: () => pane.show(original.message_id) }, make("b", {}, original.from.first_name), make("span", {}, preview(original)));
+}
+
+// Where a forwarded message comes from: a person, one who hides, a channel.
+function forwarded({ sender_user, sender_user_name, chat, sender_chat }) {
+  const name = sender_user ? fullName(sender_user) : sender_user_name || chat?.title || sender_chat?.title || "somebody";
+  return make("div", { class: "forwarded" }, `Forwarded from ${name}`);
 }
 
 export function drawMessage(message, pane) {
@@ -124,6 +132,7 @@ export function drawMessage(message, pane) {
   const shown = media(message);
   const parts = message.show_caption_above_media ? [words, shown] : [shown, words];
   const bubble = make("div", { class: message.photo || message.video || message.animation ? "bubble pictured" : "bubble" },
+    message.forward_origin ? forwarded(message.forward_origin) : null,
     message.reply_to_message ? quoted(message.reply_to_message, pane) : null, ...parts);
   return make("article", { class: mine ? "row mine" : "row", ...properties }, bubble, keyboard(message, pane));
 }

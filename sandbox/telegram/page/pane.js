@@ -44,7 +44,12 @@ export class Pane {
         iconButton("close", "Close this chat", { class: "round leave", onclick: () => route.leave(id) })),
       make("div", { class: "middle" }, this.box, this.jump, this.toastBox),
       this.foot);
-    this.box.addEventListener("scroll", () => { if (this.atEnd()) this.jump.hidden = true; });
+    this.stays = true; // at the end, where a new width or height keeps it
+    this.box.addEventListener("scroll", () => {
+      this.stays = this.atEnd();
+      if (this.stays) this.jump.hidden = true;
+    });
+    new ResizeObserver(() => { if (this.stays) this.toEnd(); }).observe(this.box);
     for (const kind of ["wheel", "touchmove"]) this.box.addEventListener(kind, () => this.showDay(), { passive: true });
     this.element.addEventListener("focusin", () => this.activate());
     this.element.addEventListener("keydown", (event) => {
@@ -230,7 +235,9 @@ export class Pane {
     let before = null;
     for (const message of messages) {
       if (!before || !sameDay(before.date, message.date)) wanted.push(this.separator(message.date));
-      wanted.push(this.element_of(message));
+      const element = this.drawn(message);
+      element.classList.toggle("grouped", Boolean(message.media_group_id) && before?.media_group_id === message.media_group_id);
+      wanted.push(element);
       before = message;
     }
     if (!wanted.length) wanted.push(this.nothing());
@@ -247,7 +254,7 @@ export class Pane {
     if (last) this.lastId = last.message_id;
   }
 
-  element_of(message) {
+  drawn(message) {
     const text = JSON.stringify(message);
     const old = this.kept.get(message.message_id);
     if (old && old[0] === text) return old[1];
@@ -271,6 +278,12 @@ export class Pane {
     this.blank ??= make("div", { class: "nothing" }, make("span", { class: "emblem", "aria-hidden": "true" }, "A"),
       make("strong", {}, live.state.bot.first_name), make("p", {}, "No messages here yet. Press Start to meet the bot, as a new person does."));
     return this.blank;
+  }
+
+  show(messageId) {
+    const row = this.box.querySelector(`[data-message="${messageId}"]`);
+    row?.scrollIntoView({ block: "center" });
+    row?.focus({ preventScroll: true });
   }
 
   firstVisible() {
