@@ -59,6 +59,23 @@ async def test_a_press_edits_in_place_toasts_and_keeps_focus_and_place(chat: Cha
     await expect(chat.pane().get_by_text("Counted 2")).to_be_visible()
 
 
+async def test_what_one_reads_stays_where_it_is_when_something_above_grows(chat: Chat) -> None:
+    menu = await chat.started()
+    for number in range(30):
+        await chat.bot.call("sendMessage", chat_id=1001, text=f"line {number}")
+    await chat.open(1001)
+    read = chat.pane().get_by_text("line 12", exact=True)
+    await read.evaluate("element => element.scrollIntoView({ block: 'center' })")
+    before = await read.bounding_box()
+    place = {"chat_id": 1001, "message_id": menu["message_id"]}
+    await chat.bot.call("editMessageText", text="taller\n" * 12 + "end", **place)
+    await expect(chat.pane().get_by_text("taller")).to_have_count(1)
+    after = await read.bounding_box()
+    assert before is not None
+    assert after is not None
+    assert abs(after["y"] - before["y"]) < 2
+
+
 async def test_an_unanswered_press_spins_and_an_alert_is_a_dialog(chat: Chat) -> None:
     await chat.started()
     await chat.open(1001)

@@ -25,14 +25,18 @@ async def test_a_new_person_meets_the_bot_by_one_press_of_start(chat: Chat) -> N
 
 async def test_two_people_side_by_side_see_their_own_chat_only(chat: Chat) -> None:
     chat.bot.telegram.admins = frozenset({1002})
+    await chat.started(1001)
+    await chat.bot.call("sendMessage", chat_id=1001, text="words that need more lines in a narrower chat " * 40)
+    await chat.bot.call("sendMessage", chat_id=1001, text="the end")
     await chat.open(1001)
+    await expect(chat.messages(1001).last).to_be_in_viewport(ratio=1)
     await chat.page.get_by_role("button", name="Boris").first.hover()
     await chat.page.get_by_role("button", name="Open Boris beside").click()
     await chat.pane(1002).wait_for()
     assert chat.page.url.endswith("#user=1001,1002")
-    for person in (1001, 1002):
-        await chat.pane(person).get_by_role("button", name="Start", exact=True).click()
-    await expect(chat.messages(1001).last).to_contain_text("Menu of Anna")
+    await expect(chat.messages(1001).last).to_be_in_viewport(ratio=1)
+    await chat.pane(1002).get_by_role("button", name="Start", exact=True).click()
+    await expect(chat.messages(1001).nth(1)).to_contain_text("Menu of Anna")
     await expect(chat.messages(1002).last).to_contain_text("Menu of Boris")
     assert "Boris" not in await chat.pane(1001).inner_text()
     await expect(chat.pane(1002).locator("header")).to_contain_text("admin")
@@ -71,6 +75,8 @@ async def test_a_phone_shows_the_list_or_one_chat_and_nothing_runs_over(chat: Ch
     await expect(chat.messages().last).to_contain_text("vless://")
     await expect(chat.page.locator("#people")).to_be_hidden()
     assert await chat.page.evaluate(overflow) == 0
+    clipped = "all => all.filter((one) => one.scrollWidth > one.clientWidth).length"
+    assert await chat.messages().evaluate_all(clipped) == 0
     boxes = [await one.bounding_box() for one in await chat.messages().all()]
     assert all(box is not None and box["x"] >= 0 and box["x"] + box["width"] <= 390 for box in boxes), boxes
     await chat.page.get_by_role("button", name="Back to the list").click()
