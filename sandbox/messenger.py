@@ -43,8 +43,13 @@ class Messenger(Protocol):
     def settings(self) -> dict[str, str]:
         """What functions are told of the bot (docs/configuration.md), the token included."""
 
-    async def open(self, framed: tuple[str, ...] = ()) -> None:
-        """Answer the functions' calls from now on. `framed`: origins whose pages the chat may show inside."""
+    async def open(self, framed: tuple[str, ...] = (), admins: frozenset[int] = frozenset()) -> None:
+        """Answer the functions' calls from now on.
+
+        Args:
+            framed: origins whose pages the chat may show inside.
+            admins: ids of the bot's administrators, for the chat to mark them.
+        """
 
     async def deliver_to(self, webhook: Webhook) -> None:
         """Send updates there from now on.
@@ -112,11 +117,11 @@ class StandIn:
             "SUPPORT_URL": "https://t.me/atlas_local_support",
         }
 
-    async def open(self, framed: tuple[str, ...] = ()) -> None:
+    async def open(self, framed: tuple[str, ...] = (), admins: frozenset[int] = frozenset()) -> None:
         """Serve the Bot API and the chat page; deliver where the last run's webhook was."""
         store = self._home.folder("stores") / "telegram.sqlite3"
         self._telegram = Telegram(self.token, self.username, self._clock, store=store)
-        self._telegram.framed = framed
+        self._telegram.framed, self._telegram.admins = framed, admins
         self._server = Server(self._telegram.app, self._home.port("telegram"))
         await self._server.start()
         await self._telegram.start()

@@ -212,7 +212,8 @@ class System:
             self._undo.push_async_callback(server.stop)
             await server.start()
         self._undo.push_async_callback(self.messenger.stop)
-        await self.messenger.open(framed=(self.urls["cryptopay"],))
+        admins = frozenset(int(one) for one in self._extra.get("ADMIN_IDS", "").split(",") if one.strip())
+        await self.messenger.open(framed=(self.urls["cryptopay"],), admins=admins)
         for part in (self.cryptopay, self.tasks):
             self._undo.push_async_callback(part.stop)
             await part.start()

@@ -31,6 +31,7 @@ SCREENS: Final = Path(__file__).resolve().parent.parent / "docs" / "screens"
 DESK: Final = (1280, 800)
 PHONE: Final = (390, 844)
 ANNA: Final = 1001
+BORIS: Final = 1002  # an administrator
 _PATIENCE_MS: Final = 20_000
 _MONTH: Final = timedelta(days=30)
 _SCHEMES: Final[tuple[Literal["light", "dark"], ...]] = ("light", "dark")
@@ -71,8 +72,8 @@ class Story:
         self._control = control
         self._desk = desk
         self._album = album
-        self._anna = system.telegram.user(ANNA, "Anna", language_code="en")
-        self._boris = system.telegram.user(ANNA + 1, "Boris", language_code="ru")
+        system.telegram.user(ANNA, "Anna", language_code="en")
+        system.telegram.user(BORIS, "Boris", language_code="ru")
 
     @property
     def _chat(self) -> str:
@@ -152,15 +153,18 @@ class Story:
         await self._album.take(self._desk, "receipt", "The receipt: access is longer, the key is the same.")
 
     async def _beside(self) -> None:
-        await self._desk.locator(f"[data-user='{self._boris.id}']").hover()
+        await self._desk.locator(f"[data-user='{BORIS}']").hover()
         await self._desk.get_by_role("button", name="Open Boris beside").click()
-        await self._pane(self._boris.id).get_by_role("button", name="Start", exact=True).click()
-        await self._sees("Boris", self._boris.id)
-        await self._sees(_CYRILLIC, self._boris.id)
-        await self._album.take(self._desk, "side-by-side", "Several people side by side, each in his own language.")
+        await self._pane(BORIS).get_by_role("button", name="Start", exact=True).click()
+        await self._sees("Boris", BORIS)
+        await self._sees(_CYRILLIC, BORIS)
+        await _shows(self._pane(BORIS).locator("header"), "admin")
+        await self._album.take(
+            self._desk, "side-by-side", "Several people and admins side by side, each in his own language."
+        )
 
     async def _inspects(self) -> None:
-        await self._pane(self._boris.id).get_by_role("button", name="Close this chat").click()
+        await self._pane(BORIS).get_by_role("button", name="Close this chat").click()
         await self._desk.get_by_role("button", name="Inspector", exact=True).click()
         head = self._desk.locator(".entry > button", has_text="pay:cryptobot").first
         await head.click()
@@ -262,7 +266,7 @@ async def tell(folder: Path, executable: Path, screens: Path) -> None:
     """
     album = Album(screens)
     async with AsyncExitStack() as stack:
-        system = await stack.enter_async_context(System(folder, scheduler=True))
+        system = await stack.enter_async_context(System(folder, scheduler=True, settings={"ADMIN_IDS": str(BORIS)}))
         made = Control(system)
         stack.push_async_callback(made.close)
         control = Server(made.app, system.home.port("control"))

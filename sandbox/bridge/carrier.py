@@ -73,7 +73,11 @@ class Bridge:
             "TELEGRAM_API_BASE": self.api_base,
         }
 
-    async def open(self, framed: tuple[str, ...] = ()) -> None:  # noqa: ARG002 - the chat is not ours to put pages into
+    async def open(
+        self,
+        framed: tuple[str, ...] = (),  # noqa: ARG002 - the chat is not ours to put pages into
+        admins: frozenset[int] = frozenset(),  # noqa: ARG002 - nor to mark people in
+    ) -> None:
         """The Bot API answers already; find what the last run left."""
         clock = Clock()
         self._api = Api(self.api_base, self.token)

@@ -8,14 +8,19 @@ import re
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import pytest
 from starlette.responses import JSONResponse
 
+from sandbox.clock import Clock
+from sandbox.home import Home
+from sandbox.messenger import StandIn
 from sandbox.telegram.chat_page import MODULES, PAGE, STYLES
 from sandbox.telegram.inspection import trace
 from tests.sandbox_telegram.conftest import png
 
 if TYPE_CHECKING:
+    import pathlib
     from collections.abc import AsyncIterator
 
     from starlette.responses import Response
@@ -131,6 +136,25 @@ async def test_calls_are_shown_near_the_update_they_answer(bench: Bench) -> None
     ]
     assert (late["kind"], late["calls"][0]["params"]["text"], late["failed"]) == ("", "much later", False)
     assert (alone["user"], alone["failed"], alone["calls"][0]["code"]) == (1, True, 400)
+
+
+async def test_the_local_system_tells_the_page_what_to_frame_and_who_is_an_admin(tmp_path: pathlib.Path) -> None:
+    home = Home(tmp_path)
+    home.take()
+    stand_in = StandIn(home, Clock())
+    await stand_in.open(framed=("http://127.0.0.1:8082",), admins=frozenset({1002}))
+    try:
+        stand_in.telegram.user(1002, "Boris")
+        async with httpx.AsyncClient(trust_env=False) as client:
+            page = await client.get(f"{stand_in.api_base}/chat/")
+            assert "frame-src http://127.0.0.1:8082;" in page.headers["content-security-policy"]
+            async with client.stream("GET", f"{stand_in.api_base}/chat/api/events") as events:
+                line = await anext(line async for line in events.aiter_lines() if line.startswith("data: "))
+        state = json.loads(line[6:])
+        assert (state["framed"], state["users"][0]["admin"]) == (["http://127.0.0.1:8082"], True)
+    finally:
+        await stand_in.stop()
+        home.let_go()
 
 
 async def test_an_open_inspector_is_told_of_what_moves_no_chat(bench: Bench) -> None:
