@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ssl
+import struct
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import pg8000.native
+from pg8000.core import Context
 from pg8000.exceptions import DatabaseError as DriverDatabaseError
 from pg8000.exceptions import InterfaceError as DriverInterfaceError
 
@@ -16,7 +18,7 @@ from lib import failpoints
 from lib.db.errors import ConnectionLost, OutcomeUnknown, StatementFailed, TooSlow, Unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 # The server is there but takes nobody in: shutting down, starting, out of connections, out of memory or disk.
 _UNAVAILABLE = frozenset({"57P03", "53300", "53200", "53100", "3D000", "28P01", "28000"})
@@ -99,6 +101,51 @@ def _translated() -> Iterator[None]:
         raise ConnectionLost(type(error).__name__) from None
 
 
+_INT16, _INT32 = struct.Struct("!h").pack, struct.Struct("!i").pack
+_NULL = _INT32(-1)
+_EXECUTE = b"E" + _INT32(9) + b"\0" + _INT32(0)
+_SYNC = b"S" + _INT32(4)
+
+
+def _bind_and_execute(name: bytes, values: Sequence[str | None]) -> bytes:
+    """Messages of the extended query protocol that run a prepared statement, everything as text.
+
+    The driver's own ask the server to flush after each message: it answers one statement with three packets, and the
+    thread that waits has to get hold of the interpreter for each.
+    """
+    parts = [b"\0", name, _INT16(0), _INT16(len(values))]
+    for value in values:
+        if value is None:
+            parts.append(_NULL)
+        else:
+            encoded = value.encode()
+            parts += (_INT32(len(encoded)), encoded)
+    parts.append(_INT16(0))
+    body = b"".join(parts)
+    return b"".join((b"B", _INT32(len(body) + 4), body, _EXECUTE))
+
+
+class _Statement:
+    """A statement that this connection has prepared."""
+
+    def __init__(self, driver: pg8000.native.Connection, sql: str) -> None:
+        prepared = pg8000.native.PreparedStatement(driver, sql)
+        self._name: bytes = prepared.name_bin
+        self._make_values = prepared.make_vals
+        self._types = driver.py_types
+        self._columns, self._readers = prepared.cols, prepared.input_funcs
+        self._sql = sql
+        self.columns: list[str] = [column["name"] for column in prepared.cols or ()]
+
+    def messages(self, parameters: dict[str, Any]) -> bytes:
+        """What runs it."""
+        return _bind_and_execute(self._name, pg8000.native.make_params(self._types, self._make_values(parameters)))
+
+    def context(self) -> Context:
+        """Where the driver puts what comes back."""
+        return Context(self._sql, columns=self._columns, input_funcs=self._readers)
+
+
 class Connection:
     """A connection that is used by one thread at a time and is thrown away at the first sign of damage."""
 
@@ -121,23 +168,63 @@ class Connection:
         except (ConnectionLost, StatementFailed) as error:
             raise Unavailable(f"can't connect to Postgres: {error}") from None
         self._driver._usock.settimeout(timeouts.socket_s)  # noqa: SLF001 -- the driver has one timeout for connect and reads
-        self._prepared: dict[str, pg8000.native.PreparedStatement] = {}
+        self._prepared: dict[str, _Statement] = {}
+        self._begun = True
+        self._held = b""
 
     def begin(self) -> None:
-        """One round trip; on a connection that died while it was idle, this is where it shows."""
-        with _translated():
-            self._driver.execute_simple("begin")
+        """Begin a transaction, with its first statement: nothing is sent before."""
+        self._begun = False
 
     def execute(self, sql: str, parameters: dict[str, Any]) -> tuple[list[str], list[list[Any]], int]:
-        """Column names, rows and the count of rows touched. One round trip, two more on a statement's first use."""
+        """Column names, rows and the count of rows touched. One round trip, one more on a statement's first use.
+
+        BEGIN goes before the first one without a Sync between them, so if it fails the statement is not run at all. On a
+        connection that died while it was idle, this is where it shows.
+        """
         with _translated():
-            statement = self._prepared.get(sql)
-            if statement is None:
-                statement = self._prepared[sql] = self._driver.prepare(sql)
-            rows = statement.run(**parameters)
-            context = statement._context  # noqa: SLF001 -- the only place where the driver keeps the count
-            columns = [column["name"] for column in statement.columns or ()]
-        return columns, rows or [], context.row_count
+            self.send_held()
+            statement = self._statement(sql)
+            context = statement.context()
+            self._exchange(self._opening() + statement.messages(parameters), context)
+        return statement.columns, context.rows or [], context.row_count
+
+    def hold(self, sql: str, parameters: dict[str, Any]) -> None:
+        """Keep a statement, whose result nobody needs, until COMMIT takes it along, or whatever is sent next.
+
+        If it fails, COMMIT is not run, and raises its error.
+        """
+        with _translated():
+            self.send_held()
+            self._statement("commit")  # prepared now: what fails from here on may have been a commit
+            self._held = self._opening() + self._statement(sql).messages(parameters)
+
+    def send_held(self) -> None:
+        """Run a held statement now."""
+        if self._held:
+            held, self._held = self._held, b""
+            with _translated():
+                self._exchange(held, Context("held"))
+
+    def _opening(self) -> bytes:
+        """BEGIN, when it is still to be sent."""
+        if self._begun:
+            return b""
+        opening = self._statement("begin").messages({})
+        self._begun = True
+        return opening
+
+    def _exchange(self, messages: bytes, context: Context) -> None:
+        """One round trip. Without a Sync between messages, nothing that follows a failed one is run."""
+        self._driver._sock.write(messages + _SYNC)  # noqa: SLF001 -- the driver has no way to send messages of one's own
+        self._driver._sock.flush()  # noqa: SLF001 -- as above
+        self._driver.handle_messages(context)
+
+    def _statement(self, sql: str) -> _Statement:
+        statement = self._prepared.get(sql)
+        if statement is None:
+            statement = self._prepared[sql] = _Statement(self._driver, sql)
+        return statement
 
     def commit(self, failpoint: str) -> None:
         """Commit.
@@ -146,24 +233,41 @@ class Connection:
             OutcomeUnknown: the connection was lost after COMMIT had been sent.
             StatementFailed: refused (a deferred constraint, 40001): rolled back for certain.
         """
+        if not self._begun:
+            self._begun = True
+            return
         try:
             with _translated():
                 if failpoints.armed(failpoint):
+                    self.send_held()
                     self._driver.send_QUERY("commit")
                     self._driver._sock.flush()  # noqa: SLF001 -- a crash between sending COMMIT and its answer
                     failpoints.reach(failpoint)
-                self._driver.execute_simple("commit")
+                    self._driver.handle_messages(Context("commit"))
+                    return
+                if self._held:
+                    held, self._held = self._held, b""
+                    self._exchange(held + self._statement("commit").messages({}), Context("commit"))
+                else:
+                    self._driver.execute_simple("commit")
         except (ConnectionLost, Unavailable):
             raise OutcomeUnknown("the connection was lost during COMMIT") from None
 
     def rollback(self) -> None:
         """Roll back; a connection that can't is lost."""
+        self._held = b""
+        if not self._begun:
+            self._begun = True
+            return
         with _translated():
             self._driver.execute_simple("rollback")
 
     def simple(self, sql: str) -> None:
         """One or several statements without parameters or result: savepoints, the injected failure, migrations."""
         with _translated():
+            self.send_held()
+            if opening := self._opening():
+                self._exchange(opening, Context("begin"))
             self._driver.execute_simple(sql)
 
     def close(self) -> None:

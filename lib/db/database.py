@@ -6,7 +6,6 @@ import asyncio
 import random
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
@@ -15,6 +14,7 @@ from lib.db import guard
 from lib.db.connection import Connection, Timeouts
 from lib.db.errors import Busy, ConnectionLost, DatabaseError, OutcomeUnknown, StatementFailed, Unavailable
 from lib.db.transaction import Cancelled, Transaction
+from lib.db.workers import Workers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -85,7 +85,7 @@ class Database:
         self._compare = compare
         if self._guards:
             guard.install()
-        self._threads = ThreadPoolExecutor(max_workers=connections, thread_name_prefix=f"db-{application}")
+        self._workers = Workers(f"db-{application}")
         self._everybody = asyncio.Semaphore(connections - reserved)
         self._reserved = asyncio.Semaphore(reserved)
         self._thread = threading.local()
@@ -133,10 +133,8 @@ class Database:
             raise Busy(f"no free connection within {_WAIT_FOR_THREAD_S} s") from None
         job = _Job()
         try:
-            running = asyncio.get_running_loop().run_in_executor(
-                self._threads, self._attempt_all, body, function.__name__, getattr(function, "keyed", False), job
-            )
-            return await _finish(running, job)
+            name, may_rerun = function.__name__, getattr(function, "keyed", False)
+            return await _finish(self._workers.submit(lambda: self._attempt_all(body, name, may_rerun, job)), job)
         finally:
             permits.release()
 
@@ -207,7 +205,7 @@ class Database:
 
     async def close(self) -> None:
         """Wait for running transactions and close every connection. Functions never do: they just die."""
-        await asyncio.to_thread(self._threads.shutdown, wait=True)
+        await asyncio.to_thread(self._workers.close)
         for connection in self._open:
             connection.close()
         self._open.clear()

@@ -31,12 +31,15 @@ class Transaction:
         self._poisoned = False
 
     def _run(self, sql: str, parameters: dict[str, Any]) -> tuple[list[str], list[list[Any]], int]:
+        return self._send(self._connection.execute, sql, parameters)
+
+    def _send(self, how: Callable[[str, dict[str, Any]], T], sql: str, parameters: dict[str, Any]) -> T:
         if self._cancelled():
             raise Cancelled(self.name)
         if self.first_statement is None:
             self.first_statement = sql
         try:
-            return self._connection.execute(sql, parameters)
+            return how(sql, parameters)
         except DatabaseError:
             self._poisoned = True
             raise
@@ -82,6 +85,13 @@ class Transaction:
         """Run a statement; how many rows it touched."""
         return self._run(sql, parameters)[2]
 
+    def conclude(self, sql: str, **parameters: Any) -> None:
+        """Run a statement whose result nobody needs, on the way with COMMIT: the last one of most transactions.
+
+        Its refusal ends the transaction there. A statement after it is allowed; then it goes before that one, alone.
+        """
+        self._send(self._connection.hold, sql, parameters)
+
     @contextmanager
     def savepoint(self, name: str) -> Iterator[None]:
         """A part that may fail alone: what it did is undone, the error is passed on, the transaction lives.
@@ -91,6 +101,7 @@ class Transaction:
         self._connection.simple(f"savepoint {name}")
         try:
             yield
+            self._connection.send_held()
         except (StatementFailed, ArithmeticError, LookupError, RuntimeError, TypeError, ValueError):
             self._connection.simple(f"rollback to savepoint {name}")
             self._poisoned = False

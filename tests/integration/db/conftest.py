@@ -24,6 +24,8 @@ class Wire:
         self.cut_after: bytes | None = None
         """Pass this on, wait for the server to have answered, swallow the answer, then cut."""
         self.cuts = 0
+        self.sent = 0
+        """How often the client sent something: its round trips, as long as a message is small."""
         threading.Thread(target=self._accept, daemon=True).start()
 
     def _accept(self) -> None:
@@ -40,6 +42,7 @@ class Wire:
         threading.Thread(target=self._down, args=(client, server, swallow), daemon=True).start()
         try:
             while data := client.recv(65536):
+                self.sent += 1
                 if self.cut_before and self.cut_before in data:
                     self.cut_before = None
                     break
