@@ -31,6 +31,7 @@ _SECRETS = re.compile(
     re.IGNORECASE,
 )
 _logger = logging.getLogger("atlas")
+_encode = json.JSONEncoder(default=str, ensure_ascii=False).encode
 
 
 def redact(text: str) -> str:
@@ -52,7 +53,7 @@ class _JsonLine(logging.Formatter):
         line |= getattr(record, "fields", {})
         if record.exc_info:
             line["traceback"] = "".join(traceback.format_exception(*record.exc_info))
-        return redact(json.dumps(line, default=str, ensure_ascii=False))
+        return redact(_encode(line))
 
 
 def configure() -> None:

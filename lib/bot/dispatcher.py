@@ -4,20 +4,27 @@ from __future__ import annotations
 
 from functools import cache
 
-from aiogram import Dispatcher, F, Router
+from aiogram import Dispatcher, Router
 from aiogram.enums import ChatType
+from aiogram.types import CallbackQuery, Message
 
 from lib.bot.routers import access, menu, purchase, reference, trial
+
+
+async def in_private(event: Message | CallbackQuery) -> bool:
+    """Whether it happened in somebody's own chat. Async, for aiogram hands every other filter to a thread."""
+    message = event.message if isinstance(event, CallbackQuery) else event
+    return message is not None and message.chat.type == ChatType.PRIVATE
 
 
 @cache
 def the_dispatcher() -> Dispatcher:
     """The one dispatcher of the process; it holds no state, so it is shared by all updates at once."""
     private = Router(name="private")
-    private.message.filter(F.chat.type == ChatType.PRIVATE)
-    private.callback_query.filter(F.message.chat.type == ChatType.PRIVATE)
+    private.message.filter(in_private)
+    private.callback_query.filter(in_private)
     # the menu's router is the last one: it takes whatever nobody else did
-    private.include_routers(purchase.router, trial.router, access.router, reference.router, menu.router)
+    private.include_routers(menu.entrance, purchase.router, trial.router, access.router, reference.router, menu.router)
     root = Dispatcher(disable_fsm=True)
     root.include_router(private)
     return root
