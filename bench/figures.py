@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import statistics
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -10,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _HUNDREDTHS = 100
+_RELATIONS = {"≤": operator.le, "≥": operator.ge, ">": operator.gt}
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,7 @@ class Row:
         ratio: ours over theirs.
         limit: the target as a number; None when there is none.
         quantity: what `limit` is about: the ratio, or the value itself.
-        at_most: False when more is better.
+        relation: of the measured to the limit.
     """
 
     id: str
@@ -74,7 +76,7 @@ class Row:
     ratio: float | None = None
     limit: float | None = None
     quantity: Literal["ratio", "value"] = "ratio"
-    at_most: bool = True
+    relation: Literal["≤", "≥", ">"] = "≤"
 
     @property
     def met(self) -> bool | None:
@@ -84,7 +86,7 @@ class Row:
         measured = self.ratio if self.quantity == "ratio" else self.value
         if measured is None:
             raise ValueError(f"{self.work}: a target for a ratio that was not measured")
-        return measured <= self.limit if self.at_most else measured > self.limit
+        return bool(_RELATIONS[self.relation](measured, self.limit))
 
     @property
     def target(self) -> str:
@@ -92,7 +94,7 @@ class Row:
         if self.limit is None:
             return ""
         unit = "x" if self.quantity == "ratio" else f" {self.unit}"
-        return f"{'≤' if self.at_most else '>'} {self.limit:g}{unit}"
+        return f"{self.relation} {self.limit:g}{unit}"
 
     def as_dict(self) -> dict[str, Any]:
         """For the results file."""

@@ -237,7 +237,7 @@ def _outcome(taken: _Taken, sizes: Sizes) -> Outcome:
             taken.per_second / _BEST_PEER_PER_S,
             _BEST_PEER_PER_S,
             quantity="value",
-            at_most=False,
+            relation=">",
         ),
         Row("", "paid webhook to the key in the chat, p50", key.median * ms, "ms"),
     )

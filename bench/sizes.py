@@ -10,6 +10,9 @@ class Sizes:
     """Counts of repetitions.
 
     Attributes:
+        updates: of one block of P1; even, since every person sends two.
+        updates_thrown_away: of a server's first block, after which it is warm.
+        update_rounds: blocks of each server.
         cold_starts: rounds; each starts every target and both comparison programs once.
         thrown_away: rounds before those, after which files are cached and bytecode is compiled.
         keys: orders followed from the webhook to the key message.
@@ -19,6 +22,9 @@ class Sizes:
         again: whether the whole system is started a second time, warm, for the first message.
     """
 
+    updates: int
+    updates_thrown_away: int
+    update_rounds: int
     cold_starts: int
     thrown_away: int
     keys: int
@@ -28,6 +34,28 @@ class Sizes:
     again: bool
 
 
-FULL = Sizes(cold_starts=15, thrown_away=1, keys=20, orders=100, parallel_orders=300, at_once=20, again=True)
-SMALL = Sizes(cold_starts=1, thrown_away=0, keys=1, orders=2, parallel_orders=4, at_once=2, again=False)
+FULL = Sizes(
+    updates=2000,
+    updates_thrown_away=1000,
+    update_rounds=9,
+    cold_starts=15,
+    thrown_away=1,
+    keys=20,
+    orders=100,
+    parallel_orders=300,
+    at_once=20,
+    again=True,
+)
+SMALL = Sizes(
+    updates=80,
+    updates_thrown_away=8,
+    update_rounds=1,
+    cold_starts=1,
+    thrown_away=0,
+    keys=1,
+    orders=2,
+    parallel_orders=4,
+    at_once=2,
+    again=False,
+)
 """Enough to see that everything works; its figures mean nothing."""

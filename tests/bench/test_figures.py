@@ -33,8 +33,10 @@ def test_percentiles_lie_inside_the_series() -> None:
     [
         (Row("P", "w", 1, "ms", ratio=4.0, limit=4.0), True),
         (Row("P", "w", 1, "ms", ratio=4.1, limit=4.0), False),
-        (Row("P", "w", 53, "/s", ratio=1.0, limit=52, quantity="value", at_most=False), True),
-        (Row("P", "w", 52, "/s", ratio=9.0, limit=52, quantity="value", at_most=False), False),
+        (Row("P", "w", 53, "/s", ratio=1.0, limit=52, quantity="value", relation=">"), True),
+        (Row("P", "w", 52, "/s", ratio=9.0, limit=52, quantity="value", relation=">"), False),
+        (Row("P", "w", 1, "/s", ratio=1.0, limit=1.0, relation="≥"), True),
+        (Row("P", "w", 1, "/s", ratio=0.99, limit=1.0, relation="≥"), False),
         (Row("", "w", 1, "ms"), None),
     ],
 )
