@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench import cold_start, first_message, machine, payment, report, updates
+from bench import burst, cold_start, first_message, machine, payment, report, updates
 from bench.buyers import Buyers
 from bench.places import RESULTS, scratch
 from bench.sizes import FULL, SMALL
@@ -26,6 +26,7 @@ _ON_A_SYSTEM: dict[str, Callable[[System, Buyers, Sizes], Awaitable[Outcome]]] =
     "P1": updates.measure,
     "P2": cold_start.measure,
     "P11": payment.measure,
+    "P12": burst.measure,
 }
 _FIRST_MESSAGE = "first-message"
 

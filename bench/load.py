@@ -11,8 +11,12 @@ import json
 import sys
 import time
 from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING
 
 from sandbox.fleet import ROOT
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 PERSONS_FROM = 500_000_000
 _COMES_BACK_AFTER = 64
@@ -76,18 +80,14 @@ def update(number: int, telegram_id: int) -> bytes:
     return json.dumps(content, separators=(",", ":")).encode()
 
 
-def _request(load: Load, body: bytes) -> bytes:
-    lines = (
-        f"POST {load.path} HTTP/1.1",
-        f"Host: 127.0.0.1:{load.port}",
-        "Content-Type: application/json",
-        f"Content-Length: {len(body)}",
-        f"X-Telegram-Bot-Api-Secret-Token: {load.secret}",
-    )
-    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
+def post(port: int, path: str, body: bytes, headers: Mapping[str, str]) -> bytes:
+    """A request as bytes."""
+    fields = {"Host": f"127.0.0.1:{port}", "Content-Type": "application/json", "Content-Length": len(body), **headers}
+    head = f"POST {path} HTTP/1.1\r\n" + "".join(f"{name}: {value}\r\n" for name, value in fields.items())
+    return head.encode() + b"\r\n" + body
 
 
-async def _answer(reader: asyncio.StreamReader) -> tuple[bytes, bytes]:
+async def answer(reader: asyncio.StreamReader) -> tuple[bytes, bytes]:
     """Head and body, by length or by chunks."""
     head = await reader.readuntil(b"\r\n\r\n")
     fields = head.lower()
@@ -110,7 +110,10 @@ async def run(load: Load) -> Taken:
         OSError, asyncio.IncompleteReadError: the connection broke.
     """
     numbers = range(load.first, load.first + load.count)
-    ready = [(_request(load, update(number, person(number))), str(person(number))) for number in numbers]
+    secret = {"X-Telegram-Bot-Api-Secret-Token": load.secret}
+    ready = [
+        (post(load.port, load.path, update(number, person(number)), secret), str(person(number))) for number in numbers
+    ]
     waiting = iter(ready)
     seconds: list[float] = []
 
@@ -120,7 +123,7 @@ async def run(load: Load) -> Taken:
             for request, chat_id in waiting:
                 began = time.perf_counter()
                 writer.write(request)
-                head, body = await _answer(reader)
+                head, body = await answer(reader)
                 seconds.append(time.perf_counter() - began)
                 if not head.startswith(b"HTTP/1.1 200 "):
                     raise WrongAnswerError(f"{head[:200]!r} {body[:300]!r}")

@@ -58,5 +58,5 @@ def table(outcomes: Sequence[Outcome]) -> str:
 def _line(row: Row) -> str:
     met = {True: "yes", False: "**no**", None: ""}[row.met]
     ratio = "" if row.ratio is None else f"{row.ratio:.2f}x"
-    digits = 0 if row.value >= _SMALL_UNITS and row.unit != "s" else 1
+    digits = 0 if row.value == 0 or (row.value >= _SMALL_UNITS and row.unit != "s") else 1
     return f"| {row.id} | {row.work} | {row.value:.{digits}f} {row.unit} | {row.compared} | {ratio} | {row.target} | {met} |"

@@ -19,6 +19,9 @@ class Sizes:
         orders: orders followed one by one from the webhook to access on the node.
         parallel_orders: orders of the throughput figure.
         at_once: of those, how many are under way at the same time.
+        burst: people of P12 who press /start in the same moment.
+        burst_payments: webhooks of a quiet time of P12.
+        burst_rounds: quiet times and bursts.
         again: whether the whole system is started a second time, warm, for the first message.
     """
 
@@ -31,6 +34,9 @@ class Sizes:
     orders: int
     parallel_orders: int
     at_once: int
+    burst: int
+    burst_payments: int
+    burst_rounds: int
     again: bool
 
 
@@ -44,6 +50,9 @@ FULL = Sizes(
     orders=100,
     parallel_orders=300,
     at_once=20,
+    burst=200,
+    burst_payments=40,
+    burst_rounds=7,
     again=True,
 )
 SMALL = Sizes(
@@ -56,6 +65,9 @@ SMALL = Sizes(
     orders=2,
     parallel_orders=4,
     at_once=2,
+    burst=8,
+    burst_payments=4,
+    burst_rounds=1,
     again=False,
 )
 """Enough to see that everything works; its figures mean nothing."""

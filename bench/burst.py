@@ -1,0 +1,160 @@
+"""P12: a payment webhook while 200 people nobody has met press /start in the same moment, against one without that.
+
+The whole local system: Telegram's stand-in delivers the updates as Telegram would, as many at once as setWebhook allows, through
+the gateway to `telegram_webhook`; payment webhooks go through the gateway to `cryptobot_webhook`. As deployed, those are two
+services, here two processes: what they share is Postgres, and here also the machine's two cores with everything else. Payments
+come at a steady pace from a process of their own, each counted from the moment it was due; what follows them (access on the
+node, messages) runs meanwhile.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from bench.figures import Bar, Outcome, Plot, Row, Series, paired_ratio
+from bench.paced import Answer, Paced, pacer
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from bench.buyers import Buyers
+    from bench.sizes import Sizes
+    from sandbox.system import System
+    from sandbox.telegram import User
+
+EVERY_S = 0.04
+_LONGEST_BURST = 2
+"""Payments that are ready for a burst, in payments of a quiet time."""
+_LIMIT = 3.0
+_P95 = 95
+_BEST_PEER_START_MS, _BEST_PEER_STARTS_PER_S = 12.0, 158.0
+_PEER = "best open-source shop"
+
+
+@dataclass
+class _Taken:
+    """Seconds of every payment and every /start, a list for each round; failures in words."""
+
+    quiet: list[list[float]] = field(default_factory=list)
+    busy: list[list[float]] = field(default_factory=list)
+    starts: list[list[float]] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+
+
+class _Bench:
+    def __init__(self, system: System, buyers: Buyers, sizes: Sizes) -> None:
+        self._system = system
+        self._buyers = buyers
+        self._sizes = sizes
+        self.taken = _Taken()
+
+    async def round(self) -> None:
+        """A quiet time and a burst."""
+        count = self._sizes.burst_payments
+        quiet, busy = await self._payments(count), await self._payments(count * _LONGEST_BURST)
+        people = [
+            self._system.telegram.user(self._buyers.telegram_id(), "Anna", language_code="en")
+            for _ in range(self._sizes.burst)
+        ]
+        async with pacer(quiet) as sender:
+            await self._rest()
+            await sender.go()
+            await sender.finish()
+        self.taken.quiet.append(self._settled(sender.answers))
+        async with pacer(busy) as sender:
+            await self._rest()
+            await sender.go()
+            self.taken.starts.append(await self._press(people))
+            await sender.end()
+        self.taken.busy.append(self._settled(sender.answers))
+
+    async def _payments(self, count: int) -> Paced:
+        address = urlsplit(self._system.function_url("cryptobot_webhook"))
+        paid = [await self._buyers.paid() for _ in range(count)]
+        return Paced(address.port or 80, address.path, EVERY_S, [(one.body.decode(), one.headers) for one in paid])
+
+    async def _rest(self) -> None:
+        """Nothing is left of what was before: messages are paced, so they would go on for long."""
+        self._system.tasks.purge("messages")
+        await self._system.settled()
+
+    async def _press(self, people: list[User]) -> list[float]:
+        """Everybody presses; seconds until each one's message was there, when all of them are."""
+        telegram = self._system.telegram
+        calls, deliveries = len(telegram.calls), len(telegram.deliveries)
+        pressed = self._system.clock.now()
+        for person in people:
+            await person.send("/start")
+        await telegram.idle(timeout=60)
+        answered: dict[int, datetime] = {}
+        theirs = {person.id for person in people}
+        for call in telegram.calls[calls:]:
+            chat = call.params.get("chat_id")
+            if call.in_response and call.method == "sendMessage" and chat in theirs:
+                if call.code != HTTPStatus.OK or chat in answered:
+                    self.taken.errors.append(f"/start: {call.code} {call.description}")
+                answered[chat] = call.time
+        if len(answered) != len(people):
+            self.taken.errors.append(f"/start: {len(people) - len(answered)} not answered")
+        for attempt in telegram.deliveries[deliveries:]:
+            if not attempt.delivered:
+                self.taken.errors.append(f"/start: {attempt.complaint}")
+        return [(moment - pressed).total_seconds() for moment in answered.values()]
+
+    def _settled(self, answers: list[Answer]) -> list[float]:
+        for one in answers:
+            if one.status != HTTPStatus.OK or json.loads(one.body).get("outcome") != "settled":
+                self.taken.errors.append(f"payment: {one.status} {one.body}")
+        return [one.seconds for one in answers]
+
+
+async def measure(system: System, buyers: Buyers, sizes: Sizes) -> Outcome:
+    """Raises: AssertionError: the system did not come to rest; and what making an order may raise."""
+    bench = _Bench(system, buyers, sizes)
+    await bench.round()  # whatever a process does once, it has done
+    bench.taken = _Taken()
+    for _ in range(sizes.burst_rounds):
+        await bench.round()
+    system.tasks.purge("messages")
+    return _outcome(bench.taken, sizes)
+
+
+def _outcome(taken: _Taken, sizes: Sizes) -> Outcome:
+    quiet, busy, starts = (
+        Series.of([Series.of(round_).percentile(_P95) for round_ in rounds])
+        for rounds in (taken.quiet, taken.busy, taken.starts)
+    )
+    ratio = paired_ratio(busy, quiet)
+    per_second = Series.of([len(round_) / max(round_) for round_ in taken.starts])
+    ms = 1000
+    work = f"payment webhook answered while {sizes.burst} new accounts press /start at once, p95"
+    rows = (
+        Row("P12", work, busy.median * ms, "ms", f"without them {quiet.median * ms:.1f} ms", ratio.median, _LIMIT),
+        Row("P12", "the same, errors", len(taken.errors), "errors",
+            f"{_PEER}: its payment webhook failed after 30 s", limit=0, quantity="value"),
+        Row("P12", "/start to the message in the chat, of those, p95", starts.median * ms, "ms",
+            f"{_PEER}: p50 {_BEST_PEER_START_MS:g} ms"),
+        Row("P12", "/start of those, answered", per_second.median, "/s", f"{_PEER}: {_BEST_PEER_STARTS_PER_S:g}/s"),
+    )  # fmt: skip
+    measured: dict[str, Any] = {
+        "people": sizes.burst,
+        "payments_every_s": EVERY_S,
+        "errors": taken.errors,
+        "payments_in_burst": [len(round_) for round_ in taken.busy],
+        "p95_s": {"quiet": quiet.as_dict(), "busy": busy.as_dict(), "start": starts.as_dict()},
+        "ratio": ratio.as_dict(3),
+        "seconds": {
+            name: [[round(one, 5) for one in round_] for round_ in rounds]
+            for name, rounds in (("quiet", taken.quiet), ("busy", taken.busy), ("start", taken.starts))
+        },
+    }
+    bars = (
+        Bar("payment, quiet", quiet.median * ms, ours=True),
+        Bar("payment, in the burst", busy.median * ms, ours=True),
+        Bar("/start, in the burst", starts.median * ms, ours=True),
+    )
+    return Outcome("P12", rows, measured, Plot("burst", f"{sizes.burst} new accounts at once, p95", "ms", bars))
