@@ -31,6 +31,7 @@ class Texts:
         self.language = language
         self._bundle = FluentBundle([language], use_isolating=False)
         self._bundle.add_resource(FluentResource(source))
+        self._constant = cache(lambda message: self._format(message, {}))  # most buttons: the same text every time
 
     def html(self, message: str, **values: str | int) -> str:
         """A message for `parse_mode=HTML`; texts among the values are escaped, numbers are written the language's way.
@@ -38,6 +39,8 @@ class Texts:
         Raises:
             LookupError: no such message, or one of its values is missing.
         """
+        if not values:
+            return self._constant(message)
         return self._format(message, {name: _escaped(value) for name, value in values.items()})
 
     def plain(self, message: str, **values: str | int) -> str:
@@ -46,7 +49,7 @@ class Texts:
         Raises:
             LookupError: no such message, or one of its values is missing.
         """
-        return self._format(message, dict(values))
+        return self._format(message, dict(values)) if values else self._constant(message)
 
     def has(self, message: str) -> bool:
         """Whether the catalogue knows the message."""
