@@ -44,10 +44,11 @@ on conflict (update_id) do update set attempts = updates.attempts + 1
 returning done_at is not null as done, reply, attempts
 """
 MEET = """
-insert into accounts (telegram_id, first_name, username, language, start_payload)
-values ($1, $2, $3, $4, $5)
+insert into accounts (telegram_id, first_name, username, language, start_payload, latest_update_id)
+values ($1, $2, $3, $4, $5, $6)
 on conflict (telegram_id) do update
-    set first_name = excluded.first_name, username = excluded.username, unreachable_since = null
+    set first_name = excluded.first_name, username = excluded.username, unreachable_since = null,
+        latest_update_id = coalesce(excluded.latest_update_id, accounts.latest_update_id)
 returning id, telegram_id, first_name, language, language_chosen, trial_used_at, terms_accepted_at, xmax = 0 as is_new
 """
 ELIGIBLE = """
@@ -58,8 +59,8 @@ select a.trial_used_at is null
 from accounts a where a.id = $1
 """
 FINISH = """
-update updates set done_at = atlas.now(), reply = cast($1 as jsonb), last_error = null
-where update_id = $2 and done_at is null
+update updates set done_at = coalesce(done_at, atlas.now()), reply = cast($1 as jsonb), last_error = null
+where update_id = $2
 """
 TEXTS = {
     "en": {
@@ -121,13 +122,15 @@ async def have_one_effect(
 
 
 @router.message(CommandStart())
-async def on_start(message: Message, connection: asyncpg.Connection) -> SendMessage | None:
+async def on_start(message: Message, event_update: Update, connection: asyncpg.Connection) -> SendMessage | None:
     """Greeting and menu."""
     person = message.from_user
     if person is None:
         return None
     language = "ru" if (person.language_code or "ru").lower().split("-")[0] == "ru" else "en"
-    account = await connection.fetchrow(MEET, person.id, person.first_name[:128], person.username, language, None)
+    account = await connection.fetchrow(
+        MEET, person.id, person.first_name[:128], person.username, language, None, event_update.update_id
+    )
     offered = await connection.fetchval(ELIGIBLE, account["id"])
     say = TEXTS[account["language"]]
     rows = (("trial",), *ROWS) if offered else ROWS
