@@ -131,6 +131,7 @@ class ChatPage:
             Route("/api/events", self._events, methods=["GET"]),
             Route("/api/traffic", self._traffic, methods=["GET"]),
             Route("/api/photo/{file_id}", self._photo, methods=["GET"]),
+            Route("/api/file/{file_id}", self._sent_file, methods=["GET"]),
             Route("/api/invoice", self._invoice, methods=["GET"]),
             Route("/api/users", self._action(self._add_user), methods=["POST"]),
             Route("/api/users/{user_id:int}/{what}", self._action(self._act), methods=["POST"]),
@@ -246,6 +247,20 @@ class ChatPage:
             return JSONResponse({"error": "not found"}, 404)
         media_type = "image/png" if stored.picture.kind == "png" else "image/jpeg"
         return Response(stored.body, media_type=media_type, headers={"X-Content-Type-Options": "nosniff"})
+
+    async def _sent_file(self, request: Request) -> Response:
+        """Anything else that was sent. Played on the page or saved, never opened: a bot may send a page of its own."""
+        stored = self._telegram.chats.files.file(request.path_params["file_id"])
+        if stored is None:
+            return JSONResponse({"error": "not found"}, 404)
+        played = stored.mime_type.partition("/")[0] in {"audio", "image", "video"}
+        headers = {
+            "X-Content-Type-Options": "nosniff",
+            "Content-Disposition": "attachment",  # under the name that the page's link gives it
+            "Content-Security-Policy": "default-src 'none'; sandbox",
+        }
+        media_type = stored.mime_type if played else "application/octet-stream"
+        return Response(stored.body, media_type=media_type, headers=headers)
 
     async def _invoice(self, request: Request) -> Response:
         """What a link of createInvoiceLink offers."""

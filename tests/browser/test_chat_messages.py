@@ -133,6 +133,25 @@ async def test_a_photo_opens_and_closes_by_keyboard(chat: Chat) -> None:
     await expect(photo).to_be_focused()
 
 
+async def test_a_document_is_saved_under_its_name_and_a_forward_says_whose_it_is(chat: Chat) -> None:
+    menu = await chat.started()
+    await chat.started(1002)
+    url = f"{chat.bot.server.url}/bot42:TEST/sendDocument"
+    upload = {"document": ("rules.txt", b"Be kind.", "text/plain")}
+    await chat.bot.client.post(url, data={"chat_id": "1001", "caption": "Read"}, files=upload)
+    await chat.open(1001, 1002)
+    file = chat.pane().get_by_role("link", name="Save rules.txt")
+    await expect(file).to_contain_text("8 B")
+    async with chat.page.expect_download() as saving:
+        await file.click()
+    saved = await saving.value
+    assert saved.suggested_filename == "rules.txt"
+    assert (await saved.path()).read_bytes() == b"Be kind."
+    source = {"from_chat_id": 1001, "message_id": menu["message_id"]}
+    await chat.bot.call("forwardMessage", chat_id=1002, **source)
+    await expect(chat.messages(1002).last).to_contain_text("Forwarded from Atlas")
+
+
 async def test_markup_that_a_user_writes_stays_text(chat: Chat) -> None:
     attack = "<script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">"
     chat.bot.telegram.user(1003, attack[:60])

@@ -25,18 +25,14 @@ async def test_a_new_person_meets_the_bot_by_one_press_of_start(chat: Chat) -> N
 
 async def test_two_people_side_by_side_see_their_own_chat_only(chat: Chat) -> None:
     chat.bot.telegram.admins = frozenset({1002})
-    await chat.started(1001)
-    await chat.bot.call("sendMessage", chat_id=1001, text="words that need more lines in a narrower chat " * 40)
-    await chat.bot.call("sendMessage", chat_id=1001, text="the end")
     await chat.open(1001)
-    await expect(chat.messages(1001).last).to_be_in_viewport(ratio=1)
     await chat.page.get_by_role("button", name="Boris").first.hover()
     await chat.page.get_by_role("button", name="Open Boris beside").click()
     await chat.pane(1002).wait_for()
     assert chat.page.url.endswith("#user=1001,1002")
-    await expect(chat.messages(1001).last).to_be_in_viewport(ratio=1)
-    await chat.pane(1002).get_by_role("button", name="Start", exact=True).click()
-    await expect(chat.messages(1001).nth(1)).to_contain_text("Menu of Anna")
+    for person in (1001, 1002):
+        await chat.pane(person).get_by_role("button", name="Start", exact=True).click()
+    await expect(chat.messages(1001).last).to_contain_text("Menu of Anna")
     await expect(chat.messages(1002).last).to_contain_text("Menu of Boris")
     assert "Boris" not in await chat.pane(1001).inner_text()
     await expect(chat.pane(1002).locator("header")).to_contain_text("admin")
@@ -45,6 +41,22 @@ async def test_two_people_side_by_side_see_their_own_chat_only(chat: Chat) -> No
     await chat.pane(1001).get_by_role("button", name="Close this chat").click()
     await expect(chat.pane(1001)).to_have_count(0)
     await expect(chat.messages(1002).last).to_be_visible()
+
+
+async def test_a_narrower_chat_stays_at_its_end_and_cuts_no_button(chat: Chat) -> None:
+    await chat.page.set_viewport_size({"width": 900, "height": 700})
+    await chat.bot.telegram.user(1001).send("words that need more lines in a narrower chat " * 40)
+    await chat.started(1001)
+    await chat.open(1001)
+    await expect(chat.messages().last).to_be_in_viewport(ratio=1)
+    await chat.page.get_by_role("button", name="Boris").first.hover()
+    await chat.page.get_by_role("button", name="Open Boris beside").click()
+    await chat.pane(1002).wait_for()
+    await expect(chat.messages().last).to_be_in_viewport(ratio=1)
+    keys = chat.pane().locator(".key")
+    await expect(keys).to_have_count(4)
+    over = "all => all.filter((one) => one.getBoundingClientRect().right > one.closest('.messages').getBoundingClientRect().right)"
+    assert await keys.evaluate_all(f"all => ({over})(all).length") == 0
 
 
 async def test_the_list_is_walked_with_arrows_and_opens_beside(chat: Chat) -> None:

@@ -17,7 +17,7 @@ from sandbox.home import Home
 from sandbox.messenger import StandIn
 from sandbox.telegram.chat_page import MODULES, PAGE, STYLES
 from sandbox.telegram.inspection import trace
-from tests.sandbox_telegram.conftest import png
+from tests.sandbox_telegram.conftest import TOKEN, png
 
 if TYPE_CHECKING:
     import pathlib
@@ -106,6 +106,20 @@ async def test_photos_and_traffic_are_shown(bench: Bench) -> None:
     assert (update["kind"], update["title"], update["user"], update["state"]) == ("message", "a", 777, "delivered")
     assert [attempt["status"] for attempt in update["attempts"]] == [200]
     assert [call["method"] for call in update["calls"]] == ["sendPhoto"]
+
+
+async def test_a_sent_file_is_saved_and_never_opened_as_a_page(bench: Bench) -> None:
+    await bench.telegram.user(777).send("a")
+    url = f"{bench.url}/bot{TOKEN}/sendDocument"
+    attack = b"<script>alert(1)</script>"
+    upload = {"document": ("a.html", attack, "text/html")}
+    sent = (await bench.client.post(url, data={"chat_id": "777"}, files=upload)).json()["result"]["document"]
+    saved = await bench.client.get(f"{bench.url}/chat/api/file/{sent['file_id']}")
+    assert saved.content == attack
+    assert saved.headers["content-type"] == "application/octet-stream"
+    assert saved.headers["content-disposition"] == "attachment"
+    assert "sandbox" in saved.headers["content-security-policy"]
+    assert (await bench.client.get(f"{bench.url}/chat/api/file/none")).status_code == 404
 
 
 async def test_calls_are_shown_near_the_update_they_answer(bench: Bench) -> None:
