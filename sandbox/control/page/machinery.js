@@ -1,7 +1,7 @@
 // Functions, sweeps, queues and tasks.
 
 import { act, asks, asksFirst, post } from "/ask.js";
-import { at, element, moment, number, put, span, Table, text, write } from "/dom.js";
+import { at, element, moment, number, put, span, Table, text, when, write } from "/dom.js";
 
 const at_ = (row) => `/function/${row.id}`;
 const SOON_MS = 1000;
@@ -41,6 +41,22 @@ const functions = new Table(at("functions"), {
   ],
 });
 
+// A JSON line as a person reads one; anything else as it is.
+function logLine(line) {
+  let said;
+  try {
+    said = JSON.parse(line);
+  } catch {
+    return line;
+  }
+  if (said === null || typeof said !== "object") return line;
+  const { time, severity, event, function: _, ...rest } = said;
+  const shown = Object.entries(rest)
+    .filter(([, value]) => value !== null && value !== "" && value !== "-")
+    .map(([name, value]) => `${name}=${typeof value === "string" ? value : JSON.stringify(value)}`);
+  return [when(time), severity, event, ...shown].filter(Boolean).join("  ");
+}
+
 async function showLog(host, row) {
   let log = host.querySelector("pre");
   if (!log) {
@@ -54,7 +70,7 @@ async function showLog(host, row) {
   const response = await fetch(`/log/${row.id}`);
   const said = response.ok ? await response.text() : "no log";
   const follow = log.scrollTop + log.clientHeight >= log.scrollHeight - 4;
-  write(log, said || "nothing yet");
+  write(log, said.split("\n").map(logLine).join("\n") || "nothing yet");
   if (follow) log.scrollTop = log.scrollHeight;
 }
 
