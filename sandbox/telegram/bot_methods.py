@@ -157,6 +157,16 @@ class BotMethods:
         keys = [json.dumps([scope, code], sort_keys=True) for scope in scopes for code in (language, "")]
         return next((commands[key] for key in keys if commands.get(key)), [])
 
+    def _own_link(self, url: str) -> str:
+        """A click may open the bot's own deep link and nothing else; games are not modelled."""
+        try:
+            url = check_link(url)
+        except LinkError:
+            raise bad_request("URL_INVALID") from None
+        if not url.lower().startswith(f"https://t.me/{self._chats.bot['username']}?start=".lower()):
+            raise bad_request("URL_INVALID")
+        return url
+
     async def answer_click(self, arguments: Arguments) -> bool:
         """Stop the spinner of a click, with a toast or an alert of at most 200 code points."""
         text = clean(arguments.text("text"))
@@ -164,10 +174,7 @@ class BotMethods:
         if len(text) > ANSWER_LIMIT:
             raise bad_request("MESSAGE_TOO_LONG")
         if url:
-            try:
-                url = check_link(url)
-            except LinkError:
-                raise bad_request("URL_INVALID") from None
+            url = self._own_link(url)
         query_id = arguments.text("callback_query_id")
         user_id, click_id = self._clicks.answer(query_id)
         answer = Answer(click_id, text, arguments.flag("show_alert"), url)

@@ -85,6 +85,36 @@ class User:
         message = self._chats.add_message(self.account, self.account.user(), content)
         return self._updates.emit("message", message)
 
+    def edit(self, message_id: int, text: str) -> int:
+        """Change a text he sent; the answer is the update's id.
+
+        Raises:
+            ValueError: not a text of his, or one the app would not send.
+        """
+        self._be_there()
+        message = self._chats.message(self.id, message_id)
+        text = clean(text).strip()
+        if message is None or message["from"]["id"] != self.id or "text" not in message:
+            raise ValueError(f"message {message_id} is no text of his")
+        if not 1 <= len(text) <= TEXT_LIMIT:
+            raise ValueError(f"the app sends texts of 1 to {TEXT_LIMIT} characters, not {len(text)}")
+        entities = find_entities(text)
+        kept = {name: value for name, value in message.items() if name not in {"text", "entities"}}
+        edited = kept | {"edit_date": self._chats.now, "text": text} | ({"entities": entities} if entities else {})
+        self._chats.replace_message(edited)
+        return self._updates.emit("edited_message", edited)
+
+    def delete_message(self, message_id: int) -> None:
+        """Delete a message for both sides, his or the bot's. The bot is told nothing: its next edit finds none.
+
+        Raises:
+            ValueError: there is none.
+        """
+        self._be_there()
+        if self._chats.message(self.id, message_id) is None:
+            raise ValueError(f"there is no message {message_id}")
+        self._chats.delete_message(self.id, message_id)
+
     async def click(self, message_id: int, button: str) -> str:
         """Press a button of a message as it now is, named by its text or else its data; the answer is the query's id.
 

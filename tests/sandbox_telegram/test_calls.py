@@ -83,11 +83,28 @@ async def test_send_message_refuses(bench: Bench, parameters: dict[str, Any], re
         ({"text": "a", "copy_text": {"text": ""}}, "BUTTON_COPY_TEXT_INVALID"),
         ({"text": "a", "copy_text": {"text": "x" * 257}}, "BUTTON_COPY_TEXT_INVALID"),
         ({"text": "a", "pay": True}, "BUTTON_TYPE_INVALID"),
+        ("a", "can't parse inline keyboard button: InlineKeyboardButton must be an Object"),
     ],
 )
 async def test_buttons_are_refused(bench: Bench, button: dict[str, Any], reason: str) -> None:
     await started(bench)
     refusal = await bench.refusal("sendMessage", chat_id=777, text="a", reply_markup=keyboard(button))
+    assert refusal == f"Bad Request: {reason}"
+
+
+@pytest.mark.parametrize(
+    ("rows", "reason"),
+    [
+        (1, 'field "inline_keyboard" must be of type Array'),
+        ([1], 'field "inline_keyboard" of the InlineKeyboardMarkup must be an Array of Arrays'),
+        ([[{"text": "a", "callback_data": "a"}] * 9], "reply markup is too long"),
+        ([[{"text": "a", "callback_data": "a"}]] * 101, "reply markup is too long"),
+        ([[{"text": "a" * 200, "callback_data": "a"}]] * 60, "reply markup is too long"),
+    ],
+)
+async def test_keyboards_are_refused(bench: Bench, rows: Any, reason: str) -> None:
+    await started(bench)
+    refusal = await bench.refusal("sendMessage", chat_id=777, text="a", reply_markup={"inline_keyboard": rows})
     assert refusal == f"Bad Request: {reason}"
 
 
@@ -98,6 +115,7 @@ async def test_limits_are_reached_exactly(bench: Bench) -> None:
         {"text": "b", "copy_text": {"text": "😀" * 256}},
         {"text": "c", "url": "http://127.0.0.1:8099/pay"},
         {"text": "d", "callback_data": "d", "style": "danger"},
+        {"text": "e", "disabled": {}},
     )
     body = await bench.call("sendMessage", chat_id=777, text="😀" * 4096, reply_markup=buttons)
     assert body["ok"], body
@@ -235,6 +253,41 @@ async def test_people_who_cannot_be_reached_answer_403(bench: Bench) -> None:
     )
     with pytest.raises(ValueError, match="deleted"):
         await anna.send("from beyond")
+
+
+async def test_people_edit_and_delete(bench: Bench) -> None:
+    await bench.set_webhook()
+    anna = bench.telegram.user(777)
+    await anna.send("/start")
+    mine = anna.messages[0]["message_id"]
+    sent = (await bench.call("sendMessage", chat_id=777, text="a"))["result"]["message_id"]
+    update_id = anna.edit(mine, "/help now")
+    await bench.telegram.idle()
+    last = bench.hook.updates[-1]
+    assert last["update_id"] == update_id
+    assert last["edited_message"]["text"] == "/help now"
+    assert last["edited_message"]["entities"] == [{"type": "bot_command", "offset": 0, "length": 5}]
+    assert last["edited_message"]["edit_date"] >= last["edited_message"]["date"]
+    with pytest.raises(ValueError, match="no text of his"):
+        anna.edit(sent, "forged")
+    anna.delete_message(sent)
+    gone = {"chat_id": 777, "message_id": sent}
+    assert await bench.refusal("editMessageText", text="b", **gone) == "Bad Request: message to edit not found"
+    assert await bench.refusal("deleteMessage", **gone) == "Bad Request: message to delete not found"
+    with pytest.raises(ValueError, match="no message"):
+        anna.delete_message(sent)
+
+
+async def test_a_click_opens_the_bots_own_link_only(bench: Bench) -> None:
+    await started(bench)
+    anna = bench.telegram.user(777)
+    query_id = await anna.click_raw(1, "x")
+    for url in ("https://example.com/", "vless://x", "https://t.me/other_bot?start=a"):
+        refusal = await bench.refusal("answerCallbackQuery", callback_query_id=query_id, url=url)
+        assert refusal == "Bad Request: URL_INVALID"
+    own = "https://t.me/atlas_local_bot?start=a"
+    assert (await bench.call("answerCallbackQuery", callback_query_id=query_id, url=own))["ok"]
+    assert anna.answers[-1].url == own
 
 
 async def test_a_click_is_answered_once_and_in_time(bench: Bench) -> None:
