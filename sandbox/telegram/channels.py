@@ -165,9 +165,8 @@ class Channel:
         """Refuse the list of members to all but administrators.
 
         Raises:
-            ApiError: 403 or 400 with the server's words.
+            ApiError: 400 with the server's words.
         """
-        self.check_access()
         if self._kept.bot != "administrator":
             raise bad_request("member list is inaccessible")
 

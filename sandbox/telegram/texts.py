@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from sandbox.telegram.arguments import whole_number
 from sandbox.telegram.errors import bad_request, not_modelled
 from sandbox.telegram.html_markup import Entity, parse_html, utf16_length
+from sandbox.telegram.text_links import find_links
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -26,20 +27,12 @@ PLAIN_TYPES: Final = (
 )
 _EXTRA: Final = {"text_link": "url", "text_mention": "user", "custom_emoji": "custom_emoji_id"}
 
-# What the server finds by itself in any text. Links without a protocol only under a few well-known ends: the server has
-# the whole list of top-level domains, which is of no use here.
+# What the server finds by itself in any text, links apart (`find_links`). Bank cards and phone numbers are left out.
 _FOUND: Final = (
-    ("email", re.compile(r"(?<![\w.@+-])[\w.+-]+@[\w-]+(?:\.[\w-]+)*\.[A-Za-z]{2,}")),
-    ("url", re.compile(r"(?i)(?<![\w@/.])(?:https?|tg|ton|tonsite)://[^\s<>\"«»]+[^\s<>\"«».,:;!?')\]]")),
-    (
-        "url",
-        re.compile(
-            r"(?i)(?<![\w@/.-])(?:[\w-]+\.)+(?:com|org|net|ru|me|io|dev|app|info)(?:/[^\s<>\"]*[^\s<>\".,:;!?')\]])?(?![\w-])"
-        ),
-    ),
+    ("email", re.compile(r"(?<![\w.@+/-])[\w.+-]+@[\w-]+(?:\.[\w-]+)*\.[A-Za-z]{2,}")),
     ("bot_command", re.compile(r"(?<![\w/<>])/[A-Za-z0-9_]{1,64}(?:@[A-Za-z0-9_]{3,32})?(?![\w/<>@])")),
-    ("mention", re.compile(r"(?<![\w@])@[A-Za-z0-9_]{3,32}(?!\w)")),
-    ("hashtag", re.compile(r"(?<![\w#])#(?=\w*[^\W\d])\w{1,256}(?![\w#])")),
+    ("mention", re.compile(r"(?<!\w)@(?:gif|pic|vid|[A-Za-z0-9_]{4,32})(?!\w)")),
+    ("hashtag", re.compile(r"(?<!\w)#(?=\w*[^\W\d_])\w{1,256}(?![\w#])")),
     ("cashtag", re.compile(r"(?<![\w$])\$(?:1INCH|[A-Z]{1,8})(?![\w$])")),
 )
 
@@ -70,12 +63,12 @@ def find_entities(text: str) -> list[Entity]:
     """Commands, links, mentions and the like that the server marks in any text, by offset."""
     found: list[Entity] = []
     taken: list[tuple[int, int]] = []
-    for kind, pattern in _FOUND:
-        for match in pattern.finditer(text):
-            begin, end = match.span()
-            if all(end <= left or begin >= right for left, right in taken):
-                taken.append((begin, end))
-                found.append({"type": kind, "offset": utf16_length(text[:begin]), "length": utf16_length(match[0])})
+    spans = [("url", span) for span in find_links(text)]
+    spans += [(kind, match.span()) for kind, pattern in _FOUND for match in pattern.finditer(text)]
+    for kind, (begin, end) in spans:
+        if all(end <= left or begin >= right for left, right in taken):
+            taken.append((begin, end))
+            found.append({"type": kind, "offset": utf16_length(text[:begin]), "length": utf16_length(text[begin:end])})
     return sorted(found, key=lambda entity: int(entity["offset"]))
 
 

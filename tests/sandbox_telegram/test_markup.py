@@ -14,6 +14,7 @@ from sandbox.telegram.links import LinkError, check_link
 from sandbox.telegram.texts import find_entities, format_text
 
 CASES = json.loads(pathlib.Path(__file__).with_name("html_cases.json").read_text())
+FOUND = json.loads(pathlib.Path(__file__).with_name("entity_cases.json").read_text())
 
 
 def read(text: str) -> dict[str, Any]:
@@ -33,6 +34,15 @@ def test_html_is_read_as_the_real_library_reads_it() -> None:
     assert len(CASES) > 600
     different = [(text, wanted, read(text)) for text, wanted in CASES if read(text) != wanted]
     assert different == []
+
+
+def test_links_mentions_and_the_like_are_found_where_the_real_library_finds_them() -> None:
+    assert len(FOUND) > 100
+    found = [
+        (text, wanted, [[one["type"], one["offset"], one["length"]] for one in find_entities(text)])
+        for text, wanted in FOUND
+    ]
+    assert [case for case in found if case[1] != case[2]] == []
 
 
 def formatted(text: str, parse_mode: str = "HTML", entities: str = "") -> tuple[str, list[dict[str, Any]]]:
