@@ -181,7 +181,11 @@ class Story:
 
     async def _month_passes(self) -> None:
         """Thirty days bought on top of three of the trial: after thirty she still has access, after sixty not."""
-        await self._visit_control("control", "The control page: time, state, sweeps, what the books and the node hold.")
+        await self._visit_control("control", "The control page: time, faults on demand, every function.")
+        await self._desk.get_by_role("heading", name="Access and what nodes hold").evaluate(
+            "one => one.scrollIntoView()"
+        )
+        await self._album.take(self._desk, "books", "Further down: access, what the node holds, the ledger.")
         await self._desk.goto(self._chat)
         await self._pane().wait_for()
         asked = self._pane().get_by_text("Payment received")

@@ -12,15 +12,16 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from sandbox.clock import Clock
-from sandbox.server import Server
 from sandbox.telegram import Telegram, Timing
 
 if TYPE_CHECKING:
-    import pathlib
     from collections.abc import AsyncIterator
 
     from playwright.async_api import Locator, Page
     from starlette.requests import Request
+
+    from sandbox.server import Server
+    from tests.sandbox_telegram.conftest import Door
 
 TOKEN = "42:TEST"
 COMMANDS = [
@@ -101,24 +102,21 @@ class Bot:
 
 
 @asynccontextmanager
-async def running(store: pathlib.Path | None = None) -> AsyncIterator[Bot]:
-    """The bot with its stand-in, and Anna and Boris who have not started it."""
-    telegram = Telegram(TOKEN, "atlas_local_bot", Clock(), store=store, timing=Timing(backoff=0.05))
+async def running(front: Door, back: Door) -> AsyncIterator[Bot]:
+    """The bot behind one door and its Telegram behind the other, with Anna and Boris, who have not started it."""
+    telegram = Telegram(TOKEN, "atlas_local_bot", Clock(), timing=Timing(backoff=0.05))
     telegram.user(1001, "Anna", language_code="en")
     telegram.user(1002, "Boris", language_code="en")
-    bot = Bot(telegram, Server(telegram.app))
-    hook = Server(Starlette(routes=[Route("/", bot.endpoint, methods=["POST"])]))
-    for server in (bot.server, hook):
-        await server.start()
+    bot = Bot(telegram, front.server)
+    front.app = telegram.app
+    back.app = Starlette(routes=[Route("/", bot.endpoint, methods=["POST"])])
     await telegram.start()
     try:
-        await bot.call("setWebhook", url=f"{hook.url}/")
+        await bot.call("setWebhook", url=f"{back.server.url}/")
         await bot.call("setMyCommands", commands=COMMANDS)
         yield bot
     finally:
         await telegram.stop()
-        await bot.server.stop()
-        await hook.stop()
         await bot.client.aclose()
         telegram.close()
 

@@ -9,6 +9,7 @@ import pytest
 
 from sandbox import browser
 from tests.browser.bot import Chat, running
+from tests.sandbox_telegram.conftest import Door
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -44,10 +45,21 @@ async def page(chromium: Browser) -> AsyncIterator[Page]:
     assert complaints == []
 
 
+@pytest.fixture(scope="session")
+async def doors() -> AsyncIterator[tuple[Door, Door]]:
+    """Two servers for all tests: to start and stop them each time would take longer than most tests."""
+    pair = Door(), Door()
+    for door in pair:
+        await door.server.start()
+    yield pair
+    for door in pair:
+        await door.server.stop()
+
+
 @pytest.fixture
-async def bot() -> AsyncIterator[Bot]:
+async def bot(doors: tuple[Door, Door]) -> AsyncIterator[Bot]:
     """A tiny bot and its Telegram; Anna (1001) and Boris (1002) have not started it."""
-    async with running() as one:
+    async with running(*doors) as one:
         yield one
 
 
