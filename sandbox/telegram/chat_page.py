@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 from starlette.responses import FileResponse, JSONResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import Mount, Route, Router
 
+from sandbox.telegram.deeds import DEEDS, BadInputError
 from sandbox.telegram.inspection import mark, trace
 
 if TYPE_CHECKING:
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
     from sandbox.telegram.chats import Account, Message
-    from sandbox.telegram.checkout import Payment
     from sandbox.telegram.stand_in import Telegram
     from sandbox.telegram.user import User
 
@@ -103,10 +103,6 @@ def _host_name(host: str) -> str:
         return ""
 
 
-class _BadInputError(ValueError):
-    """What the page sent makes no sense; the text says why."""
-
-
 class ChatPage:
     """Pages and API over one stand-in."""
 
@@ -171,7 +167,7 @@ class ChatPage:
 
     def _user(self, user_id: int) -> User:
         if user_id not in self._telegram.chats.accounts:
-            raise _BadInputError("there is no such user")
+            raise BadInputError("there is no such user")
         return self._telegram.user(user_id)
 
     def _state(self, shown: list[int]) -> dict[str, Any]:
@@ -281,7 +277,7 @@ class ChatPage:
             try:
                 given = json.loads(await request.body())
                 if not isinstance(given, dict):
-                    raise _BadInputError("a JSON object is expected")
+                    raise BadInputError("a JSON object is expected")
                 return JSONResponse(await handler(request, given))
             except (ValueError, AssertionError) as error:
                 return JSONResponse({"error": str(error)}, 400)
@@ -291,47 +287,18 @@ class ChatPage:
     async def _add_user(self, _request: Request, given: dict[str, Any]) -> dict[str, Any]:
         name, language = given.get("first_name"), given.get("language_code", "")
         if not isinstance(name, str) or not 1 <= len(name.strip()) <= NAME_LIMIT:
-            raise _BadInputError(f"a name has 1 to {NAME_LIMIT} characters")
+            raise BadInputError(f"a name has 1 to {NAME_LIMIT} characters")
         if not isinstance(language, str) or len(language) > len("zh-hans"):
-            raise _BadInputError("a language is a code such as ru, en or pt-br")
+            raise BadInputError("a language is a code such as ru, en or pt-br")
         user_id = max([1000, *self._telegram.chats.accounts]) + 1
         return {"id": self._telegram.user(user_id, name.strip(), language_code=language).id}
 
     async def _act(self, request: Request, given: dict[str, Any]) -> dict[str, Any]:
         user = self._user(request.path_params["user_id"])
-        what = request.path_params["what"]
-        if what == "send":
-            return {"update_id": await user.send(str(given.get("text", "")))}
-        if what == "click":
-            message_id, data = given.get("message_id"), given.get("data")
-            if not isinstance(message_id, int) or not isinstance(data, str):
-                raise _BadInputError("message_id and data are needed")
-            return {"query_id": await user.click_raw(message_id, data)}
-        if what == "pay":
-            return asdict(await self._pay(user, given))
-        if what in {"cancel", "resume"}:
-            change = user.cancel_subscription if what == "cancel" else user.resume_subscription
-            return {"update_id": change(str(given.get("charge_id", "")))}
-        if what == "start":
-            payload = str(given.get("payload", ""))
-            return {"update_id": await user.send(f"/start {payload}")}  # writing takes a blocked bot back
-        deeds = {"block": user.block, "unblock": user.unblock, "delete": user.delete_account}
-        if what not in deeds:
-            raise _BadInputError("send, click, pay, cancel, resume, start, block, unblock or delete")
-        deeds[what]()
-        return {}
-
-    @staticmethod
-    async def _pay(user: User, given: dict[str, Any]) -> Payment:
-        message_id, link, charges = given.get("message_id"), given.get("link"), given.get("charges", 1)
-        method = given.get("method", "card")
-        if charges not in {1, 2} or method not in {"card", "declined"}:
-            raise _BadInputError("one charge or two, by a card that is taken or declined")
-        if isinstance(link, str):
-            return await user.pay_link(link, method=method, charges=charges)
-        if not isinstance(message_id, int):
-            raise _BadInputError("message_id or link is needed")
-        return await user.pay(message_id, method=method, charges=charges)
+        deed = DEEDS.get(request.path_params["what"])
+        if deed is None:
+            raise BadInputError(f"one of: {', '.join(DEEDS)}")
+        return await deed(user, given)
 
 
 def _preview(message: Message) -> str:

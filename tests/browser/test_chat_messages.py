@@ -152,6 +152,35 @@ async def test_a_document_is_saved_under_its_name_and_a_forward_says_whose_it_is
     await expect(chat.messages(1002).last).to_contain_text("Forwarded from Atlas")
 
 
+async def test_a_message_is_edited_and_deleted_by_keyboard_alone(chat: Chat) -> None:
+    await chat.started()
+    await chat.open(1001)
+    await chat.pane().get_by_role("textbox").fill("first words")
+    await chat.page.keyboard.press("Enter")
+    await expect(chat.messages().last).to_contain_text("You wrote: first words")
+    rows = chat.pane().locator("[data-message]")
+    await chat.pane().get_by_role("log").focus()
+    await chat.page.keyboard.press("ArrowUp")
+    await expect(rows.last).to_be_focused()
+    await chat.page.keyboard.press("ArrowUp")
+    await chat.page.keyboard.press("Enter")
+    await expect(chat.page.get_by_role("menuitem")).to_have_text(["Copy text", "Edit\u2026", "Delete for both"])
+    await chat.page.keyboard.press("ArrowDown")
+    await chat.page.keyboard.press("Enter")
+    await chat.page.get_by_role("dialog").get_by_role("textbox").fill("second words")
+    await chat.page.keyboard.press("Tab")
+    await chat.page.keyboard.press("Enter")
+    await expect(rows.nth(2)).to_contain_text("second words")
+    await expect(rows.nth(2)).to_contain_text("edited")
+    await chat.bot.telegram.idle()
+    assert chat.bot.updates[-1]["edited_message"]["text"] == "second words"
+    await rows.last.focus()
+    await chat.page.keyboard.press("Enter")
+    await chat.page.keyboard.press("End")
+    await chat.page.keyboard.press("Enter")
+    await expect(rows).to_have_count(3)
+
+
 async def test_markup_that_a_user_writes_stays_text(chat: Chat) -> None:
     attack = "<script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">"
     chat.bot.telegram.user(1003, attack[:60])

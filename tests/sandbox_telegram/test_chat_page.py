@@ -261,6 +261,8 @@ async def test_its_own_origin_is_welcome_and_only_json_is(bench: Bench) -> None:
         ("users/777/send", {"text": " "}),
         ("users/777/click", {"message_id": "1", "data": "x"}),
         ("users/777/dance", {}),
+        ("users/777/edit", {"text": "no message"}),
+        ("users/777/erase", {"message_id": 1}),
         ("users/777/pay", {}),
         ("users/777/pay", {"message_id": 1}),
         ("users/777/pay", {"message_id": 1, "charges": 3}),

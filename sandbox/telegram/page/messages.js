@@ -2,6 +2,7 @@
 
 import { fullName, icon, make, moveAlong } from "./elements.js";
 import { format } from "./entities.js";
+import { menuAt } from "./menu.js";
 import { clock, moment } from "./moments.js";
 import { bytes, price } from "./money.js";
 import { receipt } from "./payment.js";
@@ -118,10 +119,25 @@ function forwarded({ sender_user, sender_user_name, chat, sender_chat }) {
   return make("div", { class: "forwarded" }, `Forwarded from ${name}`);
 }
 
+// What holding a message, or the right button, offers: Enter does on a message that has the focus.
+function hold(message, pane) {
+  const open = (event, x, y) => { event.preventDefault(); menuAt(x, y, "Message", pane.deedsOn(message)); };
+  return {
+    oncontextmenu: (event) => {
+      if (!event.target.closest("a, img, video, audio")) open(event, event.clientX, event.clientY);
+    },
+    onkeydown: (event) => {
+      if (event.key !== "Enter" || event.target !== event.currentTarget) return;
+      const box = event.target.getBoundingClientRect();
+      open(event, box.left + 20, box.top + 20);
+    },
+  };
+}
+
 export function drawMessage(message, pane) {
   const mine = message.from.id === pane.id;
   const told = service(message, pane);
-  const properties = { "data-message": message.message_id, tabindex: "-1", "aria-label": `${message.from.first_name}, ${clock(message.date)}` };
+  const properties = { "data-message": message.message_id, tabindex: "-1", ...hold(message, pane), "aria-label": `${message.from.first_name}, ${clock(message.date)}` };
   if (told) return make("article", { class: "row middle", ...properties }, told);
   const text = message.text ?? message.caption ?? "";
   const entities = message.entities || message.caption_entities;

@@ -2,7 +2,7 @@
 
 import { Composer } from "./composer.js";
 import { live, post, userOf } from "./connection.js";
-import { badge, face, fullName, icon, iconButton, make } from "./elements.js";
+import { badge, face, fullName, icon, iconButton, make, moveAlong } from "./elements.js";
 import { copy, openLink } from "./links.js";
 import { menuButton } from "./menu.js";
 import { drawMessage, pressOf } from "./messages.js";
@@ -54,6 +54,9 @@ export class Pane {
     this.element.addEventListener("focusin", () => this.activate());
     this.element.addEventListener("keydown", (event) => {
       if (event.key === "Escape" && !event.defaultPrevented && this.box.contains(event.target)) this.focus();
+      // From message to message, once the focus is on the chat or on one of them.
+      const rows = [...this.box.querySelectorAll("[data-message]")];
+      if ((event.target === this.box && event.key === "ArrowUp") || rows.includes(event.target)) moveAlong(event, rows);
     });
   }
 
@@ -140,6 +143,27 @@ export class Pane {
       field, make("small", {}, "1 to 64 of A-Z a-z 0-9 _ and -"),
       make("div", { class: "actions" }, make("button", { class: "primary" }, "Start")));
     sheet("Start by a deep link", [go]);
+    field.focus();
+  }
+
+  deedsOn(message) {
+    const text = message.text ?? message.caption ?? "";
+    const mine = message.from.id === this.id;
+    return [
+      ...(text ? [{ text: "Copy text", act: () => this.copy(text) }] : []),
+      ...(mine && message.text ? [{ text: "Edit\u2026", act: () => this.editText(message) }] : []),
+      { text: "Delete for both", danger: true, act: () => this.act("erase", { message_id: message.message_id }) },
+    ];
+  }
+
+  editText(message) {
+    const field = make("textarea", { class: "edit", rows: "4", maxlength: "4096", "aria-label": "Text" });
+    field.value = message.text;
+    const save = async () => {
+      opened.close();
+      if (field.value.trim() !== message.text) await this.act("edit", { message_id: message.message_id, text: field.value });
+    };
+    const opened = sheet("Edit the message", [field, make("div", { class: "actions" }, make("button", { type: "button", class: "primary", onclick: save }, "Save"))]);
     field.focus();
   }
 
