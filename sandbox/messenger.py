@@ -17,7 +17,7 @@ from sandbox.telegram import Telegram
 if TYPE_CHECKING:
     from sandbox.clock import Clock
     from sandbox.home import Home
-    from sandbox.telegram import Webhook
+    from sandbox.telegram import Limits, Webhook
 
 BOT_USERNAME: Final = "atlas_local_bot"
 ALLOWED_UPDATES: Final = ("message", "callback_query", "pre_checkout_query", "my_chat_member")
@@ -88,9 +88,13 @@ class Messenger(Protocol):
 
 
 class StandIn:
-    """The stand-in, with a made-up bot, its state below `home`, its time the sandbox's."""
+    """The stand-in, with a made-up bot, its state below `home`, its time the sandbox's.
 
-    def __init__(self, home: Home, clock: Clock) -> None:
+    `limits`: what the real Telegram lets a bot send; without them tests and measurements send as fast as they can.
+    """
+
+    def __init__(self, home: Home, clock: Clock, *, limits: Limits | None = None) -> None:
+        self._limits = limits
         self._home = home
         self._clock = clock
         self._telegram: Telegram | None = None
@@ -120,7 +124,7 @@ class StandIn:
     async def open(self, framed: tuple[str, ...] = (), admins: frozenset[int] = frozenset()) -> None:
         """Serve the Bot API and the chat page; deliver where the last run's webhook was."""
         store = self._home.folder("stores") / "telegram.sqlite3"
-        self._telegram = Telegram(self.token, self.username, self._clock, store=store)
+        self._telegram = Telegram(self.token, self.username, self._clock, store=store, limits=self._limits)
         self._telegram.framed, self._telegram.admins = framed, admins
         self._server = Server(self._telegram.app, self._home.port("telegram"))
         await self._server.start()

@@ -20,6 +20,7 @@ from sandbox.home import InUseError, of_bot
 from sandbox.messenger import StandIn
 from sandbox.server import Server
 from sandbox.system import BadSettingsError, System
+from sandbox.telegram import Limits
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -101,7 +102,8 @@ async def _serve(home: Path, given: Given, bot: Bot | None, *, browser: bool, sc
     began = time.monotonic()
     ended = asyncio.Event()
     loop = asyncio.get_running_loop()
-    messenger = StandIn if bot is None else functools.partial(Bridge, bot=bot, say=_say)
+    stand_in = functools.partial(StandIn, limits=Limits())
+    messenger = stand_in if bot is None else functools.partial(Bridge, bot=bot, say=_say)
     system = System(home, scheduler=scheduler, durable=True, link=True, settings=given.settings, messenger=messenger)
     if not system.home.is_taken():
         _say("Setting up Atlas on this machine ...")
