@@ -57,7 +57,11 @@ function wrap(entity, text, children, hands) {
     }
     case "text_link": return link(entity.url, children, hands);
     case "url": return link(/^[a-z]+:\/\//i.test(text) ? text : "http://" + text, children, hands);
-    case "bot_command": return make("button", { type: "button", class: "inline", onclick: () => hands.send(text) }, ...children);
+    case "bot_command": { // no <button>: such a box in a line would break it where the text alone would not
+      const command = pressable("span", `Send ${text}`, () => hands.send(text), children);
+      command.classList.add("command");
+      return command;
+    }
     default: return make(TAGS[entity.type] || "span", entity.type === "expandable_blockquote" ? { class: "long" } : {}, ...children);
   }
 }

@@ -144,7 +144,7 @@ export function drawMessage(message, pane) {
   const hands = { open: (url) => pane.open(url), copy: (words) => pane.copy(words), send: (words) => pane.send(words) };
   const stamp = make("time", { class: "stamp", datetime: new Date(message.date * 1000).toISOString(), title: moment(message.date) },
     (message.edit_date ? "edited " : "") + clock(message.date));
-  const words = make("div", { class: "words" }, text ? make("span", { class: "text" }, ...format(text, entities, hands)) : null, stamp);
+  const words = make("div", { class: message.edit_date ? "words edited" : "words" }, text ? make("span", { class: "text" }, ...format(text, entities, hands)) : null, stamp);
   const shown = media(message);
   const parts = message.show_caption_above_media ? [words, shown] : [shown, words];
   const bubble = make("div", { class: message.photo || message.video || message.animation ? "bubble pictured" : "bubble" },
