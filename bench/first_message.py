@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _LOOK_S = 0.02
-_UP_WITHIN_S = 180.0
+_UP_WITHIN_S = 90.0
 _INSTALLED_WITHIN_S = 900.0
 _STOPPED_WITHIN_S = 30.0
 _NO_BROWSER = "--no-browser"
@@ -153,8 +153,7 @@ async def _start_is_answered(chat: str) -> None:
 
 
 def _bot_wrote(state: dict[str, Any]) -> bool:
-    messages = (state.get("chat") or {}).get("messages", [])
-    return any(message["from"]["is_bot"] for message in messages)
+    return any(message["from"]["is_bot"] for chat in state["chats"].values() for message in chat["messages"])
 
 
 async def _started(
