@@ -1,7 +1,7 @@
-"""The load of P1, a process of its own: /start updates over kept-alive connections, each sent when the one before is answered.
+"""/start updates from a process of its own, over kept-alive connections, each sent when the one before is answered: P1, P12.
 
-`python -m bench.load` reads a `Load` as JSON from stdin and writes a `Taken` to stdout. Everything that is sent is made before
-the clock starts. An answer that is not 200, or is not the one that was asked for, ends the run: only useful work is counted.
+`python -m bench.load` reads a line, a `Load` as JSON, says `ready`, starts with the next line and writes a `Taken`. Everything that is
+sent is made before the clock starts. An answer that is not 200, or is not the one that was asked for, ends the run: only useful work is counted.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING
 from sandbox.fleet import ROOT
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
 PERSONS_FROM = 500_000_000
+_NEW_FROM = PERSONS_FROM + 1_000_000_000
 _COMES_BACK_AFTER = 64
 """Updates between a person's first one and his second: far more than are ever under way."""
 _GIVE_UP_S = 60.0
@@ -36,6 +37,7 @@ class Load:
         first: number of the first update; persons and update ids follow from it, so no two loads share any.
         connections: how many updates are under way at once.
         secret: Telegram's secret token of the webhook.
+        returning: every other update is of somebody who has sent one before; else each is of somebody new.
         answered: what the body of an answer must hold; `{chat_id}` stands for the person's.
     """
 
@@ -46,13 +48,15 @@ class Load:
     connections: int
     secret: str
     answered: list[str]
+    returning: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """What it took: seconds of each update, of all of them, and of this process's CPU."""
+    """What it took: seconds of each update, from the first one's start to each one's answer, and of this process's CPU."""
 
     seconds: list[float] = field(default_factory=list)
+    answered_at: list[float] = field(default_factory=list)
     all_s: float = 0.0
     cpu_s: float = 0.0
 
@@ -102,8 +106,8 @@ async def answer(reader: asyncio.StreamReader) -> tuple[bytes, bytes]:
     return head, body
 
 
-async def run(load: Load) -> Taken:
-    """Send all of it.
+async def run(load: Load, wait: Callable[[], None] = lambda: None) -> Taken:
+    """Send all of it, once `wait` returns; it is called when everything is made.
 
     Raises:
         WrongAnswerError: see there.
@@ -111,20 +115,25 @@ async def run(load: Load) -> Taken:
     """
     numbers = range(load.first, load.first + load.count)
     secret = {"X-Telegram-Bot-Api-Secret-Token": load.secret}
+    people = [person(number) if load.returning else _NEW_FROM + number for number in numbers]
     ready = [
-        (post(load.port, load.path, update(number, person(number)), secret), str(person(number))) for number in numbers
+        (post(load.port, load.path, update(number, who), secret), str(who))
+        for number, who in zip(numbers, people, strict=True)
     ]
     waiting = iter(ready)
     seconds: list[float] = []
+    answered_at: list[float] = []
 
     async def connection() -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", load.port)
         try:
             for request, chat_id in waiting:
-                began = time.perf_counter()
+                sent = time.perf_counter()
                 writer.write(request)
                 head, body = await answer(reader)
-                seconds.append(time.perf_counter() - began)
+                moment = time.perf_counter()
+                seconds.append(moment - sent)
+                answered_at.append(moment - began)
                 if not head.startswith(b"HTTP/1.1 200 "):
                     raise WrongAnswerError(f"{head[:200]!r} {body[:300]!r}")
                 for wanted in load.answered:
@@ -133,15 +142,20 @@ async def run(load: Load) -> Taken:
         finally:
             writer.close()
 
+    wait()
     cpu, began = time.process_time(), time.perf_counter()
     async with asyncio.timeout(_GIVE_UP_S), asyncio.TaskGroup() as group:
         for _ in range(load.connections):
             group.create_task(connection())
-    return Taken(seconds, time.perf_counter() - began, time.process_time() - cpu)
+    return Taken(seconds, answered_at, time.perf_counter() - began, time.process_time() - cpu)
 
 
-async def in_a_process(load: Load) -> Taken:
-    """`run` in a process of its own.
+async def _at_once() -> None:
+    """Nothing comes before."""
+
+
+async def in_a_process(load: Load, first: Callable[[], Awaitable[None]] = _at_once) -> Taken:
+    """`run` in a process of its own, after `first`, which is called when that process is ready.
 
     Raises:
         WrongAnswerError: it failed; the text ends with its error.
@@ -153,11 +167,21 @@ async def in_a_process(load: Load) -> Taken:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
-    answer, errors = await process.communicate(json.dumps(asdict(load)).encode())
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write(json.dumps(asdict(load)).encode() + b"\n")
+    if await process.stdout.readline() == b"ready\n":
+        await first()
+    answer, errors = await process.communicate(b"go\n")
     if process.returncode:
         raise WrongAnswerError(errors.decode(errors="replace")[-1500:])
     return Taken(**json.loads(answer))
 
 
+def _until_told() -> None:
+    print("ready", flush=True)
+    sys.stdin.readline()
+
+
 if __name__ == "__main__":
-    json.dump(asdict(asyncio.run(run(Load(**json.load(sys.stdin))))), sys.stdout)
+    json.dump(asdict(asyncio.run(run(Load(**json.loads(sys.stdin.readline())), _until_told))), sys.stdout)
