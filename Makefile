@@ -4,7 +4,6 @@ PY := .venv/bin/python
 # The first Python that is new enough; a version manager's shim that answers with an error is passed over.
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && { echo $$p; break; }; done)
-PYTEST := $(PY) -m pytest -q
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export PIP_ROOT_USER_ACTION = ignore
 
@@ -49,11 +48,11 @@ tour: .venv/.ready-test ## play one customer's life in a real browser, with a pi
 
 test: lint terraform-check .venv-clients/.ready ## lint, types, Terraform, unit, integration, end to end (at most 15 minutes on two cores)
 	@$(PY) -m sandbox.browser
-	@$(PYTEST) -m "not full" --session-timeout=780 $(ARGS)
+	@$(PY) -m tests.side_by_side -m "not full" --session-timeout=780 $(ARGS)
 
 test-all: lint .venv-clients/.ready ## the long sizes and every cell as well, then the sabotage (before a release)
 	@$(PY) -m sandbox.browser
-	@$(PYTEST) --session-timeout=3000 $(ARGS)
+	@$(PY) -m tests.side_by_side --session-timeout=3000 $(ARGS)
 	@$(MAKE) --no-print-directory acceptance-sabotage
 
 lint: .venv/.ready-test ## rules, format, types, and who may import whom
