@@ -186,7 +186,8 @@ class Story:
             before = len(self._answers(self._paid_invoice))
             await self._system.cryptopay.send_webhook(self._paid_invoice["invoice_id"], copies=_COPIES, parallel=True)
             answers = (await self._all_delivered(self._paid_invoice))[before:]
-            need(answers.count(_OK) == _COPIES, f"answered {answers}")
+            # at least: when the first one was lost and her own tap settled it, that one comes again as well
+            need(answers.count(_OK) >= _COPIES, f"answered {answers}")
             need(await self._payments(self._paid_invoice) == 1, "booked again")
             need(await self._end("Anna") == end, "the end moved")
             need(len(self._anna.user.messages) == told, "another message was sent")

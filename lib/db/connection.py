@@ -102,9 +102,9 @@ def _translated() -> Iterator[None]:
 
 
 _INT16, _INT32 = struct.Struct("!h").pack, struct.Struct("!i").pack
-_NULL = _INT32(-1)
-_EXECUTE = b"E" + _INT32(9) + b"\0" + _INT32(0)
-_SYNC = b"S" + _INT32(4)
+_NULL = b"\xff\xff\xff\xff"  # a length of -1
+_EXECUTE = b"E\x00\x00\x00\x09\x00\x00\x00\x00\x00"  # the unnamed portal, all of its rows
+_SYNC = b"S\x00\x00\x00\x04"
 
 
 def _bind_and_execute(name: bytes, values: Sequence[str | None]) -> bytes:

@@ -148,7 +148,7 @@ def _kept_by_functions(module: Module) -> Iterator[str]:
 
 
 # A cached function remembers for the life of its process, so what it is asked by must be configuration.
-_ASKED_BY = {"language": "texts", "target": "configuration", "settings": "a client", "root": "tests"}
+_ASKED_BY = {"language": "texts", "target": "configuration", "settings": "a client", "root": "tests", "kind": "a class"}
 
 
 def _memory(module: Module, node: ast.FunctionDef | ast.AsyncFunctionDef, arguments: ast.arguments) -> Iterator[str]:
