@@ -154,6 +154,7 @@ async def test_a_node_that_is_down_during_a_payment_heals_by_itself(system: Syst
     await customer.sees(lambda message: "Payment received" in text_of(message), "a receipt", 30)
     receipt = next(text_of(message) for message in customer.user.messages if "Payment received" in text_of(message))
     assert "The key is being prepared and comes here by itself" in receipt
+    await system.settled()  # the tasks of the payment have tried and given up
     # from here on nobody asks for anything: the node comes back and time passes
     await system.node.start()
     await system.switch_scheduler(on=True)
