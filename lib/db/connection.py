@@ -171,6 +171,25 @@ class Connection:
         self._prepared: dict[str, _Statement] = {}
         self._begun = True
         self._held = b""
+        self._in_step = True
+
+    @contextmanager
+    def _exchanging(self) -> Iterator[None]:
+        """Around everything that is sent and read.
+
+        What ends it before the server says that it is ready again (a lost connection, but also a value that can't be read)
+        leaves answers unread, which the next statement would take for its own: such a connection is never used again.
+        """
+        if not self._in_step:
+            raise ConnectionLost("answers of an earlier statement are unread")
+        self._in_step = False
+        with _translated():
+            try:
+                yield
+            except DriverDatabaseError:
+                self._in_step = True  # raised by the driver only once the server was ready again
+                raise
+        self._in_step = True
 
     def begin(self) -> None:
         """Begin a transaction, with its first statement: nothing is sent before."""
@@ -182,29 +201,38 @@ class Connection:
         BEGIN goes before the first one without a Sync between them, so if it fails the statement is not run at all. On a
         connection that died while it was idle, this is where it shows.
         """
-        with _translated():
-            self.send_held()
-            statement = self._statement(sql)
-            context = statement.context()
-            self._exchange(self._opening() + statement.messages(parameters), context)
+        self.send_held()
+        statement = self._statement(sql)
+        context = statement.context()
+        messages = statement.messages(parameters)  # before BEGIN counts as sent: a value may be none that can be sent
+        self._exchange(self._opening() + messages, context)
         return statement.columns, context.rows or [], context.row_count
 
     def hold(self, sql: str, parameters: dict[str, Any]) -> None:
         """Keep a statement, whose result nobody needs, until COMMIT takes it along, or whatever is sent next.
 
         If it fails, COMMIT is not run, and raises its error.
+
+        Raises:
+            ValueError: it returns rows, for which nobody waits.
         """
-        with _translated():
-            self.send_held()
-            self._statement("commit")  # prepared now: what fails from here on may have been a commit
-            self._held = self._opening() + self._statement(sql).messages(parameters)
+        self.send_held()
+        self._statement("commit")  # prepared now: what fails from here on may have been a commit
+        statement = self._statement(sql)
+        if statement.columns:
+            raise ValueError("a statement that returns rows can't be held")
+        messages = statement.messages(parameters)
+        self._held = self._opening() + messages
 
     def send_held(self) -> None:
         """Run a held statement now."""
         if self._held:
             held, self._held = self._held, b""
-            with _translated():
-                self._exchange(held, Context("held"))
+            self._exchange(held, Context("held"))
+
+    def drop_held(self) -> None:
+        """Forget a held statement: what it belongs to is being undone."""
+        self._held = b""
 
     def _opening(self) -> bytes:
         """BEGIN, when it is still to be sent."""
@@ -216,14 +244,16 @@ class Connection:
 
     def _exchange(self, messages: bytes, context: Context) -> None:
         """One round trip. Without a Sync between messages, nothing that follows a failed one is run."""
-        self._driver._sock.write(messages + _SYNC)  # noqa: SLF001 -- the driver has no way to send messages of one's own
-        self._driver._sock.flush()  # noqa: SLF001 -- as above
-        self._driver.handle_messages(context)
+        with self._exchanging():
+            self._driver._sock.write(messages + _SYNC)  # noqa: SLF001 -- the driver has no way to send messages of one's own
+            self._driver._sock.flush()  # noqa: SLF001 -- as above
+            self._driver.handle_messages(context)
 
     def _statement(self, sql: str) -> _Statement:
         statement = self._prepared.get(sql)
         if statement is None:
-            statement = self._prepared[sql] = _Statement(self._driver, sql)
+            with self._exchanging():
+                statement = self._prepared[sql] = _Statement(self._driver, sql)
         return statement
 
     def commit(self, failpoint: str) -> None:
@@ -231,43 +261,55 @@ class Connection:
 
         Raises:
             OutcomeUnknown: the connection was lost after COMMIT had been sent.
-            StatementFailed: refused (a deferred constraint, 40001): rolled back for certain.
+            StatementFailed, Unavailable: refused by the server (a deferred constraint, 40001, a full disk), or the held
+                statement was: rolled back for certain.
+            ConnectionLost: it was lost, or out of step, before: nothing was sent.
         """
         if not self._begun:
             self._begun = True
             return
+        if failpoints.armed(failpoint):
+            self.send_held()
+        if not self._in_step:
+            raise ConnectionLost("answers of an earlier statement are unread")
+        held, self._held = self._held, b""
         try:
-            with _translated():
-                if failpoints.armed(failpoint):
-                    self.send_held()
+            if failpoints.armed(failpoint):
+                with self._exchanging():
                     self._driver.send_QUERY("commit")
                     self._driver._sock.flush()  # noqa: SLF001 -- a crash between sending COMMIT and its answer
                     failpoints.reach(failpoint)
                     self._driver.handle_messages(Context("commit"))
-                    return
-                if self._held:
-                    held, self._held = self._held, b""
-                    self._exchange(held + self._statement("commit").messages({}), Context("commit"))
-                else:
-                    self._driver.execute_simple("commit")
-        except (ConnectionLost, Unavailable):
-            raise OutcomeUnknown("the connection was lost during COMMIT") from None
+            elif held:
+                self._exchange(held + self._statement("commit").messages({}), Context("commit"))
+            else:
+                self._simple("commit")
+        except Exception as error:
+            if self._in_step:  # the server's word: what it refused is not committed
+                raise
+            raise OutcomeUnknown("the connection was lost during COMMIT") from error
 
     def rollback(self) -> None:
-        """Roll back; a connection that can't is lost."""
+        """Roll back; a connection that can't is lost.
+
+        Raises:
+            ConnectionLost: or it is out of step; either way not to be used again.
+        """
         self._held = b""
         if not self._begun:
             self._begun = True
             return
-        with _translated():
-            self._driver.execute_simple("rollback")
+        self._simple("rollback")
 
     def simple(self, sql: str) -> None:
         """One or several statements without parameters or result: savepoints, the injected failure, migrations."""
-        with _translated():
-            self.send_held()
-            if opening := self._opening():
-                self._exchange(opening, Context("begin"))
+        self.send_held()
+        if opening := self._opening():
+            self._exchange(opening, Context("begin"))
+        self._simple(sql)
+
+    def _simple(self, sql: str) -> None:
+        with self._exchanging():
             self._driver.execute_simple(sql)
 
     def close(self) -> None:

@@ -140,17 +140,21 @@ class Database:
 
     def _attempt_all(self, body: Callable[[Transaction], T], name: str, may_rerun: bool, job: _Job) -> T:  # noqa: FBT001 -- internal
         rehearsal = _Rehearsal(name, must_be_keyed=may_rerun, compare=self._compare) if self._guards else None
+        unknown: OutcomeUnknown | None = None
         for attempt in range(1, _ATTEMPTS + 1):
             try:
                 return self._attempt(body, name, job, rehearsal)
-            except OutcomeUnknown:
+            except OutcomeUnknown as error:
                 self._discard()
+                unknown = error
                 if not may_rerun or attempt == _ATTEMPTS or job.given_up():
                     raise
-            except ConnectionLost as error:
+            except (ConnectionLost, Unavailable) as error:
                 self._discard()
-                if attempt == _ATTEMPTS:
-                    raise Unavailable(str(error)) from None
+                lost = isinstance(error, ConnectionLost)
+                if not lost or attempt == _ATTEMPTS:
+                    # after an attempt that may have committed nobody can say that nothing was changed
+                    raise unknown or (Unavailable(str(error)) if lost else error) from None
             except StatementFailed as error:
                 if error.code not in _RETRIED_CODES or attempt == _ATTEMPTS:
                     raise
@@ -176,17 +180,20 @@ class Database:
         except ConnectionLost:
             raise
         except BaseException:
-            try:
-                connection.rollback()
-            except DatabaseError:
-                self._discard()
+            self._roll_back(connection)
             raise
         try:
             connection.commit(f"{name}.in-commit")
-        except StatementFailed:
-            connection.rollback()
+        except (StatementFailed, Unavailable):
+            self._roll_back(connection)
             raise
         return result
+
+    def _roll_back(self, connection: Connection) -> None:
+        try:
+            connection.rollback()
+        except DatabaseError:
+            self._discard()
 
     def _connection(self) -> Connection:
         connection: Connection | None = getattr(self._thread, "connection", None)

@@ -40,7 +40,14 @@ class Transaction:
             self.first_statement = sql
         try:
             return how(sql, parameters)
-        except DatabaseError:
+        except Exception:  # a value that can't be sent or read as well: the statement did not do what was asked for
+            self._poisoned = True
+            raise
+
+    def _simple(self, sql: str) -> None:
+        try:
+            self._connection.simple(sql)
+        except Exception:
             self._poisoned = True
             raise
 
@@ -98,15 +105,16 @@ class Transaction:
 
         Only a refused statement or an ordinary exception is undone this way; a lost connection ends it all.
         """
-        self._connection.simple(f"savepoint {name}")
+        self._simple(f"savepoint {name}")
         try:
             yield
             self._connection.send_held()
         except (StatementFailed, ArithmeticError, LookupError, RuntimeError, TypeError, ValueError):
-            self._connection.simple(f"rollback to savepoint {name}")
+            self._connection.drop_held()  # it would be undone anyway, and its own refusal must not hide this error
+            self._simple(f"rollback to savepoint {name}")
             self._poisoned = False
             raise
-        self._connection.simple(f"release savepoint {name}")
+        self._simple(f"release savepoint {name}")
 
     def reach(self, place: str) -> None:
         """A failpoint inside the transaction (lib/failpoints.py)."""

@@ -51,16 +51,20 @@ class Workers:
         thread = threading.Thread(
             target=self._work, args=(jobs,), name=f"{self._name}-{len(self._threads)}", daemon=True
         )
-        self._threads.append((thread, jobs))
         thread.start()
+        self._threads.append((thread, jobs))
         return jobs
 
     def _work(self, jobs: SimpleQueue[_Job | None]) -> None:
         while (job := jobs.get()) is not None:
             work, done = job
-            result, error = None, None
+            result: Any = None
+            error: BaseException | None = None
             try:
                 result = work()
+            except StopIteration as raised:  # which no future may hold; a generator's end reads the same way (PEP 479)
+                error = RuntimeError("the work raised StopIteration")
+                error.__cause__ = raised
             except BaseException as raised:  # noqa: BLE001 -- whatever it is, it is for whoever waits
                 error = raised
             self._idle.append(jobs)  # first, so that who is told finds this thread free
