@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import os
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import httpx
 
+from lib import texts
 from sandbox.server import Server
 from sandbox.telegram import Telegram
 
@@ -131,7 +132,7 @@ class StandIn:
         await self._telegram.start()
 
     async def deliver_to(self, webhook: Webhook) -> None:
-        """What a deploy does once: tell Telegram where updates go, with the secret.
+        """What a deploy does once: tell Telegram where updates go, with the secret, and which commands there are.
 
         Raises:
             MessengerFailedError: the Bot API refused.
@@ -143,9 +144,15 @@ class StandIn:
             "allowed_updates": list(ALLOWED_UPDATES),
         }
         async with httpx.AsyncClient(timeout=30, trust_env=False) as client:
-            response = await client.post(f"{self.api_base}/bot{self.token}/setWebhook", json=arguments)
+            await self._call(client, "setWebhook", arguments)
+            for code, language in (("", "en"), ("ru", "ru")):  # other languages than these read English
+                commands = texts.of(language).commands()
+                await self._call(client, "setMyCommands", {"commands": commands, "language_code": code})
+
+    async def _call(self, client: httpx.AsyncClient, method: str, arguments: dict[str, Any]) -> None:
+        response = await client.post(f"{self.api_base}/bot{self.token}/{method}", json=arguments)
         if response.status_code != HTTPStatus.OK:
-            raise MessengerFailedError(f"setWebhook: {response.json().get('description')}")
+            raise MessengerFailedError(f"{method}: {response.json().get('description')}")
 
     def flood(self, share: float) -> None:
         """See `Faults.flooded`."""

@@ -155,7 +155,8 @@ def _confirm(tx: Transaction, scene: Scene, state: ChatState, tariff: Tariff, da
     say = scene.texts
     held = subscriptions.current(tx, scene.account.id)
     value = scene.prices.conversion(held.tariff, tariff.name) if held is not None else subscriptions.SAME_VALUE
-    until = subscriptions.end_after(held, subscriptions.now(tx), value, timedelta(days=days))
+    now = subscriptions.now(tx)
+    until = subscriptions.end_after(held, now, value, timedelta(days=days))
     price = say.money(tariff.prices[days], scene.prices.currency)
     parts = [
         say.html(
@@ -168,7 +169,7 @@ def _confirm(tx: Transaction, scene: Scene, state: ChatState, tariff: Tariff, da
             until=scene.moment(until),
         )
     ]
-    if held is not None and held.is_current and value != 1:
+    if held is not None and value != subscriptions.SAME_VALUE and subscriptions.has_paid_time_left(held, now):
         parts.append(say.html("buy-confirm-conversion", tariff=say.tariff(held.tariff)))
     parts.append(say.html("buy-confirm-consent"))
     rows: Rows = (

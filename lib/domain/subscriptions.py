@@ -188,10 +188,19 @@ def end_after(held: Subscription | None, moment: datetime, value: Fraction, peri
     ends = max(held.expires_at, moment)
     if value == SAME_VALUE:
         return ends + period
-    trial_ends = max(min(held.trial_until or moment, held.expires_at), moment)
+    trial_ends = _trial_ends(held, moment)
     microseconds = (ends - trial_ends) // timedelta(microseconds=1)
     minutes = microseconds * value.numerator // (60_000_000 * value.denominator)
     return trial_ends + timedelta(minutes=minutes) + period
+
+
+def has_paid_time_left(held: Subscription | None, moment: datetime) -> bool:
+    """Whether anything would be converted by another tariff's value: trial time is kept as it is."""
+    return held is not None and held.status == "active" and held.expires_at > _trial_ends(held, moment)
+
+
+def _trial_ends(held: Subscription, moment: datetime) -> datetime:
+    return max(min(held.trial_until or moment, held.expires_at), moment)
 
 
 def grant(

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import html
+import re
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +22,8 @@ LANGUAGES = ("ru", "en")
 _SIGNS = {"RUB": "₽", "USD": "$", "EUR": "€", "XTR": "⭐"}
 _DIGITS = {"XTR": 0}
 _GROUP = "\u00a0"
+_LISTED = re.compile(r"^/([a-z0-9_]+)(?:: | — )(.+)$", re.MULTILINE)
+"""A command and what it does, in the help."""
 _DATES = {"ru": "%d.%m.%Y %H:%M", "en": "%d %b %Y %H:%M"}
 
 
@@ -50,6 +53,11 @@ class Texts:
             LookupError: no such message, or one of its values is missing.
         """
         return self._format(message, dict(values)) if values else self._constant(message)
+
+    def commands(self) -> list[dict[str, str]]:
+        """The bot's menu of commands (`BotCommand` of the Bot API): those that the help lists, in its words."""
+        listed = _LISTED.findall(self.plain("help"))
+        return [{"command": command, "description": description} for command, description in listed]
 
     def has(self, message: str) -> bool:
         """Whether the catalogue knows the message."""

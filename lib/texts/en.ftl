@@ -97,7 +97,7 @@ buy-confirm =
     Period: <b>{ $period }</b>
     Price: <b>{ $price }</b>
     Access will last until: <b>{ $until }</b>
-buy-confirm-conversion = What is left of your { $tariff } time was converted by value; the new end includes it.
+buy-confirm-conversion = What is left of your { $tariff } time will be converted by value; the end above includes it.
 buy-confirm-consent = By pressing the pay button you accept the terms: /terms
 buy-unavailable = Orders are not taken at the moment. What is paid for works as usual; please try later.
 order-open =

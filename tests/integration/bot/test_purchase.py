@@ -317,8 +317,16 @@ async def test_a_conversion_is_explained_before_paying(anna: Customer) -> None:
         )
     )
     await anna.go_to_confirm("Plus")
-    assert "Оставшееся время тарифа Basic пересчитано" in anna.text
+    assert "Оставшееся время тарифа Basic будет пересчитано" in anna.text
     await anna.go_to_confirm("Basic")
+    assert "пересчитано" not in anna.text
+
+
+async def test_trial_time_is_kept_and_no_conversion_is_told_of(anna: Customer) -> None:
+    await anna.say("/start")
+    await anna.press("Попробовать")
+    await anna.press("Начать")
+    await anna.go_to_confirm("Plus")
     assert "пересчитано" not in anna.text
 
 

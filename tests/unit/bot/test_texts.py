@@ -168,3 +168,11 @@ def test_an_unknown_message_and_a_missing_value_are_errors() -> None:
 
 def test_another_language_falls_back_to_english() -> None:
     assert texts.of("de").language == "en"
+
+
+def test_the_menu_of_commands_is_what_the_help_lists() -> None:
+    known = {"start", "buy", "profile", "instruction", "language", "paysupport", "terms", "privacy"}
+    for language in texts.LANGUAGES:
+        commands = texts.of(language).commands()
+        assert {command["command"] for command in commands} == known
+        assert all(command["description"] for command in commands)
