@@ -82,15 +82,7 @@ class Checkout:
         invoice = self._payments.invoice(str(message_id))
         if message is None or "invoice" not in message or invoice is None:
             raise ValueError(f"message {message_id} is no invoice")
-        if _first_button(message) == RECEIPT:
-            raise ValueError("already paid")
-        payment = await self._pay(account, invoice, tip, charges, method)
-        message = self._chats.message(account.id, message_id)
-        if payment.status == "paid" and message is not None:
-            rows = message["reply_markup"]["inline_keyboard"]
-            rows[0][0] = RECEIPT
-            self._chats.replace_message(message)
-        return payment
+        return await self._pay(account, invoice, tip, charges, method, message_id=message_id)
 
     async def pay_link(self, account: Account, url: str, tip: int, charges: int, method: str) -> Payment:
         """Pay what a link of createInvoiceLink offers: anybody, any number of times.
@@ -103,14 +95,15 @@ class Checkout:
             raise ValueError(f"there is no invoice at {url}")
         return await self._pay(account, invoice, tip, charges, method)
 
-    async def _pay(self, account: Account, invoice: Invoice, tip: int, charges: int, method: str) -> Payment:
-        if account.deleted:
-            raise ValueError("this account is deleted")
+    async def _pay(
+        self, account: Account, invoice: Invoice, tip: int, charges: int, method: str, *, message_id: int | None = None
+    ) -> Payment:
+        """Ask the bot and take the money; with a `message_id` the invoice is paid once, and its button tells."""
         if not 0 <= tip <= invoice.max_tip or charges < 1:
             raise ValueError(f"a tip of 0 to {invoice.max_tip} and at least one charge")
         total = invoice.total + tip
-        if invoice.currency == STARS and account.stars < total * charges:
-            return Payment("too_poor", f"{account.stars} Stars of {total * charges}")
+        if refusal := self._cannot_pay(account, invoice, total * charges, message_id):
+            return refusal
         answer = await self._ask(account, invoice, total)
         if answer is None:
             return Payment("timeout", "the bot did not confirm the payment in time")
@@ -118,7 +111,35 @@ class Checkout:
             return Payment("refused", answer)
         if invoice.currency != STARS and method == "declined":
             return Payment("refused", "the card was declined")
-        return Payment("paid", "", tuple([self._charge(account, invoice, total).charge_id for _ in range(charges)]))
+        # While the bot thought, another payment may have taken the Stars or paid this very message.
+        if refusal := self._cannot_pay(account, invoice, total * charges, message_id):
+            return refusal
+        with self._payments.transaction():
+            charge_ids = tuple([self._charge(account, invoice, total).charge_id for _ in range(charges)])
+            if message_id is not None:
+                self._leave_receipt(account, message_id)
+        return Payment("paid", "", charge_ids)
+
+    def _cannot_pay(self, account: Account, invoice: Invoice, cost: int, message_id: int | None) -> Payment | None:
+        """What stands against the payment now; None when nothing does.
+
+        Raises:
+            ValueError: a deleted account, or an invoice message that is paid.
+        """
+        if account.deleted:
+            raise ValueError("this account is deleted")
+        message = None if message_id is None else self._chats.message(account.id, message_id)
+        if message is not None and _first_button(message) == RECEIPT:
+            raise ValueError("already paid")
+        if invoice.currency == STARS and account.stars < cost:
+            return Payment("too_poor", f"{account.stars} Stars of {cost}")
+        return None
+
+    def _leave_receipt(self, account: Account, message_id: int) -> None:
+        message = self._chats.message(account.id, message_id)
+        if message is not None:
+            message["reply_markup"]["inline_keyboard"][0][0] = RECEIPT
+            self._chats.replace_message(message)
 
     async def _ask(self, account: Account, invoice: Invoice, total: int) -> str | None:
         """The bot's answer to a new pre-checkout; None when it came late or not at all."""
@@ -146,7 +167,7 @@ class Checkout:
             late.cancel()
 
     def _charge(self, account: Account, invoice: Invoice, total: int, renewed: Subscription | None = None) -> Charge:
-        """Take the money, tell the chat and the bot."""
+        """Take the money, tell the chat and the bot; inside a transaction, so that a crash leaves all of it or nothing."""
         stars = invoice.currency == STARS
         charge_id = new_charge_id(invoice.currency)
         charge = Charge(
@@ -221,7 +242,8 @@ class Checkout:
             self._payments.save_subscription(subscription, failed=True)
             self._tell(subscription, "failed")
             return
-        self._charge(account, subscription.invoice, subscription.invoice.total, subscription)
+        with self._payments.transaction():
+            self._charge(account, subscription.invoice, subscription.invoice.total, subscription)
 
     def _tell(self, subscription: Subscription, state: Literal["active", "canceled", "failed"]) -> int:
         user = self._chats.accounts[subscription.user_id].user()
@@ -268,18 +290,19 @@ class Checkout:
         Raises:
             ApiError: no such charge of that person, one through a provider, or given back before.
         """
-        charge = self._give_back(user_id, charge_id)
-        account = self._chats.accounts[user_id]
-        account.stars += charge.amount
-        self._chats.save(account)
-        refunded = {
-            "currency": STARS,
-            "total_amount": charge.amount,
-            "invoice_payload": charge.payload,
-            "telegram_payment_charge_id": charge.charge_id,
-        }
-        message = self._chats.add_message(account, account.user(), {"refunded_payment": refunded})
-        self._updates.emit("message", message)
+        with self._payments.transaction():
+            charge = self._give_back(user_id, charge_id)
+            account = self._chats.accounts[user_id]
+            account.stars += charge.amount
+            self._chats.save(account)
+            refunded = {
+                "currency": STARS,
+                "total_amount": charge.amount,
+                "invoice_payload": charge.payload,
+                "telegram_payment_charge_id": charge.charge_id,
+            }
+            message = self._chats.add_message(account, account.user(), {"refunded_payment": refunded})
+            self._updates.emit("message", message)
 
     def charge_back(self, charge_id: str) -> None:
         """The store the Stars were bought in takes them back from the bot, without an update to anybody.
@@ -288,7 +311,8 @@ class Checkout:
             ApiError: no such charge in Stars, or given back before.
         """
         charge = self._payments.charge(charge_id)
-        self._give_back(charge.user_id if charge else 0, charge_id)
+        with self._payments.transaction():
+            self._give_back(charge.user_id if charge else 0, charge_id)
 
 
 async def _none(wait: Any) -> int:

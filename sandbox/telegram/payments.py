@@ -10,6 +10,8 @@ from sandbox.telegram.changes import Changes
 from sandbox.telegram.invoices import STARS, Invoice
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from sandbox.telegram.store import Store
 
 Transaction = dict[str, Any]
@@ -67,6 +69,10 @@ class Payments:
             name: Subscription(**body | {"invoice": Invoice(**body["invoice"])})
             for name, body in store.records("subscription")
         }
+
+    def transaction(self) -> AbstractContextManager[None]:
+        """All that is written inside, of chats and updates too, or nothing: a crash neither makes nor loses money."""
+        return self._store.transaction()
 
     def offer(self, name: str, invoice: Invoice) -> None:
         """Keep an invoice under a message's id or a link's slug."""

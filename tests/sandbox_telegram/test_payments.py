@@ -231,6 +231,38 @@ async def test_who_has_too_few_stars_asks_the_bot_nothing(bench: Bench) -> None:
     assert await received(bench, "pre_checkout_query") == []
 
 
+async def test_two_payments_at_once_spend_no_stars_twice(bench: Bench) -> None:
+    await ready(bench)
+    anna = bench.telegram.user(777)
+    anna.account.stars = 80
+    url = await link(bench)
+    payments = await asyncio.gather(anna.pay_link(url), anna.pay_link(url))
+    assert sorted((one.status, one.reason) for one in payments) == [("paid", ""), ("too_poor", "30 Stars of 50")]
+    assert anna.account.stars == 30
+
+
+async def test_one_message_is_paid_once_however_often_pay_is_pressed(bench: Bench) -> None:
+    await ready(bench)
+    anna = bench.telegram.user(777)
+    message_id = await invoice(bench)
+    first, second = await asyncio.gather(anna.pay(message_id), anna.pay(message_id), return_exceptions=True)
+    assert sorted(str(getattr(one, "status", one)) for one in (first, second)) == ["already paid", "paid"]
+    assert anna.account.stars == 10_000 - 50
+
+
+async def test_an_account_deleted_while_the_bot_thinks_pays_nothing(bench: Bench) -> None:
+    await ready(bench, {})
+    anna = bench.telegram.user(777)
+    paying = asyncio.create_task(anna.pay_link(await link(bench)))
+    await until(lambda: any("pre_checkout_query" in update for update in bench.hook.updates))
+    anna.delete_account()
+    [query] = await received(bench, "pre_checkout_query")
+    assert (await bench.call("answerPreCheckoutQuery", pre_checkout_query_id=query["id"], ok=True))["ok"]
+    with pytest.raises(ValueError, match="deleted"):
+        await paying
+    assert bench.telegram.payments.charges == []
+
+
 async def test_money_can_be_taken_twice(bench: Bench) -> None:
     await ready(bench)
     anna = bench.telegram.user(777)
@@ -444,3 +476,34 @@ async def test_money_survives_a_restart(doors: tuple[Door, Door], tmp_path: path
         bench.clock.travel(timedelta(seconds=PERIOD))
         await until(lambda: len(bench.telegram.payments.charges) == 5)
         assert (await bench.call("refundStarPayment", user_id=777, telegram_payment_charge_id=charge_id))["ok"]
+
+
+@pytest.mark.parametrize("deed", ["payment", "refund", "chargeback"])
+async def test_a_crash_neither_makes_nor_loses_money(
+    doors: tuple[Door, Door], tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, deed: str
+) -> None:
+    store = tmp_path / "telegram.sqlite"
+    async with open_bench(doors, store) as bench:
+        await ready(bench)
+        anna = bench.telegram.user(777)
+        url = await link(bench)
+        [charge_id] = (await anna.pay_link(url)).charge_ids
+        await bench.telegram.idle()
+
+        def die(*_: Any) -> None:
+            raise SystemError("the power went")
+
+        monkeypatch.setattr(bench.telegram.payments, "add_transaction", die)
+        with pytest.raises(SystemError, match="power"):
+            if deed == "payment":
+                await anna.pay_link(url)
+            elif deed == "refund":
+                bench.telegram._checkout.refund(777, charge_id)
+            else:
+                bench.telegram.charge_back(charge_id)
+    async with open_bench(doors, store) as bench:
+        assert bench.telegram.user(777).account.stars == 10_000 - 50
+        assert [(one.charge_id, one.returned) for one in bench.telegram.payments.charges] == [(charge_id, False)]
+        assert (await bench.call("getMyStarBalance"))["result"] == {"amount": 50}
+        bench.telegram._checkout.refund(777, charge_id)
+        assert bench.telegram.user(777).account.stars == 10_000
