@@ -65,18 +65,31 @@ def one_of(asked: dict[str, Any], name: str, allowed: Collection[str], default: 
 
 
 def text(asked: dict[str, Any], name: str, length: Callable[[str], int], limit: int) -> str | None:
-    """A text no longer than the limit; None when it was left out or is empty."""
+    """A text no longer than the limit; None when it was left out or is empty.
+
+    Raises:
+        ApiError: 400, by the parameter's name, also for half of a surrogate pair: JSON can write one, UTF-8 can't.
+    """
     said = asked.get(name)
     if said is None or said == "":
         return None
-    if not isinstance(said, str) or length(said) > limit:
+    if not isinstance(said, str) or not is_utf8(said) or length(said) > limit:
         raise refused(name)
     return said
 
 
+def is_utf8(said: str) -> bool:
+    """Whether it can be sent back: without a lone surrogate."""
+    try:
+        said.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def utf8_length(said: str) -> int:
     """Length in bytes."""
-    return len(said.encode("utf-8", "surrogatepass"))
+    return len(said.encode())
 
 
 def flag(asked: dict[str, Any], name: str, *, default: bool) -> bool:

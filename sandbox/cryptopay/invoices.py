@@ -238,6 +238,6 @@ def _copy_button(asked: dict[str, Any], fields: dict[str, Any]) -> None:
         parts = urlsplit(str(url or ""))
     except ValueError as error:
         raise refused("paid_btn_url") from error
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
+    if parts.scheme not in {"http", "https"} or not parts.hostname or not arguments.is_utf8(str(url)):
         raise refused("paid_btn_url")
     fields["paid_btn_url"] = str(url)

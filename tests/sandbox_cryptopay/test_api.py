@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -156,6 +157,16 @@ async def test_bad_invoices_are_refused_by_name(shop: Shop, kind: str) -> None:
     asked = {"currency_type": "fiat", "fiat": "RUB", "amount": "299"} | changed
     assert await shop.refused("createInvoice", **asked) == expected
     assert not shop.pay.invoices
+
+
+@pytest.mark.parametrize("name", ["description", "hidden_message", "payload", "paid_btn_url"])
+async def test_half_a_surrogate_pair_is_refused_and_keeps_no_other_call_from_its_answer(shop: Shop, name: str) -> None:
+    asked = {"asset": "TON", "amount": "1", "paid_btn_name": "openBot", "paid_btn_url": "https://a.example/"}
+    body = json.dumps(asked | {name: "https://a.example/\ud800"})
+    answer = await shop.http.post("/api/createInvoice", content=body, headers={"Content-Type": "application/json"})
+    assert (answer.status_code, answer.json()["error"]["name"]) == (400, f"{name.upper()}_INVALID")
+    assert (await shop.call("getInvoices"))["items"] == []
+    assert (await shop.http.get("/")).status_code == 200
 
 
 async def test_the_longest_values_are_taken(shop: Shop) -> None:
