@@ -33,7 +33,8 @@ class LocalDatabase:
 
     def __init__(self, home: Home, *, durable: bool, functions_port: int | None = None) -> None:
         self._functions_port = functions_port
-        self.server = Postgres(home.folder("postgres"), port=home.port("postgres"), durable=durable)
+        # Not private: run by root, the server is another user, who must get through.
+        self.server = Postgres(home.folder("postgres", private=False), port=home.port("postgres"), durable=durable)
         self._secrets = {role: home.secret(role) for role in (OWNER, FUNCTIONS)}
 
     @property

@@ -128,10 +128,12 @@ class Home:
                 return port
         raise RuntimeError("no free port on 127.0.0.1")
 
-    def folder(self, name: str) -> Path:
-        """A folder below, made when it is not there."""
+    def folder(self, name: str, *, private: bool = True) -> Path:
+        """A folder below, made when it is not there; a private one, of the last run too, is closed to other users."""
         place = self.path / name
         place.mkdir(parents=True, exist_ok=True)
+        if private:
+            place.chmod(0o700)
         return place
 
     @property

@@ -67,3 +67,11 @@ def test_the_one_that_is_up_is_found_and_of_two_none_is_guessed(
     assert "http://127.0.0.1:1 does not answer" in capsys.readouterr().err
     for home in homes:
         home.let_go()
+
+
+def test_chats_secrets_and_logs_are_closed_to_other_users(tmp_path: Path) -> None:
+    (tmp_path / "stores").mkdir(mode=0o755)  # by an earlier version
+    for path in (tmp_path, of_bot(tmp_path, 42)):
+        home = Home(path)
+        modes = {place.name: place.stat().st_mode & 0o777 for place in (home.folder("stores"), home.logs)}
+        assert modes == {"stores": 0o700, "logs": 0o700}
