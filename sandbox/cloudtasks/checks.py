@@ -125,5 +125,7 @@ def _check_request(request: Any) -> None:
         raise ApiError(400, f"HttpRequest.url must be at most {_URL_LIMIT} characters.")
     if sum(len(name) + len(value) for name, value in request.headers.items()) >= _HEADERS_LIMIT:
         raise ApiError(400, "HttpRequest.headers must be less than 80KB.")
+    if request.http_method not in set(HttpMethod):  # JSON and gRPC both take numbers that name nothing
+        raise ApiError(400, f"Invalid value for HttpRequest.httpMethod: {request.http_method}.")
     if request.body and request.http_method and request.http_method not in _WITH_BODY:
         raise ApiError(400, "HTTP request body is allowed only for POST, PUT and PATCH.")

@@ -174,8 +174,10 @@ class Dispatcher:
         copies = 1
         if task.doubled is Doubling.AT_ONCE:
             task.doubled, copies = Doubling.NO, 2
-        outcomes = await asyncio.gather(*(self._send(task, headers, start) for _ in range(copies)))
-        task.attempts_running -= 1
+        try:
+            outcomes = await asyncio.gather(*(self._send(task, headers, start) for _ in range(copies)))
+        finally:
+            task.attempts_running -= 1
         self._conclude(task, *outcomes[0])
 
     async def _send(

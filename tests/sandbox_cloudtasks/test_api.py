@@ -76,6 +76,7 @@ BAD: dict[str, dict[str, Any]] = {
     "url host": {"url": "http://"},
     "url length": {"url": "http://127.0.0.1/" + "a" * 2083},
     "method": {"httpMethod": "POSTY"},
+    "method by a number that none has": {"httpMethod": 77},
     "body with GET": {"httpMethod": "GET", "body": "eA=="},
     "body not base64": {"body": "***"},
     "header size": {"headers": {"X-A": "a" * 90_000}},

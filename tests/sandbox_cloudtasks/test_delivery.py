@@ -428,3 +428,20 @@ def _message(url: str) -> Any:
     from google.cloud.tasks_v2.types import Task  # slow to import, only needed here
 
     return Task.pb(Task(http_request={"url": url}))
+
+
+async def test_an_attempt_that_fails_by_a_defect_of_ours_leaves_the_task_to_be_run_again(
+    stand: Stand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(*_: object, **__: object) -> None:
+        raise ValueError("a defect")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(stand.tasks.client, "request", fail)
+        name = (await stand.create()).json()["name"]
+        await stand.tasks.idle()
+    assert not stand.tasks.tasks[name].running
+    stand.tasks.run_now(name)
+    await stand.tasks.idle()
+    assert len(stand.worker.requests) == 1
+    assert name not in stand.tasks.tasks
