@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from html import escape
 from typing import TYPE_CHECKING, Any
 
@@ -10,10 +11,10 @@ from sandbox.cryptopay.rates import text_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from datetime import datetime
 
     from sandbox.cryptopay.faults import Standing
     from sandbox.cryptopay.invoices import Invoice
+    from sandbox.cryptopay.store import Pending
     from sandbox.cryptopay.webhooks import Delivery, Notice
 
 _PAID_BUTTONS = {
@@ -92,7 +93,7 @@ def pay_form(invoice: Invoice) -> str:
     if "swap_to" in invoice.fields:
         extras += _box("swap", f"The swap to {invoice.fields['swap_to']} succeeds")
     until = invoice.fields.get("expiration_date")
-    note = f"<p class='faint'>To be paid before {escape(until)}.</p>" if until else ""
+    note = f"<p class='faint'>To be paid before {when(until)}.</p>" if until else ""
     ways = "".join(f"<button name='how' value='{how}'>{escape(label)}</button>" for how, label in WAYS.items())
     return (
         f"{note}<form method='post' action='{address}/pay'><fieldset><legend>Pay with</legend>{choices}{extras}"
@@ -104,7 +105,7 @@ def pay_form(invoice: Invoice) -> str:
 
 def expired(invoice: Invoice) -> str:
     """What became of an invoice that nobody paid."""
-    at = escape(invoice.fields["expiration_date"])
+    at = when(invoice.fields["expiration_date"])
     return f"<p class='state bad' role='status'><b>Expired</b> at {at}. It can't be paid any more.</p>"
 
 
@@ -113,7 +114,7 @@ def paid(invoice: Invoice) -> str:
     fields = invoice.fields
     told = (
         f"<p class='state good' role='status'>✓ <b>Paid</b> with {escape(fields['paid_amount'])}"
-        f" {escape(fields['paid_asset'])} (fee {escape(fields['fee_amount'])}) at {escape(fields['paid_at'])}.</p>"
+        f" {escape(fields['paid_asset'])} (fee {escape(fields['fee_amount'])}) at {when(fields['paid_at'])}.</p>"
     )
     if fields.get("is_swapped"):
         told += f"<p>Swapped to {escape(fields['swapped_output'])} {escape(fields['swapped_to'])}.</p>"
@@ -128,11 +129,17 @@ def paid(invoice: Invoice) -> str:
     return told
 
 
-def webhooks_sent(sent: Sequence[Delivery], on_its_way: int, held: int) -> str:
-    """Every attempt of an invoice's webhook, and what is to come."""
+def webhooks_sent(sent: Sequence[Delivery], waiting: Sequence[Pending]) -> str:
+    """Every attempt of an invoice's webhook and its copies, and what is to come."""
+    under_way = {delivery.number for delivery in sent if delivery.duration is None}
+    held = sum(pending.held for pending in waiting)
+    on_its_way = sum(not pending.held and pending.number not in under_way for pending in waiting)
+    numbers = sorted({delivery.number for delivery in sent} | {pending.number for pending in waiting})
+    names = {number: f"copy {copy}, " if len(numbers) > 1 else "" for copy, number in enumerate(numbers, 1)}
     told = ""
     if sent:
-        told += "<h2>Webhooks sent</h2><ol>" + "".join(f"<li>{_attempt(delivery)}</li>" for delivery in sent) + "</ol>"
+        lines = "".join(f"<li>{names[delivery.number]}{_attempt(delivery)}</li>" for delivery in sent)
+        told += f"<h2>Webhooks sent</h2><ol>{lines}</ol>"
     if on_its_way:
         told += f"<p class='faint'>{on_its_way} more on the way.</p>"
     if held:
@@ -153,7 +160,7 @@ def _attempt(delivery: Delivery) -> str:
 def notices(told: Sequence[Notice]) -> str:
     """What the owner was told; the newest first."""
     lines = "".join(
-        f"<p class='state bad' role='alert'>{escape(notice.text)} <span class='faint'>{_when(notice.at)}</span></p>"
+        f"<p class='state bad' role='alert'>{escape(notice.text)} <span class='faint'>{when(notice.at)}</span></p>"
         for notice in reversed(told)
     )
     return lines + button("/notices/clear", "Dismiss") if lines else ""
@@ -167,7 +174,7 @@ def webhook_switches(
         return "<h2>Webhooks</h2><p>No webhook is set for this application.</p>"
     state = f"<p class='faint'>{escape(url)}</p>"
     if disabled_at is not None:
-        state += f"<p class='state bad'><b>Webhooks are disabled</b> since {_when(disabled_at)}: nothing is sent.</p>"
+        state += f"<p class='state bad'><b>Webhooks are disabled</b> since {when(disabled_at)}: nothing is sent.</p>"
         return f"<h2>Webhooks</h2>{state}{button('/webhooks/enable', 'Enable webhooks again', first=True)}"
     told = [f"{on_its_way} on the way"] + ([f"{held} held"] if holding or held else [])
     state += f"<p>Enabled: {', '.join(told)}.</p>"
@@ -237,7 +244,7 @@ def invoice_table(invoices: dict[int, dict[str, Any]]) -> str:
         f"<td>{escape(str(invoice['amount']))} {escape(currency(invoice))}</td>"
         f"<td>{escape(str(invoice['status']))}</td>"
         f"<td>{escape(str(invoice.get('description', '')))}</td>"
-        f"<td class='faint wide-only'>{escape(str(invoice['created_at']))}</td></tr>"
+        f"<td class='faint wide-only'>{when(str(invoice['created_at']))}</td></tr>"
         for number, invoice in sorted(invoices.items(), reverse=True)
     ]
     if not rows:
@@ -249,5 +256,7 @@ def invoice_table(invoices: dict[int, dict[str, Any]]) -> str:
     )
 
 
-def _when(moment: datetime) -> str:
-    return escape(moment.isoformat(sep=" ", timespec="seconds"))
+def when(moment: datetime | str) -> str:
+    """A time, or what the API writes for one, to the minute."""
+    known = datetime.fromisoformat(moment) if isinstance(moment, str) else moment
+    return f"{known.astimezone(UTC):%Y-%m-%d %H:%M} UTC"

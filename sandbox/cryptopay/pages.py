@@ -113,8 +113,7 @@ class _Pages:
         service = self._service
         sent = [delivery for delivery in service.deliveries if delivery.invoice_id == invoice.invoice_id]
         waiting = service.webhooks.waiting_for(invoice.invoice_id)
-        held = sum(pending.held for pending in waiting)
-        told = markup.webhooks_sent(sent, len(waiting) - held, held)
+        told = markup.webhooks_sent(sent, waiting)
         if service.webhook_url is None:
             return told + "<p>No webhook is set for this application.</p>"
         if not sent and service.is_silent(invoice.invoice_id):
@@ -130,7 +129,9 @@ class _Pages:
             return self._gone()
         head = f"<h1>Check {check['check_id']}</h1><p class='amount'>{escape(check['amount'])} {escape(check['asset'])}</p>"
         if check["status"] == "activated":
-            told = f"<p class='state good' role='status'>✓ <b>Activated</b> at {escape(check['activated_at'])}.</p>"
+            told = (
+                f"<p class='state good' role='status'>✓ <b>Activated</b> at {markup.when(check['activated_at'])}.</p>"
+            )
         else:
             told = (
                 f"<form method='post' action='/check/{escape(check['hash'])}/activate'><fieldset><legend>You are</legend>"

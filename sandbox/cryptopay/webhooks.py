@@ -35,8 +35,12 @@ ANSWER_LOST = "the answer was lost"
 
 @dataclass(slots=True)
 class Delivery:
-    """One attempt to deliver, kept for people and tests. `duration` is in real seconds, `start` in the sandbox's time."""
+    """One attempt to deliver, kept for people and tests. `duration` is in real seconds, `start` in the sandbox's time.
 
+    The attempts of one webhook share its `number`; a copy has another.
+    """
+
+    number: int
     invoice_id: int
     attempt: int
     url: str
@@ -314,7 +318,7 @@ class Webhooks:
             return None  # deleted meanwhile
         if self.url is None:
             return None
-        delivery = Delivery(pending.invoice_id, pending.attempt, self.url, self._clock.now(), body)
+        delivery = Delivery(pending.number, pending.invoice_id, pending.attempt, self.url, self._clock.now(), body)
         self.deliveries.append(delivery)
         if len(self.deliveries) > _KEPT:
             del self.deliveries[: _KEPT // 4]

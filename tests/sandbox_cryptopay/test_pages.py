@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -246,6 +247,46 @@ async def test_failed_webhooks_are_shown_with_what_is_to_come(shop: Shop) -> Non
     page = await show(shop)
     assert "attempt 2: answered 200" in page
     assert "refresh" not in page
+
+
+async def test_each_copy_of_a_webhook_has_a_name_and_is_counted_once(shop: Shop) -> None:
+    shop.application.answers = [503, 503]
+    shop.application.gate.clear()
+    await shop.invoice()
+    await press(shop, "pay", asset="USDT", how="twice")
+    while len(shop.application.got) < 2:
+        await asyncio.sleep(0.01)
+    page = await show(shop)
+    assert re.findall(r"<li>(.+?)</li>", page) == [f"copy {copy}, attempt 1: under way" for copy in (1, 2)]
+    assert "more on the way" not in page
+    assert "http-equiv='refresh'" in page
+    shop.application.gate.set()
+    await shop.pay.idle()
+    assert "2 more on the way" in await show(shop)
+    shop.clock.travel(timedelta(seconds=5))
+    await shop.pay.idle()
+    attempts = re.findall(r"<li>(.+?): answered", await show(shop))
+    assert sorted(attempts) == [f"copy {copy}, attempt {attempt}" for copy in (1, 2) for attempt in (1, 2)]
+
+
+async def test_times_are_told_to_the_minute_and_in_one_shape(make_shop: Callable[..., Any]) -> None:
+    shop = await make_shop(retry_after=[])
+    shop.application.default = 503
+    await shop.invoice(expires_in=60)
+    pages = [await show(shop)]
+    await shop.pay.pay(1)
+    await shop.pay.idle()  # disabled by now, and the owner told
+    await shop.invoice()
+    await shop.pay.expire(2)
+    await shop.call("createInvoice", asset="USDT", amount="100")
+    await shop.pay.pay(3)
+    check = await shop.call("createCheck", asset="USDT", amount="10")
+    await shop.pay.activate_check(1, 7, None)
+    pages += [await show(shop, 1), await show(shop, 2)]
+    pages += [(await shop.http.get(url)).text for url in ("/", check["bot_check_url"])]
+    for page in pages:
+        assert re.search(r"\d{4}-\d\d-\d\d \d\d:\d\d UTC", page)
+        assert not re.search(r"\d\d:\d\d:\d\d", page)
 
 
 async def test_expire_and_then_pay_is_refused_in_words(shop: Shop) -> None:
