@@ -147,7 +147,6 @@ class Story:
         await frame.get_by_role("button", name="Pay", exact=True).click()
         await _shows(frame.locator("body"), re.compile("200"))
         await self._album.take(self._desk, "paid", "Paid: the signed webhook was sent, and answered.")
-        await self._desk.keyboard.press("Escape")
         await self._desk.get_by_role("dialog").get_by_role("button", name="Close").click()
         await self._sees("Payment received")
         await self._album.take(self._desk, "receipt", "The receipt: access is longer, the key is the same.")

@@ -70,3 +70,40 @@ async def test_failures_people_and_a_pause_filter_what_is_shown(chat: Chat) -> N
     await expect(chat.page.locator(".entry", has_text="while paused")).to_have_count(1)
     await chat.page.keyboard.press("Escape")
     await expect(chat.page.get_by_role("button", name="Inspector", exact=True)).to_be_focused()
+
+
+async def test_the_focus_goes_in_and_out_with_the_inspector(chat: Chat) -> None:
+    await chat.started()
+    await chat.open(1001)
+    button = chat.page.get_by_role("button", name="Inspector", exact=True)
+    await button.focus()
+    await chat.page.keyboard.press("Enter")
+    await expect(chat.page.get_by_role("heading", name="Inspector")).to_be_focused()
+    await chat.page.locator(".entry").first.wait_for()
+    for _ in range(5):  # pause, close, whose, failures, the first entry
+        await chat.page.keyboard.press("Tab")
+    await expect(chat.page.locator(".entry > button").first).to_be_focused()
+    await chat.page.keyboard.press("Escape")
+    await expect(button).to_be_focused()
+    await button.click()
+    await expect(chat.page.get_by_role("heading", name="Inspector")).to_be_focused()
+    await button.click()
+    await expect(chat.page.locator("#inspector")).to_be_hidden()
+
+
+async def test_nothing_runs_over_beside_the_inspector_of_a_narrow_screen(chat: Chat) -> None:
+    await chat.page.set_viewport_size({"width": 1000, "height": 800})
+    menu = await chat.started()
+    await chat.open(1001, inspector=True)
+    chat.bot.status = 500
+    await chat.bot.telegram.user(1001).click(menu["message_id"], "Count")
+    entry = chat.page.locator(".entry", has_text="count:1")
+    await expect(entry).to_contain_text(re.compile(r"\d attempts"))
+    chat.bot.status = 200
+    await expect(entry).to_contain_text(re.compile(r"callback query.*Anna.*\d attempts . 2 calls"))
+    over = "all => all.filter((one) => one.scrollWidth > one.clientWidth).map((one) => one.outerHTML)"
+    assert await chat.page.locator("#entries, .entry, .second, .second > *").evaluate_all(over) == []
+    # A field tells nothing of its placeholder's width: that of the same words as its value does.
+    name = chat.page.get_by_label("Name of the new person")
+    await name.fill(await name.get_attribute("placeholder") or "")
+    assert await name.evaluate_all(over) == []

@@ -34,6 +34,24 @@ async def test_a_command_is_found_and_sent_by_keyboard_alone(chat: Chat) -> None
     await expect(field).to_be_focused()
 
 
+async def test_a_slash_says_that_there_are_no_commands(chat: Chat) -> None:
+    await chat.bot.call("deleteMyCommands")
+    await chat.started()
+    await chat.open(1001)
+    told = chat.pane().get_by_text("This bot has not set any commands")
+    await expect(chat.pane().get_by_role("textbox", name="Message")).to_be_focused()
+    await expect(told).to_be_hidden()
+    await chat.page.keyboard.type("/")
+    await expect(told).to_be_visible()
+    await chat.page.keyboard.press("Escape")
+    await expect(told).to_be_hidden()
+    await chat.page.keyboard.type("help")
+    await expect(told).to_be_visible()
+    await chat.page.keyboard.press("Enter")
+    await expect(chat.messages().last).to_contain_text("You wrote: /help")
+    await expect(told).to_be_hidden()
+
+
 async def test_a_press_edits_in_place_toasts_and_keeps_focus_and_place(chat: Chat) -> None:
     await chat.started()
     for number in range(30):

@@ -6,6 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from playwright.async_api import expect
 
+from sandbox.clock import Clock
+from sandbox.cryptopay import CryptoPay
+from sandbox.server import Server
+
 if TYPE_CHECKING:
     from playwright.async_api import Locator
 
@@ -89,6 +93,38 @@ async def test_a_link_is_paid_by_anybody(chat: Chat) -> None:
     await sheet.get_by_role("button", name="Pay").click()
     await expect(sheet.get_by_role("status")).to_contain_text("Paid")
     await expect(chat.pane(1002).locator(".service")).to_contain_text("Boris paid")
+
+
+async def test_escape_closes_the_crypto_pay_sheet_after_a_payment_in_its_frame(chat: Chat) -> None:
+    pay = CryptoPay(["1:token"], clock=Clock(), retry_after=[])
+    server = Server(pay.app)
+    await server.start()
+    await pay.start()
+    try:
+        pay.public_url, pay.framed_by = server.url, chat.bot.server.url
+        chat.bot.telegram.framed = (server.url,)
+        made = await pay.call("createInvoice", {"asset": "USDT", "amount": "3"})
+        await chat.started()
+        keyboard = {"inline_keyboard": [[{"text": "Pay by coins", "url": made["bot_invoice_url"]}]]}
+        await chat.bot.call("sendMessage", chat_id=1001, text="Buy", reply_markup=keyboard)
+        await chat.open(1001)
+        opener = chat.pane().get_by_role("button", name="Pay by coins")
+        await opener.click()
+        sheet = chat.page.get_by_role("dialog", name="Crypto Pay")
+        inside = sheet.frame_locator("iframe")
+        await inside.get_by_role("button", name="Pay", exact=True).focus()
+        await chat.page.keyboard.press("Enter")
+        await expect(inside.get_by_role("status")).to_contain_text("Paid")
+        await expect(sheet.get_by_role("button", name="Close")).to_be_focused()
+        await inside.get_by_role("link", name="All invoices").focus()
+        await chat.page.keyboard.press("Tab")
+        await expect(sheet.get_by_role("link", name="Open in a tab")).to_be_focused()
+        await chat.page.keyboard.press("Escape")
+        await expect(sheet).to_have_count(0)
+        await expect(opener).to_be_focused()
+    finally:
+        await pay.stop()
+        await server.stop()
 
 
 async def test_a_star_subscription_is_canceled_and_resumed(chat: Chat) -> None:

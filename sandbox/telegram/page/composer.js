@@ -17,9 +17,10 @@ export class Composer {
       "aria-autocomplete": "list", "aria-controls": name, "aria-haspopup": "listbox",
     });
     this.list = make("div", { class: "commands", role: "listbox", id: name, "aria-label": "Commands", hidden: true });
+    this.none = make("p", { class: "commands none", role: "status", hidden: true }, "This bot has not set any commands");
     this.opener = iconButton("slash", "Commands", { hidden: true, onclick: () => this.offer() });
     this.sender = iconButton("send", "Send", { class: "round send", onclick: () => this.submit() });
-    this.element = make("div", { class: "composer" }, this.list, make("div", { class: "line" }, this.opener, this.field, this.sender));
+    this.element = make("div", { class: "composer" }, this.list, this.none, make("div", { class: "line" }, this.opener, this.field, this.sender));
     this.field.addEventListener("input", () => { this.closed = false; this.at = 0; this.draw(); });
     this.field.addEventListener("keydown", (event) => this.onKey(event));
     this.field.addEventListener("blur", () => { this.closed = true; this.draw(); });
@@ -48,6 +49,7 @@ export class Composer {
     this.found = typed && !this.closed ? this.commands.filter((one) => one.command.startsWith(typed[1].toLowerCase())) : [];
     this.at = Math.min(this.at, Math.max(0, this.found.length - 1));
     this.list.hidden = !this.found.length;
+    this.none.hidden = !typed || this.closed || this.commands.length > 0;
     this.list.replaceChildren(...this.found.map((one, at) => make("div", {
       role: "option", id: `${this.list.id}-${at}`, "aria-selected": String(at === this.at),
       onmousedown: (event) => event.preventDefault(), // the field keeps its focus
@@ -70,7 +72,7 @@ export class Composer {
       event.preventDefault();
       this.field.value = `/${this.found[this.at].command} `;
       this.draw();
-    } else if (this.found.length && event.key === "Escape") {
+    } else if (!(this.list.hidden && this.none.hidden) && event.key === "Escape") {
       event.stopPropagation();
       this.closed = true;
       this.draw();

@@ -7,6 +7,7 @@ import { route } from "./route.js";
 
 const open = new Set(); // keys of entries whose details are shown
 let frozen = null; // what was there when it was paused
+let toEnter = false; // opened by its button: the focus is to follow
 const drawn = new Map(); // key -> [JSON, element]
 
 const pretty = (value) => JSON.stringify(value, null, 2);
@@ -110,6 +111,12 @@ function drawPeopleFilter() {
   filter.value = [...filter.options].some((one) => one.value === picked) ? picked : "";
 }
 
+// The focus goes in with whoever opened it, past the chats: to the heading, which Tab leaves for the buttons and entries.
+export function enterInspector() {
+  if (toEnter && route.inspecting) $("inspector-title").focus();
+  toEnter = false;
+}
+
 export function drawInspector() {
   if (!route.inspecting) return;
   drawPeopleFilter();
@@ -127,7 +134,10 @@ export function drawInspector() {
 }
 
 export function prepareInspector() {
-  $("inspect").addEventListener("click", () => route.inspect(!route.inspecting));
+  $("inspect").addEventListener("click", () => {
+    route.inspect(!route.inspecting);
+    toEnter = route.inspecting;
+  });
   $("close-inspector").addEventListener("click", () => { route.inspect(false); $("inspect").focus(); });
   $("by-person").addEventListener("change", drawInspector);
   $("only-failed").addEventListener("change", drawInspector);

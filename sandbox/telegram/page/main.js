@@ -2,7 +2,7 @@
 
 import { listen, live } from "./connection.js";
 import { $, fullName } from "./elements.js";
-import { drawInspector, prepareInspector } from "./inspector.js";
+import { drawInspector, enterInspector, prepareInspector } from "./inspector.js";
 import { Pane } from "./pane.js";
 import { drawPeople, preparePeople } from "./people.js";
 import { route } from "./route.js";
@@ -50,6 +50,7 @@ function follow() {
   document.body.classList.toggle("inspecting", route.inspecting);
   $("inspector").hidden = !route.inspecting;
   $("inspect").setAttribute("aria-expanded", String(route.inspecting));
+  enterInspector();
   const ids = route.people;
   listen(ids, route.inspecting, { onState: draw, onTrace: drawInspector, onLine: online });
   if (live.state) draw();
@@ -57,7 +58,7 @@ function follow() {
 
 addEventListener("hashchange", () => {
   const now = route.people;
-  if (now.join() !== shown.join()) { // the focus follows the chats, and stays when only the inspector comes or goes
+  if (now.join() !== shown.join()) { // the focus follows the chats, not the inspector, which takes it by itself
     wanted = now.find((id) => !panes.has(id)) || route.active || null;
     if (!now.length) requestAnimationFrame(() => $("users").querySelector('[tabindex="0"]')?.focus());
   }

@@ -46,5 +46,12 @@ export function pictureSheet(source, title, { width, height }) {
 export function frameSheet(url, title) {
   const frame = make("iframe", { src: url, title, sandbox: "allow-forms allow-same-origin allow-scripts allow-popups", referrerpolicy: "no-referrer" });
   const tab = make("a", { href: url, target: "_blank", rel: "noopener noreferrer" }, "Open in a tab");
-  return sheet(title, [frame, make("footer", {}, make("span", {}, "Sandbox: no real money moves."), tab)], { kind: "frame" });
+  const opened = sheet(title, [frame, make("footer", {}, make("span", {}, "Sandbox: no real money moves."), tab)], { kind: "frame" });
+  // Keys pressed inside the frame stay there. After each answer the focus comes out, so that Escape closes again.
+  let loaded = false;
+  frame.addEventListener("load", () => {
+    if (loaded && document.activeElement === frame) opened.querySelector("header button").focus();
+    loaded = true;
+  });
+  return opened;
 }
