@@ -1,4 +1,4 @@
-"""Only this machine's own pages and programs may talk to a stand-in.
+"""Only this machine's own pages and programs may talk to a stand-in, and only its own page may change anything.
 
 Listening on 127.0.0.1 is not enough: a page of any web site can send requests there from the person's browser, and by DNS
 rebinding even under a name of its own. So `Host` must be a loopback name, and `Origin`, where there is one, must be too.
@@ -40,5 +40,26 @@ class LoopbackOnly:
             foreign_origin = origin is not None and not _is_loopback(origin)
             if foreign_origin or not _is_loopback(f"//{headers.get('host', '')}"):
                 await PlainTextResponse("this address is for this machine only\n", 403)(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
+
+
+class OwnPageOnly:
+    """ASGI middleware: what changes something is asked by this very page or by a program, never by another page.
+
+    `LoopbackOnly` keeps strangers out; a page that another program of this machine serves on another port is no stranger to
+    it. So the `Origin` of anything but a look, when a browser sent one, must be the address it goes to.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass on what is ours."""
+        if scope["type"] == "http" and scope["method"] not in {"GET", "HEAD"}:
+            headers = Headers(scope=scope)
+            origin = headers.get("origin")
+            if origin is not None and urlsplit(origin).netloc != headers.get("host"):
+                await PlainTextResponse("another page asks for this\n", 403)(scope, receive, send)
                 return
         await self._app(scope, receive, send)

@@ -14,10 +14,10 @@ from starlette.routing import Route
 
 from lib import log
 from sandbox.control.actions import Actions
-from sandbox.control.asking import OwnPageOnly, RefusedError
+from sandbox.control.asking import JsonOnly, RefusedError
 from sandbox.control.passage import Passage
 from sandbox.control.view import View
-from sandbox.loopback import LoopbackOnly
+from sandbox.loopback import LoopbackOnly, OwnPageOnly
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -56,7 +56,7 @@ class Control:
                 Route("/{name}", self._file, methods=["GET"]),
                 *(Route(path, self._answering(act), methods=["POST"]) for path, act in self._table().items()),
             ],
-            middleware=[Middleware(LoopbackOnly), Middleware(OwnPageOnly)],
+            middleware=[Middleware(LoopbackOnly), Middleware(OwnPageOnly), Middleware(JsonOnly)],
         )
 
     def _table(self) -> dict[str, Callable[[Request], Awaitable[dict[str, Any]]]]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import math
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
+
+from sandbox.json_object import json_object
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -20,12 +20,10 @@ class RefusedError(ValueError):
     """What was asked for makes no sense; the text says why."""
 
 
-class OwnPageOnly:
-    """ASGI middleware: what changes something is asked by this very page or by a program, never by another page.
+class JsonOnly:
+    """ASGI middleware: what changes something says that it is JSON.
 
-    `LoopbackOnly` keeps strangers out; a page that another program of this machine serves on another port is no stranger to
-    it. A form can't send JSON, and a script of another origin would have to ask before it may, which nobody answers. So a POST
-    must say that it is JSON, and its `Origin`, when a browser sent one, must be ours.
+    A form can't send that, and a script of another origin would have to ask before it may, which nobody answers.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -35,11 +33,6 @@ class OwnPageOnly:
         """Pass on what is ours."""
         if scope["type"] == "http" and scope["method"] not in {"GET", "HEAD"}:
             headers = Headers(scope=scope)
-            origin = headers.get("origin")
-            if origin is not None and urlsplit(origin).netloc != headers.get("host"):
-                refusal = JSONResponse({"error": "another page asks for this"}, HTTPStatus.FORBIDDEN)
-                await refusal(scope, receive, send)
-                return
             if headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
                 refusal = JSONResponse({"error": "JSON only"}, HTTPStatus.UNSUPPORTED_MEDIA_TYPE)
                 await refusal(scope, receive, send)
@@ -54,12 +47,9 @@ async def body_of(request: Request) -> dict[str, Any]:
         RefusedError
     """
     try:
-        content = json.loads(await request.body() or b"{}")
-    except ValueError:
-        raise RefusedError("the body must be JSON") from None
-    if not isinstance(content, dict):
-        raise RefusedError("the body must be an object")
-    return content
+        return json_object(await request.body() or b"{}")
+    except ValueError as error:
+        raise RefusedError(str(error)) from None
 
 
 def number(asked: dict[str, Any], name: str, *, least: float = 0.0, most: float = math.inf) -> float:
@@ -69,11 +59,18 @@ def number(asked: dict[str, Any], name: str, *, least: float = 0.0, most: float 
         RefusedError
     """
     value = asked.get(name)
-    if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
+    if not isinstance(value, int | float) or isinstance(value, bool) or not _is_finite(value):
         raise RefusedError(f"{name}: a number is needed")
     if not least <= value <= most:
         raise RefusedError(f"{name}: {value:g} is not between {least:g} and {most:g}")
     return float(value)
+
+
+def _is_finite(value: float) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number with hundreds of digits
+        return False
 
 
 def text(asked: dict[str, Any], name: str) -> str:

@@ -19,7 +19,7 @@ from sandbox.cryptopay.pages import page_routes
 from sandbox.cryptopay.rates import assets_of
 from sandbox.cryptopay.store import Payment, Store
 from sandbox.cryptopay.webhooks import RETRY_AFTER_S, Delivery, Webhooks, sign
-from sandbox.loopback import LoopbackOnly
+from sandbox.loopback import LoopbackOnly, OwnPageOnly
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -94,7 +94,7 @@ class CryptoPay:
             timeout=webhook_timeout,
         )
         routes = [*api_routes(self), *page_routes(self)]
-        self.app = Starlette(routes=routes, middleware=[Middleware(LoopbackOnly)])
+        self.app = Starlette(routes=routes, middleware=[Middleware(LoopbackOnly), Middleware(OwnPageOnly)])
 
     # -- life ----------------------------------------------------------------------------------------------------------
 

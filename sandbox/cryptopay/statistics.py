@@ -66,6 +66,6 @@ def _moment(asked: dict[str, Any], name: str, default: datetime) -> datetime:
         return default
     try:
         moment = datetime.fromisoformat(str(said))
-    except ValueError as error:
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except (ValueError, OverflowError) as error:  # no moment at all, or one before the year 1
         raise refused(name) from error
-    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
 PARAMETERS_LIMIT: Final = 1024 * 1024
 UPLOAD_LIMIT: Final = 50 * 1024 * 1024
-_INTEGER = re.compile(r"\s*([+-]?[0-9]+)")
+_INTEGER = re.compile(r"\s*([+-]?)0*([0-9]+)")
+_LARGEST: Final = 2**63 - 1
+_DIGITS: Final = len(str(_LARGEST))
 _WHOLE = re.compile(r"[+-]?[0-9]{1,18}")
 _TRUE = {"true", "yes", "1"}
 
@@ -44,9 +46,12 @@ class Arguments:
         return self.values.get(name, "")
 
     def integer(self, name: str, default: int = 0) -> int:
-        """Read leniently, as the server does: leading digits count, anything else is the default."""
+        """Read leniently, as the server does: leading digits count, anything else is the default; at most 63 bits."""
         found = _INTEGER.match(self.text(name))
-        return int(found[1]) if found else default
+        if found is None:
+            return default
+        value = _LARGEST if len(found[2]) > _DIGITS else min(int(found[2]), _LARGEST)
+        return -value if found[1] == "-" else value
 
     def flag(self, name: str) -> bool:
         """True for true, yes and 1 in any case."""
@@ -62,7 +67,7 @@ class Arguments:
             return None
         try:
             return json.loads(self.text(name))
-        except ValueError:
+        except (ValueError, RecursionError):
             raise bad_request(complaint) from None
 
     def file(self, name: str) -> Upload | None:
@@ -70,6 +75,12 @@ class Arguments:
         value = self.text(name)
         part = value.removeprefix("attach://") if value.startswith("attach://") else name
         return self.files.get(part)
+
+
+def chat_number(chat_id: str) -> int | None:
+    """A call's `chat_id` as the number of a chat; None when it is none that a chat can have."""
+    digits = chat_id.strip().removeprefix("-")
+    return int(chat_id) if digits.isascii() and digits.isdigit() and len(digits) <= _DIGITS else None
 
 
 def whole_number(raw: Any) -> int | None:
@@ -84,7 +95,7 @@ def _add_json(found: Arguments, body: bytes) -> None:
         return
     try:
         parsed = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise bad_request("can't parse JSON object") from None
     if not isinstance(parsed, dict):
         raise bad_request("JSON object expected")

@@ -220,5 +220,5 @@ def _shown(value: str, kind: str) -> Any:
         return value
     try:
         return json.loads(value.lower() if kind == "boolean" else value)
-    except ValueError:
+    except (ValueError, RecursionError):
         return value

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from sandbox.telegram.arguments import chat_number
 from sandbox.telegram.errors import bad_request, forbidden
 
 if TYPE_CHECKING:
@@ -195,5 +196,5 @@ class Channels:
         if chat_id.startswith("@"):
             wanted = chat_id[1:].lower()
             return next((one for one in self._channels.values() if wanted and one.username.lower() == wanted), None)
-        digits = chat_id.removeprefix("-")
-        return self._channels.get(int(chat_id)) if digits.isascii() and digits.isdigit() else None
+        number = chat_number(chat_id)
+        return None if number is None else self._channels.get(number)

@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 from starlette.responses import FileResponse, JSONResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import Mount, Route, Router
 
+from sandbox.json_object import json_object
 from sandbox.telegram.deeds import DEEDS, BadInputError
 from sandbox.telegram.inspection import mark, trace
 
@@ -275,10 +276,7 @@ class ChatPage:
             if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
                 return JSONResponse({"error": "JSON only"}, 415)
             try:
-                given = json.loads(await request.body())
-                if not isinstance(given, dict):
-                    raise BadInputError("a JSON object is expected")
-                return JSONResponse(await handler(request, given))
+                return JSONResponse(await handler(request, json_object(await request.body())))
             except (ValueError, AssertionError) as error:
                 return JSONResponse({"error": str(error)}, 400)
 

@@ -6,6 +6,7 @@ import copy
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from sandbox.telegram.arguments import chat_number
 from sandbox.telegram.changes import Changes
 from sandbox.telegram.channels import Channels
 from sandbox.telegram.errors import bad_request, forbidden, not_modelled
@@ -88,8 +89,8 @@ class Chats:
             raise bad_request("chat_id is empty")
         if self.channels.find(chat_id) is not None:
             raise not_modelled("messages in channels")
-        digits = chat_id.strip().removeprefix("-")
-        account = self.accounts.get(int(chat_id)) if digits.isascii() and digits.isdigit() else None
+        number = chat_number(chat_id)
+        account = None if number is None else self.accounts.get(number)
         if str(self.bot["id"]) == chat_id.strip():
             raise forbidden("the bot can't send messages to the bot")
         if account is None:

@@ -51,7 +51,7 @@ async def _click(user: User, given: Given) -> Given:
 
 async def _pay(user: User, given: Given) -> Given:
     link, charges, method = given.get("link"), given.get("charges", 1), given.get("method", "card")
-    if charges not in {1, 2} or method not in {"card", "declined"}:
+    if not isinstance(charges, int) or charges not in {1, 2} or method not in ("card", "declined"):
         raise BadInputError("one charge or two, by a card that is taken or declined")
     if isinstance(link, str):
         return asdict(await user.pay_link(link, method=method, charges=charges))

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
+from sandbox.telegram.arguments import chat_number
 from sandbox.telegram.updates import kind_of
 
 if TYPE_CHECKING:
@@ -69,9 +70,9 @@ def _title(update: dict[str, Any]) -> str:
 
 def _user_of(call: Call) -> int:
     for name in ("chat_id", "user_id"):
-        digits = str(call.params.get(name, "")).strip()
-        if digits.isascii() and digits.isdigit():
-            return int(digits)
+        number = chat_number(str(call.params.get(name, "")))
+        if number is not None and number > 0:
+            return number
     return 0
 
 

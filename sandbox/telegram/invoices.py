@@ -125,7 +125,7 @@ def _price(raw: Any) -> int:
 def _prices(text: str) -> list[int]:
     try:
         listed = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise bad_request("can't parse prices JSON object") from None
     if not isinstance(listed, list):
         raise bad_request("expected an Array of labeled prices")

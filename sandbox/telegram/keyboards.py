@@ -144,7 +144,7 @@ def parse_markup(markup: str, *, inline_only: bool = False) -> dict[str, Any] | 
         return None
     try:
         parsed = json.loads(markup)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise bad_request("can't parse reply keyboard markup JSON object") from None
     if parsed is None:
         return None

@@ -158,7 +158,7 @@ def _entity(raw: Any, total: int) -> Entity:
 def _given_entities(text: str, entities: str) -> list[Entity]:
     try:
         listed = json.loads(entities)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise bad_request("can't parse entities JSON object") from None
     if not isinstance(listed, list):
         raise bad_request("expected an Array of MessageEntity")

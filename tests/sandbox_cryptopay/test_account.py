@@ -92,6 +92,8 @@ async def test_statistics_of_nothing_and_of_nonsense(shop: Shop) -> None:
     told = await shop.call("getStats")
     assert (told["volume"], told["conversion"], told["created_invoice_count"]) == ("0", "0", 0)
     assert await shop.refused("getStats", start_at="yesterday") == (400, "START_AT_INVALID")
+    before_time = await shop.refused("getStats", start_at="0001-01-01T00:00:00+14:00")
+    assert before_time == (400, "START_AT_INVALID")
     assert await shop.refused("getStats", end_at=[1]) == (400, "END_AT_INVALID")
     later = (shop.clock.now() + timedelta(days=9)).isoformat()
     assert await shop.refused("getStats", start_at=later) == (400, "START_AT_INVALID")

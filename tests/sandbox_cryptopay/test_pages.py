@@ -313,6 +313,13 @@ async def test_another_sites_form_is_turned_away(shop: Shop) -> None:
     assert shop.pay.invoices[1]["status"] == "active"
 
 
+async def test_a_page_of_another_port_is_turned_away_and_the_own_one_is_not(shop: Shop) -> None:
+    foreign = await shop.http.post("/account/suspend", headers={"Origin": "http://127.0.0.1:1"})
+    assert (foreign.status_code, shop.pay.suspended) == (403, False)
+    own = await shop.http.post("/account/suspend", headers={"Origin": "http://127.0.0.1"})
+    assert (own.status_code, shop.pay.suspended) == (303, True)
+
+
 async def test_what_the_application_wrote_is_escaped(shop: Shop) -> None:
     await shop.invoice(description="<script>alert(1)</script>")
     for page in (await show(shop), (await shop.http.get("/")).text):

@@ -274,6 +274,27 @@ async def test_nonsense_is_refused_with_a_reason(bench: Bench, path: str, body: 
     assert (await act(bench, path, body, status=400))["error"]
 
 
+@pytest.mark.parametrize(
+    ("deed", "raw"),
+    [
+        ("pay", '{"message_id": 1, "charges": []}'),
+        ("pay", '{"message_id": 1, "charges": 1.0}'),
+        ("pay", '{"message_id": 1, "method": []}'),
+        ("pay", '{"message_id": 1, "method": {}}'),
+        ("pay", '{"link": "https://t.me/$\\ud800"}'),
+        ("send", '{"text": "\\ud800"}'),
+        ("start", '{"payload": "\\ud800"}'),
+        ("edit", '{"message_id": 1, "text": "\\ud800"}'),
+        ("send", "[" * 100_000),
+    ],
+)
+async def test_what_no_page_of_ours_sends_is_refused_too(bench: Bench, deed: str, raw: str) -> None:
+    await bench.telegram.user(777, "Anna").send("hello")
+    url, headers = f"{bench.url}/chat/api/users/777/{deed}", {"Content-Type": "application/json"}
+    response = await bench.client.post(url, content=raw, headers=headers)
+    assert (response.status_code, bool(response.json()["error"])) == (400, True)
+
+
 async def test_the_page_is_served_without_anything_from_elsewhere(bench: Bench) -> None:
     redirect = await bench.client.get(f"{bench.url}/chat")
     assert (redirect.status_code, redirect.headers["location"]) == (307, "/chat/")

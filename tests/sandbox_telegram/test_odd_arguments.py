@@ -6,6 +6,7 @@ import itertools
 from typing import TYPE_CHECKING
 
 from sandbox.telegram.arguments import Arguments, Upload
+from sandbox.telegram.inspection import trace
 from sandbox.telegram.method_table import methods
 from tests.sandbox_telegram.conftest import png
 from tests.sandbox_telegram.test_payments import STARS
@@ -20,6 +21,8 @@ ODD = (
     "-1",
     "x",
     "9" * 30,
+    "9" * 5000,
+    "[" * 100_000,
     "1e400",
     "true",
     "null",
@@ -92,3 +95,9 @@ async def test_every_call_is_answered(bench: Bench) -> None:
             taken += code == 200
     assert refused > 1000
     assert taken > 1000
+
+
+async def test_the_inspector_shows_a_call_to_a_chat_that_cannot_be(bench: Bench) -> None:
+    assert await bench.refusal("sendMessage", chat_id="9" * 5000, text="a") == "Bad Request: chat not found"
+    [alone] = trace(bench.telegram)["entries"]
+    assert (alone["user"], alone["failed"]) == (0, True)
