@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from datetime import datetime
 
-    from sandbox.scheduler import Run
+    from sandbox.scheduler import Run, Scheduler
     from sandbox.system import System
 
 STEP = timedelta(hours=1)
@@ -61,7 +61,7 @@ async def pass_time(
 
     A step ends after `step`; on the way it pauses wherever a stand-in waits for a moment (a task's retry, a webhook's),
     until what follows from that has settled. At its end each job of the scheduler that had a tick meanwhile runs once, as
-    after any gap (or as its faults say); one that is paused lets it pass. The scheduler itself fires nothing until all is
+    after any gap (or as its faults say); one that is paused just then lets it pass. The scheduler itself fires nothing until all is
     over, whether it is on or off.
 
     Args:
@@ -80,14 +80,16 @@ async def pass_time(
     progress = Passing(duration, step)
     began = system.clock.now()
     end = began + duration
-    with _fired_by_us(system) as jobs:
+    scheduler = system.scheduler
+    with _held(scheduler):
         await system.settled(_SETTLED_WITHIN_S)
         while (seen := system.clock.now()) < end:
             if stop is not None and stop.is_set():
                 progress.stopped = True
                 break
             await _reach(system, min(seen + step, end))
-            for runs in await asyncio.gather(*(system.scheduler.fire(name, seen) for name in jobs)):
+            jobs = [name for name in scheduler.jobs if not scheduler.is_paused(name)]
+            for runs in await asyncio.gather(*(scheduler.fire(name, seen) for name in jobs)):
                 for run in runs:
                     _note(progress, run)
             await system.settled(_SETTLED_WITHIN_S)
@@ -122,17 +124,12 @@ async def _travel_to(system: System, moment: datetime) -> None:
 
 
 @contextmanager
-def _fired_by_us(system: System) -> Iterator[list[str]]:
-    """The jobs that are to run; paused meanwhile, so that the scheduler does not fire them as well."""
-    scheduler = system.scheduler
-    mine = [name for name in scheduler.jobs if not scheduler.is_paused(name)]
-    for name in mine:
-        scheduler.pause(name)
+def _held(scheduler: Scheduler) -> Iterator[None]:
+    scheduler.hold()
     try:
-        yield mine
+        yield
     finally:
-        for name in mine:
-            scheduler.resume(name)
+        scheduler.let_go()
 
 
 def _note(progress: Passing, run: Run) -> None:

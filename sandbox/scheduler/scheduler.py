@@ -79,6 +79,7 @@ class Scheduler:
             self._states[job.name] = _State(job)
         self._loops: list[asyncio.Task[None]] = []
         self._client: httpx.AsyncClient | None = None
+        self._held = False
 
     @property
     def jobs(self) -> dict[str, Job]:
@@ -117,6 +118,27 @@ class Scheduler:
         state = self._states[name]
         state.paused = paused
         state.changed.set()
+
+    @property
+    def held(self) -> bool:
+        """Whether somebody else fires the jobs, who lets time pass by himself (`fire`)."""
+        return self._held
+
+    def hold(self) -> None:
+        """Fire nothing by itself until `let_go`; whether a job is paused is another matter and stays as it is."""
+        self._set_held(held=True)
+
+    def let_go(self) -> None:
+        """Fire again, from the next tick on."""
+        self._set_held(held=False)
+
+    def _set_held(self, *, held: bool) -> None:
+        self._held = held
+        for state in self._states.values():
+            state.changed.set()
+
+    def _quiet(self, state: _State) -> bool:
+        return self._held or state.paused
 
     def miss_next(self, name: str, count: int = 1) -> None:
         """Let the job's next ticks never come, without a trace to the job. KeyError when there is no such job."""
@@ -161,7 +183,7 @@ class Scheduler:
         while True:
             await self._wait(state, job.next_tick(seen))
             now = self.clock.now()
-            if state.paused:
+            if self._quiet(state):
                 await state.changed.wait()
                 seen = self.clock.now()
                 continue
@@ -185,7 +207,7 @@ class Scheduler:
         for retries in range(job.retry_count + 1):
             run = await self._attempt(job, tick, retries + 1)
             again = self.clock.now() + timedelta(seconds=job.backoff(retries))
-            if run.ok or retries == job.retry_count or again >= job.next_tick(tick) or state.paused:
+            if run.ok or retries == job.retry_count or again >= job.next_tick(tick) or self._quiet(state):
                 return
             await self.clock.sleep_until(again)
             if self.clock.now() >= job.next_tick(tick):
@@ -198,7 +220,7 @@ class Scheduler:
             asyncio.create_task(self.clock.sleep_until(moment)),
         }
         try:
-            if not state.paused:
+            if not self._quiet(state):
                 await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         finally:
             for wait in waits:

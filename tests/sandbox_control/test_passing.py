@@ -116,6 +116,26 @@ async def test_a_paused_job_lets_it_pass_and_stays_paused() -> None:
         assert made.scheduler.is_paused("minute")
 
 
+async def test_the_scheduler_is_held_meanwhile_and_no_job_is_paused() -> None:
+    async with _machinery() as (made, system):
+        await made.scheduler.start()
+        began = made.clock.now()
+        seen: list[tuple[bool, bool]] = []
+
+        def told(_now: Passing) -> None:
+            seen.append((made.scheduler.held, made.scheduler.is_paused("minute")))
+            made.scheduler.resume("minute")  # as a person may; the schedule keeps quiet
+
+        await pass_time(system, timedelta(hours=3), told=told)
+        assert seen == [(True, False)] * 3
+        assert made.hours("minute", began) == [1.0, 2.0, 3.0]
+        assert not made.scheduler.held
+        async with asyncio.timeout(10):
+            while len(made.hours("minute", began)) < 4:  # it counts ticks from when it notices
+                made.clock.travel(timedelta(minutes=1))
+                await asyncio.sleep(0.01)
+
+
 async def test_ticks_that_are_to_be_missed_or_doubled_are() -> None:
     async with _machinery() as (made, system):
         began = made.clock.now()
