@@ -140,7 +140,7 @@ class Machinery:
                     "concurrent": queue.max_concurrent,
                     "waiting": len(found),
                     "running": sum(task.running for task in found),
-                    "oldest_s": max((_age(task, now) for task in found), default=0),
+                    "oldest_s": max((_overdue_s(task, now) for task in found), default=0),
                     "tasks": [self._task(task, now) for task in found[:_SHOWN]],
                 }
             )
@@ -153,7 +153,7 @@ class Machinery:
             "short": task.short_name[:12],
             "target": task.message.http_request.url.rpartition("/")[2],
             "due": _moment(task.eta),
-            "age_s": _age(task, now),
+            "overdue_s": _overdue_s(task, now),
             "tries": task.message.dispatch_count,
             "last": task.retry_reason,
             "running": task.running,
@@ -205,8 +205,12 @@ class Machinery:
         ]
 
 
-def _age(task: Any, now: datetime) -> int:
-    return max(0, round((now - as_datetime(task.message.create_time)).total_seconds()))
+def _overdue_s(task: Any, now: datetime) -> int:
+    """Since it was due first: a retry that is planned for later makes no task younger."""
+    message = task.message
+    tried = message.HasField("first_attempt")
+    due = as_datetime(message.first_attempt.dispatch_time) if tried else task.eta
+    return max(0, round((now - due).total_seconds()))
 
 
 def _moment(moment: datetime) -> str:

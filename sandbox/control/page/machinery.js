@@ -178,7 +178,7 @@ const tasks = new Table(at("queues"), {
     text("queue"),
     text("target"),
     moment("due"),
-    { title: "age", number: true, text: (row) => span(row.age_s) },
+    { title: "overdue", number: true, text: (row) => (row.overdue_s ? span(row.overdue_s) : "") },
     number("tries"),
     { title: "last answer", text: (row) => row.last },
     { title: "", text: (row) => (row.running ? "running" : ""), mood: (row) => (row.running ? "busy" : "") },
