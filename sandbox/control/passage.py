@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from math import ceil
 from typing import TYPE_CHECKING, Any
 
 from sandbox.control.asking import RefusedError
@@ -23,6 +24,8 @@ class Passage:
         self._task: asyncio.Task[None] | None = None
         self._stop = asyncio.Event()
         self._outcome = ""
+        self._broke = False
+        self._number = 0
 
     @property
     def running(self) -> bool:
@@ -34,7 +37,8 @@ class Passage:
         if self.running:
             raise RefusedError("time is passing already")
         self._stop.clear()
-        self._outcome = ""
+        self._outcome, self._broke = "", False
+        self._number += 1
         self._progress = Passing(duration, step)
         self._task = asyncio.create_task(self._pass(duration, step))
 
@@ -45,6 +49,7 @@ class Passage:
         try:
             progress = await pass_time(self._system, duration, step, told=told, stop=self._stop)
         except Exception as error:  # noqa: BLE001 - shown on the page, whatever it was
+            self._broke = True
             self._outcome = f"It broke off: {type(error).__name__}: {error}"
             return
         failed = f"; failed: {', '.join(sorted(progress.failures))}" if progress.failures else ""
@@ -68,12 +73,15 @@ class Passage:
         if self._progress is None:
             return None
         return {
+            "number": self._number,
             "running": self.running,
             "stopping": self.running and self._stop.is_set(),
             "duration_s": self._progress.duration.total_seconds(),
             "passed_s": round(self._progress.passed.total_seconds()),
             "steps": self._progress.steps,
+            "steps_in_all": ceil(self._progress.duration / self._progress.step),
             "sweeps": self._progress.sweeps,
             "failures": self._progress.failures,
             "outcome": self._outcome,
+            "broke": self._broke,
         }

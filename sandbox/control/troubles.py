@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Final
 
+from sandbox.cryptopay.faults import Standing
 from sandbox.database_link import Wire
 from sandbox.faults import NONE
 from sandbox.scheduler.faults import TickFaults
@@ -35,6 +36,13 @@ _WORDS = {
     "ticks_twice": "{:.0%} of ticks come twice",
     "ticks_late": "{:.0%} of ticks are late",
 }
+_STANDING_WORDS = {
+    "copies": "Crypto Pay sends each webhook {} times",
+    "lost": "{:.0%} of Crypto Pay's webhook attempts are lost",
+    "unanswered": "{:.0%} of answers to Crypto Pay's webhooks are lost",
+    "late_s": "Crypto Pay's webhooks set out up to {:g} s late",
+    "refused": "{:.0%} of Crypto Pay's calls are answered 429",
+}
 
 
 def shares(system: System) -> dict[str, float]:
@@ -58,6 +66,7 @@ def troubles(system: System) -> list[str]:
         *_of_functions(system),
         *(f"queue {name} is paused" for name in system.tasks.queues if system.tasks.is_paused(name)),
         *_of_scheduler(system),
+        *_of_cryptopay(system),
         *(f"failpoint {place} is armed: {action}" for place, action in system.failpoints.armed().items()),
     ]
 
@@ -81,6 +90,17 @@ async def end_all(system: System) -> None:
             process.resume()
     await start_node(system)
     await system.fleet.start()
+    _end_cryptopays(system)
+
+
+def _end_cryptopays(system: System) -> None:
+    """What was held sets out in the order it was made, to functions that run again."""
+    cryptopay = system.cryptopay
+    cryptopay.faults.standing = Standing()
+    cryptopay.suspended = False
+    cryptopay.webhooks.enable()
+    if cryptopay.webhooks.holding:
+        cryptopay.webhooks.release(newest_first=False)
 
 
 async def start_node(system: System) -> None:
@@ -133,3 +153,17 @@ def _of_scheduler(system: System) -> Iterator[str]:
     for name in system.scheduler.jobs:
         if system.scheduler.is_paused(name):
             yield f"ticks of {name} pass unheard"
+
+
+def _of_cryptopay(system: System) -> Iterator[str]:
+    cryptopay = system.cryptopay
+    well = asdict(Standing())
+    for name, value in asdict(cryptopay.faults.standing).items():
+        if value != well[name]:
+            yield _STANDING_WORDS[name].format(value)
+    if cryptopay.suspended:
+        yield "the Crypto Pay account is suspended"
+    if cryptopay.webhooks.disabled_at is not None:
+        yield "Crypto Pay's webhooks are disabled"
+    if cryptopay.webhooks.holding:
+        yield "Crypto Pay holds new webhooks"

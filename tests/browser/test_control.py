@@ -14,6 +14,7 @@ from playwright.async_api import expect
 
 from sandbox.control import Control
 from sandbox.control.troubles import end_all
+from sandbox.cryptopay.faults import Standing
 from sandbox.customer import Customer, text_of
 from sandbox.faults import BAD_DAY, NONE
 from sandbox.server import Server
@@ -22,7 +23,7 @@ from sandbox.system import System
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from playwright.async_api import Locator, Page
+    from playwright.async_api import Locator, Page, Route
 
 expect.set_options(timeout=15_000)  # a loaded machine
 _PHONE = {"width": 390, "height": 844}
@@ -121,7 +122,10 @@ async def test_a_task_waits_in_a_paused_queue_is_run_by_hand_and_purged(opened: 
 async def test_a_killed_function_is_counted_down_and_started_again(opened: Page, system: System) -> None:
     everybody = len(system.fleet.processes)
     before = system.fleet.processes["health"][0].pid
-    await _press(opened, "kill -9 health", "health: killed")
+    await opened.get_by_role("button", name="kill -9 health", exact=True).focus()
+    await opened.keyboard.press("Enter")
+    await expect(opened.get_by_role("status")).to_contain_text("health: killed")
+    await expect(opened.get_by_role("button", name="start health", exact=True)).to_be_focused()
     await _chip(opened, "functions", f"{everybody - 1} of {everybody}")
     await expect(opened.get_by_role("alert")).to_contain_text("health is down")
     await _press(opened, "start health", "health: started")
@@ -238,7 +242,8 @@ async def test_faults_are_loud_and_all_of_them_are_undone_by_one_button(opened: 
     await _press(opened, "let it hang", "The node is hung")
     await _press(opened, "pause ticks of outbox", "pass unheard")
     await _press(opened, "cut", "cut off from functions")
-    await expect(opened.locator("[data-chip=database] b")).to_have_text("up")  # the page has its own way to it
+    await _chip(opened, "database", "cut")  # for functions: the page has its own way to it
+    await expect(opened.locator("[data-chip=database]")).to_have_class("bad")
     answer = await system.call("health", headers={"X-Health-Key": system.health_key})
     assert answer.status_code == 503
     banner = opened.get_by_role("alert")
@@ -260,9 +265,87 @@ async def test_faults_are_loud_and_all_of_them_are_undone_by_one_button(opened: 
     assert (await system.node_health())["ok"]
 
 
+async def test_the_faults_of_crypto_pay_are_loud_too_and_undone(opened: Page, system: System) -> None:
+    cryptopay, banner = system.cryptopay, opened.get_by_role("alert")
+    invoices = [
+        await _orders(system, Customer(system.telegram.user(6_000_010 + number, name, language_code="en")))
+        for number, name in enumerate(("Emil", "Fay"))
+    ]
+    cryptopay.webhooks.hold()
+    for invoice in invoices:
+        await cryptopay.pay(invoice["invoice_id"])
+    cryptopay.suspended = True
+    cryptopay.faults.standing = Standing(copies=3, lost=0.2, unanswered=0.3, late_s=40, refused=0.5)
+    for words in (
+        "7 faults are on",
+        "Crypto Pay holds new webhooks",
+        "the Crypto Pay account is suspended",
+        "Crypto Pay sends each webhook 3 times",
+        "20% of Crypto Pay's webhook attempts are lost",
+        "30% of answers to Crypto Pay's webhooks are lost",
+        "Crypto Pay's webhooks set out up to 40 s late",
+        "50% of Crypto Pay's calls are answered 429",
+    ):
+        await expect(banner).to_contain_text(words)
+    told = len(cryptopay.deliveries)
+    await opened.get_by_role("button", name="all well again").focus()
+    await opened.keyboard.press("Enter")
+    await expect(banner).to_be_hidden()
+    await expect(opened.get_by_role("heading", level=1)).to_be_focused()  # not lost: the button is gone
+    assert (cryptopay.webhooks.holding, cryptopay.suspended) == (False, False)
+    assert cryptopay.faults.standing == Standing()
+    await system.settled()
+    assert [one.invoice_id for one in cryptopay.deliveries[told:]] == [one["invoice_id"] for one in invoices]
+
+    cryptopay.webhooks.disable()
+    await expect(banner).to_contain_text("Crypto Pay's webhooks are disabled")
+    await _press(opened, "all well again")
+    await expect(banner).to_be_hidden()
+    assert cryptopay.webhooks.disabled_at is None
+
+
+async def test_while_time_passes_nothing_is_wrong_and_all_well_again_leaves_it(opened: Page, system: System) -> None:
+    await opened.locator("#pass").get_by_role("button", name="a day passes").click()
+    await expect(opened.locator("#passed")).to_contain_text("of 24 steps")
+    assert system.scheduler.held
+    await expect(opened.get_by_role("alert")).to_be_hidden()
+    await end_all(system)
+    assert system.scheduler.held
+    await expect(opened.get_by_role("status")).to_contain_text("All of it passed: 24 steps", timeout=60_000)
+    assert not system.scheduler.held
+
+
+async def test_a_system_that_has_stopped_shows_nothing_green(opened: Page) -> None:
+    await opened.route(
+        "**/state", lambda route: route.fulfill(body="")
+    )  # a refused connection is an error on the console
+    shown = opened.locator("#chips a:visible")
+    await expect(shown).to_have_text(["the system does not answer"])
+    await expect(shown).to_have_class("bad")
+    await expect(opened.locator("body")).to_have_class("silent")
+    await opened.unroute("**/state")
+    await _chip(opened, "database", "up")
+    await expect(shown.first).to_contain_text("database")
+    await expect(opened.locator("[data-chip=system]")).to_be_hidden()
+
+
+async def test_without_a_link_only_a_crash_is_to_be_had(opened: Page) -> None:
+    async def unlinked(route: Route) -> None:
+        answer = await route.fetch()
+        await route.fulfill(json=await answer.json() | {"link": None})
+
+    await opened.route("**/state", unlinked)
+    await expect(opened.locator("#database-state")).to_have_text("reached directly")
+    for name in ("slow-set", "database-hang", "database-cut", "database-heal"):
+        await expect(opened.locator(f"#{name}")).to_be_disabled()
+    await expect(opened.locator("#database-crash")).to_be_enabled()
+    await opened.unroute_all(behavior="wait")
+
+
 async def test_a_slow_database_is_slow_for_functions_and_for_nobody_else(opened: Page, system: System) -> None:
     await opened.get_by_label("slower by").fill("500")
     await _press(opened, "slow", "500 ms longer")
+    await _chip(opened, "database", "slow: 500 ms")
     await expect(opened.get_by_role("alert")).to_contain_text("the database is slow: 500 ms a message")
     answer = await system.call("health", headers={"X-Health-Key": system.health_key})
     assert answer.elapsed >= timedelta(seconds=1.5)  # begin, the query, commit

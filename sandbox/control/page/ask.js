@@ -36,6 +36,8 @@ export async function act(pressed, action) {
   pressed.classList.add("busy");
   pressed.setAttribute("aria-busy", "true");
   const focused = document.activeElement === pressed;
+  const row = pressed.closest("td, .line, form");
+  const section = pressed.closest("section");
   pressed.disabled = true;
   try {
     const answer = await action();
@@ -46,9 +48,23 @@ export async function act(pressed, action) {
     pressed.classList.remove("busy");
     pressed.removeAttribute("aria-busy");
     pressed.disabled = false;
-    if (focused) pressed.focus({ preventScroll: true });
+    if (focused && isNowhere()) pressed.focus({ preventScroll: true });
     await after();
+    if (focused && (isNowhere() || document.activeElement === pressed) && !takesFocus(pressed)) focusNear(pressed, row, section);
   }
+}
+
+const isNowhere = () => !document.activeElement || document.activeElement === document.body;
+const takesFocus = (one) => one.isConnected && !one.disabled && one.checkVisibility();
+
+// Where a button took itself away: the next beside it that can be pressed, or else the heading above it.
+function focusNear(pressed, row, section) {
+  const buttons = [...(row?.querySelectorAll("button") ?? [])];
+  const place = buttons.indexOf(pressed);
+  const beside = [...buttons.slice(place + 1), ...buttons.slice(0, Math.max(0, place))].find(takesFocus);
+  const heading = (section ?? document.querySelector("header")).querySelector("h1, h2");
+  if (!beside) heading.tabIndex = -1;
+  (beside ?? heading).focus({ preventScroll: true });
 }
 
 export const asks = (path, body) => (pressed) => act(pressed, () => post(path, body));

@@ -3,7 +3,7 @@
 import { afterwards, say } from "/ask.js";
 import { showBooks } from "/books.js";
 import { at, element, put, span, write } from "/dom.js";
-import { showFaults } from "/faults.js";
+import { databaseWords, showFaults } from "/faults.js";
 import { showMachinery } from "/machinery.js";
 
 const POLL_MS = 1000;
@@ -20,7 +20,7 @@ function chip(id, anchor, name, value, good) {
     const item = element("li");
     const link = element("a");
     link.href = `#${anchor}`;
-    kept = { link, name: element("span", name), value: element("b") };
+    kept = { item, link, name: element("span", name), value: element("b") };
     link.append(kept.name, " ", kept.value);
     item.append(link);
     at("chips").append(item);
@@ -35,7 +35,8 @@ function showHealth() {
   const up = state.database === "up";
   const health = up ? state.health : null;
   const violated = state.violations?.length ?? 0;
-  chip("database", "faults", "database", up ? "up" : `down (${state.database})`, up);
+  const reached = databaseWords(state.link);
+  chip("database", "faults", "database", up ? reached : `down (${state.database})`, up && reached === "up");
   chip("node", "faults", "node", state.node.state, state.node.state === "up");
   chip("functions", "functions", "functions", `${state.functions_up} of ${state.functions.length}`, state.functions_up === state.functions.length);
   if (health) {
@@ -47,6 +48,13 @@ function showHealth() {
   }
   chip("task", "queues", "oldest task", state.oldest_task_s ? span(state.oldest_task_s) : "none", state.oldest_task_s < OLD_TASK_S);
   chip("updates", "work", "updates on their way", state.undelivered_updates, state.undelivered_updates < BUSY_UPDATES);
+}
+
+// A system that does not answer shows nothing green: one chip says so, the rest is grey and old.
+function showSilence() {
+  document.body.classList.toggle("silent", lost);
+  if (lost) chip("system", "time", "the system", "does not answer", false);
+  for (const [id, kept] of chips) put(kept.item, "hidden", lost ? id !== "system" : id === "system");
 }
 
 function showTroubles() {
@@ -70,7 +78,7 @@ function showLinks() {
 }
 
 function showClock() {
-  if (!state) return;
+  if (!state || lost) return;
   const now = new Date(Date.parse(state.now) + performance.now() - received);
   const text = now.toISOString();
   put(at("clock"), "dateTime", text);
@@ -118,9 +126,11 @@ async function look() {
     received = performance.now();
     if (lost) say("The system answers again.");
     lost = false;
+    showSilence();
   } catch (error) {
     if (!lost) say(error instanceof TypeError ? "The system is not running any more." : error.message, true);
     lost = true;
+    showSilence();
     return;
   }
   show();

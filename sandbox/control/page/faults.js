@@ -1,6 +1,6 @@
 // Time and faults: the two sections that change the world rather than show it.
 
-import { act, asks, asksFirst, post } from "/ask.js";
+import { act, asks, asksFirst, post, say } from "/ask.js";
 import { at, element, put, span, write } from "/dom.js";
 
 // By what the server calls them: seconds end in _s, the others are shares and shown in percent.
@@ -72,8 +72,13 @@ function showPresets(presets) {
   }
 }
 
+let ended = null; // the number of the last stretch whose end is known
+
 function showPassing(passing) {
   const running = Boolean(passing?.running);
+  const over = (passing?.number ?? 0) - (running ? 1 : 0);
+  if (ended !== null && over > ended) say(passing.outcome, passing.broke);
+  ended = over;
   put(at("passing"), "hidden", !running);
   put(at("outcome"), "hidden", running || !passing);
   for (const button of document.querySelectorAll("#pass button, #travel button")) {
@@ -81,9 +86,15 @@ function showPassing(passing) {
   }
   if (!passing) return;
   put(at("progress"), "value", passing.passed_s / passing.duration_s);
-  write(at("passed"), `${span(passing.passed_s)} of ${span(passing.duration_s)}, ${passing.sweeps} sweeps`);
+  write(at("passed"), `${span(passing.passed_s)} of ${span(passing.duration_s)}, ${passing.steps} of ${passing.steps_in_all} steps, ${passing.sweeps} sweeps`);
   write(at("stop"), passing.stopping ? "stopping ..." : "stop");
   if (!running) write(at("outcome"), passing.outcome);
+}
+
+// How functions reach the database: the page has a way of its own.
+export function databaseWords(link) {
+  if (!link) return "up";
+  return link.state === "up" && link.delay_ms > 0 ? `slow: ${link.delay_ms} ms` : link.state;
 }
 
 function able(id, can) {
@@ -100,11 +111,11 @@ export function showFaults(state) {
   able("node-hang", state.node.state === "up");
   able("node-up", state.node.state !== "up");
   const link = state.link;
-  const slow = link?.state === "up" && link.delay_ms > 0;
-  const words = !link ? "reached directly" : slow ? `slow: ${link.delay_ms} ms` : link.state;
-  write(at("database-state"), words);
-  put(at("database-state"), "className", !link || words === "up" ? "good" : "bad");
+  const words = databaseWords(link);
+  write(at("database-state"), link ? words : "reached directly");
+  put(at("database-state"), "className", words === "up" ? "good" : "bad");
   able("slow-ms", Boolean(link));
+  able("slow-set", Boolean(link));
   able("database-hang", Boolean(link) && link.state !== "hung");
   able("database-cut", Boolean(link) && link.state !== "cut");
   able("database-heal", Boolean(link) && words !== "up");
