@@ -269,10 +269,11 @@ async def tell(folder: Path, executable: Path, screens: Path) -> None:
     """
     album = Album(screens)
     async with AsyncExitStack() as stack:
-        system = await stack.enter_async_context(System(folder, scheduler=True, settings={"ADMIN_IDS": str(BORIS)}))
-        made = Control(system)
-        stack.push_async_callback(made.close)
-        control = Server(made.app, system.home.port("control"))
+        made = System(folder, scheduler=True, link=True, settings={"ADMIN_IDS": str(BORIS)})
+        system = await stack.enter_async_context(made)
+        page = Control(system)
+        stack.push_async_callback(page.close)
+        control = Server(page.app, system.home.port("control"))
         await control.start()
         stack.push_async_callback(control.stop)
         chromium = await stack.enter_async_context(browser.opened(executable))
