@@ -50,7 +50,7 @@ test: lint terraform-check .venv-clients/.ready ## lint, types, Terraform, unit,
 	@$(PY) -m sandbox.browser
 	@$(PY) -m tests.side_by_side -m "not full" --session-timeout=780 $(ARGS)
 
-test-all: lint .venv-clients/.ready ## the long sizes and every cell as well, then the sabotage (before a release)
+test-all: lint terraform-check .venv-clients/.ready ## the long sizes and every cell as well, then the sabotage (before a release)
 	@$(PY) -m sandbox.browser
 	@$(PY) -m tests.side_by_side --session-timeout=3000 $(ARGS)
 	@$(MAKE) --no-print-directory acceptance-sabotage
