@@ -68,13 +68,17 @@ async def test_one_holder_at_a_time_and_free_after_exit(database_url: str) -> No
 
 @pytest.mark.proves("S2-3")
 async def test_the_lock_connection_cannot_leak(database_url: str) -> None:
+    has_it = asyncio.Event()
+
     async def cancelled() -> None:
-        async with SweepLock(database_url, "expiry"):
+        async with SweepLock(database_url, "expiry") as lock:
+            assert lock.held
+            has_it.set()
             await asyncio.sleep(60)
 
     task = asyncio.create_task(cancelled())
-    while await held(database_url):
-        await asyncio.sleep(0.01)
+    await asyncio.wait_for(has_it.wait(), 20)  # whoever looks before may be the one who holds it
+    assert not await held(database_url)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task

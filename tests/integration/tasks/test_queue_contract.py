@@ -203,33 +203,34 @@ async def test_nobody_there_is_unavailable(kind: str) -> None:
 
 
 class _Silent:
-    """Takes every request and answers none until it is let go."""
+    """Takes every request, in whatever protocol, and answers none until it is let go."""
 
     def __init__(self) -> None:
         self.go = asyncio.Event()
         self.asked = 0
 
-    async def __call__(self, _scope: Scope, _receive: Receive, send: Send) -> None:
-        self.asked += 1
-        await self.go.wait()
-        await send({"type": "http.response.start", "status": 503, "headers": []})
-        await send({"type": "http.response.body", "body": b"{}"})
+    async def hear(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if await reader.read(1):
+            self.asked += 1
+            await self.go.wait()
+        writer.close()
 
 
 async def test_a_server_that_hangs_is_not_waited_for(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if kind == "google over gRPC":
         monkeypatch.setattr(google_client, "_TIMEOUT_S", 0.3)  # that it keeps its own is shown over REST
     silent = _Silent()
-    served = Server(silent)
-    await served.start()
+    server = await asyncio.start_server(silent.hear, "127.0.0.1", 0)
     try:
-        async with adapter_for(kind, settings(served.url)) as adapter, asyncio.timeout(12):
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        async with adapter_for(kind, settings(url)) as adapter, asyncio.timeout(12):
             with pytest.raises(QueueUnavailable):
                 await adapter.create(TASK)
         assert silent.asked >= 1
     finally:
         silent.go.set()
-        await served.stop()
+        server.close()
+        await server.wait_closed()
 
 
 async def test_errors_name_neither_the_body_nor_the_address(stand: Stand) -> None:
