@@ -55,6 +55,9 @@ async def test_a_dialogue_and_a_purchase_wander_from_instance_to_instance(severa
     screen = await customer.press(await customer.start(), "go:buy")
     screen = await customer.press(screen, "tariff:plus")
     screen = await customer.press(screen, "period:90:")
+    # back and forth: each instance meets a state that the other one made
+    screen = await customer.press(screen, "tariff:plus")
+    screen = await customer.press(screen, "period:90:")
     gone = several.fleet.processes["telegram_webhook"][0]
     await gone.kill()
     screen = await customer.press(screen, "pay:cryptobot")
