@@ -84,6 +84,20 @@ async def test_a_node_that_is_down_during_a_payment_heals_by_itself(system: Syst
     assert await effects(system, customer, invoice) == ONE_OF_EACH
 
 
+async def test_what_flood_control_puts_off_comes_by_its_own_task(system: System) -> None:
+    """No sweep runs here: the queue itself brings the receipt and the key back when Telegram's seconds are over."""
+    customer = new_customer(system)
+    invoice = await order(system, customer)
+    system.telegram.fail_next("sendMessage", 429, retry_after=1, times=2)
+    await system.cryptopay.pay(invoice["invoice_id"])
+    await has_key(customer)
+    refused = [call for call in system.telegram.calls if call.code == 429 and call.method == "sendMessage"]
+    assert len(refused) >= 2, "nothing was put off"
+    await customer.sees(lambda message: "Payment received" in text_of(message), "a receipt")
+    await system.settled()
+    assert await effects(system, customer, invoice) == ONE_OF_EACH
+
+
 @pytest.mark.proves("S3-CR-1")
 async def test_a_key_that_is_not_ready_is_told_honestly_and_delivered_later(system: System) -> None:
     customer = new_customer(system)
