@@ -230,6 +230,18 @@ async def test_the_books_are_shown_as_sums_of_their_entries(opened: Page, system
     await expect(_row(opened, "Last entries of the ledger", "revenue:RUB").first).to_contain_text("149.00 RUB")
 
 
+async def test_a_field_somebody_has_gone_to_is_left_alone(opened: Page, system: System) -> None:
+    """A poll between the choice of what is in it and the first key would leave the old digits before the new ones."""
+    field = opened.get_by_label("late, up to s")
+    await field.select_text()
+    system.faults = BAD_DAY
+    await expect(opened.locator("#twice")).to_have_value("100")
+    await opened.keyboard.insert_text("1.5")
+    await expect(field).to_have_value("1.5")
+    await opened.locator("#delivery").get_by_role("button", name="set").click()
+    await expect(opened.get_by_role("alert")).to_contain_text("webhooks are up to 1.5 s late")
+
+
 async def test_faults_are_loud_and_all_of_them_are_undone_by_one_button(opened: Page, system: System) -> None:
     await _press(opened, "a bad day", "a bad day")
     assert system.faults == BAD_DAY

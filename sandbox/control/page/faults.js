@@ -50,12 +50,13 @@ at("delivery").addEventListener("submit", (event) => {
 });
 for (const name of FIELDS) at(name).addEventListener("input", (event) => { event.target.dataset.touched = "yes"; });
 
-// What somebody is typing is left alone until it is set.
+// What somebody is typing, or has gone to the field to type, is left alone until it is set.
 function showShares(faults) {
   for (const name of FIELDS) {
     const field = at(name);
     const value = Math.round(faults[name] * inUnits(name) * 10) / 10;
-    if (!field.dataset.touched) put(field, "value", String(value));
+    const theirs = field.dataset.touched || document.activeElement === field;
+    if (!theirs) put(field, "value", String(value));
   }
 }
 
