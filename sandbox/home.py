@@ -5,19 +5,15 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import random
 import secrets
 import shutil
-import socket
 from typing import TYPE_CHECKING, Any
+
+from sandbox.ports import claim, free_port
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-_PORTS = range(
-    20_000, 32_000
-)  # below every system's ephemeral range, so that no outgoing connection takes one meanwhile
-_PORT_TRIES = 300
 _REAL = "-real"
 
 
@@ -119,14 +115,10 @@ class Home:
         """A free port of 127.0.0.1 for this purpose: the one of last time when it is still free."""
         kept = _read(self._kept)
         ports: dict[str, int] = kept.setdefault("ports", {})
-        if name in ports and _is_free(ports[name]):
-            return ports[name]
-        for port in random.sample(_PORTS, _PORT_TRIES):
-            if port not in ports.values() and _is_free(port):
-                ports[name] = port
-                _write(self._kept, kept)
-                return port
-        raise RuntimeError("no free port on 127.0.0.1")
+        if name not in ports or not claim(ports[name]):
+            ports[name] = free_port(besides=ports.values())
+            _write(self._kept, kept)
+        return ports[name]
 
     def folder(self, name: str, *, private: bool = True) -> Path:
         """A folder below, made when it is not there; a private one, of the last run too, is closed to other users."""
@@ -140,16 +132,6 @@ class Home:
     def logs(self) -> Path:
         """One file for each process."""
         return self.folder("logs")
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
 
 
 def _read(path: Path) -> dict[str, Any]:

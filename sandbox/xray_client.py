@@ -16,8 +16,9 @@ from starlette.applications import Starlette
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
+from sandbox.ports import free_port
 from sandbox.server import Server
-from sandbox.xray_process import Part, free_port
+from sandbox.xray_process import Part
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

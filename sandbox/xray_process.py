@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import socket
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,14 +18,6 @@ _POLL_SECONDS = 0.005
 
 class PartFailedError(RuntimeError):
     """A part ended, or never got ready; the text holds the end of its log."""
-
-
-def free_port() -> int:
-    """A TCP port of 127.0.0.1 that nobody listens on right now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 async def accepts(port: int, host: str = "127.0.0.1") -> bool:

@@ -11,8 +11,8 @@ import httpx
 import pytest
 
 from sandbox.gateway import Backend, Gateway
+from sandbox.ports import free_port
 from sandbox.server import Server
-from sandbox.xray_process import free_port
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable

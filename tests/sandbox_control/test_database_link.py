@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sandbox.database_link import DatabaseLink, Wire
-from sandbox.xray_process import free_port
+from sandbox.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

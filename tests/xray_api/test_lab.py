@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from sandbox.ports import free_port
 from sandbox.xray import (
     Origin,
     PartFailedError,
@@ -17,7 +18,6 @@ from sandbox.xray import (
     TunnelRefusedError,
     XrayCore,
     XrayNode,
-    free_port,
 )
 from sandbox.xray_caller import until
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
+from sandbox.ports import free_port
 from sandbox.xray import (
     Origin,
     RealityTarget,
@@ -20,7 +21,6 @@ from sandbox.xray import (
     TunnelRefusedError,
     XrayCore,
     XrayNode,
-    free_port,
     generate_reality_keys,
     server_config,
 )

@@ -31,8 +31,8 @@ from lib.tasks.rest import RestTaskQueue
 from sandbox.clock import Clock
 from sandbox.cloudtasks import CloudTasks, Queue
 from sandbox.cloudtasks.rpc import RpcServer
+from sandbox.ports import free_port
 from sandbox.server import Server
-from sandbox.xray import free_port
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
