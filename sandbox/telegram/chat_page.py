@@ -19,6 +19,7 @@ from starlette.responses import FileResponse, JSONResponse, RedirectResponse, Re
 from starlette.routing import Mount, Route, Router
 
 from sandbox.json_object import json_object
+from sandbox.telegram.arguments import whole_number
 from sandbox.telegram.deeds import DEEDS, BadInputError
 from sandbox.telegram.inspection import mark, trace
 
@@ -209,8 +210,8 @@ class ChatPage:
         }
 
     async def _events(self, request: Request) -> Response:
-        listed = request.query_params.get("user", "").split(",")
-        shown = [int(given) for given in listed if given.isascii() and given.isdigit()][:SHOWN_PANES]
+        listed = map(whole_number, request.query_params.get("user", "").split(","))
+        shown = [user_id for user_id in listed if user_id is not None][:SHOWN_PANES]
         stream = self._stream(shown, inspecting=request.query_params.get("traffic") == "1")
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
         return StreamingResponse(stream, media_type="text/event-stream", headers=headers)

@@ -37,7 +37,7 @@ async def act(bench: Bench, path: str, body: Any, status: int = 200) -> dict[str
     return answer
 
 
-async def states(bench: Bench, user_id: int) -> AsyncIterator[dict[str, Any]]:
+async def states(bench: Bench, user_id: int | str) -> AsyncIterator[dict[str, Any]]:
     async with bench.client.stream("GET", f"{bench.url}/chat/api/events?user={user_id}") as response:
         assert response.headers["content-type"].startswith("text/event-stream")
         async for line in response.aiter_lines():
@@ -334,3 +334,8 @@ async def test_what_was_waited_for_is_returned_or_the_chat_is_shown(bench: Bench
     assert len(await anna.wait_for(lambda messages: len(messages) == 3)) == 3
     with pytest.raises(AssertionError, match=r"Atlas: wait \[Go\]"):
         await anna.wait_for(lambda messages: len(messages) == 4, timeout=0.05)
+
+
+@pytest.mark.parametrize("asked", ["9" * 5000, "-", "%D9%A1", "1e3", ",,1,"])
+async def test_a_stream_for_nobody_is_a_stream(bench: Bench, asked: str) -> None:
+    assert (await anext(states(bench, asked)))["chats"] == {}
