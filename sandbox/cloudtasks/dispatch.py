@@ -184,6 +184,7 @@ class Dispatcher:
         self, task: StoredTask, headers: dict[str, str], start: datetime
     ) -> tuple[Attempt, httpx.Response | None]:
         request = task.message.http_request
+        as_sent = httpx.Headers(headers, encoding="utf-8")  # whatever somebody gave a task is no reason to lose it
         attempt = Attempt(
             self.queue.name, task.short_name, task.message.dispatch_count, request.url, start, request.body, headers
         )
@@ -193,7 +194,7 @@ class Dispatcher:
         try:
             async with asyncio.timeout(self._service.deadline(task)):
                 response = await self._service.client.request(
-                    HttpMethod(request.http_method).name, request.url, content=request.body or None, headers=headers
+                    HttpMethod(request.http_method).name, request.url, content=request.body or None, headers=as_sent
                 )
             attempt.status = response.status_code
             if not response.is_success:

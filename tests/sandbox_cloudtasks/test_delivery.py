@@ -55,6 +55,13 @@ async def test_a_task_arrives_with_the_real_headers(stand: Stand) -> None:
     assert attempt.duration < 5
 
 
+async def test_a_header_beyond_ascii_travels_as_utf8(stand: Stand) -> None:
+    await stand.create(headers={"X-Own": "ключ"})
+    await stand.tasks.idle()
+    (got,) = stand.worker.requests
+    assert got.headers["x-own"] == "ключ"
+
+
 async def test_no_content_type_unless_given_and_reserved_headers_are_replaced(stand: Stand) -> None:
     await stand.create(
         headers={
