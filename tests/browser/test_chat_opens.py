@@ -97,6 +97,18 @@ async def test_a_phone_shows_the_list_or_one_chat_and_nothing_runs_over(chat: Ch
     await expect(chat.messages().last).to_be_visible()
 
 
+async def test_what_stands_in_one_line_has_one_middle(chat: Chat) -> None:
+    await chat.started(1001)
+    await chat.open(1001)
+    await chat.page.get_by_role("button", name="Inspector", exact=True).click()
+    middles = "all => all.map((one) => one.getBoundingClientRect()).map((box) => box.top + box.height / 2)"
+    for line in ("#add > :is(input, select, button)", ".pane header :is(.face, .round)", ".filters > *"):
+        shown = chat.page.locator(line).filter(visible=True)
+        found = await shown.evaluate_all(middles)
+        assert len(found) > 1, line
+        assert max(found) - min(found) <= 1, line
+
+
 async def test_light_and_dark_follow_the_system(chat: Chat) -> None:
     await chat.started()
     await chat.open(1001)
