@@ -98,7 +98,7 @@ def pay_form(invoice: Invoice) -> str:
     return (
         f"{note}<form method='post' action='{address}/pay'><fieldset><legend>Pay with</legend>{choices}{extras}"
         "<button class='first' name='how' value='once'>Pay</button></fieldset>"
-        f"<fieldset><legend>Try a fault of the webhook</legend><div class='several'>{ways}</div></fieldset></form>"
+        f"<fieldset><legend>Try a fault of the webhook</legend><div class='several two'>{ways}</div></fieldset></form>"
         f"<fieldset><legend>Or do not pay</legend>{button(address + '/expire', 'Expire')}</fieldset>"
     )
 

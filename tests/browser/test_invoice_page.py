@@ -123,6 +123,17 @@ async def test_names_contrast_and_width_are_right(
     assert pay.webhooks.disabled_at is None
 
 
+async def test_buttons_of_one_line_are_of_one_height(pay: CryptoPay, page: Page) -> None:
+    await page.set_viewport_size({"width": 340, "height": 760})  # where some of their texts need two lines
+    boxes = "all => all.map((one) => one.getBoundingClientRect()).map((box) => [box.bottom, box.height])"
+    for url in (await invoice(pay), pay.public_url):
+        await page.goto(url)
+        height_at: dict[float, float] = {}
+        for bottom, height in await page.locator(".several button").evaluate_all(boxes):
+            assert height_at.setdefault(bottom, height) == height, url
+        assert height_at
+
+
 async def test_no_other_page_may_frame_it(pay: CryptoPay, chat: str, chromium: Browser) -> None:
     pay.framed_by = "http://127.0.0.1:9"
     page = await chromium.new_page()
