@@ -316,6 +316,24 @@ async def test_the_faults_of_crypto_pay_are_loud_too_and_undone(opened: Page, sy
     assert cryptopay.webhooks.disabled_at is None
 
 
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [
+        (None, ""),
+        (0, "0 s"),
+        (59.7, "1 min"),
+        (241, "4 min 1 s"),
+        (7 * 3600 + 21, "7 h"),
+        (86400 - 11, "1 d"),
+        (30 * 86400 - 300, "30 d"),
+        (90000, "1 d 1 h"),
+    ],
+)
+async def test_a_span_is_said_in_its_largest_unit_and_the_next(opened: Page, seconds: float | None, said: str) -> None:
+    """A day that passed in eleven seconds is a day ahead, not 23 hours and 59 minutes."""
+    assert await opened.evaluate("(seconds) => import('/dom.js').then((page) => page.span(seconds))", seconds) == said
+
+
 async def test_while_time_passes_nothing_is_wrong_and_all_well_again_leaves_it(opened: Page, system: System) -> None:
     await opened.locator("#pass").get_by_role("button", name="a day passes").click()
     await expect(opened.locator("#passed")).to_contain_text("of 24 steps")

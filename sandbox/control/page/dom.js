@@ -163,16 +163,19 @@ export function when(value) {
 
 const UNITS = [["d", 86400], ["h", 3600], ["min", 60], ["s", 1]];
 
-// Seconds as a person says them: the two largest units.
+// Seconds as a person says them: the largest unit and the one below it, rounded to that.
 export function span(seconds) {
   if (seconds === null || seconds === undefined) return "";
-  let left = Math.max(0, Math.round(seconds));
+  const whole = Math.max(0, Math.round(seconds));
+  const largest = UNITS.findIndex(([, size]) => whole >= size);
+  if (largest === -1) return "0 s";
+  const [, finest] = UNITS[Math.min(largest + 1, UNITS.length - 1)];
+  let left = Math.round(whole / finest) * finest;
   const parts = [];
   for (const [name, size] of UNITS) {
     const count = Math.floor(left / size);
     left -= count * size;
-    if (count || (parts.length === 0 && size === 1)) parts.push(`${count} ${name}`);
-    if (parts.length === 2) break;
+    if (count) parts.push(`${count} ${name}`);
   }
   return parts.join(" ");
 }
