@@ -8,7 +8,7 @@ import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from dotenv import dotenv_values
+from dotenv.parser import parse_stream
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,6 +32,10 @@ _MAKES_OWN: Final = ("MAKEFLAGS", "MFLAGS", "MAKEOVERRIDES")
 
 class NotGivenError(ValueError):
     """The token was asked for and can't be had; the text says why."""
+
+
+class EnvFileError(ValueError):
+    """The file of settings can't be used; the text says where and why, and holds nothing of what is in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +64,7 @@ def read(env_file: Path, *, stand_in: bool = False, ask: bool = False) -> Given:
         ask: ask for the token at the terminal when there is none.
 
     Raises:
+        EnvFileError: the file can't be read, or has a line that gives a name no value.
         NotGivenError: to be asked for, and nobody is there to answer.
     """
     environment, file = _filled(os.environ), _filled(_file(env_file))
@@ -92,10 +97,17 @@ def readable_by_others(path: Path) -> bool:
 
 
 def _file(path: Path) -> Mapping[str, str | None]:
+    if not (path.is_file() or path.is_fifo()):  # password managers make pipes of it
+        return {}
     try:
-        return dotenv_values(path, interpolate=False)
+        with path.open(encoding="utf-8-sig") as text:  # some editors put a mark first
+            lines = list(parse_stream(text))
     except (OSError, UnicodeDecodeError) as error:
-        raise NotGivenError(f"{path} can't be read: {type(error).__name__}.") from None
+        raise EnvFileError(f"{path} can't be read: {type(error).__name__}.") from None
+    wrong = [str(line.original.line) for line in lines if line.error]
+    if wrong:  # one of them may have been meant to be the token
+        raise EnvFileError(f"{path} can't be understood: no NAME=value in line {', '.join(wrong)}.")
+    return {line.key: line.value for line in lines if line.key is not None}
 
 
 def _filled(values: Mapping[str, str | None]) -> dict[str, str]:

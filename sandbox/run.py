@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal
 from lib import log
 from sandbox.bridge import PUBLIC_API, Bridge, UnusableBotError, look
 from sandbox.control import Control
-from sandbox.given import NotGivenError, hide_secrets, read, readable_by_others
+from sandbox.given import EnvFileError, NotGivenError, hide_secrets, read, readable_by_others
 from sandbox.home import InUseError, of_bot
 from sandbox.messenger import StandIn
 from sandbox.server import Server
@@ -68,7 +68,7 @@ def run(
     except (NotGivenError, UnusableBotError) as error:
         _say(f"Nothing was started. {error}\n`make run ARGS=--stand-in` chats with the stand-in for Telegram instead.")
         return 2
-    except BadSettingsError as error:
+    except (BadSettingsError, EnvFileError) as error:
         _say(f"Nothing was started: settings are wrong.\n{error}")
         return 2
     except (KeyboardInterrupt, asyncio.CancelledError):
@@ -87,7 +87,7 @@ def _bot(given: Given, env_file: Path) -> Bot | None:
     """
     if not given.token:
         return None
-    _say("Looking at Telegram which bot this is ...")
+    _say("Asking Telegram which bot this is ...")
     bot = asyncio.run(look(given.token, given.api_base or PUBLIC_API))
     waiting = f" {bot.waiting} updates wait there and are answered first." if bot.waiting else ""
     _say(_REAL.format(bot=bot, source=given.source, waiting=waiting))

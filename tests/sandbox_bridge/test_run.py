@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal
 import pytest
 
 from sandbox import run
-from sandbox.given import NotGivenError, hide_secrets, read
+from sandbox.given import EnvFileError, hide_secrets, read
 from tests.sandbox_bridge.conftest import TOKEN
 
 if TYPE_CHECKING:
@@ -203,8 +203,25 @@ def test_the_environment_goes_before_the_file(tmp_path: Path, monkeypatch: pytes
 def test_an_env_file_that_is_none_is_told(tmp_path: Path) -> None:
     file = tmp_path / ".env"
     file.write_bytes(b"TELEGRAM_BOT_TOKEN=\xff\xfe\n")
-    with pytest.raises(NotGivenError, match="can't be read"):
+    with pytest.raises(EnvFileError, match="can't be read"):
         read(file)
+
+
+async def test_a_line_that_gives_a_name_no_value_starts_nothing_and_is_not_shown(ended: Run, tmp_path: Path) -> None:
+    file = tmp_path / ".env"
+    file.write_text(f"ADMIN_IDS=1\nTELEGRAM_BOT_TOKEN {TOKEN}\n")
+    code, said = await ended(env_file=file)
+    assert code == 2
+    assert said == f"Nothing was started: settings are wrong.\n{file} can't be understood: no NAME=value in line 2.\n"
+
+
+def test_a_mark_at_the_beginning_of_the_file_belongs_to_no_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("DISPLAY_TZ", raising=False)
+    file = tmp_path / ".env"
+    file.write_text("\ufeffDISPLAY_TZ=UTC\n")
+    assert read(file, stand_in=True).settings["DISPLAY_TZ"] == "UTC"
 
 
 def test_children_inherit_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
