@@ -21,6 +21,7 @@ _TASK_NAME = re.compile(
 )
 _TASK_SIZE_LIMIT = 100 * 1024
 _URL_LIMIT = 2083
+_PORTS = range(65_536)
 _HEADERS_LIMIT = 80 * 1024
 _FURTHEST = timedelta(days=30)
 _DEADLINE_RANGE_S = (15.0, 1800.0)
@@ -116,10 +117,11 @@ def _check_request(request: Any) -> None:
     if not request.url.startswith(("http://", "https://")):
         raise ApiError(400, "HttpRequest.url must start with 'http://' or 'https://'.")
     try:
-        host = httpx.URL(request.url).host
-    except httpx.InvalidURL:
-        host = ""
-    if not host:
+        url = httpx.URL(request.url)
+        fits = bool(url.host) and (url.port is None or url.port in _PORTS)
+    except (httpx.InvalidURL, ValueError):  # ValueError: a host that looks like Punycode and is none
+        fits = False
+    if not fits:
         raise ApiError(400, "HttpRequest.url is malformed.")
     if len(request.url) > _URL_LIMIT:
         raise ApiError(400, f"HttpRequest.url must be at most {_URL_LIMIT} characters.")

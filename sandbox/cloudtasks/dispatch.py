@@ -292,5 +292,5 @@ def _retry_after(response: httpx.Response, now: datetime) -> float:
         return float(said)
     try:
         return max(0.0, (parsedate_to_datetime(said) - now).total_seconds())
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         return 0.0

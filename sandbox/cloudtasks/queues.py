@@ -64,13 +64,13 @@ class Queue:
         """Seconds between a failed attempt and the next one, `retries` being the retries made before.
 
         Starts at `min_backoff`, doubles `max_doublings` times, then grows linearly, never beyond `max_backoff`
-        (10, 300, 3: 10, 20, 40, 80, 160, 240, 300, 300, ...).
+        (10, 300, 3: 10, 20, 40, 80, 160, 240, 300, 300, ...). No longer than any task lives.
         """
         if retries <= self.max_doublings:
             wait = self.min_backoff * 2.0 ** min(retries, 64)
         else:
             wait = self.min_backoff * 2.0 ** min(self.max_doublings, 64) * (retries - self.max_doublings + 1)
-        return min(wait, self.max_backoff)
+        return min(wait, self.max_backoff, RETENTION.total_seconds())
 
     def is_used_up(self, attempts: int, first_attempt: datetime, now: datetime) -> bool:
         """Whether a task that failed `attempts` times is given up.
@@ -244,11 +244,11 @@ class Throttle:
         self.enforced = self.rate
 
     def wait(self, now: datetime) -> float:
-        """Seconds until the next dispatch is allowed; 0 takes nothing yet."""
+        """Seconds until the next dispatch is allowed, no more than any task lives; 0 takes nothing yet."""
         self._fill(now)
         held = 0.0 if self._held_until is None else (self._held_until - now).total_seconds()
         missing = (1.0 - self.tokens) / self.enforced if self.tokens < _WHOLE else 0.0
-        return max(held, missing, 0.0)
+        return min(max(held, missing, 0.0), RETENTION.total_seconds())
 
     def take(self) -> None:
         """Use up one dispatch."""

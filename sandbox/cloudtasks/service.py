@@ -7,7 +7,6 @@ import random
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-import httpx
 from google.cloud.tasks_v2.types import HttpMethod
 
 from sandbox.cloudtasks.api import make_app
@@ -20,10 +19,13 @@ from sandbox.cloudtasks.oidc import test_key_signer
 from sandbox.cloudtasks.operations import Operations
 from sandbox.cloudtasks.queues import Attempt, Queue, StoredTask, as_datetime
 from sandbox.cloudtasks.store import Store
+from sandbox.outgoing import outgoing_client
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
+
+    import httpx
 
     from sandbox.clock import Clock
 
@@ -93,8 +95,7 @@ class CloudTasks:
     def client(self) -> httpx.AsyncClient:
         """What attempts are made with."""
         if self._client is None:
-            limits = httpx.Limits(max_connections=None, max_keepalive_connections=100)
-            self._client = httpx.AsyncClient(timeout=httpx.Timeout(None, connect=10), limits=limits, trust_env=False)
+            self._client = outgoing_client(kept_alive=100)
         return self._client
 
     async def start(self) -> None:

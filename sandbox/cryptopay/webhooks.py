@@ -16,6 +16,7 @@ import httpx
 
 from sandbox.cryptopay.invoices import iso
 from sandbox.cryptopay.store import Pending
+from sandbox.outgoing import outgoing_client
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -343,8 +344,7 @@ class Webhooks:
 
     async def _post(self, delivery: Delivery) -> None:
         if self._client is None:
-            limits = httpx.Limits(max_connections=None)
-            self._client = httpx.AsyncClient(timeout=httpx.Timeout(None, connect=10), limits=limits, trust_env=False)
+            self._client = outgoing_client()
         headers = {"Content-Type": "application/json", "crypto-pay-api-signature": sign(delivery.body, self._token)}
         began = time.monotonic()
         self._in_flight += 1

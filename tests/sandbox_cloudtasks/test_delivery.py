@@ -452,3 +452,32 @@ async def test_an_attempt_that_fails_by_a_defect_of_ours_leaves_the_task_to_be_r
     await stand.tasks.idle()
     assert len(stand.worker.requests) == 1
     assert name not in stand.tasks.tasks
+
+
+async def test_a_pause_longer_than_any_task_lives_ends_with_the_task(make_stand: Make) -> None:
+    ten_thousand_years_s = 315_576_000_000.0
+    stand = await make_stand(Queue("q", min_backoff=ten_thousand_years_s, max_backoff=ten_thousand_years_s))
+    stand.worker.default = 500
+    name = (await stand.create()).json()["name"]
+    await stand.tasks.idle()
+    assert stand.tasks.tasks[name].eta > stand.clock.now() + timedelta(days=30)
+    stand.clock.travel(timedelta(days=32))
+    await until(lambda: name not in stand.tasks.tasks)
+
+
+async def test_a_queue_of_hardly_any_rate_goes_on_when_it_is_given_one(make_stand: Make) -> None:
+    stand = await make_stand(Queue("q", rate=1e-300))
+    for _ in range(2):
+        await stand.create()
+    await until(lambda: len(stand.worker.requests) == 1)
+    change = {"rateLimits": {"maxDispatchesPerSecond": 10}}
+    await stand.http.patch(stand.parent(), json=change)
+    await until(lambda: len(stand.worker.requests) == 2)
+
+
+async def test_no_cookie_goes_from_one_delivery_to_the_next(stand: Stand) -> None:
+    stand.worker.answers = [(200, {"Set-Cookie": "seen=1"})]
+    for _ in range(2):
+        await stand.create()
+        await stand.tasks.idle()
+    assert ["cookie" in request.headers for request in stand.worker.requests] == [False, False]
