@@ -364,7 +364,7 @@ class System:
         if on:
             await self.scheduler.start()
         else:
-            await self.scheduler.stop()
+            await self.scheduler.halt()
 
     @property
     def scheduler_is_on(self) -> bool:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 from sandbox.cloudtasks.oidc import test_key_signer
+from sandbox.outgoing import outgoing_client
 from sandbox.scheduler.faults import TickFaults
 
 if TYPE_CHECKING:
@@ -92,12 +93,16 @@ class Scheduler:
             now = self.clock.now()  # not in the loops: they begin to run later, and the clock may have jumped by then
             self._loops = [asyncio.create_task(self._fire(state, now)) for state in self._states.values()]
 
-    async def stop(self) -> None:
-        """Fire no more and cut what is under way."""
-        for loop in self._loops:
+    async def halt(self) -> None:
+        """Fire no more and cut what the schedule has under way; what somebody else runs or fires goes on."""
+        loops, self._loops = self._loops, []  # who starts it meanwhile gets loops of his own
+        for loop in loops:
             loop.cancel()
-        await asyncio.gather(*self._loops, return_exceptions=True)
-        self._loops = []
+        await asyncio.gather(*loops, return_exceptions=True)
+
+    async def stop(self) -> None:
+        """Fire no more and cut everything that is under way."""
+        await self.halt()
         if self._client is not None:
             await self._client.aclose()
             self._client = None
@@ -228,8 +233,7 @@ class Scheduler:
 
     async def _attempt(self, job: Job, tick: datetime, attempt: int) -> Run:
         if self._client is None:
-            limits = httpx.Limits(max_connections=None)
-            self._client = httpx.AsyncClient(timeout=httpx.Timeout(None, connect=10), limits=limits, trust_env=False)
+            self._client = outgoing_client()
         run = Run(job.name, tick, self.clock.now(), attempt)
         self.runs.append(run)
         if len(self.runs) > _RUNS_KEPT:

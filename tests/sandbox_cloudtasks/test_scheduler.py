@@ -313,3 +313,13 @@ async def test_retries_stop_at_the_next_tick(make: Make, stand: Stand) -> None:
     await until(lambda: len(scheduler.runs) == 3)
     assert [run.attempt for run in scheduler.runs] == [1, 2, 1]
     assert scheduler.runs[2].tick == scheduler.runs[0].tick + timedelta(minutes=1)
+
+
+async def test_switched_on_while_it_is_being_switched_off_it_fires(make: Make, stand: Stand) -> None:
+    scheduler, clock = await make(Job("j", "* * * * *", stand.worker_url))
+    halting = asyncio.create_task(scheduler.halt())
+    await asyncio.sleep(0)
+    await scheduler.start()
+    await halting
+    clock.travel(timedelta(minutes=1))
+    await until(lambda: stand.worker.requests)

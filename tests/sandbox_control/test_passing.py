@@ -18,6 +18,7 @@ from sandbox.cloudtasks import CloudTasks, Queue
 from sandbox.passing import pass_time
 from sandbox.scheduler import Job, Scheduler
 from sandbox.server import Server
+from sandbox.system import System
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from sandbox.passing import Passing
-    from sandbox.system import System
 
 _HOUR = timedelta(hours=1)
 
@@ -37,6 +37,8 @@ class _Machinery:
         self.clock = Clock()
         self.came: list[tuple[str, datetime]] = []
         self.answers: dict[str, list[int]] = {}
+        self.gate = asyncio.Event()
+        self.gate.set()
         self.server = Server(Starlette(routes=[Route("/{name}", self._function, methods=["POST"])]))
         self.tasks = CloudTasks([Queue("q", min_backoff=600, max_backoff=600)], clock=self.clock)
         self.scheduler = Scheduler(
@@ -50,6 +52,7 @@ class _Machinery:
     async def _function(self, request: Request) -> Response:
         name = request.path_params["name"]
         self.came.append((name, self.clock.now()))
+        await self.gate.wait()
         planned = self.answers.get(name, [])
         return Response(status_code=planned.pop(0) if planned else 200)
 
@@ -134,6 +137,20 @@ async def test_the_scheduler_is_held_meanwhile_and_no_job_is_paused() -> None:
             while len(made.hours("minute", began)) < 4:  # it counts ticks from when it notices
                 made.clock.travel(timedelta(minutes=1))
                 await asyncio.sleep(0.01)
+
+
+async def test_switching_the_scheduler_off_meanwhile_cuts_no_sweep() -> None:
+    async with _machinery() as (made, system):
+        await made.scheduler.start()
+        made.gate.clear()
+        passing = asyncio.create_task(pass_time(system, _HOUR))
+        async with asyncio.timeout(5):
+            while not made.came:
+                await asyncio.sleep(0.005)
+        await System.switch_scheduler(system, on=False)
+        made.gate.set()
+        progress = await passing
+        assert (len(made.hours("minute", made.clock.now())), progress.failures) == (1, {})
 
 
 async def test_ticks_that_are_to_be_missed_or_doubled_are() -> None:
