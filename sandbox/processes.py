@@ -93,9 +93,14 @@ class Process:
 
     @property
     def pid(self) -> int:
-        """Process id of the program, which is the id of its group too; RuntimeError when it never ran."""
+        """Process id of the program, which is the id of its group too; RuntimeError while nobody knows it."""
         if self._pid is None:
             raise RuntimeError("never started")
+        return self._pid
+
+    @property
+    def known_pid(self) -> int | None:
+        """`pid`; None before the first start, and for the moment in which a start has begun."""
         return self._pid
 
     async def launch(self) -> None:

@@ -174,6 +174,8 @@ class Actions:
         name, what = request.path_params["name"], request.path_params["what"]
         if what != "start" and not process.running:
             raise RefusedError(f"{name} does not run")
+        if what in {"freeze", "thaw"} and process.known_pid is None:
+            raise RefusedError(f"the start of {name} has just begun")
         match what:
             case "kill":
                 await process.kill()

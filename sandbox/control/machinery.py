@@ -61,7 +61,8 @@ class Machinery:
 
     def look(self) -> None:
         """Look for worker processes; blocks for some milliseconds."""
-        self._workers.look([process.pid for process in self._system.fleet.chosen() if process.running])
+        numbers = (process.known_pid for process in self._system.fleet.chosen() if process.running)
+        self._workers.look([pid for pid in numbers if pid is not None])
 
     def functions(self) -> list[Row]:
         """One row for each instance."""
@@ -86,7 +87,7 @@ class Machinery:
 
     def _process(self, process: Process) -> Row:
         running = process.running
-        pid = process.pid if running else None
+        pid = process.known_pid if running else None
         return {
             "state": "down" if not running else "frozen" if process.frozen else "up",
             "pid": pid,
