@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import os
@@ -203,6 +204,8 @@ class XrayNode:
         }
         self.service_log = folder / "xray_api.log"
         self.service = Part("module", "xray_api", log=self.service_log, env=self._service_environment())
+        self._starting = asyncio.Lock()
+        self._ends = 0
 
     @property
     def url(self) -> str:
@@ -235,13 +238,21 @@ class XrayNode:
         return self._identity.api_port
 
     async def start(self) -> Self:
-        """Start what does not run: target, core, service. Returns when all of them accept."""
-        self.target.stop()
-        self.target.start()
-        if not self.core.running:
-            await self.core.start()
-        if not self.service.running:
-            await self.start_service()
+        """Start what does not run: target, core, service. Returns when all of them accept.
+
+        Raises:
+            PartFailedError: one did not come up, or the node was stopped or killed meanwhile.
+        """
+        async with self._starting:
+            ends = self._ends
+            self.target.stop()
+            self.target.start()
+            if not self.core.running:
+                await self.core.start()
+            if ends != self._ends:
+                raise PartFailedError("the node was ended while it started")
+            if not self.service.running:
+                await self.start_service()
         return self
 
     async def start_service(self) -> None:
@@ -250,12 +261,14 @@ class XrayNode:
 
     async def stop(self) -> None:
         """Stop all three politely."""
+        self._ends += 1
         await self.service.stop()
         await self.core.stop()
         self.target.stop()
 
     async def kill(self) -> None:
         """The machine loses power: `kill -9` of service and core at once. `start` brings the node back."""
+        self._ends += 1
         await self.service.kill()
         await self.core.kill()
         self.target.stop()

@@ -43,6 +43,7 @@ class Part:
         self._env = dict(os.environ if env is None else env)
         self._process: asyncio.subprocess.Process | None = None
         self._frozen = False
+        self._changing = asyncio.Lock()  # one of launch, stop and kill at a time
 
     @property
     def frozen(self) -> bool:
@@ -63,6 +64,20 @@ class Part:
 
     async def start(self, ports: Sequence[int], timeout_seconds: float = 20.0) -> None:
         """Start and return once every port accepts; `PartFailedError` when it ends or takes too long."""
+        async with self._changing:
+            process = await self._launch()
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                for port in ports:
+                    while not await accepts(port):
+                        if process.returncode is not None:
+                            raise PartFailedError(f"ended with {process.returncode}: {self.log_tail()}")
+                        await asyncio.sleep(_POLL_SECONDS)
+        except TimeoutError:
+            await self.kill()
+            raise PartFailedError(f"not ready after {timeout_seconds} s: {self.log_tail()}") from None
+
+    async def _launch(self) -> asyncio.subprocess.Process:
         if self.running:
             raise RuntimeError("already running")
         self._frozen = False
@@ -71,16 +86,7 @@ class Part:
             self._process = await asyncio.create_subprocess_exec(
                 *self._command, stdin=asyncio.subprocess.DEVNULL, stdout=output, stderr=output, env=self._env
             )
-        try:
-            async with asyncio.timeout(timeout_seconds):
-                for port in ports:
-                    while not await accepts(port):
-                        if self._process.returncode is not None:
-                            raise PartFailedError(f"ended with {self._process.returncode}: {self.log_tail()}")
-                        await asyncio.sleep(_POLL_SECONDS)
-        except TimeoutError:
-            await self.kill()
-            raise PartFailedError(f"not ready after {timeout_seconds} s: {self.log_tail()}") from None
+        return self._process
 
     async def wait(self) -> int:
         """Wait for its end and return its exit code."""
@@ -90,17 +96,22 @@ class Part:
 
     async def stop(self, timeout_seconds: float = 10.0) -> None:
         """SIGTERM, then SIGKILL when it does not listen. Nothing happens when it is not running."""
-        if not self.running:
-            return
-        self._signal(signal.SIGCONT)
-        self._signal(signal.SIGTERM)
-        try:
-            await asyncio.wait_for(self.wait(), timeout_seconds)
-        except TimeoutError:
-            await self.kill()
+        async with self._changing:
+            if not self.running:
+                return
+            self._signal(signal.SIGCONT)
+            self._signal(signal.SIGTERM)
+            try:
+                await asyncio.wait_for(self.wait(), timeout_seconds)
+            except TimeoutError:
+                await self._kill()
 
     async def kill(self) -> None:
         """SIGKILL, and wait until it is gone."""
+        async with self._changing:
+            await self._kill()
+
+    async def _kill(self) -> None:
         if self.running:
             self._signal(signal.SIGKILL)
             await self.wait()

