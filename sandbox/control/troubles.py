@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Final
 
@@ -83,6 +84,7 @@ async def end_all(system: System) -> None:
             system.tasks.resume(name)
     for name in system.scheduler.jobs:
         system.scheduler.resume(name)
+    await asyncio.to_thread(system.database.server.start)
     if system.link is not None:
         await system.link.heal()
     for process in system.fleet.chosen():

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import tempfile
 from datetime import timedelta
 from pathlib import Path
@@ -389,6 +391,18 @@ async def test_postgres_is_killed_and_everybody_comes_back(opened: Page, system:
     await opened.get_by_role("button", name="yes, do it").click()
     await expect(opened.get_by_role("status")).to_contain_text("has recovered")
     await _chip(opened, "database", "up")
+    answer = await system.call("health", headers={"X-Health-Key": system.health_key})
+    assert answer.status_code == 200
+
+
+async def test_a_postgres_that_somebody_else_killed_is_started_by_all_well_again(opened: Page, system: System) -> None:
+    server = system.database.server
+    assert server.pid is not None
+    os.kill(server.pid, signal.SIGKILL)
+    banner = opened.get_by_role("alert")
+    await expect(banner).to_contain_text("PostgreSQL does not run")
+    await _press(opened, "all well again", "All is well again")
+    await expect(banner).to_be_hidden()
     answer = await system.call("health", headers={"X-Health-Key": system.health_key})
     assert answer.status_code == 200
 

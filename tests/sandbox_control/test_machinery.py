@@ -22,9 +22,10 @@ from sandbox.processes import Process, bare_environment
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from starlette.requests import Request
+
     from sandbox.control.passage import Passage
     from sandbox.system import System
-    from starlette.requests import Request
 
 
 def _plan(tasks: CloudTasks, after: timedelta) -> None:

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -178,6 +179,16 @@ def test_a_killed_server_recovers_on_its_port_with_every_commit(server: Postgres
         server.start()
         assert server.port == port
         assert ask(server.url(), "SELECT count(*) FROM t") == [[50 * (round_ + 1)]]
+
+
+def test_several_who_start_and_kill_it_at_once_leave_one_server(server: Postgres) -> None:
+    server.kill()
+    with ThreadPoolExecutor(4) as several:
+        for done in [several.submit(act) for act in (server.start, server.start, server.kill, server.start)]:
+            done.result(60)
+    assert ask(server.url(), "SELECT 1") == [[1]]
+    server.stop()
+    assert module._processes_in(server._data) == []
 
 
 def test_a_stale_pid_file_naming_a_living_stranger_is_no_obstacle(server: Postgres) -> None:
