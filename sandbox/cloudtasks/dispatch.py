@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 _REPLACED = ("host", "content-length", "user-agent", "authorization")
 _REPLACED_PREFIXES = ("x-google-", "x-appengine-", "x-cloudtasks-")
+_TOO_LATE = "DEADLINE_EXCEEDED"
 # Task.lastAttempt.responseStatus by what came back; other answers are UNKNOWN.
 _CODES = {
     400: "INVALID_ARGUMENT",
@@ -200,7 +201,7 @@ class Dispatcher:
             if not response.is_success:
                 attempt.reason = f"HTTP status code {response.status_code}"
         except TimeoutError:
-            attempt.reason = "DEADLINE_EXCEEDED"
+            attempt.reason = _TOO_LATE
         except httpx.HTTPError as error:
             attempt.reason = f"UNAVAILABLE: {type(error).__name__}"
         except asyncio.CancelledError:
@@ -229,8 +230,7 @@ class Dispatcher:
         }
         if task.previous_response:
             added["X-CloudTasks-TaskPreviousResponse"] = str(task.previous_response)
-        if task.retry_reason:
-            added["X-CloudTasks-TaskRetryReason"] = task.retry_reason
+            added["X-CloudTasks-TaskRetryReason"] = ""  # has a text for App Engine targets only
         if request.HasField("oidc_token"):
             who = Oidc(request.oidc_token.service_account_email, request.oidc_token.audience)
             added["Authorization"] = f"Bearer {self._service.signer.token(who, request.url)}"
@@ -252,6 +252,7 @@ class Dispatcher:
             self._service.forget(task)
             return
         task.retry_reason = attempt.reason
+        task.previous_response = HTTPStatus.GATEWAY_TIMEOUT if attempt.reason == _TOO_LATE else 0
         if response is not None:
             message.response_count += 1
             message.last_attempt.response_time.FromDatetime(now)
@@ -281,7 +282,7 @@ class Dispatcher:
 def _code(attempt: Attempt) -> int:
     if attempt.status is not None:
         return rpc_code(_CODES.get(attempt.status, "UNKNOWN"))
-    timed_out = attempt.reason == "DEADLINE_EXCEEDED"
+    timed_out = attempt.reason == _TOO_LATE
     return rpc_code("DEADLINE_EXCEEDED" if timed_out else "UNAVAILABLE")
 
 

@@ -14,7 +14,7 @@ from google.cloud.tasks_v2.types import task as task_types
 from google.longrunning import operations_pb2  # type: ignore[import-untyped]
 from google.protobuf import empty_pb2
 
-from sandbox.cloudtasks.errors import ApiError, not_modelled, rpc_code
+from sandbox.cloudtasks.errors import BAD_QUEUE_NAME, NO_QUEUE, ApiError, not_modelled, rpc_code
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -26,8 +26,11 @@ _QUEUE = re.compile(r"(projects/[^/]+/locations/[^/]+)/queues/([^/]+)")
 _PAGE = 1000
 _CREATE_LIMIT, _DELETE_LIMIT = 100, 1000
 _OPERATIONS_KEPT = 1000
-_NO_QUEUE = "Queue does not exist."
-_NO_TASK = "The task no longer exists, either because it was deleted or completed, or it never existed."
+_NO_ENTITY = "Requested entity was not found."
+_NO_TASK_ANY_MORE = (
+    "The task no longer exists, though a task with this name existed recently."
+    " The task either successfully completed or was deleted."
+)
 _ALL_FAILED = "None of the requests succeeded, refer to {}.failed_requests for individual error details"
 
 
@@ -77,7 +80,7 @@ class Operations:
         if match is None:
             raise ApiError(400, f'Invalid resource field value in the request: "{full_name}" is no queue name.')
         if match[2] not in self._service.queues:
-            raise ApiError(404, _NO_QUEUE)
+            raise ApiError(404, NO_QUEUE)
         return match[2]
 
     def _queue(self, full_name: str) -> Any:
@@ -100,7 +103,7 @@ class Operations:
     def _create_queue(self, request: Any) -> Any:
         location, _, name = request.queue.name.rpartition("/queues/")
         if location != request.parent:
-            raise ApiError(400, f'Queue name must start with "{request.parent}/queues/".')
+            raise ApiError(400, BAD_QUEUE_NAME)
         self._service.create_queue(name, request.queue)
         return self._queue(request.queue.name)
 
@@ -112,7 +115,10 @@ class Operations:
         return self._queue(request.queue.name)
 
     def _delete_queue(self, request: Any) -> Any:
-        self._service.delete_queue(self._known(request.name))
+        match = _QUEUE.fullmatch(request.name)
+        if match is None or match[2] not in self._service.queues:
+            raise ApiError(404, _NO_ENTITY)
+        self._service.delete_queue(match[2])
         return empty_pb2.Empty()
 
     # -- tasks ---------------------------------------------------------------------------------------------------------
@@ -122,7 +128,7 @@ class Operations:
         self._known(full_name.rpartition("/tasks/")[0])
         task = self._service.tasks.get(full_name)
         if task is None:
-            raise ApiError(404, _NO_TASK)
+            raise ApiError(404, _NO_TASK_ANY_MORE if self._service.is_used(full_name) else _NO_ENTITY)
         return task
 
     def _create_task(self, request: Any) -> Any:

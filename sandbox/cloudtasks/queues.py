@@ -154,8 +154,8 @@ class StoredTask:
     queue: str
     message: Any
     execution_count: int = 0  # responses received other than 5xx
-    previous_response: int = 0
-    retry_reason: str = ""
+    previous_response: int = 0  # 504 for an attempt past its deadline, 0 for one that had no answer
+    retry_reason: str = ""  # in words, for people
     attempts_running: int = 0  # more than one only when it was run by hand meanwhile
     doubled: Doubling = Doubling.NO
     entry: int = 0  # which heap entry is the valid one

@@ -12,7 +12,7 @@ from google.cloud.tasks_v2.types import HttpMethod
 from sandbox.cloudtasks.api import make_app
 from sandbox.cloudtasks.checks import QUEUE_ID, check_queue, check_task
 from sandbox.cloudtasks.dispatch import Dispatcher
-from sandbox.cloudtasks.errors import ApiError
+from sandbox.cloudtasks.errors import BAD_QUEUE_NAME, NO_QUEUE, ApiError
 from sandbox.cloudtasks.faults import Doubling, Faults
 from sandbox.cloudtasks.names import Tombstones
 from sandbox.cloudtasks.oidc import test_key_signer
@@ -158,7 +158,7 @@ class CloudTasks:
         """
         check_queue(message)
         if not QUEUE_ID.fullmatch(name):
-            raise ApiError(400, "Queue ID can contain letters, numbers, or hyphens, at most 100.")
+            raise ApiError(400, BAD_QUEUE_NAME)
         if name in self._dispatchers:
             raise ApiError(409, "Queue already exists")
         if self._deleted_queues.get(name, self.clock.now()) > self.clock.now():
@@ -265,10 +265,7 @@ class CloudTasks:
         """
         queue = parent.rpartition("/")[2]
         if queue not in self._dispatchers:
-            raise ApiError(
-                404,
-                "Queue does not exist. If you just created the queue, wait at least a minute for the queue to initialize.",
-            )
+            raise ApiError(404, NO_QUEUE)
         failure = self.faults.takes_failure(queue)
         if failure is not None and not failure[1]:
             raise ApiError(failure[0], "the sandbox was told to fail this")
@@ -293,6 +290,10 @@ class CloudTasks:
         if failure is not None:
             raise ApiError(failure[0], "the sandbox was told to fail this after storing it")
         return message
+
+    def is_used(self, name: str) -> bool:
+        """Whether a task of that name is no more, and its name not free yet."""
+        return self._tombstones.holds(name, self.clock.now())
 
     def run_now(self, name: str) -> StoredTask:
         """RunTask: attempt now, whatever the queue's state, rate or the task's time. KeyError when there is no such task.

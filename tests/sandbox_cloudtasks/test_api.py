@@ -271,6 +271,104 @@ async def test_what_is_not_there_is_a_404(stand: Stand) -> None:
     assert error(await stand.http.post(f"{stand.parent()}:explode")) == (501, "UNIMPLEMENTED")
 
 
+_NO_QUEUE = "Queue does not exist. If you just created the queue, wait at least a minute for the queue to initialize."
+_NO_ENTITY = "Requested entity was not found."
+
+
+@pytest.mark.parametrize(
+    ("method", "suffix", "words"),
+    [
+        ("GET", "nowhere", _NO_QUEUE),
+        ("POST", "nowhere:pause", _NO_QUEUE),
+        ("POST", "nowhere:purge", _NO_QUEUE),
+        ("DELETE", "nowhere", _NO_ENTITY),
+        ("GET", "q/tasks/none", _NO_ENTITY),
+        ("DELETE", "q/tasks/none", _NO_ENTITY),
+        ("POST", "q/tasks/none:run", _NO_ENTITY),
+    ],
+)
+async def test_what_is_not_there_is_said_in_the_real_words(stand: Stand, method: str, suffix: str, words: str) -> None:
+    answer = await stand.http.request(method, stand.parent(suffix))
+    assert answer.json()["error"]["message"] == words
+
+
+async def test_a_task_that_is_no_more_is_told_from_one_that_never_was(stand: Stand) -> None:
+    name = (await stand.create()).json()["name"]
+    await stand.tasks.idle()
+    answer = await stand.http.get(f"{stand.url}/v2/{name}")
+    assert answer.json()["error"]["message"] == (
+        "The task no longer exists, though a task with this name existed recently."
+        " The task either successfully completed or was deleted."
+    )
+
+
+_Q = "projects/p/locations/l/queues/q"
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        ({"url": ""}, "HttpRequest.url is required."),
+        ({"url": "127.0.0.1/"}, "HttpTarget.url must start with 'http://' or 'https://'."),
+        ({"url": "ftp://127.0.0.1/"}, "HttpTarget.url must start with 'http://' or 'https://'."),
+        (
+            {"task": {"name": f"{_Q}/tasks/no id"}},
+            (
+                'Task ID "no id" can contain only letters ([A-Za-z]), numbers ([0-9]), hyphens (-), or underscores (_).'
+                " Task ID must between 1 and 500 characters."
+            ),
+        ),
+        (
+            {"task": {"name": f"{_Q}2/tasks/a"}},
+            f"The queue name from request ('{_Q}') must be the same as the queue name in the named task ('{_Q}2').",
+        ),
+        (
+            {"task": {"scheduleTime": "2100-01-01T00:00:00Z"}},
+            (
+                "The Task.scheduleTime, 2099-12-31T16:00:00-08:00, is too far in the future."
+                " Schedule time must be no more than 720h in the future."
+            ),
+        ),
+        ({"task": {"dispatchDeadline": "14s"}}, "Task.dispatchDeadline must be between [15s, 30m]."),
+    ],
+)
+async def test_a_bad_task_is_refused_in_the_real_words(stand: Stand, asked: dict[str, Any], words: str) -> None:
+    assert (await stand.create(**asked)).json()["error"]["message"] == words
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        (
+            {"name": "none"},
+            'Queue name must be formatted: "projects/<PROJECT_ID>/locations/<LOCATION_ID>/queues/<QUEUE_ID>".',
+        ),
+        ({"rateLimits": {"maxDispatchesPerSecond": -1}}, "RateLimits.maxDispatchesPerSecond cannot be negative."),
+        (
+            {"rateLimits": {"maxDispatchesPerSecond": 501}},
+            "RateLimits.maxDispatchesPerSecond must be less than or equal to 500.",
+        ),
+        ({"rateLimits": {"maxConcurrentDispatches": -1}}, "RateLimits.maxConcurrentDispatches cannot be negative."),
+        (
+            {"rateLimits": {"maxConcurrentDispatches": 5001}},
+            "RateLimits.maxConcurrentDispatches must be less than or equal to 5000.",
+        ),
+        ({"retryConfig": {"maxAttempts": -2}}, "RetryConfig.maxAttempts must be greater or equal to -1."),
+        ({"retryConfig": {"maxDoublings": -1}}, "RetryConfig.maxDoublings cannot be negative."),
+        ({"retryConfig": {"minBackoff": "-1s"}}, "RetryConfig.minBackoff cannot be negative."),
+        (
+            {"retryConfig": {"minBackoff": "9s", "maxBackoff": "8s"}},
+            "RetryConfig.minBackoff must be less than or equal to RetryConfig.maxBackoff.",
+        ),
+    ],
+    ids=str,
+)
+async def test_a_bad_queue_is_refused_in_the_real_words(stand: Stand, setting: dict[str, Any], words: str) -> None:
+    new = {"name": f"{_Q}-new", **setting}
+    answer = await stand.http.post(stand.parent().removesuffix("/q"), json=new)
+    assert answer.json()["error"]["message"] == words
+
+
 async def test_a_finished_task_is_gone(stand: Stand) -> None:
     name = (await stand.create()).json()["name"]
     await stand.tasks.idle()

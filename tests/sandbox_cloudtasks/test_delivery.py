@@ -125,7 +125,8 @@ async def test_failures_retry_with_counts_reason_and_backoff_in_sandbox_time(mak
     ]
     # The execution count leaves out answers of 5xx.
     assert counts == [("0", "0", None), ("1", "0", "500"), ("2", "1", "404"), ("3", "1", "500")]
-    assert stand.worker.requests[1].headers["x-cloudtasks-taskretryreason"]
+    reasons = [got.headers.get("x-cloudtasks-taskretryreason") for got in stand.worker.requests]
+    assert reasons == [None, "", "", ""]  # as recorded of the real service: there, and empty for HTTP targets
     starts = [(attempt.start - begun).total_seconds() for attempt in stand.tasks.attempts]
     gaps = [later - earlier for earlier, later in itertools.pairwise(starts)]
     assert gaps == pytest.approx([60, 120, 240], abs=1)
@@ -208,7 +209,19 @@ async def test_an_attempt_past_its_deadline_fails_while_the_handler_goes_on(make
     await stand.tasks.idle(include_scheduled=True)
     first, second, *_ = stand.tasks.attempts
     assert (first.status, first.reason) == (None, "DEADLINE_EXCEEDED")
-    assert second.headers["X-CloudTasks-TaskRetryReason"] == "DEADLINE_EXCEEDED"
+    assert second.headers["X-CloudTasks-TaskPreviousResponse"] == "504"  # as recorded of the real service
+    assert second.headers["X-CloudTasks-TaskExecutionCount"] == "0"
+
+
+async def test_no_answer_at_all_is_no_previous_response(make_stand: Make) -> None:
+    stand = await make_stand(Queue("q", min_backoff=0.01))
+    stand.worker.answers = [(500, {})]
+    name = (await stand.create()).json()["name"]
+    await until(lambda: stand.tasks.attempts and stand.tasks.attempts[-1].status == 500)
+    stand.tasks.tasks[name].message.http_request.url = "http://127.0.0.1:1/"
+    await until(lambda: len(stand.tasks.attempts) >= 3)
+    assert stand.tasks.attempts[1].headers["X-CloudTasks-TaskPreviousResponse"] == "500"
+    assert "X-CloudTasks-TaskPreviousResponse" not in stand.tasks.attempts[2].headers
 
 
 async def test_an_unreachable_worker_is_retried(make_stand: Make) -> None:
