@@ -34,6 +34,7 @@ SECRET_HEADER: Final = "X-Telegram-Bot-Api-Secret-Token"  # noqa: S105 - the hea
 MAX_RETRY_AFTER: Final = 3600
 GONE_FOR: Final = timedelta(hours=23)
 _DOUBLINGS: Final = 6
+_DIGITS: Final = 10  # of a Retry-After that can be read as a number at all
 SUCCESS: Final = 2  # hundred
 KEPT: Final = 20_000
 ANSWER_KEPT: Final = 4000  # characters
@@ -211,46 +212,48 @@ class Delivery:
 
     async def _drain(self, queue: str, webhook: Webhook, connections: Connections) -> None:
         """One update at a time, until the queue is empty."""
-        failures = 0
+        failures = steps = 0
         position = None
         while (pending := self._updates.head(queue)) is not None:
             if pending.position != position:
-                position, failures = pending.position, 0
+                position, failures, steps = pending.position, 0, 0
             async with connections.slot():
                 attempt, retry_after = await self._attempt(pending, webhook, failures + 1)
                 connections.tell(delivered=attempt.delivered)
+            removed = self._given_up(attempt)
             if attempt.delivered:
                 self._updates.remove(pending)
                 continue
+            # A pause the bot asked for takes no step on the ladder, and the first failure is the step of no pause.
+            steps += failures == 0 or not retry_after
             failures += 1
-            if self._given_up(attempt):
+            pause = retry_after or self._timing.pause(steps)
+            if self._clock.now().timestamp() + pause > pending.expires_at:
+                self._updates.expire(pending)  # at once, not when its time is up: what waits behind it goes on now
+                pause = 0.0
+            if removed:
+                self.set_webhook(None)
                 return
-            await self._wait(pending, self._timing.pause(failures) if retry_after is None else retry_after)
-
-    async def _wait(self, pending: Pending, pause: float) -> None:
-        """The pause, or until the update expires, whichever comes first."""
-        left = pending.expires_at - self._clock.now().timestamp()
-        await self._clock.sleep(max(0.0, min(pause, left)))
+            await self._clock.sleep(pause)
 
     def _given_up(self, attempt: Attempt) -> bool:
-        """A webhook that answers 410 for 23 hours is removed."""
+        """Whether the webhook answered 410 for 23 hours: nothing else in between, silence and broken connections apart."""
+        if attempt.status is None:
+            return False
         if attempt.status != HTTPStatus.GONE:
             self._gone_since = None
             return False
         self._gone_since = self._gone_since or self._clock.now()
-        if self._clock.now() - self._gone_since < GONE_FOR:
-            return False
-        self.set_webhook(None)
-        return True
+        return self._clock.now() - self._gone_since >= GONE_FOR
 
-    async def _attempt(self, pending: Pending, webhook: Webhook, number: int) -> tuple[Attempt, float | None]:
-        """One POST. Returns what came of it and the pause the bot asked for."""
+    async def _attempt(self, pending: Pending, webhook: Webhook, number: int) -> tuple[Attempt, int]:
+        """One POST. Returns what came of it and the pause the bot asked for, 0 for none."""
         attempt = Attempt(pending.update_id, pending.queue, number, self._clock.now(), update=pending.body)
         self.attempts.append(attempt)
         del self.attempts[:-KEPT]
         headers = {SECRET_HEADER: webhook.secret_token} if webhook.secret_token else {}
         began = time.monotonic()
-        retry_after = None
+        retry_after = 0
         try:
             response = await self.post(_body(pending.body), headers)
         except TimeoutError:
@@ -303,8 +306,9 @@ def _body(update: dict[str, Any]) -> bytes:
     return json.dumps(ordered, separators=(",", ":")).encode()
 
 
-def _retry_after(response: httpx.Response) -> float | None:
+def _retry_after(response: httpx.Response) -> int:
+    """The seconds a failed webhook asks for, an hour at most; 0, and with it the usual pause, for anything but a number."""
     given = response.headers.get("retry-after", "")
-    if given.isascii() and given.isdigit() and int(given) <= MAX_RETRY_AFTER:
-        return float(given)
-    return None
+    if not given.isascii() or not given.isdigit() or len(given) > _DIGITS:
+        return 0
+    return min(int(given), MAX_RETRY_AFTER)

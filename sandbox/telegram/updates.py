@@ -154,9 +154,14 @@ class Updates:
             pending = self._pending[positions[0]]
             if pending.expires_at > self.clock.now().timestamp():
                 return pending
+            self.expire(pending)
+        return None
+
+    def expire(self, pending: Pending) -> None:
+        """Give an update up, unless it is gone already."""
+        if pending.position in self._pending:
             self.expired.append(pending)
             self.remove(pending)
-        return None
 
     def drop_expired(self) -> None:
         """Forget what is past its time at the head of any queue."""

@@ -167,6 +167,57 @@ async def test_retry_after_replaces_the_pause_on_the_sandbox_clock(bench: Bench)
     assert statuses(bench) == [503, 200]
 
 
+@pytest.mark.parametrize(
+    ("asked", "pauses"),
+    [
+        (["0", "0", "0"], [0, 2, 4]),
+        (["-5", "soon", "99999999999999999999"], [0, 2, 4]),
+        (["5", "", ""], [5, 2, 4]),
+        (["", "5", ""], [0, 5, 2]),
+        (["4000", "", ""], [3600, 2, 4]),
+    ],
+)
+async def test_a_retry_after_is_an_hour_at_most_and_no_step_of_the_schedule(
+    doors: tuple[Door, Door], asked: list[str], pauses: list[int]
+) -> None:
+    async def busy(_update: dict[str, Any]) -> Response:
+        tried = len(bench.hook.updates)
+        if tried > len(asked):
+            return JSONResponse({})
+        return JSONResponse({}, 503, headers={"Retry-After": asked[tried - 1]} if asked[tried - 1] else {})
+
+    async with open_bench(doors, timing=Timing()) as bench:
+        bench.hook.answer = busy
+        await bench.set_webhook()
+        await bench.telegram.user(777).send("a")
+        for number, pause in enumerate(pauses, 1):
+            await until(lambda number=number: statuses(bench)[:number] == [503] * number)
+            if pause:
+                bench.clock.travel(timedelta(seconds=pause - 1))
+                await asyncio.sleep(0.05)
+                assert len(bench.hook.updates) == number
+                bench.clock.travel(timedelta(seconds=1))
+            await until(lambda number=number: len(bench.hook.updates) > number, 0.9)
+
+
+async def test_an_update_that_cannot_come_again_in_time_is_given_up_at_once(doors: tuple[Door, Door]) -> None:
+    """The next one in its queue does not wait for the end of the first one's time."""
+
+    async def later(update: dict[str, Any]) -> Response:
+        first = update["callback_query"]["data"] == "first"
+        return JSONResponse({}, 503 if first else 200, headers={"Retry-After": "151"})
+
+    async with open_bench(doors, timing=Timing()) as bench:
+        bench.hook.answer = later
+        anna = bench.telegram.user(777)
+        await anna.click_raw(1, "first")
+        await anna.click_raw(1, "second")
+        await bench.set_webhook()
+        await bench.telegram.idle()
+        assert statuses(bench) == [503, 200]
+        assert [pending.body["callback_query"]["data"] for pending in bench.telegram.expired] == ["first"]
+
+
 async def test_sixty_seconds_of_the_sandbox_end_a_request_whose_handler_still_runs(doors: tuple[Door, Door]) -> None:
     release = asyncio.Event()
 
@@ -405,6 +456,47 @@ async def test_a_webhook_that_is_gone_for_23_hours_is_removed(bench: Bench) -> N
         "has_custom_certificate": False,
         "pending_update_count": 1,
     }
+
+
+async def test_a_success_starts_the_23_hours_of_a_gone_webhook_anew(bench: Bench) -> None:
+    async def gone(_update: dict[str, Any]) -> Response:
+        return JSONResponse({}, 410)
+
+    bench.hook.answer = gone
+    await bench.set_webhook()
+    anna = bench.telegram.user(777)
+    await anna.send("a")
+    await until(lambda: 410 in statuses(bench))
+    bench.hook.answer = None
+    bench.clock.travel(timedelta(hours=22))
+    await bench.telegram.idle()
+    bench.hook.answer = gone
+    for _ in range(2):
+        attempts = statuses(bench).count(410)
+        await anna.send("b")
+        await until(lambda attempts=attempts: statuses(bench).count(410) > attempts)
+        await until(lambda: None not in statuses(bench))
+        bench.clock.travel(timedelta(hours=2))
+    assert (await bench.call("getWebhookInfo"))["result"]["url"] == bench.hook_url
+
+
+async def test_silence_does_not_start_the_23_hours_of_a_gone_webhook_anew(bench: Bench) -> None:
+    async def gone(update: dict[str, Any]) -> Response:
+        if update["message"]["text"] == "hang" and "Read timeout expired" not in statuses(bench):
+            await asyncio.sleep(1)
+        return JSONResponse({}, 410)
+
+    bench.hook.answer = gone
+    await bench.set_webhook()
+    await bench.telegram.user(1).send("a")
+    await until(lambda: 410 in statuses(bench))
+    bench.clock.travel(timedelta(hours=22, minutes=59))
+    await bench.telegram.user(2).send("hang")
+    await until(lambda: "Read timeout expired" in statuses(bench))
+    bench.clock.travel(timedelta(minutes=2))
+    async with asyncio.timeout(5):
+        while (await bench.call("getWebhookInfo"))["result"]["url"]:
+            await asyncio.sleep(0.02)
 
 
 @pytest.mark.parametrize("way", ["json", "form", "multipart"])
