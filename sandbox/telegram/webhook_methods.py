@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ipaddress
+import json
 import re
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
@@ -88,42 +89,54 @@ class WebhookMethods:
             "getupdates": self.get_updates,
         }
 
-    @staticmethod
-    def _allowed(arguments: Arguments) -> list[str] | None:
-        """The given `allowed_updates`, None when the previous setting stays."""
-        allowed = arguments.parsed("allowed_updates", "can't parse allowed updates JSON object")
-        return [str(kind) for kind in allowed] if isinstance(allowed, list) else None
+    def _allow(self, arguments: Arguments) -> None:
+        """Keep the given `allowed_updates`. Anything but a list of strings is as good as none: the previous ones stay."""
+        try:
+            kinds = json.loads(arguments.text("allowed_updates"))
+        except (ValueError, RecursionError):
+            return
+        if isinstance(kinds, list) and all(isinstance(kind, str) for kind in kinds):
+            self._updates.allow([kind.lower() for kind in kinds])
 
     async def set_webhook(self, arguments: Arguments) -> Described:
-        """Deliver to this URL from now on; an empty one deletes the webhook."""
-        url = arguments.text("url")
+        """Deliver to this URL from now on; an empty one deletes the webhook.
+
+        A call that would change anything takes the old webhook away before it looks at the new one, and drops what it is to
+        drop: refused after that, the bot has none.
+        """
+        url, secret = arguments.text("url"), arguments.text("secret_token")
         if not url:
             return await self.delete_webhook(arguments)
-        secret = arguments.text("secret_token")
-        if len(secret) > SECRET_LIMIT:
-            raise bad_request("secret token is too long")
-        if not _SECRET.fullmatch(secret):
-            raise bad_request("secret token contains unallowed characters")
         if arguments.file("certificate") is not None:
             raise not_modelled("certificates of one's own")
-        check_url(url, allow_local=self._allow_local)
-        connections = arguments.integer("max_connections", DEFAULT_CONNECTIONS)
-        webhook = Webhook(url, secret, min(max(connections, 1), MAX_CONNECTIONS), arguments.text("ip_address"))
-        allowed = self._allowed(arguments)
-        same_kinds = allowed is None or self._updates.known(allowed) == self._updates.allowed
-        if webhook == self._delivery.webhook and same_kinds and not arguments.flag("drop_pending_updates"):
-            return Described(True, "Webhook is already set")  # noqa: FBT003 - the API's result is this word
         now = self._clock.now().timestamp()
         if now - self._set_at < 1:
             raise too_many_requests(1)
         self._set_at = now
-        if allowed is not None:
-            self._updates.allow(allowed)
+        connections = min(max(arguments.integer("max_connections", DEFAULT_CONNECTIONS), 1), MAX_CONNECTIONS)
+        webhook = Webhook(url, secret, connections, arguments.text("ip_address"))
+        if webhook == self._delivery.webhook and not arguments.flag("drop_pending_updates"):
+            self._allow(arguments)
+            return Described(True, "Webhook is already set")  # noqa: FBT003 - the API's result is this word
+        self._stop_polling()
         if arguments.flag("drop_pending_updates"):
             self._updates.clear()
-        self._stop_polling()
+        try:
+            self._check_secret(secret)
+            self._allow(arguments)
+            check_url(url, allow_local=self._allow_local)
+        except ApiError:
+            self._delivery.set_webhook(None)
+            raise
         self._delivery.set_webhook(webhook)
         return Described(True, "Webhook was set")  # noqa: FBT003 - as above
+
+    @staticmethod
+    def _check_secret(secret: str) -> None:
+        if len(secret) > SECRET_LIMIT:
+            raise bad_request("secret token is too long")
+        if not _SECRET.fullmatch(secret):
+            raise bad_request("secret token contains unallowed characters")
 
     async def delete_webhook(self, arguments: Arguments) -> Described:
         """Keep updates for getUpdates."""
@@ -166,9 +179,7 @@ class WebhookMethods:
                 "use deleteWebhook to delete the webhook first",
             )
         self._stop_polling()
-        allowed = self._allowed(arguments)
-        if allowed is not None:
-            self._updates.allow(allowed)
+        self._allow(arguments)
         polling = asyncio.create_task(self._poll(arguments))
         self._polling = polling
         try:
@@ -184,8 +195,7 @@ class WebhookMethods:
 
     async def _poll(self, arguments: Arguments) -> list[Update]:
         offset = arguments.integer("offset")
-        limit = arguments.integer("limit", UPDATES_LIMIT)
-        limit = limit if 0 < limit <= UPDATES_LIMIT else UPDATES_LIMIT
+        limit = min(max(arguments.integer("limit", UPDATES_LIMIT), 1), UPDATES_LIMIT)
         waiting = sorted(self._updates, key=lambda pending: pending.update_id)
         if offset < 0:
             offset = waiting[max(len(waiting) + offset, 0)].update_id if waiting else 0

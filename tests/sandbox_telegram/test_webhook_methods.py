@@ -11,7 +11,7 @@ import pytest
 from sandbox.telegram import Telegram
 from sandbox.telegram.errors import ApiError
 from sandbox.telegram.webhook_methods import check_url
-from tests.sandbox_telegram.conftest import TOKEN, until
+from tests.sandbox_telegram.conftest import SECRET, TOKEN, until
 
 if TYPE_CHECKING:
     from tests.sandbox_telegram.conftest import Bench
@@ -43,10 +43,12 @@ async def test_setting_twice(bench: Bench) -> None:
     first = await bench.call("setWebhook", url=bench.hook_url, max_connections=1000)
     assert first["description"] == "Webhook was set"
     assert (await bench.call("getWebhookInfo"))["result"]["max_connections"] == 100
+    bench.clock.travel(timedelta(seconds=1))
     again = await bench.call("setWebhook", url=bench.hook_url, max_connections=100)
     assert (again["ok"], again["description"]) == (True, "Webhook is already set")
-    hasty = await bench.call("setWebhook", url=bench.hook_url)
-    assert (hasty["error_code"], hasty["parameters"]) == (429, {"retry_after": 1})
+    for connections in (100, 40):  # the second is not even looked at, whether it would change anything or not
+        hasty = await bench.call("setWebhook", url=bench.hook_url, max_connections=connections)
+        assert (hasty["error_code"], hasty["parameters"]) == (429, {"retry_after": 1})
     bench.clock.travel(timedelta(seconds=1))
     assert (await bench.call("setWebhook", url=bench.hook_url))["description"] == "Webhook was set"
     assert (await bench.call("deleteWebhook"))["description"] == "Webhook was deleted"
@@ -73,6 +75,47 @@ async def test_allowed_updates_are_kept_and_filter(bench: Bench) -> None:
     assert "allowed_updates" not in (await bench.call("getWebhookInfo"))["result"]
 
 
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ('["message",', ["callback_query"]),
+        ('{"message": true}', ["callback_query"]),
+        ('["message", 5]', ["callback_query"]),
+        ("", ["callback_query"]),
+        ('["MESSAGE"]', ["message"]),
+        ('["nonsense"]', None),
+    ],
+)
+async def test_allowed_updates_that_are_no_list_of_names_change_nothing(
+    bench: Bench, given: str, kept: list[str] | None
+) -> None:
+    await bench.set_webhook(allowed_updates=["callback_query"])
+    bench.clock.travel(timedelta(seconds=1))
+    again = await bench.call("setWebhook", url=bench.hook_url, secret_token=SECRET, allowed_updates=given)
+    assert again["description"] == "Webhook is already set"  # even where the kinds are others from now on
+    assert (await bench.call("getWebhookInfo"))["result"].get("allowed_updates") == kept
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"url": "http://example.com/hook"},
+        {"url": "https://example.com:8080/"},
+        {"url": "http://127.0.0.1/", "secret_token": "é"},
+    ],
+)
+async def test_a_refused_webhook_costs_the_bot_the_one_it_had(bench: Bench, wrong: dict[str, Any]) -> None:
+    await bench.set_webhook()
+    bench.clock.travel(timedelta(seconds=1))
+    await bench.refusal("setWebhook", **wrong)
+    assert (await bench.call("getWebhookInfo"))["result"]["url"] == ""
+    await bench.telegram.user(777).send("a")
+    bench.clock.travel(timedelta(seconds=1))
+    await bench.refusal("setWebhook", drop_pending_updates=True, **wrong)
+    assert bench.telegram.pending == []
+    assert bench.hook.updates == []
+
+
 async def test_pending_updates_can_be_dropped(bench: Bench) -> None:
     await bench.telegram.user(777).send("a")
     assert (await bench.call("getWebhookInfo"))["result"]["pending_update_count"] == 1
@@ -93,6 +136,8 @@ async def test_get_updates_confirms_by_offset(bench: Bench) -> None:
     sent = [await anna.send(text) for text in "abc"]
     got = (await bench.call("getUpdates", limit=2))["result"]
     assert [update["update_id"] for update in got] == sent[:2]
+    assert len((await bench.call("getUpdates", limit=0))["result"]) == 1
+    assert len((await bench.call("getUpdates", limit=1000))["result"]) == 3
     got = (await bench.call("getUpdates", offset=sent[1]))["result"]
     assert [update["update_id"] for update in got] == sent[1:]
     assert [pending.update_id for pending in bench.telegram.pending] == sent[1:]
