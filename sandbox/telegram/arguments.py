@@ -46,16 +46,18 @@ class Arguments:
         return self.values.get(name, "")
 
     def integer(self, name: str, default: int = 0) -> int:
-        """Read leniently, as the server does: leading digits count, anything else is the default; at most 63 bits."""
+        """Read leniently, as the server does: leading digits count, anything else is 0, nothing is the default; at most 63 bits."""
+        if not self.text(name):
+            return default
         found = _INTEGER.match(self.text(name))
         if found is None:
-            return default
+            return 0
         value = _LARGEST if len(found[2]) > _DIGITS else min(int(found[2]), _LARGEST)
         return -value if found[1] == "-" else value
 
     def flag(self, name: str) -> bool:
         """True for true, yes and 1 in any case."""
-        return self.text(name).lower() in _TRUE
+        return self.text(name).lower().strip() in _TRUE
 
     def parsed(self, name: str, complaint: str) -> Any:
         """The JSON value, None when there is none.

@@ -6,6 +6,7 @@ import json
 import re
 from typing import TYPE_CHECKING, Any, Final
 
+from sandbox.telegram.arguments import chat_number, whole_number
 from sandbox.telegram.errors import bad_request
 from sandbox.telegram.links import LinkError, check_link
 from sandbox.telegram.profile_methods import check_language
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from sandbox.telegram.arguments import Arguments
     from sandbox.telegram.chats import Chats
     from sandbox.telegram.clicks import Clicks
+    from sandbox.telegram.errors import ApiError
     from sandbox.telegram.queries import Queries
     from sandbox.telegram.store import Store
 
@@ -26,21 +28,22 @@ COMMAND_LIMIT: Final = 32
 DESCRIPTION_LIMIT: Final = 256
 ANSWER_LIMIT: Final = 200
 DOWNLOAD_LIMIT: Final = 20 * 1024 * 1024
-SCOPES: Final = {
-    "default",
-    "all_private_chats",
-    "all_group_chats",
-    "all_chat_administrators",
-    "chat",
-    "chat_administrators",
-    "chat_member",
+# What each must name beside its type.
+SCOPES: Final[dict[str, tuple[str, ...]]] = {
+    "default": (),
+    "all_private_chats": (),
+    "all_group_chats": (),
+    "all_chat_administrators": (),
+    "chat": ("chat_id",),
+    "chat_administrators": ("chat_id",),
+    "chat_member": ("chat_id", "user_id"),
 }
 _COMMAND = re.compile(r"[a-z0-9_]+")
 
 
 def _command(raw: Any) -> dict[str, Any]:
     if not isinstance(raw, dict):
-        raise bad_request("expected an Array of BotCommand")
+        raise bad_request("can't parse BotCommand: expected an Object")
     for name in ("command", "description"):
         if not isinstance(raw.get(name), str):
             raise bad_request(f"can't parse BotCommand: Can't find field \"{name}\"")
@@ -57,6 +60,31 @@ def _command(raw: Any) -> dict[str, Any]:
         raise bad_request("BOT_COMMAND_INVALID")
     ephemeral = {"is_ephemeral": True} if raw.get("is_ephemeral") is True else {}
     return {"command": command, "description": description} | ephemeral
+
+
+def _scope(arguments: Arguments) -> dict[str, Any]:
+    """A BotCommandScope, with the chat as it was named."""
+    scope = arguments.parsed("scope", "can't parse BotCommandScope JSON object")
+    if not arguments.text("scope"):
+        return {"type": "default"}
+    if not isinstance(scope, dict):
+        raise _bad_scope("BotCommandScope must be an Object")
+    kind = scope.get("type")
+    needed = ["type", *SCOPES.get(str(kind), ())]
+    missing = next((name for name in needed if name not in scope), None)
+    if missing is not None:
+        raise _bad_scope(f'Can\'t find field "{missing}"')
+    if not isinstance(kind, str) or kind not in SCOPES:
+        raise _bad_scope("Unsupported type specified")
+    if "chat_id" in needed and not str(scope["chat_id"]):
+        raise _bad_scope("Empty chat_id specified")
+    if "user_id" in needed and (whole_number(scope["user_id"]) or 0) <= 0:
+        raise _bad_scope("Invalid user_id specified")
+    return {name: scope[name] for name in needed}
+
+
+def _bad_scope(reason: str) -> ApiError:
+    return bad_request(f"can't parse BotCommandScope: {reason}")
 
 
 class BotMethods:
@@ -111,24 +139,36 @@ class BotMethods:
             raise bad_request("file is too big")
         return facts
 
-    @staticmethod
-    def _commands_key(arguments: Arguments) -> str:
-        scope = arguments.parsed("scope", "can't parse BotCommandScope JSON object") or {"type": "default"}
-        if not isinstance(scope, dict) or scope.get("type") not in SCOPES:
-            raise bad_request("can't parse BotCommandScope: Unsupported type specified")
+    def _commands_key(self, arguments: Arguments) -> str:
+        scope = _scope(arguments)
+        if "chat_id" in scope:
+            scope["chat_id"] = self._chat_of_commands(str(scope["chat_id"]))
         return json.dumps([scope, check_language(arguments)], sort_keys=True)
+
+    def _chat_of_commands(self, chat_id: str) -> int:
+        """The chat a scope names, which the bot must know: a person who never started it is a stranger."""
+        channel = self._chats.channels.find(chat_id)
+        if channel is not None:
+            channel.check_access()
+            channel.check_members()
+            return channel.id
+        number = chat_number(chat_id)
+        account = None if number is None else self._chats.accounts.get(number)
+        if account is None or not account.started:
+            raise bad_request("chat not found")
+        return account.id
 
     async def set_commands(self, arguments: Arguments) -> bool:
         """Replace the list of one scope and language."""
-        key = self._commands_key(arguments)
         listed = arguments.parsed("commands", "can't parse commands JSON object")
-        if listed is None:
-            raise bad_request("parameter commands is required")
+        if not arguments.text("commands"):
+            listed = []  # none at all is an empty list, and an empty list removes what was set
         if not isinstance(listed, list):
             raise bad_request("expected an Array of BotCommand")
+        commands = [_command(raw) for raw in listed]
+        key = self._commands_key(arguments)
         if len(listed) > COMMANDS_LIMIT:
             raise bad_request("BOT_COMMANDS_TOO_MUCH")
-        commands = [_command(raw) for raw in listed]
         self._store.save_setting("commands", (self._store.setting("commands") or {}) | {key: commands})
         self._chats.changes.tell()
         return True

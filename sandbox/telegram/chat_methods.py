@@ -128,8 +128,6 @@ class ChatMethods:
         """Pin a message on top of the chat, which says so in a service message of its own."""
         account = self._chats.open_chat(arguments.text("chat_id"))
         message_id = arguments.integer("message_id")
-        if not message_id:
-            raise bad_request("message identifier is not specified")
         message = self._chats.message(account.id, message_id)
         if message is None:
             raise bad_request("message to pin not found")

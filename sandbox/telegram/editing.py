@@ -45,9 +45,9 @@ class Editing:
         Raises:
             ApiError: none named, none there, or none of the bot's own.
         """
-        if arguments.text("inline_message_id"):
-            raise not_modelled("inline messages")
-        if not arguments.text("chat_id") or not arguments.integer("message_id"):
+        if not arguments.text("chat_id") and not arguments.integer("message_id"):
+            if arguments.text("inline_message_id"):
+                raise not_modelled("inline messages")
             raise bad_request("message identifier is not specified")
         account = self._chats.open_chat(arguments.text("chat_id"))
         message = self._chats.message(account.id, arguments.integer("message_id"))

@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from sandbox.telegram.arguments import whole_number
 from sandbox.telegram.errors import bad_request, not_modelled
 from sandbox.telegram.texts import clean
 
@@ -144,15 +145,28 @@ def _total(prices: list[int]) -> int:
     return sum(prices)
 
 
-def _tips(arguments: Arguments) -> int:
-    """The largest tip, after a look at the suggested ones."""
-    largest = arguments.integer("max_tip_amount")
-    if not 0 <= largest <= AMOUNT_LIMIT:
-        raise bad_request("invalid max_tip_amount of the currency specified")
-    suggested = arguments.parsed("suggested_tip_amounts", "can't parse suggested tip amounts JSON object") or []
+def _suggested_tips(arguments: Arguments) -> list[int]:
+    suggested = arguments.parsed("suggested_tip_amounts", "can't parse suggested_tip_amounts JSON object")
+    if not arguments.text("suggested_tip_amounts"):
+        return []
     if not isinstance(suggested, list):
         raise bad_request("expected an Array of suggested tip amounts")
-    amounts = [_number(raw, "suggested_tip_amounts") for raw in suggested]
+    if any(isinstance(raw, bool) or not isinstance(raw, int | float | str) for raw in suggested):
+        raise bad_request("suggested tip amount must be of type Number or String")
+    amounts = [whole_number(raw) for raw in suggested]
+    if None in amounts:
+        raise bad_request("can't parse suggested tip amount as Number")
+    return [amount for amount in amounts if amount is not None]
+
+
+def _tips(arguments: Arguments) -> int:
+    """The largest tip, after a look at the suggested ones."""
+    largest = whole_number(arguments.text("max_tip_amount") or 0)
+    if largest is None:
+        raise bad_request('can\'t parse "max_tip_amount" as Number')
+    if not 0 <= largest <= AMOUNT_LIMIT:
+        raise bad_request("invalid max_tip_amount of the currency specified")
+    amounts = _suggested_tips(arguments)
     if any(amount <= 0 for amount in amounts):
         raise bad_request("suggested tip amount must be positive")
     if any(amount > largest for amount in amounts):

@@ -146,9 +146,7 @@ def parse_markup(markup: str, *, inline_only: bool = False) -> dict[str, Any] | 
         parsed = json.loads(markup)
     except (ValueError, RecursionError):
         raise bad_request("can't parse reply keyboard markup JSON object") from None
-    if parsed is None:
-        return None
-    if not isinstance(parsed, dict):
+    if not isinstance(parsed, dict):  # null is no object either, although many a library sends it for "none"
         raise bad_request("object expected as reply markup")
     if "inline_keyboard" in parsed:
         return _inline(parsed["inline_keyboard"])

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import secrets
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from sandbox.telegram.arguments import Arguments
 from sandbox.telegram.editing import MEDIA
-from sandbox.telegram.errors import bad_request, not_modelled
+from sandbox.telegram.errors import ApiError, bad_request, not_modelled
 from sandbox.telegram.files import StoredPicture
 from sandbox.telegram.keyboards import parse_markup
 
@@ -22,10 +23,22 @@ if TYPE_CHECKING:
     from sandbox.telegram.sending import Formatted, Sending
 
 ALBUM_LIMIT: Final = 10
-# What may stand beside what in an album: documents and sound only beside their own kind.
-ALBUM: Final = {"photo", "video", "document", "audio"}
+# What stands beside its own kind alone in an album.
 ALONE: Final = ("document", "audio")
 FLAGS: Final = {"has_spoiler": "has_media_spoiler", "show_caption_above_media": "show_caption_above_media"}
+
+
+@dataclass(frozen=True)
+class _Described:
+    """One InputMedia as it was read."""
+
+    kind: str
+    arguments: Arguments
+    caption: Formatted
+
+
+def _unreadable(reason: str) -> ApiError:
+    return bad_request(f"can't parse InputMedia: {reason}")
 
 
 class MediaMethods:
@@ -63,45 +76,59 @@ class MediaMethods:
         media = self._media(arguments, kind, kind)
         return self._sending.send(account, media | caption.fields("caption") | options, markup)
 
-    @staticmethod
-    def _described(raw: Any, arguments: Arguments) -> tuple[str, Arguments]:
-        """An InputMedia as the arguments of a call of its own: its type, and everything else."""
+    def _described(self, raw: Any, arguments: Arguments, *, album: bool = False) -> _Described:
+        """An InputMedia: its type, its caption, and everything as the arguments of a call of its own."""
         if not isinstance(raw, dict):
-            raise bad_request("can't parse InputMedia: expected an Object")
-        for name in ("type", "media"):
-            if not isinstance(raw.get(name), str):
-                raise bad_request(f"can't parse InputMedia: Can't find field \"{name}\"")
-        described = Arguments(
-            {name: value if isinstance(value, str) else json.dumps(value) for name, value in raw.items()},
-            arguments.files,
-        )
-        return raw["type"], described
+            raise _unreadable("expected an Object")
+        values = {name: value if isinstance(value, str) else json.dumps(value) for name, value in raw.items()}
+        described = Arguments(values, arguments.files)
+        try:
+            caption = self._sending.caption(described)
+        except ApiError as error:
+            reason = error.description.removeprefix("Bad Request: ")
+            raise _unreadable(reason[:1].upper() + reason[1:]) from None
+        is_part = described.text("media").startswith("attach://")
+        if not described.text("media") or (is_part and described.file("media") is None):
+            raise _unreadable("media not found")
+        if "type" not in raw:
+            raise _unreadable('Can\'t find field "type"')
+        kind = described.text("type")
+        if album and kind == "animation":
+            raise _unreadable(f'type "{kind}" can\'t be used in sendMediaGroup')
+        if kind not in MEDIA or kind == "voice":
+            raise _unreadable(f'type "{kind}" is unsupported')
+        if album:  # a document stays one, whatever is in it
+            values["disable_content_type_detection"] = "true"
+        return _Described(kind, described, caption)
+
+    @staticmethod
+    def _listed(arguments: Arguments, what: str) -> Any:
+        if not arguments.text("media"):
+            raise bad_request('parameter "media" is required')
+        return arguments.parsed("media", f"can't parse {what} JSON object")
 
     async def send_group(self, arguments: Arguments) -> list[Message]:
         """Send an album of 2 to 10 files."""
-        listed = arguments.parsed("media", "can't parse media JSON object")
+        listed = self._listed(arguments, "media")
         if not isinstance(listed, list):
             raise bad_request("expected an Array of InputMedia")
+        items = [self._described(raw, arguments, album=True) for raw in listed]
+        account = self._chats.open_chat(arguments.text("chat_id"))
         if not listed:
             raise bad_request("there are no messages to send")
         if len(listed) > ALBUM_LIMIT:
             raise bad_request("too many messages to send as an album")
         if len(listed) == 1:
             raise not_modelled("albums of one")
-        items = [self._described(raw, arguments) for raw in listed]
-        kinds = {kind for kind, _ in items}
-        if not kinds <= ALBUM:
-            raise bad_request("invalid message content type")
+        kinds = {item.kind for item in items}
         mixed = next((kind for kind in ALONE if kind in kinds and len(kinds) > 1), None)
         if mixed is not None:
             raise bad_request(f"{mixed} can't be mixed with other media types")
-        captions = [self._sending.caption(described) for _, described in items]
-        account = self._chats.open_chat(arguments.text("chat_id"))
-        for caption in captions:
-            self._sending.check_caption(caption)
+        for item in items:
+            self._sending.check_caption(item.caption)
         options = self._sending.options(arguments, account)
-        media = [self._media(described, "media", kind) for kind, described in items]
-        return self._send_all(account, media, captions, options)
+        media = [self._media(item.arguments, "media", item.kind) for item in items]
+        return self._send_all(account, media, [item.caption for item in items], options)
 
     def _send_all(
         self, account: Account, media: list[dict[str, Any]], captions: list[Formatted], options: dict[str, Any]
@@ -112,16 +139,11 @@ class MediaMethods:
 
     async def edit_media(self, arguments: Arguments) -> Message:
         """Put another file, with its caption, in the place of a message's content."""
-        media = arguments.parsed("media", "can't parse input media JSON object")
-        if media is None:
-            raise bad_request("input media is not specified")
-        kind, described = self._described(media, arguments)
-        if kind not in MEDIA or kind == "voice":
-            raise bad_request("invalid message content type")
-        caption = self._sending.caption(described)
         markup = parse_markup(arguments.text("reply_markup"), inline_only=True)
+        item = self._described(self._listed(arguments, "input media"), arguments)
         message = self._editing.target(arguments)
         if "invoice" in message:
             raise bad_request("message can't be edited")
-        self._sending.check_caption(caption)
-        return self._editing.edit(message, self._media(described, "media", kind) | caption.fields("caption"), markup)
+        self._sending.check_caption(item.caption)
+        content = self._media(item.arguments, "media", item.kind) | item.caption.fields("caption")
+        return self._editing.edit(message, content, markup)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 DELETABLE_FOR: Final = 48 * 3600  # seconds after sending
 DELETED_AT_ONCE: Final = 100
 ACTIONS: Final = {
+    "cancel",
     "typing",
     "upload_photo",
     "record_video",
@@ -32,6 +33,7 @@ ACTIONS: Final = {
     "upload_document",
     "choose_sticker",
     "find_location",
+    "pick_up_location",
     "record_video_note",
     "upload_video_note",
 }
@@ -98,10 +100,13 @@ class MessageMethods:
 
     async def send_chat_action(self, arguments: Arguments) -> bool:
         """Show for five seconds, or until the next message, what the bot is doing."""
-        account = self._chats.open_chat(arguments.text("chat_id"))
-        if arguments.text("action").lower() not in ACTIONS:
+        action = arguments.text("action").lower()
+        if action not in ACTIONS:
             raise bad_request("wrong parameter action in request")
-        self._sending.activity[account.id] = (arguments.text("action").lower(), self._chats.now + 5)
+        account = self._chats.open_chat(arguments.text("chat_id"))
+        self._sending.activity[account.id] = (action, self._chats.now + 5)
+        if action == "cancel":
+            del self._sending.activity[account.id]
         self._chats.changes.tell()
         return True
 
@@ -141,9 +146,11 @@ class MessageMethods:
 
     async def delete_message(self, arguments: Arguments) -> bool:
         """Delete a message for both sides, within 48 hours of sending."""
-        account = self._deletable_chat(arguments)
+        if not arguments.text("chat_id"):
+            raise bad_request("chat identifier is not specified")
         if not arguments.integer("message_id"):
             raise bad_request("message identifier is not specified")
+        account = self._deletable_chat(arguments)
         message = self._chats.message(account.id, arguments.integer("message_id"))
         if message is None:
             raise bad_request("message to delete not found")
@@ -154,18 +161,9 @@ class MessageMethods:
 
     async def delete_messages(self, arguments: Arguments) -> bool:
         """Delete up to 100 messages; those that are not there are skipped."""
+        numbers = self._identifiers(arguments)
         account = self._deletable_chat(arguments)
-        listed = arguments.parsed("message_ids", "can't parse message identifiers JSON object")
-        if listed is None or listed == []:
-            raise bad_request("message identifiers are not specified")
-        if not isinstance(listed, list):
-            raise bad_request("expected an Array of message identifiers")
-        if len(listed) > DELETED_AT_ONCE:
-            raise bad_request("too many message identifiers specified")
-        numbers = [whole_number(one) for one in listed]
-        if None in numbers:
-            raise bad_request("invalid message identifier specified")
-        found = [self._chats.message(account.id, number or 0) for number in numbers]
+        found = [self._chats.message(account.id, number) for number in numbers]
         messages = {message["message_id"]: message for message in found if message is not None}
         if any(self._chats.now - message["date"] > DELETABLE_FOR for message in messages.values()):
             raise bad_request("message can't be deleted for everyone")
@@ -173,12 +171,33 @@ class MessageMethods:
             self._chats.delete_message(account.id, message_id)
         return True
 
+    @staticmethod
+    def _identifiers(arguments: Arguments) -> list[int]:
+        listed = arguments.parsed("message_ids", "can't parse message_ids JSON object")
+        if not arguments.text("message_ids") or listed == []:
+            raise bad_request("message identifiers are not specified")
+        if not isinstance(listed, list):
+            raise bad_request("expected an Array of message identifiers")
+        if len(listed) > DELETED_AT_ONCE:
+            raise bad_request("too many message identifiers specified")
+        numbers: list[int] = []
+        for one in listed:
+            if isinstance(one, bool) or not isinstance(one, int | float | str):
+                raise bad_request("message identifier must be a Number")
+            number = whole_number(one)
+            if number is None:
+                raise bad_request("can't parse message identifier as Number")
+            if number <= 0:
+                raise bad_request("invalid message identifier specified")
+            numbers.append(number)
+        return numbers
+
     def _deletable_chat(self, arguments: Arguments) -> Account:
         try:
             return self._chats.open_chat(arguments.text("chat_id"))
         except ApiError as error:
             if error.code == 403:  # noqa: PLR2004 - Forbidden; a block does not keep the bot from deleting
                 account = self._chats.accounts.get(arguments.integer("chat_id"))
-                if account is not None:
+                if account is not None and not account.deleted:
                     return account
             raise

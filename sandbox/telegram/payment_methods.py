@@ -77,7 +77,10 @@ class PaymentMethods:
 
     async def refund(self, arguments: Arguments) -> bool:
         """Give the Stars of one charge back, once."""
-        self._checkout.refund(self._payer(arguments), arguments.text("telegram_payment_charge_id"))
+        user_id, charge_id = self._payer(arguments), arguments.text("telegram_payment_charge_id")
+        if not charge_id:
+            raise bad_request('parameter "telegram_payment_charge_id" is required')
+        self._checkout.refund(user_id, charge_id)
         return True
 
     async def get_transactions(self, arguments: Arguments) -> dict[str, Any]:

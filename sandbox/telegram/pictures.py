@@ -62,7 +62,9 @@ def read_picture(body: bytes) -> Picture:
         ApiError: too big, not a picture, broken, or sides that a photo may not have.
     """
     if len(body) > PHOTO_LIMIT:
-        raise bad_request("file is too big for a photo")
+        raise bad_request(
+            f"file of size {len(body)} bytes is too big for a photo; the maximum size is {PHOTO_LIMIT} bytes"
+        )
     picture = None
     if body.startswith(_PNG):
         picture = _png(body)

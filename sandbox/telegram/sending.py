@@ -74,12 +74,16 @@ class Sending:
 
     def _reply(self, arguments: Arguments, account: Account) -> dict[str, Any]:
         reply = arguments.parsed("reply_parameters", "can't parse reply parameters JSON object")
-        if reply is None:
+        if reply == {}:
+            return {}
+        if not arguments.text("reply_parameters"):
             if not arguments.integer("reply_to_message_id"):
                 return {}
             optional = arguments.flag("allow_sending_without_reply")
             reply = {"message_id": arguments.integer("reply_to_message_id"), "allow_sending_without_reply": optional}
-        if not isinstance(reply, dict) or "message_id" not in reply:
+        if not isinstance(reply, dict):
+            raise bad_request("object expected as reply parameters")
+        if "message_id" not in reply:
             raise bad_request('can\'t find field "message_id"')
         target = self._chats.message(account.id, whole_number(reply["message_id"]) or 0)
         if target is None and reply.get("allow_sending_without_reply") is not True:

@@ -33,16 +33,15 @@ class TransferMethods:
 
     def _source(self, arguments: Arguments, deed: str) -> Message:
         """The message to take; the bot reads chats of people who blocked it, too."""
+        if not arguments.text("from_chat_id"):
+            raise bad_request('parameter "from_chat_id" is required')
         try:
             account: Account | None = self._chats.open_chat(arguments.text("from_chat_id"))
         except ApiError as error:
             account = self._chats.accounts.get(arguments.integer("from_chat_id"))
             if error.code != 403 or account is None:  # noqa: PLR2004 - Forbidden to write, not to read
                 raise
-        message_id = arguments.integer("message_id")
-        if not message_id:
-            raise bad_request("message identifier is not specified")
-        message = self._chats.message(account.id, message_id) if account else None
+        message = self._chats.message(account.id, arguments.integer("message_id")) if account else None
         if message is None:
             raise bad_request(f"message to {deed} not found")
         return message
@@ -50,9 +49,9 @@ class TransferMethods:
     async def copy_message(self, arguments: Arguments) -> dict[str, int]:
         """Send what a message holds again, with another caption if one is given; the answer is the new id."""
         caption = self._sending.caption(arguments)
+        source = self._source(arguments, "copy")
         markup = parse_markup(arguments.text("reply_markup"))
         account = self._chats.open_chat(arguments.text("chat_id"))
-        source = self._source(arguments, "copy")
         content = content_of(source)
         if not content or source.get("has_protected_content"):
             raise bad_request("message can't be copied")
@@ -65,8 +64,8 @@ class TransferMethods:
 
     async def forward_message(self, arguments: Arguments) -> Message:
         """Send a message on with its origin. An invoice stays payable unless it has a start parameter."""
-        account = self._chats.open_chat(arguments.text("chat_id"))
         source = self._source(arguments, "forward")
+        account = self._chats.open_chat(arguments.text("chat_id"))
         content = content_of(source)
         markup: dict[str, Any] | None = None
         invoice = self._payments.invoice(str(source["message_id"])) if "invoice" in source else None

@@ -45,6 +45,9 @@ async def started(bench: Bench, user_id: int = 777) -> int:
         ),
         ({"chat_id": 777, "text": "a", "reply_markup": "{"}, "can't parse reply keyboard markup JSON object"),
         ({"chat_id": 777, "text": "a", "reply_markup": []}, "object expected as reply markup"),
+        ({"chat_id": 777, "text": "a", "reply_markup": None}, "object expected as reply markup"),
+        ({"chat_id": 777, "text": "a", "reply_parameters": None}, "object expected as reply parameters"),
+        ({"chat_id": 777, "text": "a", "reply_parameters": {"x": 1}}, 'can\'t find field "message_id"'),
         (
             {"chat_id": 777, "text": "a", "reply_parameters": {"message_id": 999}},
             "message to be replied not found",
@@ -160,7 +163,9 @@ async def test_edits_of_what_is_not_there_are_refused(bench: Bench) -> None:
     refused = [
         ({"chat_id": 777, "message_id": 10**6, "text": "a"}, "message to edit not found"),
         ({"chat_id": 777, "message_id": theirs, "text": "a"}, "message can't be edited"),
-        ({"chat_id": 777, "text": "a"}, "message identifier is not specified"),
+        ({"chat_id": 777, "text": "a"}, "message to edit not found"),
+        ({"message_id": theirs, "text": "a"}, "chat_id is empty"),
+        ({"text": "a"}, "message identifier is not specified"),
     ]
     for parameters, reason in refused:
         assert await bench.refusal("editMessageText", **parameters) == f"Bad Request: {reason}"
@@ -209,6 +214,10 @@ async def test_photos_are_read_and_can_be_sent_again(bench: Bench) -> None:
         (png()[:40], "IMAGE_PROCESS_FAILED"),
         (b"\xff\xd8\xff\xe0\x00\x04xx", "IMAGE_PROCESS_FAILED"),
         (png(2100, 100), "PHOTO_INVALID_DIMENSIONS"),
+        (
+            b"x" * (10 * 1024 * 1024 + 1),
+            "file of size 10485761 bytes is too big for a photo; the maximum size is 10485760 bytes",
+        ),
         (b"", "file must be non-empty"),
     ],
 )
@@ -246,8 +255,13 @@ async def test_people_who_cannot_be_reached_answer_403(bench: Bench) -> None:
     anna.block()
     await anna.send("back again")
     assert (await bench.call("sendMessage", **hello))["ok"]
+    anna.block()
+    last = anna.messages[-1]["message_id"]
+    assert (await bench.call("deleteMessage", chat_id=777, message_id=last))["ok"]  # hers, and she blocked the bot
     anna.delete_account()
     assert await bench.refusal("sendMessage", **hello) == "Forbidden: user is deactivated"
+    for method, names in [("deleteMessage", {"message_id": 1}), ("deleteMessages", {"message_ids": [1]})]:
+        assert await bench.refusal(method, chat_id=777, **names) == "Forbidden: user is deactivated"
     assert (
         await bench.refusal("sendMessage", chat_id=42, text="a") == "Forbidden: the bot can't send messages to the bot"
     )
@@ -274,6 +288,8 @@ async def test_people_edit_and_delete(bench: Bench) -> None:
     gone = {"chat_id": 777, "message_id": sent}
     assert await bench.refusal("editMessageText", text="b", **gone) == "Bad Request: message to edit not found"
     assert await bench.refusal("deleteMessage", **gone) == "Bad Request: message to delete not found"
+    assert await bench.refusal("deleteMessage", chat_id=777) == "Bad Request: message identifier is not specified"
+    assert await bench.refusal("deleteMessage", message_id=sent) == "Bad Request: chat identifier is not specified"
     with pytest.raises(ValueError, match="no message"):
         anna.delete_message(sent)
 
@@ -342,6 +358,59 @@ async def test_commands_are_kept_by_scope_and_language(bench: Bench) -> None:
         assert await bench.refusal("setMyCommands", commands=given) == f"Bad Request: {reason}"
 
 
+@pytest.mark.parametrize(
+    ("scope", "reason"),
+    [
+        ("{", "can't parse BotCommandScope JSON object"),
+        ([], "can't parse BotCommandScope: BotCommandScope must be an Object"),
+        ({}, "can't parse BotCommandScope: Can't find field \"type\""),
+        ({"type": "everybody"}, "can't parse BotCommandScope: Unsupported type specified"),
+        ({"type": "chat"}, "can't parse BotCommandScope: Can't find field \"chat_id\""),
+        ({"type": "chat", "chat_id": ""}, "can't parse BotCommandScope: Empty chat_id specified"),
+        ({"type": "chat_member", "chat_id": 1}, "can't parse BotCommandScope: Can't find field \"user_id\""),
+        (
+            {"type": "chat_member", "chat_id": 1, "user_id": 0},
+            "can't parse BotCommandScope: Invalid user_id specified",
+        ),
+        ({"type": "chat", "chat_id": 5}, "chat not found"),
+        ({"type": "chat", "chat_id": 6}, "chat not found"),
+    ],
+)
+async def test_commands_of_a_chat_need_a_chat(bench: Bench, scope: Any, reason: str) -> None:
+    """One the bot knows: 5 is nobody, and 6 never started it."""
+    bench.telegram.user(6)
+    for method in ("setMyCommands", "getMyCommands", "deleteMyCommands"):
+        assert await bench.refusal(method, scope=scope) == f"Bad Request: {reason}"
+
+
+async def test_a_chat_has_one_list_of_commands_however_it_is_named(bench: Bench) -> None:
+    await started(bench)
+    listed = [{"command": "stats", "description": "For admins"}]
+    assert (await bench.call("setMyCommands", commands=listed, scope={"type": "chat", "chat_id": "777"}))["ok"]
+    assert bench.telegram.user(777).commands == listed
+    assert (await bench.call("getMyCommands", scope={"chat_id": 777, "type": "chat"}))["result"] == listed
+    assert (await bench.call("setMyCommands", scope={"type": "chat", "chat_id": 777}))["ok"]
+    assert bench.telegram.user(777).commands == []
+    assert (
+        await bench.refusal("setMyCommands", commands=[1]) == "Bad Request: can't parse BotCommand: expected an Object"
+    )
+
+
+async def test_an_empty_reply_is_none(bench: Bench) -> None:
+    await started(bench)
+    sent = (await bench.call("sendMessage", chat_id=777, text="a", reply_parameters={}))["result"]
+    assert "reply_to_message" not in sent
+
+
+async def test_a_number_is_read_as_the_server_reads_it(bench: Bench) -> None:
+    """Nothing is the default, and what is no number is nought."""
+    for text in "abc":
+        await bench.telegram.user(777).send(text)
+    assert len((await bench.call("getUpdates", limit=""))["result"]) == 3
+    assert len((await bench.call("getUpdates", limit="many"))["result"]) == 1
+    assert len((await bench.call("getUpdates", limit="2 or so"))["result"]) == 2
+
+
 async def test_chat_actions_are_checked_and_shown(bench: Bench) -> None:
     await started(bench)
     assert (
@@ -351,6 +420,9 @@ async def test_chat_actions_are_checked_and_shown(bench: Bench) -> None:
     await bench.call("sendChatAction", chat_id=777, action="typing")
     assert bench.telegram.activity[777][0] == "typing"
     await bench.call("sendMessage", chat_id=777, text="done")
+    assert 777 not in bench.telegram.activity
+    await bench.call("sendChatAction", chat_id=777, action="Typing")
+    assert (await bench.call("sendChatAction", chat_id=777, action="cancel"))["ok"]
     assert 777 not in bench.telegram.activity
 
 

@@ -116,17 +116,30 @@ async def test_albums(bench: Bench) -> None:
     assert first["caption_entities"][0]["type"] == "italic"
     assert "video" in second
     assert second["message_id"] == first["message_id"] + 1
+    loop = {"type": "document", "media": "attach://loop"}
+    plain = await album(bench, loop, loop, files={"loop": GIF})
+    assert all("document" in one and "animation" not in one for one in plain["result"])
     before = len(bench.telegram.user(777).messages)
     for items, reason in [
         ([], "there are no messages to send"),
         ([photo] * 11, "too many messages to send as an album"),
         ([photo, document], "document can't be mixed with other media types"),
-        ([photo, {"type": "voice", "media": "attach://one"}], "invalid message content type"),
-        ([photo, {"type": "photo"}], "can't parse InputMedia: Can't find field \"media\""),
-        ([photo, {"type": "photo", "media": "attach://none"}], "there is no photo in the request"),
+        ([photo, {"type": "voice", "media": "attach://one"}], 'can\'t parse InputMedia: type "voice" is unsupported'),
+        ([photo, {"media": "attach://one"}], "can't parse InputMedia: Can't find field \"type\""),
+        ([photo, {"type": "photo"}], "can't parse InputMedia: media not found"),
+        ([photo, {"type": "photo", "media": "attach://none"}], "can't parse InputMedia: media not found"),
+        (
+            [photo, {"type": "animation", "media": "attach://one"}],
+            "can't parse InputMedia: type \"animation\" can't be used in sendMediaGroup",
+        ),
+        (
+            [photo, photo | {"caption": "1 < 2"}],
+            "can't parse InputMedia: Can't parse entities: Unsupported start tag \"\" at byte offset 2",
+        ),
     ]:
         assert (await album(bench, *items, files=files))["description"] == f"Bad Request: {reason}"
     assert (await album(bench, photo, files=files))["error_code"] == 501
+    assert await bench.refusal("sendMediaGroup", chat_id=777) == 'Bad Request: parameter "media" is required'
     assert len(bench.telegram.user(777).messages) == before
 
 
@@ -142,7 +155,8 @@ async def test_one_kind_of_content_can_take_anothers_place(bench: Bench) -> None
     recaptioned = (await bench.call("editMessageCaption", caption="new", **place))["result"]
     assert (recaptioned["caption"], recaptioned["document"]) == ("new", edited["document"])
     voice = await bench.refusal("editMessageMedia", media={"type": "voice", "media": document}, **place)
-    assert voice == "Bad Request: invalid message content type"
+    assert voice == 'Bad Request: can\'t parse InputMedia: type "voice" is unsupported'
+    assert await bench.refusal("editMessageMedia", **place) == 'Bad Request: parameter "media" is required'
 
 
 async def test_copies_are_the_bots_own(bench: Bench) -> None:
@@ -166,7 +180,8 @@ async def test_copies_are_the_bots_own(bench: Bench) -> None:
     secret = (await bench.call("sendMessage", chat_id=777, text="s", protect_content=True))["result"]["message_id"]
     for changed, reason in [
         ({"message_id": 10**6}, "message to copy not found"),
-        ({"message_id": 0}, "message identifier is not specified"),
+        ({"message_id": 0}, "message to copy not found"),
+        ({"from_chat_id": ""}, 'parameter "from_chat_id" is required'),
         ({"from_chat_id": 5}, "chat not found"),
         ({"message_id": secret}, "message can't be copied"),
     ]:
@@ -200,7 +215,10 @@ async def test_many_messages_are_deleted_at_once(bench: Bench) -> None:
         ([], "message identifiers are not specified"),
         ("{}", "expected an Array of message identifiers"),
         (list(range(101)), "too many message identifiers specified"),
-        ([[]], "invalid message identifier specified"),
+        ([[]], "message identifier must be a Number"),
+        (["x"], "can't parse message identifier as Number"),
+        ([0], "invalid message identifier specified"),
+        ("[", "can't parse message_ids JSON object"),
     ]:
         refusal = await bench.refusal("deleteMessages", chat_id=777, message_ids=message_ids)
         assert refusal == f"Bad Request: {reason}"

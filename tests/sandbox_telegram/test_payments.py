@@ -92,6 +92,11 @@ async def received(bench: Bench, kind: str, field: str = "") -> list[dict[str, A
         ({"currency": "RUB", "provider_token": "1:LIVE:2"}, "PAYMENT_PROVIDER_INVALID"),
         ({"currency": "RUB", "provider_token": PROVIDER}, "CURRENCY_TOTAL_AMOUNT_INVALID"),
         (ROUBLES | {"max_tip_amount": -1}, "invalid max_tip_amount of the currency specified"),
+        (ROUBLES | {"max_tip_amount": "much"}, 'can\'t parse "max_tip_amount" as Number'),
+        (ROUBLES | {"suggested_tip_amounts": "["}, "can't parse suggested_tip_amounts JSON object"),
+        (ROUBLES | {"suggested_tip_amounts": {}}, "expected an Array of suggested tip amounts"),
+        (ROUBLES | {"suggested_tip_amounts": [None]}, "suggested tip amount must be of type Number or String"),
+        (ROUBLES | {"suggested_tip_amounts": ["a"]}, "can't parse suggested tip amount as Number"),
         (
             ROUBLES | {"max_tip_amount": 5, "suggested_tip_amounts": [6]},
             "suggested tip amount can't be bigger than max_tip_amount",
@@ -199,6 +204,7 @@ async def test_the_bot_may_refuse(bench: Bench) -> None:
     assert await received(bench, "message", "successful_payment") == []
     assert anna.account.stars == 10_000
     bench.hook.answer = None
+    bench.clock.travel(timedelta(seconds=1))
     await ready(bench)
     assert (await anna.pay(message_id)).status == "paid"  # pressing Pay again is a new pre-checkout
     assert len({query["id"] for query in await received(bench, "pre_checkout_query")}) == 2
@@ -318,6 +324,7 @@ async def test_a_refund_happens_once(bench: Bench) -> None:
     refusals: list[tuple[dict[str, Any], str]] = [
         ({"user_id": 779}, "invalid user_id specified"),
         ({"user_id": 778}, "CHARGE_NOT_FOUND"),
+        ({"telegram_payment_charge_id": ""}, 'parameter "telegram_payment_charge_id" is required'),
         ({"telegram_payment_charge_id": "stx"}, "CHARGE_NOT_FOUND"),
     ]
     for wrong, reason in refusals:
