@@ -35,6 +35,17 @@ class Account:
     deleted: bool = False
     # What he can pay with; ten thousand is a good deal more than anybody owns.
     stars: int = 10_000
+    # What he fills in where an invoice asks for it; made up when empty. The phone number is digits alone.
+    phone_number: str = ""
+    email: str = ""
+
+    def particulars(self) -> dict[str, str]:
+        """Bot API `OrderInfo`, filled in completely, without an address."""
+        return {
+            "name": f"{self.first_name} {self.last_name}".rstrip(),
+            "phone_number": self.phone_number or f"7900{self.id % 10_000_000:07}",
+            "email": self.email or f"user{self.id}@example.com",
+        }
 
     def user(self) -> dict[str, Any]:
         """Bot API `User`; what is empty is left out, as the server does."""

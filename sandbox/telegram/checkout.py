@@ -151,7 +151,7 @@ class Checkout:
             "total_amount": total,
             "invoice_payload": invoice.payload,
         }
-        self._updates.emit("pre_checkout_query", query)
+        self._updates.emit("pre_checkout_query", query | _order_info(account, invoice))
         late = asyncio.create_task(self._clock.sleep(self._asked.deadline))
         try:
             while True:
@@ -179,6 +179,7 @@ class Checkout:
             self._chats.now,
             "" if stars else f"ch_{charge_id}",
             invoice.subscription_period,
+            to_provider={} if stars else _to_provider(account, invoice),
         )
         self._payments.save_charge(charge)
         if stars:
@@ -193,7 +194,8 @@ class Checkout:
             "invoice_payload": charge.payload,
             "telegram_payment_charge_id": charge.charge_id,
             "provider_payment_charge_id": charge.provider_charge_id,
-        } | self._recurring(charge, invoice, renewed)
+        }
+        paid |= _order_info(account, invoice) | self._recurring(charge, invoice, renewed)
         message = self._chats.add_message(account, account.user(), {"successful_payment": paid})
         self._updates.emit("message", message)
         return charge
@@ -313,6 +315,18 @@ class Checkout:
         charge = self._payments.charge(charge_id)
         with self._payments.transaction():
             self._give_back(charge.user_id if charge else 0, charge_id)
+
+
+def _order_info(account: Account, invoice: Invoice) -> dict[str, Any]:
+    """The field of a pre-checkout and of a payment that holds what the invoice asked for."""
+    filled_in = account.particulars()
+    return {"order_info": {name: filled_in[name] for name in invoice.asks}} if invoice.asks else {}
+
+
+def _to_provider(account: Account, invoice: Invoice) -> dict[str, str]:
+    filled_in = account.particulars()
+    data = {"provider_data": invoice.provider_data} if invoice.provider_data else {}
+    return data | {name: filled_in[name] for name in invoice.shares}
 
 
 async def _none(wait: Any) -> int:

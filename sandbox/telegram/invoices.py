@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from sandbox.telegram.arguments import whole_number
@@ -47,20 +47,19 @@ CURRENCIES: Final = {
     "USD": (2, 100, 1_000_000),
     "UZS": (2, 1_200_000, 12_100_000_000),
 }
-_ORDER_FLAGS: Final = (
-    "need_name",
-    "need_phone_number",
-    "need_email",
-    "need_shipping_address",
-    "send_phone_number_to_provider",
-    "send_email_to_provider",
-    "is_flexible",
-)
+# What the payer fills in, by the flag that asks for it; what goes to the provider is asked for by that alone.
+_ASKED: Final = {"need_name": "name", "need_phone_number": "phone_number", "need_email": "email"}
+_SHARED: Final = {"send_phone_number_to_provider": "phone_number", "send_email_to_provider": "email"}
+_SHIPPING: Final = ("need_shipping_address", "is_flexible")
 
 
 @dataclass(frozen=True)
 class Invoice:
-    """One offer. `total` and tips are in the currency's smallest unit, `subscription_period` in seconds (0 = once)."""
+    """One offer. `total` and tips are in the currency's smallest unit, `subscription_period` in seconds (0 = once).
+
+    `asks` names what of Bot API's `OrderInfo` the payer fills in, `shares` what of it the provider is told, with
+    `provider_data` as the bot gave it.
+    """
 
     title: str
     description: str
@@ -70,6 +69,14 @@ class Invoice:
     start_parameter: str = ""
     max_tip: int = 0
     subscription_period: int = 0
+    asks: tuple[str, ...] = ()
+    shares: tuple[str, ...] = ()
+    provider_data: str = ""
+
+    def __post_init__(self) -> None:
+        """Lists, as the store gives them back, become what they were."""
+        object.__setattr__(self, "asks", tuple(self.asks))
+        object.__setattr__(self, "shares", tuple(self.shares))
 
     def shown(self) -> dict[str, Any]:
         """Bot API `Invoice`, which keeps the payload to itself."""
@@ -184,8 +191,8 @@ def _check_provider(arguments: Arguments, currency: str, provider_tokens: Collec
         return
     if token not in provider_tokens:
         raise bad_request("PAYMENT_PROVIDER_INVALID")
-    if any(arguments.flag(name) for name in _ORDER_FLAGS):
-        raise not_modelled("invoices that ask for name, phone, email or address")
+    if any(arguments.flag(name) for name in _SHIPPING):
+        raise not_modelled("invoices that ask for an address")
 
 
 def _period(arguments: Arguments, currency: str, total: int) -> int:
@@ -203,7 +210,7 @@ def parse_invoice(arguments: Arguments, provider_tokens: Collection[str], *, lin
     """The invoice a call describes; `link` for createInvoiceLink, which alone can sell subscriptions.
 
     Raises:
-        ApiError: what the server says to it; 501 for orders with the payer's particulars.
+        ApiError: what the server says to it; 501 for orders that are shipped.
     """
     title, description = _required(arguments, "title"), _required(arguments, "description")
     payload, currency = _required(arguments, "payload"), _required(arguments, "currency")
@@ -223,4 +230,12 @@ def parse_invoice(arguments: Arguments, provider_tokens: Collection[str], *, lin
         raise bad_request("CURRENCY_TOTAL_AMOUNT_INVALID")
     start_parameter = "" if link else clean(arguments.text("start_parameter"))
     period = _period(arguments, currency, total) if link else 0
-    return Invoice(title, description, payload, currency, total, start_parameter, max_tip, period)
+    invoice = Invoice(title, description, payload, currency, total, start_parameter, max_tip, period)
+    return invoice if currency == STARS else _with_order(invoice, arguments)
+
+
+def _with_order(invoice: Invoice, arguments: Arguments) -> Invoice:
+    """The invoice with what its payer is asked for and its provider told; Stars know neither."""
+    shares = tuple(field for flag, field in _SHARED.items() if arguments.flag(flag))
+    asks = tuple(field for flag, field in _ASKED.items() if arguments.flag(flag) or field in shares)
+    return replace(invoice, asks=asks, shares=shares, provider_data=clean(arguments.text("provider_data")))

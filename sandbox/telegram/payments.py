@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from sandbox.telegram.changes import Changes
@@ -31,6 +31,8 @@ class Charge:
     subscription_period: int = 0
     # Given back, by the bot or by the bank; once either way.
     returned: bool = False
+    # What the provider was told for its receipt: the bot's `provider_data`, and of the payer what the invoice shares.
+    to_provider: dict[str, str] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True)

@@ -260,8 +260,11 @@ async def test_people_who_cannot_be_reached_answer_403(bench: Bench) -> None:
     assert (await bench.call("deleteMessage", chat_id=777, message_id=last))["ok"]  # hers, and she blocked the bot
     anna.delete_account()
     assert await bench.refusal("sendMessage", **hello) == "Forbidden: user is deactivated"
-    for method, names in [("deleteMessage", {"message_id": 1}), ("deleteMessages", {"message_ids": [1]})]:
-        assert await bench.refusal(method, chat_id=777, **names) == "Forbidden: user is deactivated"
+    for refusal in (
+        await bench.refusal("deleteMessage", chat_id=777, message_id=1),
+        await bench.refusal("deleteMessages", chat_id=777, message_ids=[1]),
+    ):
+        assert refusal == "Forbidden: user is deactivated"
     assert (
         await bench.refusal("sendMessage", chat_id=42, text="a") == "Forbidden: the bot can't send messages to the bot"
     )

@@ -178,13 +178,14 @@ async def test_copies_are_the_bots_own(bench: Bench) -> None:
     await bench.call("copyMessage", **copy | {"message_id": theirs})
     assert bench.telegram.user(778).messages[-1]["from"]["is_bot"] is True
     secret = (await bench.call("sendMessage", chat_id=777, text="s", protect_content=True))["result"]["message_id"]
-    for changed, reason in [
+    refusals: list[tuple[dict[str, Any], str]] = [
         ({"message_id": 10**6}, "message to copy not found"),
         ({"message_id": 0}, "message to copy not found"),
         ({"from_chat_id": ""}, 'parameter "from_chat_id" is required'),
         ({"from_chat_id": 5}, "chat not found"),
         ({"message_id": secret}, "message can't be copied"),
-    ]:
+    ]
+    for changed, reason in refusals:
         assert await bench.refusal("copyMessage", **copy | changed) == f"Bad Request: {reason}"
 
 

@@ -315,6 +315,55 @@ async def test_cards_pay_in_the_smallest_units_with_tips(bench: Bench) -> None:
     assert address["error_code"] == 501
 
 
+RECEIPT = '{"receipt": {"items": [{"description": "30 days", "quantity": "1.00", "vat_code": 1}]}}'
+
+
+@pytest.mark.parametrize("by_link", [False, True])
+async def test_a_payer_fills_in_what_the_invoice_asks_for(bench: Bench, by_link: bool) -> None:  # noqa: FBT001 - pytest's way
+    await ready(bench)
+    anna = bench.telegram.user(777)
+    anna.account.email = "anna@example.org"
+    asked = ROUBLES | {"need_name": True, "send_email_to_provider": True, "provider_data": RECEIPT}
+    payment = await (anna.pay_link(await link(bench, **asked)) if by_link else anna.pay(await invoice(bench, **asked)))
+    filled_in = {"name": "Anna", "email": "anna@example.org"}  # asked for because it goes to the provider
+    [query] = await received(bench, "pre_checkout_query")
+    [paid] = await received(bench, "message", "successful_payment")
+    assert (query["order_info"], paid["order_info"]) == (filled_in, filled_in)
+    charge = bench.telegram.payments.charge(payment.charge_ids[0])
+    assert charge is not None
+    assert charge.to_provider == {"provider_data": RECEIPT, "email": "anna@example.org"}
+
+
+async def test_who_is_asked_for_nothing_fills_in_nothing(bench: Bench) -> None:
+    """Stars ask for nothing, whatever the call says."""
+    await ready(bench)
+    anna = bench.telegram.user(777)
+    stars = await invoice(bench, need_email=True, send_phone_number_to_provider=True, provider_data=RECEIPT)
+    charge_ids = [*(await anna.pay(stars)).charge_ids, *(await anna.pay(await invoice(bench, **ROUBLES))).charge_ids]
+    assert not any("order_info" in query for query in await received(bench, "pre_checkout_query"))
+    assert not any("order_info" in paid for paid in await received(bench, "message", "successful_payment"))
+    charges = [bench.telegram.payments.charge(charge_id) for charge_id in charge_ids]
+    assert [charge.to_provider for charge in charges if charge] == [{}, {}]
+
+
+async def test_a_store_keeps_what_an_invoice_asks_for(doors: tuple[Door, Door], tmp_path: pathlib.Path) -> None:
+    store = tmp_path / "telegram.sqlite"
+    async with open_bench(doors, store) as bench:
+        await ready(bench)
+        offered = await link(bench, **ROUBLES, need_phone_number=True, provider_data=RECEIPT)
+        before = bench.telegram.payments.invoice(offered.removeprefix("https://t.me/"))
+    async with open_bench(doors, store) as bench:
+        assert bench.telegram.payments.invoice(offered.removeprefix("https://t.me/")) == before
+        await ready(bench)
+        payment = await bench.telegram.user(777).pay_link(offered)
+        [query] = await received(bench, "pre_checkout_query")
+        assert query["order_info"] == {"phone_number": "79000000777"}
+    async with open_bench(doors, store) as bench:
+        charge = bench.telegram.payments.charge(payment.charge_ids[0])
+        assert charge is not None
+        assert charge.to_provider == {"provider_data": RECEIPT}
+
+
 async def test_a_refund_happens_once(bench: Bench) -> None:
     await ready(bench)
     anna = bench.telegram.user(777)
