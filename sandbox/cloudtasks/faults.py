@@ -6,6 +6,10 @@ import random
 from collections import Counter
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 class Doubling(Enum):
@@ -44,6 +48,18 @@ class Faults:
     def double_next(self, queue: str, count: int, how: Doubling) -> None:
         """The next tasks created are delivered twice."""
         self._doubling.setdefault(queue, []).extend([how] * count)
+
+    def asked(self) -> Iterator[tuple[str, str, int]]:
+        """What was asked for and has not happened: queue, `lost`, `refused`, `unclear` (refused though stored) or `twice`, how often."""
+        yield from ((queue, "lost", count) for queue, count in self._lost.items() if count)
+        for queue, (count, _, stored) in self._failing.items():
+            yield queue, "unclear" if stored else "refused", count
+        yield from ((queue, "twice", len(ways)) for queue, ways in self._doubling.items() if ways)
+
+    def forget_asked(self) -> None:
+        """Let nothing of that happen any more."""
+        for asked in (self._lost, self._failing, self._doubling):
+            asked.clear()
 
     def takes_loss(self, queue: str) -> bool:
         """Whether this create is to be lost."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sandbox.control.asking import RefusedError, body_of, number, text
 from sandbox.control.books import known_flags
-from sandbox.control.troubles import SHARES, end_all, node_state, set_share, start_node
+from sandbox.control.troubles import NEXT_TASK, SHARES, end_all, node_state, set_share, start_node
 from sandbox.failpoints import BadActionError, places
 from sandbox.faults import BAD_DAY, NONE, Faults
 
@@ -164,7 +164,7 @@ class Actions:
                 tasks.fail_next_create(name, stored=True)
             case _:
                 raise RefusedError(f"the next task is lost, twice, refused or unclear, not {what!r}")
-        return _said(f"{name}: the next task is {what}.")
+        return _said(f"{name}: the next task {NEXT_TASK[what]}.")
 
     # -- functions -----------------------------------------------------------------------------------------------------
 

@@ -45,6 +45,15 @@ _STANDING_WORDS = {
     "refused": "{:.0%} of Crypto Pay's calls are answered 429",
 }
 
+NEXT_TASK: Final = {
+    "lost": "is lost",
+    "twice": "comes twice",
+    "refused": "is refused",
+    "unclear": "is refused though it is kept",
+}
+"""What can be asked for the next task of a queue, and what is said of it."""
+_NEXT_TICK = {"missed": "never comes", "twice": "comes twice", "late": "comes late"}
+
 
 def shares(system: System) -> dict[str, float]:
     """Every share that something goes wrong for, by what the page calls it."""
@@ -66,6 +75,7 @@ def troubles(system: System) -> list[str]:
         *_of_database(system),
         *_of_functions(system),
         *(f"queue {name} is paused" for name in system.tasks.queues if system.tasks.is_paused(name)),
+        *(_next(queue, "task", NEXT_TASK[what], count) for queue, what, count in system.tasks.faults.asked()),
         *_of_scheduler(system),
         *_of_cryptopay(system),
         *(f"failpoint {place} is armed: {action}" for place, action in system.failpoints.armed().items()),
@@ -78,6 +88,7 @@ async def end_all(system: System) -> None:
     system.scheduler.faults = TickFaults()
     for name in SHARES:
         set_share(system, name, 0.0)
+    system.tasks.faults.forget_asked()
     system.failpoints.disarm()
     for name in system.tasks.queues:
         if system.tasks.is_paused(name):
@@ -155,6 +166,12 @@ def _of_scheduler(system: System) -> Iterator[str]:
     for name in system.scheduler.jobs:
         if system.scheduler.is_paused(name):
             yield f"ticks of {name} pass unheard"
+    for name, what, count in system.scheduler.faults.asked():
+        yield _next(name, "tick", _NEXT_TICK[what], count)
+
+
+def _next(where: str, what: str, words: str, count: int) -> str:
+    return f"{where}: the next {what} {words}" if count == 1 else f"{where}: each of the next {count} {what}s {words}"
 
 
 def _of_cryptopay(system: System) -> Iterator[str]:

@@ -5,6 +5,10 @@ from __future__ import annotations
 import random
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +49,12 @@ class TickFaults:
     def delay_next(self, job: str, seconds: float, count: int) -> None:
         """Let the next ticks of the job come late."""
         self._late.setdefault(job, []).extend([seconds] * count)
+
+    def asked(self) -> Iterator[tuple[str, str, int]]:
+        """What was asked for and has not happened: job, `missed`, `twice` or `late`, how often."""
+        yield from ((job, "missed", count) for job, count in self._missed.items() if count)
+        yield from ((job, "twice", count) for job, count in self._doubled.items() if count)
+        yield from ((job, "late", len(delays)) for job, delays in self._late.items() if delays)
 
     def fate(self, job: str) -> Fate:
         """What becomes of the tick that is due now. A missed one uses up no other fault."""

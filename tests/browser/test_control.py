@@ -279,6 +279,31 @@ async def test_faults_are_loud_and_all_of_them_are_undone_by_one_button(opened: 
     assert (await system.node_health())["ok"]
 
 
+async def test_what_is_to_happen_once_is_loud_until_it_has_happened_or_is_undone(opened: Page, system: System) -> None:
+    banner = opened.get_by_role("alert")
+    await _press(opened, "lost: the next task of messages", "messages: the next task is lost.")
+    await _press(opened, "twice: the next task of messages", "messages: the next task comes twice.")
+    await _press(opened, "unclear: the next task of nodes is kept and answered 503", "is refused though it is kept.")
+    await _press(opened, "missed: the next tick of outbox", "the next tick never comes.")
+    await _press(opened, "missed: the next tick of outbox", "the next tick never comes.")
+    for words in (
+        "4 faults are on",
+        "messages: the next task is lost",
+        "messages: the next task comes twice",
+        "nodes: the next task is refused though it is kept",
+        "sweep-outbox: each of the next 2 ticks never comes",
+    ):
+        await expect(banner).to_contain_text(words)
+    assert system.scheduler.faults.fate("sweep-outbox").executions == 0
+    await expect(banner).to_contain_text("sweep-outbox: the next tick never comes")
+
+    await _press(opened, "all well again", "All is well again")
+    await expect(banner).to_be_hidden()
+    assert not system.tasks.faults.takes_loss("messages")
+    assert system.tasks.faults.takes_failure("nodes") is None
+    assert system.scheduler.faults.fate("sweep-outbox").executions == 1
+
+
 async def test_the_faults_of_crypto_pay_are_loud_too_and_undone(opened: Page, system: System) -> None:
     cryptopay, banner = system.cryptopay, opened.get_by_role("alert")
     invoices = [
