@@ -58,7 +58,8 @@ class Xray:
             options=[
                 ("grpc.max_receive_message_length", _MAX_ANSWER_BYTES),
                 ("grpc.initial_reconnect_backoff_ms", 100),
-                ("grpc.min_reconnect_backoff_ms", 100),
+                # despite its name what a connection gets to be made; a loaded Xray may take longer than the first pause
+                ("grpc.min_reconnect_backoff_ms", round(_CALL_SECONDS * 1000)),
                 ("grpc.max_reconnect_backoff_ms", 1000),
                 ("grpc.enable_http_proxy", 0),  # loopback is never reached through the environment's proxy
                 ("grpc.use_local_subchannel_pool", 1),

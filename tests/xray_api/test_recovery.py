@@ -38,6 +38,16 @@ def running(node: XrayNode) -> set[str]:
         xray.close()
 
 
+async def test_a_connection_to_a_slow_xray_gets_as_long_as_a_call(own: tuple[XrayNode, NodeCaller]) -> None:
+    """A node under load: the kernel takes the connection at once, Xray speaks a second later."""
+    node, _ = own
+    node.core.suspend()
+    asking = asyncio.create_task(asyncio.to_thread(running, node))
+    await asyncio.sleep(1)
+    node.core.resume()
+    assert await asking == set()
+
+
 @pytest.mark.proves("S3-MR-2")
 async def test_a_slow_xray_turns_no_recorded_change_into_a_forgotten_error(own: tuple[XrayNode, NodeCaller]) -> None:
     node, caller = own
