@@ -16,10 +16,13 @@ from sandbox.cryptopay.rates import (
     FIATS,
     SWAP_TARGETS,
     SWAP_TARGETS_WITHOUT_RATE,
+    USD_DIGITS,
     amount_for,
+    difference,
     fee_on,
     parse_amount,
     price,
+    product,
     swapped,
     text_of,
 )
@@ -104,7 +107,7 @@ class Invoice:
             "paid_amount": text_of(paid),
             "fee_asset": asset,
             "fee_amount": text_of(fee),
-            "fee_in_usd": text_of((fee * usd).quantize(Decimal("0.00000001"))),
+            "fee_in_usd": text_of(product(fee, usd, USD_DIGITS)),
             "paid_usd_rate": text_of(usd),
             "paid_at": iso(now),
             "paid_anonymously": self.fields["allow_anonymous"] if anonymously is None else anonymously,
@@ -114,7 +117,7 @@ class Invoice:
         if comment is not None:
             self.fields["comment"] = comment
         if "swap_to" in self.fields:
-            self._swap(asset, paid - fee, succeeds=swap)
+            self._swap(asset, difference(paid, fee), succeeds=swap)
 
     def _swap(self, asset: str, net: Decimal, *, succeeds: bool) -> None:
         target = self.fields["swap_to"]
@@ -128,7 +131,7 @@ class Invoice:
             "swapped_rate": text_of(rate),
             "swapped_output": text_of(output),
             "swapped_usd_rate": text_of(usd),
-            "swapped_usd_amount": text_of((output * usd).quantize(Decimal("0.00000001"))),
+            "swapped_usd_amount": text_of(product(output, usd, USD_DIGITS)),
         }
 
     @property
@@ -138,7 +141,8 @@ class Invoice:
             return None
         if self.fields.get("is_swapped"):
             return self.fields["swapped_to"], Decimal(self.fields["swapped_output"])
-        return self.fields["paid_asset"], Decimal(self.fields["paid_amount"]) - Decimal(self.fields["fee_amount"])
+        left = difference(Decimal(self.fields["paid_amount"]), Decimal(self.fields["fee_amount"]))
+        return self.fields["paid_asset"], left
 
     def shown(self, public_url: str) -> dict[str, Any]:
         """The API's object, complete."""

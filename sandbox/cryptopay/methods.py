@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from sandbox.cryptopay.arguments import ApiError, identifier
 from sandbox.cryptopay.checks import Checks
 from sandbox.cryptopay.invoices import Invoice, find_invoices, new_invoice
-from sandbox.cryptopay.rates import currencies, exchange_rates, text_of
+from sandbox.cryptopay.rates import currencies, difference, exchange_rates, text_of, total
 from sandbox.cryptopay.statistics import statistics
 from sandbox.cryptopay.transfers import Transfers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
+    from decimal import Decimal
 
     from sandbox.clock import Clock
     from sandbox.cryptopay.store import Payment, Store
@@ -87,11 +87,11 @@ class Methods:
         """What may be spent of an asset now: paid invoices less fees, transfers and checks."""
         income = (invoice.income for invoice in self.invoices.values())
         got = _sum(asset, (one for one in income if one is not None))
-        return (
-            got
-            - _sum(asset, self.transfers.spent())
-            - _sum(asset, self.checks.amounts("activated"))
-            - self.on_hold(asset)
+        return difference(
+            got,
+            _sum(asset, self.transfers.spent()),
+            _sum(asset, self.checks.amounts("activated")),
+            self.on_hold(asset),
         )
 
     def on_hold(self, asset: str) -> Decimal:
@@ -147,4 +147,4 @@ class Methods:
 
 
 def _sum(asset: str, amounts: Iterable[tuple[str, Decimal]]) -> Decimal:
-    return sum((amount for code, amount in amounts if code == asset), Decimal(0))
+    return total(amount for code, amount in amounts if code == asset)

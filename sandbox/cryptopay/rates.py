@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from decimal import ROUND_DOWN, ROUND_UP, Decimal
+from decimal import ROUND_DOWN, ROUND_HALF_EVEN, ROUND_UP, Context, Decimal
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -52,15 +52,19 @@ FIATS: dict[str, Decimal] = {
 FEE = Decimal("0.03")  # deducted from what the merchant gets
 _FEE_DIGITS = Decimal("0.00000001")
 _RATE_DIGITS = Decimal("0.00000001")
+USD_DIGITS = Decimal("0.00000001")
 _SWAP_DIGITS = Decimal(1).scaleb(-18)  # so that a dear target gets no gift from rounding
+_EXACT = Context(prec=100)  # an amount has up to 36 digits, and Python keeps 28 unless told otherwise
+_AMOUNT_DIGITS = 18  # before the point and behind it
 _AMOUNT = re.compile(r"[0-9]{1,18}(?:\.[0-9]{1,18})?")
 
 
 def parse_amount(said: object) -> Decimal | None:
-    """A positive plain decimal number, in ASCII digits without an exponent, or None."""
+    """A positive plain decimal number, in ASCII digits without an exponent, or None. A JSON number may have one."""
     if isinstance(said, bool) or not isinstance(said, str | int | Decimal):
         return None
-    text = str(said)
+    fits = isinstance(said, Decimal) and abs(said.adjusted()) <= _AMOUNT_DIGITS
+    text = f"{said:f}" if fits else str(said)
     if not _AMOUNT.fullmatch(text):
         return None
     amount = Decimal(text)
@@ -73,26 +77,48 @@ def text_of(amount: Decimal) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
+def product(one: Decimal, other: Decimal, digits: Decimal, rounding: str = ROUND_HALF_EVEN) -> Decimal:
+    """Both multiplied, however great, rounded to the digits of `digits`."""
+    return _EXACT.multiply(one, other).quantize(digits, rounding, _EXACT)
+
+
+def total(amounts: Iterable[Decimal]) -> Decimal:
+    """The sum, to its last digit."""
+    made = Decimal(0)
+    for amount in amounts:
+        made = _EXACT.add(made, amount)
+    return made
+
+
+def difference(one: Decimal, *others: Decimal) -> Decimal:
+    """What is left of `one`, to its last digit."""
+    return _EXACT.subtract(one, total(others))
+
+
+def _digits(asset: str) -> Decimal:
+    return Decimal(1).scaleb(-ASSETS[asset][1])
+
+
 def price(asset: str, fiat: str) -> Decimal:
     """What one `asset` costs in `fiat`."""
-    return (ASSETS[asset][2] * FIATS[fiat]).quantize(_RATE_DIGITS)
+    return product(ASSETS[asset][2], FIATS[fiat], _RATE_DIGITS)
 
 
 def amount_for(asset: str, fiat: str, amount: Decimal) -> Decimal:
     """So much of `asset` buys the fiat amount, rounded up to the asset's digits."""
-    return (amount / price(asset, fiat)).quantize(Decimal(1).scaleb(-ASSETS[asset][1]), ROUND_UP)
+    return _EXACT.divide(amount, price(asset, fiat)).quantize(_digits(asset), ROUND_UP, _EXACT)
 
 
 def fee_on(paid: Decimal) -> Decimal:
     """The service's fee on a payment, in the paid asset."""
-    return (paid * FEE).quantize(_FEE_DIGITS)
+    return product(paid, FEE, _FEE_DIGITS)
 
 
 def swapped(amount: Decimal, asset: str, target: str) -> tuple[Decimal, Decimal, Decimal]:
     """A swap: its rate, what comes out in the target's digits (rounded down), and the target's price in USD."""
     usd = price(target, "USD")
-    rate = (price(asset, "USD") / usd).quantize(_SWAP_DIGITS, ROUND_DOWN)
-    return rate, (amount * rate).quantize(Decimal(1).scaleb(-ASSETS[target][1]), ROUND_DOWN), usd
+    rate = _EXACT.divide(price(asset, "USD"), usd).quantize(_SWAP_DIGITS, ROUND_DOWN, _EXACT)
+    return rate, product(amount, rate, _digits(target), ROUND_DOWN), usd
 
 
 def assets_of(network: str) -> tuple[str, ...]:

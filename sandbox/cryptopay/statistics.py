@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sandbox.cryptopay.arguments import refused
 from sandbox.cryptopay.invoices import iso
-from sandbox.cryptopay.rates import text_of
+from sandbox.cryptopay.rates import USD_DIGITS, product, text_of, total
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -43,14 +43,14 @@ def statistics(
         for invoice in known
         if "paid_at" in invoice.fields and start <= datetime.fromisoformat(invoice.fields["paid_at"]) <= end
     ]
-    volume = sum(
-        (Decimal(invoice.fields["paid_amount"]) * Decimal(invoice.fields["paid_usd_rate"]) for invoice in paid),
-        Decimal(0),
+    volume = total(
+        product(Decimal(invoice.fields["paid_amount"]), Decimal(invoice.fields["paid_usd_rate"]), USD_DIGITS)
+        for invoice in paid
     )
     became_paid = sum(invoice.status == "paid" for invoice in made)
     conversion = Decimal(became_paid) / len(made) if made else Decimal(0)
     return {
-        "volume": text_of(volume.quantize(Decimal("0.00000001"))),
+        "volume": text_of(volume),
         "conversion": text_of(conversion.quantize(Decimal("0.0001"))),
         "unique_users_count": len({payers[invoice.invoice_id] for invoice in paid if invoice.invoice_id in payers}),
         "created_invoice_count": len(made),

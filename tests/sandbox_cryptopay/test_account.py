@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from datetime import datetime, timedelta
-from decimal import Decimal
+from decimal import Context, Decimal
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -153,3 +153,32 @@ async def test_accepted_assets_are_for_fiat(shop: Shop) -> None:
 def test_only_an_origin_may_frame(shop: Shop, origin: str) -> None:
     with pytest.raises(ValueError, match="framed_by"):
         shop.pay.framed_by = origin
+
+
+@pytest.mark.parametrize(
+    ("asked", "asset"),
+    [
+        ({"asset": "BTC", "amount": "999999999999999999.123456789123456789"}, "BTC"),
+        ({"asset": "BTC", "amount": "999999999999999999", "swap_to": "TRX"}, "BTC"),
+        ({"currency_type": "fiat", "fiat": "USD", "amount": "999999999999999999"}, "JET"),
+    ],
+    ids=["crypto", "swapped", "fiat"],
+)
+async def test_the_greatest_amount_is_paid_and_booked_to_its_last_digit(
+    shop: Shop, asked: dict[str, Any], asset: str
+) -> None:
+    made = await shop.call("createInvoice", **asked)
+    assert (await shop.http.get(f"/invoice/{made['hash']}")).status_code == 200
+    paid = await shop.pay.pay(made["invoice_id"], asset)
+    exact = Context(prec=100)
+    if "swap_to" in asked:
+        asset, income = "TRX", Decimal(paid["swapped_output"])
+    else:
+        income = exact.subtract(Decimal(paid["paid_amount"]), Decimal(paid["fee_amount"]))
+    small = await shop.call("createInvoice", asset=asset, amount="0.000000000000000001")
+    await shop.pay.pay(small["invoice_id"], asset)
+    balance = {row["currency_code"]: Decimal(row["available"]) for row in await shop.call("getBalance")}
+    assert balance[asset] == exact.add(income, Decimal("0.000000000000000001"))
+    worth = exact.multiply(Decimal(paid["paid_amount"]), Decimal(paid["paid_usd_rate"]))
+    volume = Decimal((await shop.call("getStats"))["volume"])
+    assert abs(exact.subtract(volume, worth)) < Decimal("0.0000001")

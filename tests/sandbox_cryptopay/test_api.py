@@ -338,6 +338,20 @@ async def test_foreign_hosts_and_origins_are_turned_away(shop: Shop) -> None:
         assert (await shop.http.get("/", headers=headers)).status_code == 403
 
 
+@pytest.mark.parametrize(("number", "amount"), [("1e-7", "0.0000001"), ("12.5E1", "125"), ("2.60", "2.6")])
+async def test_a_json_number_is_the_same_amount_in_every_notation(shop: Shop, number: str, amount: str) -> None:
+    body = f'{{"asset": "BTC", "amount": {number}}}'
+    answer = await shop.http.post("/api/createInvoice", content=body, headers={"Content-Type": "application/json"})
+    assert answer.json()["result"]["amount"] == amount
+
+
+@pytest.mark.parametrize("number", ["1e999999999", "1e-999999999", "1e19", "1e-19", "NaN", "Infinity"])
+async def test_a_json_number_that_is_no_amount_is_refused(shop: Shop, number: str) -> None:
+    body = f'{{"asset": "BTC", "amount": {number}}}'
+    answer = await shop.http.post("/api/createInvoice", content=body, headers={"Content-Type": "application/json"})
+    assert answer.json()["error"] == {"code": 400, "name": "AMOUNT_INVALID"}
+
+
 @given(said=st.one_of(st.text(), st.integers(), st.floats(), st.booleans(), st.none(), st.decimals()))
 def test_only_plain_positive_numbers_are_amounts(said: object) -> None:
     amount = parse_amount(said)
