@@ -27,7 +27,7 @@ _file: int | None = None  # open while the process lives: to close it would give
 
 
 class NoPortError(RuntimeError):
-    """Every port that was tried is in use."""
+    """Every port that was tried is in use, or nobody can tell which are; the text says which of the two."""
 
 
 def free_port(besides: Collection[int] = ()) -> int:
@@ -47,11 +47,16 @@ def free_port(besides: Collection[int] = ()) -> int:
 
 
 def claim(port: int) -> bool:
-    """Whether this process may listen on a port that it knows from before; if so, nobody else is given it from now on."""
+    """Whether this process may listen on a port that it knows from before; if so, nobody else is given it from now on.
+
+    Raises:
+        NoPortError: the file that all systems share can't be had.
+    """
     if not _nobody_listens(port):
         return False
+    shared = _shared_file()
     try:
-        fcntl.lockf(_shared_file(), fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
+        fcntl.lockf(shared, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
     except OSError:
         return False
     _ours.add(port)
@@ -73,5 +78,14 @@ def _shared_file() -> int:
     global _file  # noqa: PLW0603 -- one for the process, as the locks are
     if _file is None:
         path = Path(tempfile.gettempdir()) / f"atlas-ports-{os.getuid()}"
-        _file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        try:
+            opened = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise NoPortError(
+                f"{path}: {error.strerror}. Local systems keep their ports apart in it; remove it"
+            ) from None
+        if os.fstat(opened).st_uid != os.getuid():
+            os.close(opened)
+            raise NoPortError(f"{path} belongs to another user. Local systems keep their ports apart in it; remove it")
+        _file = opened
     return _file

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 
 _CHOOSE = """
 import sys
+import tempfile
 from sandbox import ports
 
 ports._RANGE = range(int(sys.argv[1]), int(sys.argv[1]) + 400)
@@ -78,3 +81,22 @@ def test_a_home_keeps_its_ports_and_moves_from_one_that_is_taken(tmp_path: Path)
     assert {name: Home(tmp_path).port(name) for name in kept} == kept
     with socket.create_server(("127.0.0.1", kept["gateway"])):
         assert Home(tmp_path).port("gateway") not in kept.values()
+
+
+@pytest.mark.parametrize("what", ["folder", "link", "somebody else's"])
+def test_a_shared_file_that_is_not_ours_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str) -> None:
+    monkeypatch.setattr(tempfile, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr(ports, "_file", None)
+    path = tmp_path / f"atlas-ports-{os.getuid()}"
+    if what == "folder":
+        path.mkdir()
+    elif what == "link":
+        path.symlink_to(tmp_path / "elsewhere")
+    else:
+        path.touch()
+        if os.getuid() != 0:
+            pytest.skip("only root can give a file to somebody else")
+        os.chown(path, 65_534, -1)
+    with pytest.raises(ports.NoPortError, match=str(path)):
+        free_port()
+    assert not (tmp_path / "elsewhere").exists()
