@@ -78,12 +78,14 @@ class LocalDatabase:
         row = self.query("select cast(extract(epoch from clock_offset) as double precision) as ahead from deployment")
         return timedelta(seconds=row[0]["ahead"])
 
-    def travel(self, by: timedelta) -> None:
-        """Move `atlas.now()` forward."""
-        self.query(
-            "update deployment set clock_offset = clock_offset + make_interval(secs => :seconds)",
+    def travel(self, by: timedelta) -> timedelta:
+        """Move `atlas.now()` forward; how far it is ahead of the wall clock then."""
+        row = self.query(
+            "update deployment set clock_offset = clock_offset + make_interval(secs => :seconds)"
+            " returning cast(extract(epoch from clock_offset) as double precision) as ahead",
             seconds=by.total_seconds(),
         )
+        return timedelta(seconds=row[0]["ahead"])
 
     def invariants(self) -> list[Violation]:
         """What must never be, and is; empty when all holds."""

@@ -8,6 +8,7 @@ import json
 import sys
 import time
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Self
 
@@ -34,7 +35,6 @@ from sandbox.xray import XrayNode
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-    from datetime import timedelta
     from pathlib import Path
 
     from lib.db.invariants import Violation
@@ -393,8 +393,9 @@ class System:
 
     async def travel(self, by: timedelta) -> None:
         """Let time pass, for the database and all stand-ins together. The node lives in real time."""
-        await asyncio.to_thread(self.database.travel, by)
-        self.clock.travel(by)
+        ahead = await asyncio.to_thread(self.database.travel, by)
+        # Not by `by`: the database may have gone before, in a call that it died over, or in one that is still to be heard of.
+        self.clock.travel(max(ahead - self.clock.offset, timedelta(0)))
 
     async def sql(self, query: str, **parameters: Any) -> list[dict[str, Any]]:
         """One statement as the owner of the database; rows by column name."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
@@ -193,3 +194,22 @@ async def test_time_that_goes_nowhere_is_refused(duration: int, step: int) -> No
     async with _machinery() as (_, system):
         with pytest.raises(ValueError, match="forward"):
             await pass_time(system, timedelta(hours=duration), timedelta(hours=step))
+
+
+async def test_a_jump_whose_answer_was_lost_is_made_up_for_by_the_next() -> None:
+    ahead = timedelta(0)
+    lost = [True, False]
+
+    def travel(by: timedelta) -> timedelta:
+        nonlocal ahead
+        ahead += by
+        if lost.pop(0):
+            raise ConnectionResetError("killed after the commit")
+        return ahead
+
+    clock = Clock()
+    system = cast("System", SimpleNamespace(clock=clock, database=SimpleNamespace(travel=travel)))
+    with pytest.raises(ConnectionResetError):
+        await System.travel(system, _HOUR)
+    await System.travel(system, _HOUR)
+    assert clock.offset == ahead == 2 * _HOUR
