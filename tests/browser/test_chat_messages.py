@@ -230,6 +230,17 @@ async def test_a_shared_link_is_copied_or_opened_by_somebody_else(chat: Chat) ->
     await expect(chat.messages(1002).first).to_contain_text("/start r_abc")
 
 
+async def test_a_link_to_somebody_of_the_real_telegram_opens_nothing(chat: Chat) -> None:
+    """The sandbox's support account has a name that anybody may own out there."""
+    await chat.started()
+    keyboard = {"inline_keyboard": [[{"text": "Support", "url": "https://t.me/atlas_local_support"}]]}
+    await chat.bot.call("sendMessage", chat_id=1001, text="Ask", reply_markup=keyboard)
+    await chat.open(1001)
+    await chat.pane().get_by_role("button", name="Support").click()
+    await expect(chat.pane().locator(".toast")).to_have_text("Telegram would open https://t.me/atlas_local_support")
+    assert len(chat.page.context.pages) == 1
+
+
 @pytest.mark.parametrize("framed", [True, False])
 async def test_a_page_of_the_sandbox_opens_in_a_sheet_and_no_other_does(chat: Chat, *, framed: bool) -> None:
     inside = "http://127.0.0.1:9/hello"  # answered by the browser itself, below

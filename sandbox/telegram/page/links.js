@@ -38,7 +38,9 @@ export function openLink(text, pane) {
   if (payload !== null) return pane.start(payload);
   if (url.hostname === "t.me" && /^\/(\$|invoice\/)/.test(url.pathname)) return payLink(pane, text);
   if (live.state.framed.includes(url.origin)) return frameSheet(text, "Crypto Pay");
-  if (url.protocol === "http:" || url.protocol === "https:") return window.open(text, "_blank", "noopener,noreferrer");
+  // Who is at t.me has nothing to do with the people here, and the name may be a stranger's.
+  const elsewhere = url.hostname !== "t.me" && /^https?:$/.test(url.protocol);
+  if (elsewhere) return window.open(text, "_blank", "noopener,noreferrer");
   return pane.toast("Telegram would open " + text);
 }
 
