@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sandbox.cloudtasks import Queue
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,12 +20,6 @@ if TYPE_CHECKING:
     from tests.sandbox_cloudtasks.conftest import Stand
 
     Make = Callable[..., Any]
-
-
-async def until(condition: Callable[[], object], seconds: float = 5) -> None:
-    async with asyncio.timeout(seconds):
-        while not condition():
-            await asyncio.sleep(0.005)
 
 
 def error(answer: httpx.Response) -> tuple[int, str]:

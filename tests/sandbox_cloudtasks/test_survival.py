@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sandbox.cloudtasks import CloudTasks, Queue
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,12 +21,6 @@ if TYPE_CHECKING:
     Make = Callable[..., Any]
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-async def until(condition: Callable[[], object], seconds: float = 5) -> None:
-    async with asyncio.timeout(seconds):
-        while not condition():
-            await asyncio.sleep(0.005)
 
 
 async def test_state_survives_a_restart(make_stand: Make, tmp_path: Any) -> None:

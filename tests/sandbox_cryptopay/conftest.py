@@ -5,34 +5,24 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
 from starlette.responses import Response
 
-from sandbox.clock import Clock
 from sandbox.cryptopay import CryptoPay
 from sandbox.server import Server
+from tests.still_clock import StillClock
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from starlette.types import Receive, Scope, Send
 
+    from sandbox.clock import Clock
+
 TOKEN = "12345:AAtest-token"
-
-
-class StillClock(Clock):
-    """Time passes by travel alone, so that a busy machine makes nothing late and nothing early."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._began = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
-
-    def now(self) -> datetime:
-        return self._began + self.offset
 
 
 @dataclass

@@ -38,8 +38,9 @@ from aiogram.types import (
 )
 
 from sandbox.telegram.method_table import TABLE, generate, render
-from tests.sandbox_telegram.conftest import TOKEN, png, until
+from tests.sandbox_telegram.conftest import TOKEN, png
 from tests.sandbox_telegram.test_media import GIF, MP3, MP4, OGG
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sandbox.telegram.editing import NOT_MODIFIED
-from tests.sandbox_telegram.conftest import TOKEN, png, until
+from tests.sandbox_telegram.conftest import TOKEN, png
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from tests.sandbox_telegram.conftest import Bench

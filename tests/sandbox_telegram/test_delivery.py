@@ -14,12 +14,17 @@ from starlette.responses import JSONResponse, Response
 
 from sandbox.telegram import Telegram, Timing
 from sandbox.telegram.updates import queue_of
-from tests.sandbox_telegram.conftest import SECRET, TOKEN, open_bench, png, until
+from tests.sandbox_telegram.conftest import SECRET, TOKEN, open_bench, png
+from tests.still_clock import StillClock
+from tests.waiting import until
 
 if TYPE_CHECKING:
     import pathlib
 
     from tests.sandbox_telegram.conftest import Bench, Door
+
+
+MOMENT = timedelta(milliseconds=1)
 
 
 def statuses(bench: Bench) -> list[int | str | None]:
@@ -233,13 +238,13 @@ async def test_sixty_seconds_of_the_sandbox_end_a_request_whose_handler_still_ru
             await release.wait()
         return JSONResponse({})
 
-    async with open_bench(doors, timing=Timing()) as bench:
+    async with open_bench(doors, clock=StillClock(), timing=Timing()) as bench:
         bench.hook.answer = hang
         await bench.set_webhook()
         await bench.telegram.user(777).send("a")
         await until(lambda: bench.hook.running == 1)
         bench.clock.travel(timedelta(seconds=59))
-        await bench.clock.sleep(0.05)
+        await asyncio.sleep(0.05)
         assert len(bench.hook.updates) == 1
         bench.clock.travel(timedelta(seconds=1))
         await bench.telegram.idle()
@@ -253,21 +258,21 @@ async def test_the_schedule_of_attempts_on_the_sandbox_clock(doors: tuple[Door, 
     async def fail(_update: dict[str, Any]) -> Response:
         return JSONResponse({}, 500)
 
-    async with open_bench(doors, timing=Timing()) as bench:
+    async with open_bench(doors, clock=StillClock(), timing=Timing()) as bench:
         bench.hook.answer = fail
         await bench.set_webhook()
         await bench.telegram.user(777).send("a")
         await failures(bench, 2)
         for attempts, pause in enumerate((2, 4, 8, 16, 32), start=2):
-            bench.clock.travel(timedelta(seconds=pause - 0.5))
-            await bench.clock.sleep(0.02)
+            bench.clock.travel(timedelta(seconds=pause) - MOMENT)
+            await asyncio.sleep(0.02)
             assert len(bench.telegram.deliveries) == attempts
-            bench.clock.travel(timedelta(seconds=0.5))
+            bench.clock.travel(MOMENT)
             await failures(bench, attempts + 1)
-        bench.clock.travel(timedelta(seconds=59.5))
-        await bench.clock.sleep(0.02)
+        bench.clock.travel(timedelta(seconds=60) - MOMENT)
+        await asyncio.sleep(0.02)
         assert len(bench.telegram.deliveries) == 7
-        bench.clock.travel(timedelta(seconds=4.5))
+        bench.clock.travel(timedelta(seconds=4) + MOMENT)
         await failures(bench, 8)
 
 
@@ -279,7 +284,7 @@ async def test_a_bot_that_failed_for_ten_seconds_gets_one_connection_until_it_su
     async def answer(_update: dict[str, Any]) -> Response:
         return JSONResponse({}, codes["now"])
 
-    async with open_bench(doors, timing=Timing()) as bench:
+    async with open_bench(doors, clock=StillClock(), timing=Timing()) as bench:
         bench.hook.answer = answer
         await bench.set_webhook()
         for user_id in range(1, 6):
@@ -288,7 +293,7 @@ async def test_a_bot_that_failed_for_ten_seconds_gets_one_connection_until_it_su
         bench.clock.travel(timedelta(seconds=12))
         for attempts in (11, 12, 13):
             await failures(bench, attempts)
-            await bench.clock.sleep(0.03)
+            await asyncio.sleep(0.03)
             assert len(bench.telegram.deliveries) == attempts
             bench.clock.travel(timedelta(seconds=2))
         await failures(bench, 14)
@@ -299,11 +304,11 @@ async def test_a_bot_that_failed_for_ten_seconds_gets_one_connection_until_it_su
         await bench.telegram.idle()
         assert statuses(bench) == [500] * 14 + [200] * 5
         starts = [attempt.started for attempt in bench.telegram.deliveries]
-        assert all((after - before).total_seconds() >= 1.9 for before, after in itertools.pairwise(starts[10:15]))
+        assert all((after - before).total_seconds() >= 2 for before, after in itertools.pairwise(starts[10:15]))
 
 
 async def test_an_idle_bot_is_not_held_back(doors: tuple[Door, Door]) -> None:
-    async with open_bench(doors, timing=Timing()) as bench:
+    async with open_bench(doors, clock=StillClock(), timing=Timing()) as bench:
         await bench.set_webhook()
         await bench.telegram.user(1).send("a")
         await bench.telegram.idle()
@@ -328,10 +333,18 @@ async def test_the_app_sends_an_unanswered_click_again_with_new_ids(bench: Bench
     anna = bench.telegram.user(777)
     await anna.send("/start")
     click_id = await anna.click_raw(1, "buy")
-    for sendings in (1, 2, 3, 3, 3):
-        await bench.clock.sleep(0.02)
+
+    def was_sent(times: int) -> bool:
+        return sum("callback_query" in update for update in bench.hook.updates) == times
+
+    for times in (1, 2, 3):
+        await until(partial(was_sent, times))
         await bench.telegram.idle()
-        assert sum("callback_query" in update for update in bench.hook.updates) == sendings
+        bench.clock.travel(timedelta(seconds=10))
+    for _ in range(2):
+        await asyncio.sleep(0.02)
+        await bench.telegram.idle()
+        assert was_sent(3)
         bench.clock.travel(timedelta(seconds=10))
     clicks = [update for update in bench.hook.updates if "callback_query" in update]
     assert len({update["update_id"] for update in clicks}) == 3
@@ -399,7 +412,7 @@ def test_each_kind_has_its_queue(update: dict[str, Any], queue: str) -> None:
     assert queue_of({"update_id": 1, **update}) == queue
 
 
-async def test_silence_ends_the_request_and_the_update_comes_again_meanwhile(bench: Bench) -> None:
+async def test_silence_ends_the_request_and_the_update_comes_again_meanwhile(doors: tuple[Door, Door]) -> None:
     release = asyncio.Event()
 
     async def hang(_update: dict[str, Any]) -> Response:
@@ -407,14 +420,15 @@ async def test_silence_ends_the_request_and_the_update_comes_again_meanwhile(ben
             await release.wait()
         return JSONResponse({})
 
-    bench.hook.answer = hang
-    await bench.set_webhook()
-    await bench.telegram.user(777).send("a")
-    await bench.telegram.idle()
-    assert statuses(bench) == ["Read timeout expired", 200]
-    assert bench.telegram.deliveries[0].duration >= 0.5
-    assert bench.hook.most_running == 2
-    release.set()
+    async with open_bench(doors, timing=Timing(request_timeout=0.5)) as bench:
+        bench.hook.answer = hang
+        await bench.set_webhook()
+        await bench.telegram.user(777).send("a")
+        await bench.telegram.idle()
+        assert statuses(bench) == ["Read timeout expired", 200]
+        assert bench.telegram.deliveries[0].duration >= 0.5
+        assert bench.hook.most_running == 2
+        release.set()
 
 
 async def test_nobody_listening_is_a_failure_like_any_other(bench: Bench) -> None:
@@ -490,23 +504,24 @@ async def test_a_success_starts_the_23_hours_of_a_gone_webhook_anew(bench: Bench
     assert (await bench.call("getWebhookInfo"))["result"]["url"] == bench.hook_url
 
 
-async def test_silence_does_not_start_the_23_hours_of_a_gone_webhook_anew(bench: Bench) -> None:
+async def test_silence_does_not_start_the_23_hours_of_a_gone_webhook_anew(doors: tuple[Door, Door]) -> None:
     async def gone(update: dict[str, Any]) -> Response:
         if update["message"]["text"] == "hang" and "Read timeout expired" not in statuses(bench):
             await asyncio.sleep(1)
         return JSONResponse({}, 410)
 
-    bench.hook.answer = gone
-    await bench.set_webhook()
-    await bench.telegram.user(1).send("a")
-    await until(lambda: 410 in statuses(bench))
-    bench.clock.travel(timedelta(hours=22, minutes=59))
-    await bench.telegram.user(2).send("hang")
-    await until(lambda: "Read timeout expired" in statuses(bench))
-    bench.clock.travel(timedelta(minutes=2))
-    async with asyncio.timeout(5):
-        while (await bench.call("getWebhookInfo"))["result"]["url"]:
-            await asyncio.sleep(0.02)
+    async with open_bench(doors, timing=Timing(backoff=0.01, request_timeout=0.5)) as bench:
+        bench.hook.answer = gone
+        await bench.set_webhook()
+        await bench.telegram.user(1).send("a")
+        await until(lambda: 410 in statuses(bench))
+        bench.clock.travel(timedelta(hours=22, minutes=59))
+        await bench.telegram.user(2).send("hang")
+        await until(lambda: "Read timeout expired" in statuses(bench))
+        bench.clock.travel(timedelta(minutes=2))
+        async with asyncio.timeout(30):
+            while (await bench.call("getWebhookInfo"))["result"]["url"]:
+                await asyncio.sleep(0.02)
 
 
 @pytest.mark.parametrize("way", ["json", "form", "multipart"])

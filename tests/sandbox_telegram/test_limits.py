@@ -3,30 +3,19 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
-from sandbox.clock import Clock
 from sandbox.telegram import Limits
 from sandbox.telegram.arguments import Arguments
 from sandbox.telegram.errors import ApiError
 from sandbox.telegram.limits import Throttle
 from tests.sandbox_telegram.conftest import TOKEN
+from tests.still_clock import StillClock
 
 if TYPE_CHECKING:
     from tests.sandbox_telegram.conftest import Bench
-
-
-class Still(Clock):
-    """A clock that moves by travel alone."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._begin = super().now()
-
-    def now(self) -> Any:
-        return self._begin + self.offset
 
 
 def sent(throttle: Throttle, method: str, chat: str, times: int) -> list[int]:
@@ -42,7 +31,7 @@ def sent(throttle: Throttle, method: str, chat: str, times: int) -> list[int]:
 
 
 def test_a_chat_gets_a_short_burst_and_then_one_a_second() -> None:
-    clock = Still()
+    clock = StillClock()
     throttle = Throttle(clock, Limits())
     assert sent(throttle, "sendMessage", "777", 7) == [5, 1, 1]
     assert sent(throttle, "SENDPHOTO", "777", 1) == [0, 1]
@@ -53,7 +42,7 @@ def test_a_chat_gets_a_short_burst_and_then_one_a_second() -> None:
 
 
 def test_a_group_gets_twenty_a_minute() -> None:
-    clock = Still()
+    clock = StillClock()
     throttle = Throttle(clock, Limits(per_chat=100, per_chat_burst=100))
     assert sent(throttle, "sendMessage", "-1001", 21) == [20, 3]
     clock.travel(timedelta(seconds=3))
@@ -63,7 +52,7 @@ def test_a_group_gets_twenty_a_minute() -> None:
 
 
 def test_all_chats_together_get_thirty_a_second() -> None:
-    clock = Still()
+    clock = StillClock()
     throttle = Throttle(clock, Limits())
     passed = [sent(throttle, "sendMessage", str(user_id), 1)[0] for user_id in range(1, 40)]
     assert passed == [1] * 30 + [0] * 9
@@ -76,10 +65,11 @@ def test_all_chats_together_get_thirty_a_second() -> None:
     "method", ["editMessageText", "deleteMessage", "answerCallbackQuery", "sendChatAction", "getMe"]
 )
 def test_what_sends_nothing_is_not_counted(method: str) -> None:
-    assert sent(Throttle(Still(), Limits()), method, "777", 100) == [100]
+    assert sent(Throttle(StillClock(), Limits()), method, "777", 100) == [100]
 
 
-async def test_a_bot_is_told_in_text_parameter_and_header(bench: Bench) -> None:
+async def test_a_bot_is_told_in_text_parameter_and_header(still_bench: Bench) -> None:
+    bench = still_bench
     await bench.telegram.user(777).send("/start")
     for _ in range(10):  # without limits everything passes
         assert (await bench.call("sendMessage", chat_id=777, text="a"))["ok"]

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from starlette.responses import JSONResponse, Response
 
-from tests.sandbox_telegram.conftest import PROVIDER, open_bench, until
+from tests.sandbox_telegram.conftest import PROVIDER, open_bench
+from tests.waiting import until
 
 if TYPE_CHECKING:
     import pathlib
@@ -210,7 +211,8 @@ async def test_the_bot_may_refuse(bench: Bench) -> None:
     assert len({query["id"] for query in await received(bench, "pre_checkout_query")}) == 2
 
 
-async def test_ten_seconds_of_the_sandbox_without_an_answer_end_the_payment(bench: Bench) -> None:
+async def test_ten_seconds_of_the_sandbox_without_an_answer_end_the_payment(still_bench: Bench) -> None:
+    bench = still_bench
     await ready(bench, {})
     anna = bench.telegram.user(777)
     message_id = await invoice(bench)

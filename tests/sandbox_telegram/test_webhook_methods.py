@@ -11,7 +11,8 @@ import pytest
 from sandbox.telegram import Telegram
 from sandbox.telegram.errors import ApiError
 from sandbox.telegram.webhook_methods import check_url
-from tests.sandbox_telegram.conftest import SECRET, TOKEN, until
+from tests.sandbox_telegram.conftest import SECRET, TOKEN
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from tests.sandbox_telegram.conftest import Bench
@@ -39,7 +40,8 @@ def test_loopback_is_refused_unless_allowed() -> None:
         check_url("https://127.0.0.1/hook", allow_local=False)
 
 
-async def test_setting_twice(bench: Bench) -> None:
+async def test_setting_twice(still_bench: Bench) -> None:
+    bench = still_bench
     first = await bench.call("setWebhook", url=bench.hook_url, max_connections=1000)
     assert first["description"] == "Webhook was set"
     assert (await bench.call("getWebhookInfo"))["result"]["max_connections"] == 100
@@ -55,7 +57,8 @@ async def test_setting_twice(bench: Bench) -> None:
     assert (await bench.call("deleteWebhook"))["description"] == "Webhook is already deleted"
 
 
-async def test_allowed_updates_are_kept_and_filter(bench: Bench) -> None:
+async def test_allowed_updates_are_kept_and_filter(still_bench: Bench) -> None:
+    bench = still_bench
     await bench.set_webhook(allowed_updates=["message", "nonsense"])
     assert (await bench.call("getWebhookInfo"))["result"]["allowed_updates"] == ["message"]
     anna = bench.telegram.user(777)
