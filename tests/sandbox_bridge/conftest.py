@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
 from dataclasses import dataclass, field
@@ -18,38 +17,17 @@ from sandbox.bridge import Bot, Bridge
 from sandbox.bridge.polling import Pace
 from sandbox.clock import Clock
 from sandbox.home import Home
-from sandbox.server import Server
 from sandbox.telegram import Telegram, Timing, Webhook
+from tests.sandbox_telegram.conftest import Door
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
     from pathlib import Path
 
     from starlette.requests import Request
-    from starlette.types import ASGIApp, Receive, Scope, Send
 
 TOKEN = "4242424242:AAF-real_looking_secret_0123456789x"
 SECRET = "webhook-secret"
-
-
-async def until(condition: Callable[[], Any], seconds: float = 5) -> None:
-    """Wait for a condition, bounded."""
-    async with asyncio.timeout(seconds):
-        while not condition():
-            await asyncio.sleep(0.005)
-
-
-class Door:
-    """A server that outlives its application: binding and stopping two per test would cost most of the time."""
-
-    def __init__(self) -> None:
-        self.app: ASGIApp | None = None
-        self.server = Server(self)
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if self.app is None:
-            raise RuntimeError("no test is running")
-        await self.app(scope, receive, send)
 
 
 @pytest.fixture(scope="session")
@@ -129,7 +107,7 @@ class Near:
 
     def make(self) -> Bridge:
         bot = Bot(int(TOKEN.partition(":")[0]), "atlas_try_bot", TOKEN, self.far.url)
-        timing = Timing(backoff=0.01, request_timeout=2)
+        timing = Timing(backoff=0.01)
         pace = Pace(poll_s=1, backoff=0.02, conflicts=4)
         return Bridge(Home(self.folder), Clock(), bot=bot, say=self.said.append, timing=timing, pace=pace)
 

@@ -10,7 +10,7 @@ from starlette.responses import JSONResponse, Response
 
 from sandbox.bridge.inbox import Inbox
 from sandbox.clock import Clock
-from tests.sandbox_bridge.conftest import until
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from pathlib import Path

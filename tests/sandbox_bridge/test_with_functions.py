@@ -22,7 +22,8 @@ import pytest
 
 from sandbox.customer import Customer, buttons_of
 from sandbox.home import of_bot
-from tests.sandbox_bridge.conftest import TOKEN, until
+from tests.sandbox_bridge.conftest import TOKEN
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
