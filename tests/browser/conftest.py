@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 import pytest
+from playwright.async_api import expect
 
 from sandbox import browser
 from tests.browser.bot import Chat, running
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
     from playwright.async_api import Browser, Page
 
     from tests.browser.bot import Bot
+
+
+PATIENCE_MS = 30_000  # of every test here, whichever of them are run: a loaded machine, or a slow one
+expect.set_options(timeout=PATIENCE_MS)
 
 
 @pytest.fixture(scope="session")
@@ -35,7 +40,7 @@ async def chromium() -> AsyncIterator[Browser]:
 async def page(chromium: Browser) -> AsyncIterator[Page]:
     """A page in a context of its own. An uncaught error or an error on the console (a refused script, say) fails the test."""
     context = await chromium.new_context(locale="en-GB", timezone_id="Europe/Moscow")
-    context.set_default_timeout(15_000)
+    context.set_default_timeout(PATIENCE_MS)
     opened = await context.new_page()
     complaints: list[str] = []
     opened.on("pageerror", lambda error: complaints.append(str(error)))

@@ -30,7 +30,7 @@ async def test_the_page_comes_back_when_the_server_does(doors: tuple[Door, Door]
         bot.server = front.server = Server(front, port)
         await front.server.start()
         await bot.telegram.start()
-        await expect(page.locator("#offline")).to_be_hidden(timeout=10_000)
+        await expect(page.locator("#offline")).to_be_hidden()
         await bot.telegram.user(1001).send("after")
         await expect(page.locator(".bubble", has_text="You wrote: after")).to_be_visible()
         await context.close()
