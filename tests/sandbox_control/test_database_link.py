@@ -76,16 +76,14 @@ async def test_each_message_takes_so_much_longer_and_none_overtakes_when_it_is_o
         began = time.monotonic()
         assert await caller.ask(b"slow") == b"slow"
         assert time.monotonic() - began >= 0.15
-        link.slow(5.0)
+        link.slow(60.0)
         caller.writer.write(b"first,")
         await caller.writer.drain()
         while not any(pair.client._held for pair in link._pairs):
             await asyncio.sleep(0)
         await link.heal()
-        began = time.monotonic()
         assert await caller.ask(b"second") == b"first,"
         assert await asyncio.wait_for(caller.reader.readexactly(6), _BOUND_S) == b"second"
-        assert time.monotonic() - began < 4
         await caller.close()
     with pytest.raises(ValueError, match="not negative"):
         link.slow(-1)
@@ -133,9 +131,9 @@ async def test_a_last_message_arrives_though_its_sender_is_gone() -> None:
     async with listening:
         link = DatabaseLink(free_port(), listening.sockets[0].getsockname()[1])
         await link.start()
-        link.slow(5.0)
+        link.slow(60.0)
         caller = await _Caller.connect(link)
         caller.writer.write(b"commit")
         await caller.close()
-        await asyncio.wait_for(got.wait(), 4)
+        await asyncio.wait_for(got.wait(), _BOUND_S)
         await link.stop()

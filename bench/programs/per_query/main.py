@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -20,10 +19,11 @@ from lib.db.connection import Connection
 from lib.db.database import Database, _Job
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from lib.db.transaction import Transaction
 
 T = TypeVar("T")
-Step = Callable[[], Any]
 
 
 def _on_a_thread(step: Callable[[], T]) -> T:
