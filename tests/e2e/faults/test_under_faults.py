@@ -67,7 +67,7 @@ def _faults_met(system: System, since: int) -> set[str]:
 
 
 @pytest.mark.proves("N-27.N-16")
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(420)  # three quarters of a minute on a quiet machine
 async def test_three_hundred_updates_and_kills_lose_nothing(system: System) -> None:
     chance = random.Random(27)  # noqa: S311 -- the same moments in each run, not a secret
     since, passed = await last_work(system), system.gateway.count
@@ -75,7 +75,7 @@ async def test_three_hundred_updates_and_kills_lose_nothing(system: System) -> N
     before = len(system.telegram.deliveries)
     sent = [await person.user.send("/buy") for person in people for _ in range(3)]
     delivered: set[int] = set()
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while len(delivered) < len(sent):
         goal = min(len(sent), len(delivered) + chance.randrange(60, 140))
         while len(delivered) < goal:
@@ -146,6 +146,7 @@ async def test_twenty_copies_of_a_payment_are_one(system: System) -> None:
 
 
 @pytest.mark.proves("N-27.N-20")
+@pytest.mark.timeout(240)
 async def test_a_node_that_is_down_during_a_payment_heals_by_itself(system: System) -> None:
     since, customer = await last_work(system), _person(system)
     invoice = await _order(system, customer)
@@ -158,7 +159,7 @@ async def test_a_node_that_is_down_during_a_payment_heals_by_itself(system: Syst
     # from here on nobody asks for anything: the node comes back and time passes
     await system.node.start()
     await system.switch_scheduler(on=True)
-    await customer.gets_key()
+    await customer.gets_key(timeout_s=120)  # each turn of his patience is twelve seconds of the minutes that it takes
     await system.switch_scheduler(on=False)
     await until_nothing_is_left(system, since)
     await system.settled()
