@@ -101,6 +101,7 @@ async def test_what_stands_in_one_line_has_one_middle(chat: Chat) -> None:
     await chat.started(1001)
     await chat.open(1001)
     await chat.page.get_by_role("button", name="Inspector", exact=True).click()
+    await expect(chat.page.locator(".filters")).to_be_visible()
     middles = "all => all.map((one) => one.getBoundingClientRect()).map((box) => box.top + box.height / 2)"
     for line in ("#add > :is(input, select, button)", ".pane header :is(.face, .round)", ".filters > *"):
         shown = chat.page.locator(line).filter(visible=True)
