@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from sandbox.server import Server
-    from tests.sandbox_telegram.conftest import Door
+    from tests.door import Door
 
 TOKEN = "42:TEST"
 COMMANDS = [

@@ -10,7 +10,7 @@ from playwright.async_api import expect
 
 from sandbox import browser
 from tests.browser.bot import Chat, running
-from tests.sandbox_telegram.conftest import Door
+from tests.door import Door
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

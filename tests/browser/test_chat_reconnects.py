@@ -8,7 +8,7 @@ from playwright.async_api import expect
 
 from sandbox.server import Server
 from tests.browser.bot import running
-from tests.sandbox_telegram.conftest import Door
+from tests.door import Door
 
 if TYPE_CHECKING:
     from playwright.async_api import Browser

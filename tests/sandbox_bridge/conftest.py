@@ -18,7 +18,7 @@ from sandbox.bridge.polling import Pace
 from sandbox.clock import Clock
 from sandbox.home import Home
 from sandbox.telegram import Telegram, Timing, Webhook
-from tests.sandbox_telegram.conftest import Door
+from tests.door import Door
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable

@@ -14,6 +14,7 @@ from starlette.responses import Response
 from sandbox.clock import Clock
 from sandbox.cloudtasks import CloudTasks, Queue
 from sandbox.server import Server
+from tests.door import Door
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -79,28 +80,18 @@ class Stand:
         return f"projects/p/locations/l/queues/{queue}/tasks/{task}"
 
 
-class Switch:
-    """One served address for the whole session; each test plugs its own worker in (starting a server costs 0.3 s)."""
-
-    worker: Worker
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self.worker(scope, receive, send)
-
-
 @pytest.fixture(scope="session")
-async def address() -> AsyncIterator[tuple[Switch, str]]:
-    switch = Switch()
-    server = Server(switch)
-    await server.start()
-    yield switch, f"{server.url}/work"
-    await server.stop()
+async def address() -> AsyncIterator[tuple[Door, str]]:
+    door = Door()
+    await door.server.start()
+    yield door, f"{door.server.url}/work"
+    await door.server.stop()
 
 
 @pytest.fixture
-async def make_stand(address: tuple[Switch, str]) -> AsyncIterator[Callable[..., Any]]:
-    switch, worker_url = address
-    worker = switch.worker = Worker()
+async def make_stand(address: tuple[Door, str]) -> AsyncIterator[Callable[..., Any]]:
+    door, worker_url = address
+    worker = door.app = Worker()
     async with contextlib.AsyncExitStack() as running:
         running.callback(worker.gate.set)
 

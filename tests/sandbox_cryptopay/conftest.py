@@ -12,7 +12,7 @@ import pytest
 from starlette.responses import Response
 
 from sandbox.cryptopay import CryptoPay
-from sandbox.server import Server
+from tests.door import Door
 from tests.still_clock import StillClock
 
 if TYPE_CHECKING:
@@ -76,28 +76,18 @@ class Shop:
         return made
 
 
-class Switch:
-    """One served address for the whole session; each test plugs its own application in."""
-
-    application: Application
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self.application(scope, receive, send)
-
-
 @pytest.fixture(scope="session")
-async def address() -> AsyncIterator[tuple[Switch, str]]:
-    switch = Switch()
-    server = Server(switch)
-    await server.start()
-    yield switch, f"{server.url}/webhook/payment"
-    await server.stop()
+async def address() -> AsyncIterator[tuple[Door, str]]:
+    door = Door()
+    await door.server.start()
+    yield door, f"{door.server.url}/webhook/payment"
+    await door.server.stop()
 
 
 @pytest.fixture
-async def make_shop(address: tuple[Switch, str]) -> AsyncIterator[Callable[..., Any]]:
-    switch, url = address
-    application = switch.application = Application()
+async def make_shop(address: tuple[Door, str]) -> AsyncIterator[Callable[..., Any]]:
+    door, url = address
+    application = door.app = Application()
     async with contextlib.AsyncExitStack() as running:
         running.callback(application.gate.set)
 

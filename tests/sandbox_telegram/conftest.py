@@ -16,8 +16,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from sandbox.clock import Clock
-from sandbox.server import Server
 from sandbox.telegram import Telegram, Timing
+from tests.door import Door
 from tests.still_clock import StillClock
 
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
     from starlette.requests import Request
-    from starlette.types import ASGIApp, Receive, Scope, Send
 
 TOKEN = "42:TEST"
 PROVIDER = "381764678:TEST:1"
@@ -103,19 +102,6 @@ class Bench:
         response = await self.client.post(f"{self.url}/bot{TOKEN}/sendPhoto", data=parameters, files=files)
         answer: dict[str, Any] = response.json()
         return answer
-
-
-class Door:
-    """A server that outlives its application: binding and stopping one per test would cost most of the time."""
-
-    def __init__(self) -> None:
-        self.app: ASGIApp | None = None
-        self.server = Server(self)
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if self.app is None:
-            raise RuntimeError("no test is running")
-        await self.app(scope, receive, send)
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,8 @@ from tests.sandbox_telegram.test_payments import STARS, ready
 if TYPE_CHECKING:
     import pathlib
 
-    from tests.sandbox_telegram.conftest import Bench, Door
+    from tests.door import Door
+    from tests.sandbox_telegram.conftest import Bench
 
 NEWS = -1_001_234_567_890
 ALL = ["message", "my_chat_member", "chat_member"]

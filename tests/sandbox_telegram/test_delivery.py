@@ -21,7 +21,8 @@ from tests.waiting import until
 if TYPE_CHECKING:
     import pathlib
 
-    from tests.sandbox_telegram.conftest import Bench, Door
+    from tests.door import Door
+    from tests.sandbox_telegram.conftest import Bench
 
 
 MOMENT = timedelta(milliseconds=1)

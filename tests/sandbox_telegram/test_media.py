@@ -13,7 +13,8 @@ from tests.sandbox_telegram.conftest import TOKEN, open_bench, png
 if TYPE_CHECKING:
     import pathlib
 
-    from tests.sandbox_telegram.conftest import Bench, Door
+    from tests.door import Door
+    from tests.sandbox_telegram.conftest import Bench
 
 MP4 = b"\x00\x00\x00\x18ftypmp42" + b"\x00" * 32
 GIF = b"GIF89a" + b"\x00" * 16
