@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from functions import table
 from sandbox.gateway import Backend
+from sandbox.given import PROVIDER
 from sandbox.processes import Process, ProcessFailedError, bare_environment
 
 if TYPE_CHECKING:
@@ -23,9 +24,9 @@ ROOT = Path(__file__).resolve().parent.parent
 def settings_of(function: Function, settings: Mapping[str, str]) -> dict[str, str]:
     """The settings that this function would have when deployed: of the secrets, those its row names and no other.
 
-    `HOST` is functions-framework's own: it would listen on every interface of this machine.
+    `PROVIDER` is one that no row names yet. `HOST` is functions-framework's own: it would listen on every interface of this machine.
     """
-    secret = {name for row in table.load().functions.values() for name in row.secrets}
+    secret = {name for row in table.load().functions.values() for name in row.secrets} | {PROVIDER}
     given = {name: value for name, value in settings.items() if name not in secret or name in function.secrets}
     return given | {"DB_CONNECTIONS": str(function.connections), "HOST": "127.0.0.1"}
 

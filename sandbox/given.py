@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 TOKEN: Final = "TELEGRAM_BOT_TOKEN"  # noqa: S105 - the setting's name
 _API_BASE: Final = "TELEGRAM_API_BASE"
-_PROVIDER: Final = "TELEGRAM_PROVIDER_TOKEN"
+PROVIDER: Final = "TELEGRAM_PROVIDER_TOKEN"
 # What a person may set for the local system; everything else it makes up by itself.
 TAKEN_OVER: Final[tuple[str, ...]] = (
     "ADMIN_IDS",
@@ -77,8 +77,8 @@ def read(env_file: Path, *, stand_in: bool = False, ask: bool = False) -> Given:
         token, source = _asked(), "the terminal"
     if not token:
         return Given(settings)
-    if _PROVIDER in found:
-        settings[_PROVIDER] = found[_PROVIDER]
+    if PROVIDER in found:
+        settings[PROVIDER] = found[PROVIDER]
     return Given(settings, token, found.get(_API_BASE, ""), source)
 
 
@@ -87,7 +87,7 @@ def hide_secrets() -> None:
 
     make's own variables repeat what was on its command line.
     """
-    for name in (TOKEN, _PROVIDER, *_MAKES_OWN):
+    for name in (TOKEN, PROVIDER, *_MAKES_OWN):
         os.environ.pop(name, None)
 
 

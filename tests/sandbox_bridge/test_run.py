@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Literal
 
 import pytest
 
+from functions import table
 from sandbox import run
+from sandbox.fleet import settings_of
 from sandbox.given import EnvFileError, hide_secrets, read
 from tests.sandbox_bridge.conftest import TOKEN
 
@@ -229,3 +231,10 @@ def test_children_inherit_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MAKEFLAGS", f" -- TELEGRAM_BOT_TOKEN={TOKEN}")
     hide_secrets()
     assert not [name for name, value in os.environ.items() if TOKEN in value]
+
+
+def test_a_token_that_no_function_needs_reaches_none() -> None:
+    given = {"TELEGRAM_PROVIDER_TOKEN": "284685063:TEST:x", "LOG_LEVEL": "INFO"}
+    for row in table.load().functions.values():
+        assert "TELEGRAM_PROVIDER_TOKEN" not in settings_of(row, given), row.name
+        assert settings_of(row, given)["LOG_LEVEL"] == "INFO"
