@@ -46,6 +46,7 @@ _SHARED = Path("/var/tmp")  # noqa: S108 - names below it are checked to be ours
 _HOME_PREFIX = "atlas-postgres-data-"
 _POINTER = "data-folder"  # in our folder: where the data is, when it had to go elsewhere
 _OWNER = "owner"  # there: which pointer names it
+_DRAFT = "data.new"  # begins the name of what initdb is at
 _UNFINISHED_S = 3600.0
 _PID_FILE_STATUS = 8  # the line of postmaster.pid that says "starting", "ready", "stopping"
 _ATTEMPT_PAUSE_S = 0.1
@@ -278,12 +279,15 @@ class Postgres:
             os.chown(path, self._unprivileged.pw_uid, self._unprivileged.pw_gid)
 
     def _initialise(self) -> None:
-        """Run initdb beside the final place and rename: a kill in the middle leaves nothing that looks finished."""
+        """Run initdb beside the final place and rename: a kill in the middle leaves nothing that looks finished.
+
+        Each in a folder of its own: an initdb outlives a parent that was killed, and writes on for some seconds.
+        """
+        for stale in self._home.glob(f"{_DRAFT}*"):
+            shutil.rmtree(stale, ignore_errors=True)
         if (self._data / "PG_VERSION").exists():
             return
-        draft = self._home / "data.new"
-        shutil.rmtree(draft, ignore_errors=True)
-        draft.mkdir(mode=0o700)
+        draft = Path(tempfile.mkdtemp(prefix=_DRAFT, dir=self._home))
         self._give(draft)
         secret = self.folder / "password"
         secret.unlink(missing_ok=True)

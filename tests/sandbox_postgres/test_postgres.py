@@ -11,6 +11,7 @@ import stat
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -216,6 +217,40 @@ def test_two_servers_never_share_a_folder(server: Postgres, monkeypatch: pytest.
 def test_a_taken_port_is_said_in_words(server: Postgres, make_folder: Callable[[], Path]) -> None:
     with pytest.raises(PostgresError, match="Address already in use"):
         Postgres(make_folder(), port=server.port, durable=False).start()
+
+
+def test_an_initdb_that_outlived_its_parent_disturbs_nobody(
+    make_folder: Callable[[], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, ended = make_folder(), threading.Event()
+    orphans: list[threading.Thread] = []
+
+    def write_on(draft: Path) -> None:
+        while not ended.wait(0.001):
+            with contextlib.suppress(OSError):
+                (draft / "base").mkdir(parents=True, exist_ok=True)
+
+    def killed(_server: Postgres, command: list[str]) -> None:
+        draft = Path(command[command.index("--pgdata") + 1])
+        orphans.append(threading.Thread(target=write_on, args=(draft,)))
+        orphans[0].start()
+        raise PostgresError("killed")
+
+    with monkeypatch.context() as first:
+        first.setattr(Postgres, "_run_initdb", killed)
+        with pytest.raises(PostgresError, match="killed"):
+            Postgres(folder, durable=False).start()
+    server = Postgres(folder, durable=False)
+    try:
+        server.start()
+        assert ask(server.url(), "SELECT 1") == [[1]]
+        server.stop()
+    finally:
+        ended.set()
+        orphans[0].join()
+    server.start()
+    server.stop()
+    assert not list(server._home.glob("data.new*"))
 
 
 def test_a_half_made_data_folder_is_made_again(make_folder: Callable[[], Path]) -> None:
