@@ -68,6 +68,7 @@ async def until_nothing_is_left(system: System, since: int, timeout_s: float = 6
         await system.travel(timedelta(seconds=10))
         await system.sweep("outbox")
         left: list[Any] = list(system.telegram.pending)
+        left += system.telegram._clicks._waiting  # which the app is to send again, for nobody has answered them
         left += [one for number in system.cryptopay.invoices for one in system.cryptopay.webhooks.waiting_for(number)]
         left += await system.sql(UNDONE)
         left += await system.sql("select id, target from outbox where done_at is null and id > :since", since=since)
