@@ -20,7 +20,8 @@ from lib.db.errors import ConnectionLost, OutcomeUnknown, StatementFailed, TooSl
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-# The server is there but takes nobody in: shutting down, starting, out of connections, out of memory or disk.
+# The server is there but takes nobody in: shutting down, starting, out of connections, out of memory or disk; or not us: no
+# such database, a wrong password.
 _UNAVAILABLE = frozenset({"57P03", "53300", "53200", "53100", "3D000", "28P01", "28000"})
 # The server ended this connection: administrator, crash of another backend, idle-in-transaction timeout.
 _CONNECTION_ENDED = frozenset({"57P01", "57P02", "25P03", "08006", "08003", "57P05"})
@@ -231,7 +232,7 @@ class Connection:
             self._exchange(held, Context("held"))
 
     def drop_held(self) -> None:
-        """Forget a held statement: what it belongs to is being undone."""
+        """Forget a held statement: the savepoint that it belongs to is being undone. BEGIN was sent before that one."""
         self._held = b""
 
     def _opening(self) -> bytes:
