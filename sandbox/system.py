@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import re
 import sys
 import time
 from contextlib import asynccontextmanager
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 TASKS_INVOKER = "tasks-invoker@atlas-local.iam.gserviceaccount.com"
 SCHEDULER_INVOKER = "scheduler-invoker@atlas-local.iam.gserviceaccount.com"
 _SCHEDULED = "schedule"
+_FUNCTION_URL = re.compile(r"http://127\.0\.0\.1:[0-9]+/(?P<rest>(?P<service>[^/?]+).*)", re.DOTALL)
 _QUIET_LOOKS = 2  # how often in a row nothing must have happened before the system counts as settled
 
 
@@ -201,6 +203,7 @@ class System:
             self.messenger.page_origin
         )  # the chat page shows an invoice as Telegram shows a mini app
         self.tasks = CloudTasks(_queues(), clock=self.clock, store=stores / "cloudtasks.sqlite3")
+        self.tasks.readdress(self._here)
         self.scheduler = Scheduler(self._jobs(), clock=self.clock)
         self._undo.push_async_callback(self.gateway.close)
         for name, app in (
@@ -283,6 +286,12 @@ class System:
     def function_url(self, target: str) -> str:
         """Where the gateway has a function."""
         return f"{self.urls['gateway']}/{table.load().functions[target].service}"
+
+    def _here(self, url: str) -> str:
+        """Where a function is now whose address an earlier run kept: the gateway may have had another port."""
+        found = _FUNCTION_URL.match(url)
+        services = {function.service for function in table.load().functions.values()}
+        return f"{self.urls['gateway']}/{found['rest']}" if found and found["service"] in services else url
 
     def _jobs(self) -> list[Job]:
         return [

@@ -165,7 +165,8 @@ class XrayNode:
 
     Args:
         folder: everything the node writes, logs included.
-        ports: pins some of `port` (VLESS), `api_port` (Xray's gRPC), `target_port`, `service_port` (xray_api); when the folder is new.
+        ports: pins some of `port` (VLESS), `api_port` (Xray's gRPC), `target_port`, `service_port` (xray_api), whatever they were;
+            links that were given out with another VLESS port no longer lead here.
         link_name: what clients show for the link.
         environment: further settings of the service, over the ones made here.
     """
@@ -291,7 +292,10 @@ class XrayNode:
 
 def _identity(path: Path, pinned: dict[str, int]) -> _Identity:
     if path.exists():
-        return _Identity(**json.loads(path.read_text(encoding="utf-8")))
+        kept = _Identity(**json.loads(path.read_text(encoding="utf-8")))
+        if (made := _Identity(**asdict(kept) | pinned)) != kept:
+            _write(path, made)
+        return made
     keys = generate_reality_keys()
     made = _Identity(
         private_key=keys.private_key,
@@ -305,9 +309,15 @@ def _identity(path: Path, pinned: dict[str, int]) -> _Identity:
     )
     if pinned:
         raise ValueError(f"unknown ports: {', '.join(pinned)}")
-    path.touch(mode=0o600)
-    path.write_text(json.dumps(asdict(made), indent=1), encoding="utf-8")
+    _write(path, made)
     return made
+
+
+def _write(path: Path, identity: _Identity) -> None:
+    draft = path.with_suffix(".new")
+    draft.touch(mode=0o600)
+    draft.write_text(json.dumps(asdict(identity), indent=1), encoding="utf-8")
+    draft.replace(path)
 
 
 def _text(raw: bytes) -> str:

@@ -65,6 +65,9 @@ class Part:
     async def start(self, ports: Sequence[int], timeout_seconds: float = 20.0) -> None:
         """Start and return once every port accepts; `PartFailedError` when it ends or takes too long."""
         async with self._changing:
+            for port in ports:
+                if not self.running and await accepts(port):  # who answers there later would be taken for this part
+                    raise PartFailedError(f"port {port} of 127.0.0.1 is taken by another program")
             process = await self._launch()
         try:
             async with asyncio.timeout(timeout_seconds):

@@ -22,7 +22,7 @@ from sandbox.cloudtasks.store import Store
 from sandbox.outgoing import outgoing_client
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
     import httpx
@@ -294,6 +294,17 @@ class CloudTasks:
     def is_used(self, name: str) -> bool:
         """Whether a task of that name is no more, and its name not free yet."""
         return self._tombstones.holds(name, self.clock.now())
+
+    def readdress(self, moved: Callable[[str], str]) -> None:
+        """Write to another address what waits for a target that moved: `moved` makes the new URL, or audience, of the old."""
+        for task in self.tasks.values():
+            request = task.message.http_request
+            before = request.SerializeToString()
+            request.url = moved(request.url)
+            if request.oidc_token.audience:
+                request.oidc_token.audience = moved(request.oidc_token.audience)
+            if request.SerializeToString() != before:
+                self._store.save(task)
 
     def run_now(self, name: str) -> StoredTask:
         """RunTask: attempt now, whatever the queue's state, rate or the task's time. KeyError when there is no such task.

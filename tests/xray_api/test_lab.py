@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import sys
 from pathlib import Path
 
@@ -94,6 +95,28 @@ async def test_ports_can_be_pinned_and_stay(tmp_path: Path) -> None:
     assert (XrayNode(tmp_path).url, XrayNode(tmp_path).public_key) == (node.url, node.public_key)
     with pytest.raises(ValueError, match="unknown ports: vless"):
         XrayNode(tmp_path / "other", ports={"vless": 1})
+
+
+async def test_a_node_moves_to_the_ports_it_is_given_and_keeps_its_keys(tmp_path: Path) -> None:
+    names = ("port", "api_port", "target_port", "service_port")
+    first = XrayNode(tmp_path)
+    ports = {name: free_port() for name in names}
+    second = XrayNode(tmp_path, ports=ports)
+    assert (second.key, second.public_key, second.short_id) == (first.key, first.public_key, first.short_id)
+    assert (second.port, second.api_port) == (ports["port"], ports["api_port"])
+    assert second.url == f"http://127.0.0.1:{ports['service_port']}"
+    third = XrayNode(tmp_path)
+    assert (third.port, third.url) == (second.port, second.url)
+
+
+async def test_a_stranger_on_its_port_is_not_taken_for_the_service(tmp_path: Path) -> None:
+    node = XrayNode(tmp_path)
+    port = int(node.url.rpartition(":")[2])
+    try:
+        with socket.create_server(("127.0.0.1", port)), pytest.raises(PartFailedError, match=str(port)):
+            await node.start()
+    finally:
+        await node.stop()
 
 
 async def test_a_core_that_cannot_start_says_so(tmp_path: Path) -> None:
