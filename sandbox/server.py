@@ -8,11 +8,12 @@ import socket
 from typing import TYPE_CHECKING
 
 import uvicorn
+from starlette.requests import ClientDisconnect
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from starlette.types import ASGIApp
+    from starlette.types import ASGIApp, Receive, Scope, Send
 
 
 class _QuietServer(uvicorn.Server):
@@ -24,6 +25,16 @@ class _QuietServer(uvicorn.Server):
         yield
 
 
+def _unmoved(app: ASGIApp) -> ASGIApp:
+    """A caller that dies in the middle of its request (kill -9 of a function) is no defect to be told at the terminal."""
+
+    async def served(scope: Scope, receive: Receive, send: Send) -> None:
+        with contextlib.suppress(ClientDisconnect):
+            await app(scope, receive, send)
+
+    return served
+
+
 class Server:
     """One listening socket on 127.0.0.1, bound at construction, so the port is known before anything starts."""
 
@@ -32,7 +43,9 @@ class Server:
         # asyncio sets this only on sockets made with an explicit protocol; without it an answer in two writes waits 40 ms.
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.port: int = self._socket.getsockname()[1]
-        config = uvicorn.Config(app, log_level="warning", lifespan="off", access_log=False, timeout_graceful_shutdown=1)
+        config = uvicorn.Config(
+            _unmoved(app), log_level="warning", lifespan="off", access_log=False, timeout_graceful_shutdown=1
+        )
         self._server = _QuietServer(config)
         self._task: asyncio.Task[None] | None = None
 

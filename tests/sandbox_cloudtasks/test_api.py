@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import logging
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from sandbox.cloudtasks import Queue
+from sandbox.server import Server
 from tests.waiting import until
 
 if TYPE_CHECKING:
@@ -429,3 +431,23 @@ async def test_foreign_hosts_and_origins_are_turned_away(stand: Stand) -> None:
     for headers in ({"Host": "rebound.example"}, {"Origin": "https://evil.example"}, {"Origin": "null"}):
         assert (await stand.http.get(stand.parent(), headers=headers)).status_code == 403
     assert (await stand.http.get(stand.parent(), headers={"Origin": "http://localhost:1"})).status_code == 200
+
+
+async def test_a_caller_that_dies_in_the_middle_of_its_request_is_no_defect_of_ours(
+    stand: Stand, caplog: pytest.LogCaptureFixture
+) -> None:
+    server, logger = Server(stand.tasks.app), logging.getLogger("uvicorn.error")
+    await server.start()
+    logger.addHandler(caplog.handler)
+    try:
+        _, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        path = stand.parent().removeprefix(stand.url)
+        writer.write(f"POST {path}/tasks HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 99\r\n\r\n{{".encode())
+        await writer.drain()
+        await asyncio.sleep(0.1)
+        writer.close()
+        await asyncio.sleep(0.2)
+    finally:
+        logger.removeHandler(caplog.handler)
+        await server.stop()
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
