@@ -16,7 +16,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from sandbox.cloudtasks.errors import ApiError, not_modelled
-from sandbox.loopback import LoopbackOnly
+from sandbox.loopback import LoopbackOnly, OwnPageOnly
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -93,7 +93,7 @@ def make_app(service: CloudTasks, operations: Operations) -> Starlette:
             Route("/.well-known/openid-configuration", configuration),
             Route("/v2/{path:path}", answer, methods=methods),
         ],
-        middleware=[Middleware(LoopbackOnly)],
+        middleware=[Middleware(LoopbackOnly), Middleware(OwnPageOnly)],
     )
 
 
