@@ -199,18 +199,18 @@ async def test_a_retry_after_is_an_hour_at_most_and_no_step_of_the_schedule(
     def came(times: int) -> bool:
         return len(bench.hook.updates) >= times
 
-    async with open_bench(doors, timing=Timing()) as bench:
+    async with open_bench(doors, clock=StillClock(), timing=Timing()) as bench:
         bench.hook.answer = busy
         await bench.set_webhook()
         await bench.telegram.user(777).send("a")
         for number, pause in enumerate(pauses, 1):
             await until(partial(refused, number))
             if pause:
-                bench.clock.travel(timedelta(seconds=pause - 1))
+                bench.clock.travel(timedelta(seconds=pause) - MOMENT)
                 await asyncio.sleep(0.05)
                 assert len(bench.hook.updates) == number
-                bench.clock.travel(timedelta(seconds=1))
-            await until(partial(came, number + 1), 0.9)
+                bench.clock.travel(MOMENT)
+            await until(partial(came, number + 1))
 
 
 async def test_an_update_that_cannot_come_again_in_time_is_given_up_at_once(doors: tuple[Door, Door]) -> None:
