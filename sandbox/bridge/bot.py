@@ -9,6 +9,8 @@ from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+import httpx
+
 from sandbox.bridge.api import PUBLIC_API, Api, RefusedError, UnreachableError
 
 _TOKEN: Final = re.compile(r"[0-9]{1,20}:[A-Za-z0-9_-]{8,}")
@@ -52,8 +54,9 @@ def check_api_base(base: str) -> str:
     base = base.rstrip("/")
     try:
         parts = urlsplit(base)
-        fits = parts.port != 0 and parts.scheme in {"http", "https"} and not (parts.query or parts.username)
-    except ValueError:
+        unwanted = parts.query or parts.fragment or parts.username
+        fits = parts.port != 0 and parts.scheme in {"http", "https"} and not unwanted and bool(httpx.URL(base).host)
+    except (ValueError, httpx.InvalidURL):
         parts, fits = urlsplit(""), False
     host = parts.hostname or ""
     if not fits or not host:

@@ -45,6 +45,10 @@ async def test_a_malformed_token_is_not_even_sent(far: ApiTelegramOrg, token: st
         "https://me:pw@x.org",
         "http://[",
         "https://x.org:99999",
+        "https://x\x00.org",
+        "https://xn--/",
+        "https://x.org/a\nb",
+        "https://x.org/#bot",
     ],
 )
 async def test_an_address_that_is_none_or_would_show_the_token_is_refused(base: str) -> None:

@@ -209,3 +209,14 @@ async def test_the_asynchronous_client_works_too(stand: Stand, rpc: RpcServer) -
         await transport.close()
     await stand.tasks.idle()
     assert len(stand.worker.requests) == 1
+
+
+@pytest.mark.parametrize("field", ["schedule_time", "dispatch_deadline", "retry_config.min_backoff"])
+async def test_a_time_that_only_grpc_can_carry_is_refused(stand: Stand, rpc: RpcServer, field: str) -> None:
+    task = tasks_v2.Task.pb(tasks_v2.Task(http_request={"url": stand.worker_url}))
+    *parents, name = field.split(".")
+    time = getattr(getattr(task, parents[0]) if parents else task, name)
+    time.seconds = 2**62
+    with pytest.raises(exceptions.InvalidArgument, match=r"Invalid value at '"):
+        await asyncio.to_thread(grpc_client(rpc).create_task, parent=PARENT, task=tasks_v2.Task.wrap(task))
+    assert not stand.tasks.tasks
