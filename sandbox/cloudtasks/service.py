@@ -111,7 +111,7 @@ class CloudTasks:
             self._client = None
         self._store.close()
 
-    async def idle(self, timeout: float = 10.0, *, include_scheduled: bool = False) -> None:  # noqa: ASYNC109 - a bound is the point of it
+    async def idle(self, timeout: float = 30.0, *, include_scheduled: bool = False) -> None:  # noqa: ASYNC109 - a bound is the point of it
         """Return when nothing runs and nothing of a running queue could be run now.
 
         Args:

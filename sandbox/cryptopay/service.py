@@ -108,7 +108,7 @@ class CryptoPay:
         await self.webhooks.stop()
         self._store.close()
 
-    async def idle(self, timeout: float = 10.0) -> None:  # noqa: ASYNC109 - a bound is the point of it
+    async def idle(self, timeout: float = 30.0) -> None:  # noqa: ASYNC109 - a bound is the point of it
         """Return when no webhook is under way or due now; TimeoutError after so many real seconds."""
         async with asyncio.timeout(timeout):
             await self.webhooks.idle()

@@ -268,7 +268,7 @@ class Telegram:
         secret = webhook.secret_token if webhook else ""
         return await self._delivery.post(body, {SECRET_HEADER: secret or None, **(headers or {})})
 
-    async def idle(self, timeout: float = 10) -> None:  # noqa: ASYNC109 - the caller is told what is left, not a bare timeout
+    async def idle(self, timeout: float = 30) -> None:  # noqa: ASYNC109 - the caller is told what is left, not a bare timeout
         """Wait until every update is delivered and every call that came in a response executed.
 
         Raises:
