@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 T = TypeVar("T")
-_Job = tuple["Callable[[], Any]", "asyncio.Future[Any]"]
+_Call = tuple["Callable[[], Any]", "asyncio.Future[Any]"]
 
 
 class Workers:
@@ -27,8 +27,8 @@ class Workers:
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._threads: list[tuple[threading.Thread, SimpleQueue[_Job | None]]] = []
-        self._idle: list[SimpleQueue[_Job | None]] = []
+        self._threads: list[tuple[threading.Thread, SimpleQueue[_Call | None]]] = []
+        self._idle: list[SimpleQueue[_Call | None]] = []
 
     def submit(self, work: Callable[[], T]) -> asyncio.Future[T]:
         """Have it done by a thread; what it returns or raises is the future's, of the running loop."""
@@ -45,8 +45,8 @@ class Workers:
         self._threads.clear()
         self._idle.clear()
 
-    def _another(self) -> SimpleQueue[_Job | None]:
-        jobs: SimpleQueue[_Job | None] = SimpleQueue()
+    def _another(self) -> SimpleQueue[_Call | None]:
+        jobs: SimpleQueue[_Call | None] = SimpleQueue()
         # A daemon: a function's process ends when it is told to, and Postgres undoes what was under way.
         thread = threading.Thread(
             target=self._work, args=(jobs,), name=f"{self._name}-{len(self._threads)}", daemon=True
@@ -55,7 +55,7 @@ class Workers:
         self._threads.append((thread, jobs))
         return jobs
 
-    def _work(self, jobs: SimpleQueue[_Job | None]) -> None:
+    def _work(self, jobs: SimpleQueue[_Call | None]) -> None:
         while (job := jobs.get()) is not None:
             work, done = job
             result: Any = None
