@@ -219,7 +219,7 @@ class Delivery:
                 position, failures, steps = pending.position, 0, 0
             async with connections.slot():
                 attempt, retry_after = await self._attempt(pending, webhook, failures + 1)
-                connections.tell(delivered=attempt.delivered)
+                connections.tell(delivered=attempt.delivered, answered=attempt.status is not None)
             removed = self._given_up(attempt)
             if attempt.delivered:
                 self._updates.remove(pending)

@@ -83,9 +83,11 @@ async def test_queues_run_side_by_side(bench: Bench) -> None:
         await together.wait()
         return JSONResponse({})
 
-    bench.hook.answer = wait_for_all
     await bench.set_webhook()
     anna = bench.telegram.user(777)
+    await anna.send("/start")
+    await bench.telegram.idle()
+    bench.hook.answer = wait_for_all
     await anna.send("a")
     await anna.click_raw(1, "x")
     sender = {"id": 777, "is_bot": False, "first_name": "Anna"}
@@ -277,12 +279,11 @@ async def test_the_schedule_of_attempts_on_the_sandbox_clock(doors: tuple[Door, 
         await failures(bench, 8)
 
 
-async def test_a_bot_that_failed_for_ten_seconds_gets_one_connection_until_it_succeeds(
-    doors: tuple[Door, Door],
-) -> None:
+async def test_there_is_one_connection_until_something_succeeds(doors: tuple[Door, Door]) -> None:
     codes = {"now": 500}
 
     async def answer(_update: dict[str, Any]) -> Response:
+        await asyncio.sleep(0.02)
         return JSONResponse({}, codes["now"])
 
     async with open_bench(doors, clock=StillClock(), timing=Timing()) as bench:
@@ -292,41 +293,65 @@ async def test_a_bot_that_failed_for_ten_seconds_gets_one_connection_until_it_su
             await bench.telegram.user(user_id).send("a")
         await failures(bench, 10)  # each at once again
         bench.clock.travel(timedelta(seconds=12))
-        for attempts in (11, 12, 13):
-            await failures(bench, attempts)
-            await asyncio.sleep(0.03)
-            assert len(bench.telegram.deliveries) == attempts
-            bench.clock.travel(timedelta(seconds=2))
-        await failures(bench, 14)
+        await failures(bench, 15)  # and again without a pause: whoever answers keeps his connection
+        assert bench.hook.most_running == 1
         codes["now"] = 200
-        bench.clock.travel(timedelta(seconds=2))
-        await until(lambda: 200 in statuses(bench))
-        bench.clock.travel(timedelta(seconds=4))  # the pauses of those that were tried meanwhile
+        bench.clock.travel(timedelta(seconds=8))
         await bench.telegram.idle()
-        assert statuses(bench) == [500] * 14 + [200] * 5
-        starts = [attempt.started for attempt in bench.telegram.deliveries]
-        assert all((after - before).total_seconds() >= 2 for before, after in itertools.pairwise(starts[10:15]))
+        assert bench.hook.most_running > 1
 
 
-async def test_an_idle_bot_is_not_held_back(doors: tuple[Door, Door]) -> None:
+async def test_a_connection_that_broke_is_opened_anew_two_seconds_after_the_last(doors: tuple[Door, Door]) -> None:
+    release = asyncio.Event()
+
+    async def hang(_update: dict[str, Any]) -> Response:
+        await release.wait()
+        return JSONResponse({})
+
+    async with open_bench(doors, clock=StillClock(), timing=Timing(request_timeout=1)) as bench:
+        bench.hook.answer = hang
+        await bench.set_webhook()
+        for user_id in range(1, 4):
+            await bench.telegram.user(user_id).send("a")
+        for attempts in (1, 2, 3):
+            await until(partial(lambda count: len(bench.hook.updates) == count, attempts))
+            bench.clock.travel(timedelta(seconds=1))
+            await until(partial(lambda count: statuses(bench).count("Read timeout expired") == count, attempts))
+            await asyncio.sleep(0.05)
+            assert len(bench.hook.updates) == attempts
+            bench.clock.travel(timedelta(seconds=1))
+        release.set()
+        await bench.telegram.idle()
+
+
+@pytest.mark.parametrize(("silence", "at_once"), [(5, 5), (30, 3), (70, 1)])
+async def test_a_bot_that_had_nothing_to_do_is_called_over_what_is_still_open(
+    doors: tuple[Door, Door], silence: int, at_once: int
+) -> None:
+    """More is opened after the next success, or at any time within ten seconds of the last one."""
+    gates = [asyncio.Event(), asyncio.Event()]
+    round_now = {"number": 0}
+
+    async def wait(_update: dict[str, Any]) -> Response:
+        await gates[round_now["number"]].wait()
+        return JSONResponse({})
+
     async with open_bench(doors, clock=StillClock(), timing=Timing()) as bench:
         await bench.set_webhook()
         await bench.telegram.user(1).send("a")
         await bench.telegram.idle()
-        bench.clock.travel(timedelta(hours=1))
-        together = asyncio.Event()
-
-        async def wait_for_all(_update: dict[str, Any]) -> Response:
-            if bench.hook.running == 5:
-                together.set()
-            await together.wait()
-            return JSONResponse({})
-
-        bench.hook.answer = wait_for_all
-        for user_id in range(1, 6):
-            await bench.telegram.user(user_id).send("b")
-        await bench.telegram.idle()
-        assert len(bench.hook.updates) == 6
+        bench.hook.answer = wait
+        for number, (users, expected) in enumerate([(3, 3), (5, at_once)]):
+            round_now["number"], bench.hook.most_running = number, 0
+            for user_id in range(1, users + 1):
+                await bench.telegram.user(user_id).send("b")
+            await until(partial(lambda count: bench.hook.running == count, expected))
+            await asyncio.sleep(0.05)
+            assert bench.hook.most_running == expected
+            gates[number].set()
+            await bench.telegram.idle()
+            bench.clock.travel(timedelta(seconds=silence))
+        assert len(bench.hook.updates) == 9
 
 
 async def test_the_app_sends_an_unanswered_click_again_with_new_ids(bench: Bench) -> None:
