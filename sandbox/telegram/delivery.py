@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import httpx
 
+from sandbox.outgoing import outgoing_client
 from sandbox.telegram.arguments import Arguments, parse_arguments
 from sandbox.telegram.connections import Connections
 from sandbox.telegram.errors import ApiError
@@ -132,10 +133,8 @@ class Delivery:
 
     async def start(self) -> None:
         """Begin to deliver."""
-        # Loopback only, so no proxy from the environment; as many connections as setWebhook allows, counted by us.
-        limits = httpx.Limits(max_connections=None, max_keepalive_connections=100)
-        headers = {"Content-Type": "application/json", "Accept-Encoding": "gzip, deflate"}
-        self._client = httpx.AsyncClient(timeout=None, limits=limits, trust_env=False, headers=headers)  # noqa: S113 - each attempt has its own limit, a bare socket timeout would not end a dripping answer
+        self._client = outgoing_client(kept_alive=100)  # as many at once as setWebhook allows, counted by us
+        self._client.headers.update({"Content-Type": "application/json", "Accept-Encoding": "gzip, deflate"})
         self._restart()
 
     async def stop(self) -> None:

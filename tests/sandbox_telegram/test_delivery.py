@@ -696,3 +696,16 @@ async def test_the_body_of_an_update_is_json_of_one_update(bench: Bench) -> None
     await bench.telegram.user(777).send("😀 \u2028 </script>")
     await bench.telegram.idle()
     assert json.loads(bench.hook.bodies[0])["message"]["text"] == "😀  </script>"
+
+
+async def test_no_cookie_goes_from_one_update_to_the_next(bench: Bench) -> None:
+    async def answer(_update: dict[str, Any]) -> Response:
+        return Response(headers={"Set-Cookie": "seen=1"})
+
+    bench.hook.answer = answer
+    await bench.set_webhook()
+    user = bench.telegram.user(1, "Anna")
+    for words in ("one", "two"):
+        await user.send(words)
+        await bench.telegram.idle()
+    assert ["cookie" in headers for headers in bench.hook.headers] == [False, False]
