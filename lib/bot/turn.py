@@ -108,12 +108,15 @@ def take_effect(
     tx: Transaction, frame: Frame, act: Callable[..., Screen | Played | Errand], arguments: tuple[Any, ...]
 ) -> Handled | Errand:
     """Consume the update, run `act(tx, scene, *arguments)`, keep the reply: one transaction."""
-    claimed = updates.claim(tx, frame.incoming)
+    update_id = frame.incoming.update_id
+    meeting = accounts.meeting(frame.person, start_payload=frame.start_payload, update_id=update_id)
+    (claimed,), met = tx.together(updates.claiming(frame.incoming), meeting)
     if claimed.done:
-        moved_on = accounts.has_moved_on(tx, frame.person.telegram_id, frame.incoming.update_id)
+        moved_on = accounts.has_moved_on(tx, frame.person.telegram_id, update_id)
         if moved_on or not frame.back_from_errand:
             return Handled(_again(claimed.reply or [], moved_on=moved_on))
-    account = accounts.meet(tx, frame.person, start_payload=frame.start_payload, update_id=frame.incoming.update_id)
+        met = [accounts.meet(tx, frame.person, start_payload=frame.start_payload, update_id=update_id)]
+    (account,) = met
     scene = Scene(account, texts.of(account.language), frame.setting, frame.incoming.correlation_id)
     outcome = act(tx, scene, *arguments)
     if isinstance(outcome, Errand):
@@ -121,7 +124,7 @@ def take_effect(
     played = outcome if isinstance(outcome, Played) else Played(outcome)
     reply = screens.calls(played.screen, frame.surface)
     tx.reach("update.mid-transaction")
-    updates.finish(tx, frame.incoming.update_id, reply)
+    updates.finish(tx, update_id, reply)
     return Handled(reply, played.follow_up, played.cap_reached)
 
 

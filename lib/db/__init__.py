@@ -9,6 +9,7 @@ from lib.db.errors import (
     TooSlow,
     Unavailable,
 )
+from lib.db.query import Query
 from lib.db.transaction import Transaction
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "Database",
     "DatabaseError",
     "OutcomeUnknown",
+    "Query",
     "StatementFailed",
     "TooSlow",
     "Transaction",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import pg8000.native
-from pg8000.core import Context
+from pg8000.core import COMMAND_COMPLETE, READY_FOR_QUERY, Context, _read, ci_unpack
 from pg8000.exceptions import DatabaseError as DriverDatabaseError
 from pg8000.exceptions import InterfaceError as DriverInterfaceError
 
@@ -209,6 +209,16 @@ class Connection:
         self._exchange(self._opening() + messages, context)
         return statement.columns, context.rows or [], context.row_count
 
+    def execute_together(self, *statements: tuple[str, dict[str, Any]]) -> list[tuple[list[str], list[list[Any]]]]:
+        """Column names and rows of each, in one round trip. After one that is refused no other is run."""
+        self.send_held()
+        prepared = [self._statement(sql) for sql, _ in statements]
+        messages = [one.messages(given) for one, (_, given) in zip(prepared, statements, strict=True)]
+        contexts = [one.context() for one in prepared]
+        opening = self._opening()
+        self._exchange(opening + b"".join(messages), *([Context("begin")] if opening else []), *contexts)
+        return [(one.columns, context.rows or []) for one, context in zip(prepared, contexts, strict=True)]
+
     def hold(self, sql: str, parameters: dict[str, Any]) -> None:
         """Keep a statement, whose result nobody needs, until COMMIT takes it along, or whatever is sent next.
 
@@ -243,12 +253,35 @@ class Connection:
         self._begun = True
         return opening
 
-    def _exchange(self, messages: bytes, context: Context) -> None:
-        """One round trip. Without a Sync between messages, nothing that follows a failed one is run."""
+    def _exchange(self, messages: bytes, *contexts: Context) -> None:
+        """One round trip. Without a Sync between messages, nothing that follows a failed one is run.
+
+        Args:
+            messages: what runs one statement or several.
+            contexts: one for each statement, or one for all.
+        """
         with self._exchanging():
             self._driver._sock.write(messages + _SYNC)  # noqa: SLF001 -- the driver has no way to send messages of one's own
             self._driver._sock.flush()  # noqa: SLF001 -- as above
-            self._driver.handle_messages(context)
+            if len(contexts) == 1:
+                self._driver.handle_messages(contexts[0])
+            else:
+                self._read_each(contexts)
+
+    def _read_each(self, contexts: Sequence[Context]) -> None:
+        """As the driver reads one answer, but every statement's goes to its own context."""
+        stream, handlers = self._driver._sock, self._driver.message_types  # noqa: SLF001 -- as above
+        following = iter(contexts)
+        context = next(following)
+        code = b""
+        while code != READY_FOR_QUERY:
+            code, length = ci_unpack(_read(stream, 5))
+            handlers[code](_read(stream, length - 4), context)
+            if code == COMMAND_COMPLETE:
+                context = next(following, context)
+        for context in contexts:
+            if context.error is not None:
+                raise context.error
 
     def _statement(self, sql: str) -> _Statement:
         statement = self._prepared.get(sql)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from lib import failpoints
 from lib.db.errors import DatabaseError, StatementFailed
+from lib.db.query import Query
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from lib.db.connection import Connection
 
 T = TypeVar("T")
+U = TypeVar("U")
 
 
 class Cancelled(DatabaseError):
@@ -31,15 +33,15 @@ class Transaction:
         self._poisoned = False
 
     def _run(self, sql: str, parameters: dict[str, Any]) -> tuple[list[str], list[list[Any]], int]:
-        return self._send(self._connection.execute, sql, parameters)
+        return self._send(sql, lambda: self._connection.execute(sql, parameters))
 
-    def _send(self, how: Callable[[str, dict[str, Any]], T], sql: str, parameters: dict[str, Any]) -> T:
+    def _send(self, sql: str, how: Callable[[], T]) -> T:
         if self._cancelled():
             raise Cancelled(self.name)
         if self.first_statement is None:
             self.first_statement = sql
         try:
-            return how(sql, parameters)
+            return how()
         except Exception:  # a value that can't be sent or read as well: the statement did not do what was asked for
             self._poisoned = True
             raise
@@ -54,7 +56,7 @@ class Transaction:
     def rows(self, shape: type[T], sql: str, **parameters: Any) -> list[T]:
         """Every row as a `shape` (a frozen dataclass) whose field names are the column names."""
         columns, rows, _ = self._run(sql, parameters)
-        return [shape(**dict(zip(columns, row, strict=True))) for row in rows]
+        return Query(shape, sql, parameters).read(columns, rows)
 
     def row(self, shape: type[T], sql: str, **parameters: Any) -> T | None:
         """The only row, or None.
@@ -97,7 +99,17 @@ class Transaction:
 
         Its refusal ends the transaction there. A statement after it is allowed; then it goes before that one, alone.
         """
-        self._send(self._connection.hold, sql, parameters)
+        self._send(sql, lambda: self._connection.hold(sql, parameters))
+
+    def together(self, first: Query[T], second: Query[U]) -> tuple[list[T], list[U]]:
+        """Run two statements in one round trip; the second is run whatever rows the first returns, and sees what it did.
+
+        Raises:
+            DatabaseError: one was refused; after a refused first one the second was not run.
+        """
+        pair = (first.sql, first.parameters), (second.sql, second.parameters)
+        one, other = self._send(first.sql, lambda: self._connection.execute_together(*pair))
+        return first.read(*one), second.read(*other)
 
     @contextmanager
     def savepoint(self, name: str) -> Iterator[None]:

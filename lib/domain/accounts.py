@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from lib.db import Query
+
 if TYPE_CHECKING:
     from datetime import datetime
 
@@ -38,10 +40,12 @@ class Account:
 
 
 # One statement whether he is known or not. Writing to the bot is what makes a blocked account reachable again.
+# The update's own row was claimed just before: when it turns out to be done, nothing happens here and no row comes back.
 # xmax is 0 only for a row that this statement inserted.
 _MEET = """
 insert into accounts (telegram_id, first_name, username, language, start_payload, latest_update_id)
-values (:telegram_id, :first_name, :username, :language, :start_payload, :update_id)
+select cast(:telegram_id as bigint), :first_name, :username, :language, :start_payload, cast(:update_id as bigint)
+where :even_if_done or not exists (select from updates where update_id = :update_id and done_at is not null)
 on conflict (telegram_id) do update
     set first_name = excluded.first_name, username = excluded.username, unreachable_since = null,
         latest_update_id = coalesce(excluded.latest_update_id, accounts.latest_update_id)
@@ -49,22 +53,34 @@ returning id, telegram_id, first_name, language, language_chosen, trial_used_at,
 """
 
 
-def meet(tx: Transaction, person: Person, *, start_payload: str | None = None, update_id: int | None = None) -> Account:
-    """The person's account, made on first sight in a language he reads (any but Russian falls back to English).
+def meeting(
+    person: Person, *, start_payload: str | None = None, update_id: int | None = None, even_if_done: bool = False
+) -> Query[Account]:
+    """What finds the person's account, or makes it in a language he reads (any but Russian falls back to English).
 
-    `update_id` is the update by which he is met, whose effect this transaction has.
+    Args:
+        person: as the update tells of him.
+        start_payload: of the deep link that he came by.
+        update_id: the update by which he is met, whose effect this transaction has; claimed in it before.
+        even_if_done: when that update was done before, meet him all the same; otherwise nothing happens, and there is no row.
     """
     code = (person.language_code or "ru").lower()
-    return tx.one(
-        Account,
-        _MEET,
-        telegram_id=person.telegram_id,
-        first_name=_storable(person.first_name)[:128],
-        username=_storable(person.username)[:64] if person.username else None,
-        language="ru" if code.split("-")[0] == "ru" else "en",
-        start_payload=start_payload,
-        update_id=update_id,
-    )
+    found = {
+        "telegram_id": person.telegram_id,
+        "first_name": _storable(person.first_name)[:128],
+        "username": _storable(person.username)[:64] if person.username else None,
+        "language": "ru" if code.split("-")[0] == "ru" else "en",
+        "start_payload": start_payload,
+        "update_id": update_id,
+        "even_if_done": even_if_done,
+    }
+    return Query(Account, _MEET, found)
+
+
+def meet(tx: Transaction, person: Person, *, start_payload: str | None = None, update_id: int | None = None) -> Account:
+    """The person's account, whatever became of the update; see `meeting`."""
+    query = meeting(person, start_payload=start_payload, update_id=update_id, even_if_done=True)
+    return tx.one(query.shape, query.sql, **query.parameters)
 
 
 def has_moved_on(tx: Transaction, telegram_id: int, update_id: int) -> bool:

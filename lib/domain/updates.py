@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from lib.db import Query
 from lib.domain import outbox
 
 if TYPE_CHECKING:
@@ -50,15 +51,16 @@ where update_id = :update_id
 """
 
 
+def claiming(incoming: Incoming) -> Query[Claimed]:
+    """What consumes the update's key: the first statement of its one effect transaction. Always one row."""
+    key = {"update_id": incoming.update_id, "body": incoming.body, "correlation_id": incoming.correlation_id}
+    return Query(Claimed, _CLAIM, key)
+
+
 def claim(tx: Transaction, incoming: Incoming) -> Claimed:
-    """Consume the update's key: the first statement of its one effect transaction."""
-    return tx.one(
-        Claimed,
-        _CLAIM,
-        update_id=incoming.update_id,
-        body=incoming.body,
-        correlation_id=incoming.correlation_id,
-    )
+    """Consume the update's key, with no other statement on the way."""
+    query = claiming(incoming)
+    return tx.one(query.shape, query.sql, **query.parameters)
 
 
 def finish(tx: Transaction, update_id: int, reply: list[dict[str, Any]]) -> None:

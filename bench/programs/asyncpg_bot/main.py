@@ -45,12 +45,14 @@ returning done_at is not null as done, reply, attempts
 """
 MEET = """
 insert into accounts (telegram_id, first_name, username, language, start_payload, latest_update_id)
-values ($1, $2, $3, $4, $5, $6)
+select cast($1 as bigint), $2, $3, $4, $5, cast($6 as bigint)
+where $7 or not exists (select from updates where update_id = $6 and done_at is not null)
 on conflict (telegram_id) do update
     set first_name = excluded.first_name, username = excluded.username, unreachable_since = null,
         latest_update_id = coalesce(excluded.latest_update_id, accounts.latest_update_id)
 returning id, telegram_id, first_name, language, language_chosen, trial_used_at, terms_accepted_at, xmax = 0 as is_new
 """
+EVEN_IF_DONE = False
 ELIGIBLE = """
 select a.trial_used_at is null
    and not exists (select from payments p where p.account_id = a.id)
@@ -128,9 +130,8 @@ async def on_start(message: Message, event_update: Update, connection: asyncpg.C
     if person is None:
         return None
     language = "ru" if (person.language_code or "ru").lower().split("-")[0] == "ru" else "en"
-    account = await connection.fetchrow(
-        MEET, person.id, person.first_name[:128], person.username, language, None, event_update.update_id
-    )
+    known = (person.id, person.first_name[:128], person.username, language)
+    account = await connection.fetchrow(MEET, *known, None, event_update.update_id, EVEN_IF_DONE)
     offered = await connection.fetchval(ELIGIBLE, account["id"])
     say = TEXTS[account["language"]]
     rows = (("trial",), *ROWS) if offered else ROWS

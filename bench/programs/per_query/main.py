@@ -44,6 +44,10 @@ class HoppingConnection(Connection):
         execute = super().execute
         return _on_a_thread(lambda: execute(sql, parameters))
 
+    def execute_together(self, *statements: tuple[str, dict[str, Any]]) -> list[tuple[list[str], list[list[Any]]]]:
+        """One after the other."""
+        return [self.execute(sql, parameters)[:2] for sql, parameters in statements]
+
     def hold(self, sql: str, parameters: dict[str, Any]) -> None:
         """Sent at once."""
         self.execute(sql, parameters)

@@ -176,6 +176,23 @@ async def test_a_second_delivery_shows_the_screen_again_unless_the_person_has_mo
     assert (await anna.give(written)).reply == told
 
 
+async def test_a_second_delivery_changes_nothing_of_the_person(anna: Customer) -> None:
+    """He is met in the same round trip as the update is claimed; of one that is done nothing must be taken."""
+
+    def account(tx: Transaction) -> list[Any]:
+        return tx.values("select cast(a as text) from accounts a")
+
+    await anna.say("/start")
+    first = anna.tap_of("go:buy")
+    await anna.give(first)
+    await anna.say("/profile")
+    await anna.services.db.run(lambda tx: tx.execute("update accounts set unreachable_since = atlas.now()"))
+    before = await anna.services.db.run(account)
+    first["callback_query"]["from"]["first_name"] = "Somebody else"
+    await anna.give(first)
+    assert await anna.services.db.run(account) == before
+
+
 # Double taps -----------------------------------------------------------------------------------------------------
 
 

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
 
-from lib.db import Database, OutcomeUnknown, StatementFailed, keyed
+from lib.db import Database, OutcomeUnknown, Query, StatementFailed, keyed
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -15,6 +16,18 @@ if TYPE_CHECKING:
 
 _STORE = "insert into updates (update_id, body, correlation_id) values (:key, :body, 'c')"
 _LAST = "marks-the-last-statement"
+
+
+@dataclass(frozen=True)
+class Stored:
+    update_id: int
+    body: str
+
+
+@dataclass(frozen=True)
+class Count:
+    stored: int
+    kept: str | None
 
 
 def bodies(tx: Transaction) -> list[str]:
@@ -49,6 +62,69 @@ async def test_begin_goes_with_the_first_statement_and_commit_with_the_last(wire
     await wired.run(store_two, 3, 4)
     assert wire.sent - before == 2
     assert await wired.run(bodies) == ["first", _LAST] * 2
+
+
+def store_and_count(tx: Transaction, key: int) -> tuple[list[Stored], list[Count]]:
+    return tx.together(
+        Query(Stored, f"{_STORE} returning update_id, body", {"key": key, "body": "é"}),
+        Query(Count, "select count(*) as stored, cast(:kept as text) as kept from updates", {"kept": None}),
+    )
+
+
+async def test_two_statements_travel_together_and_each_gets_its_own_rows(wire: Wire, wired: Database) -> None:
+    assert await wired.run(store_and_count, 1) == ([Stored(1, "é")], [Count(1, None)])
+    before = wire.sent
+    assert await wired.run(store_and_count, 2) == ([Stored(2, "é")], [Count(2, None)])
+    assert wire.sent - before == 2  # the two with BEGIN, and COMMIT
+
+    def later(tx: Transaction) -> tuple[list[Stored], list[Count]]:
+        tx.conclude(_STORE, key=3, body="held until something else is sent")
+        return store_and_count(tx, 4)
+
+    assert await wired.run(later) == ([Stored(4, "é")], [Count(4, None)])
+
+
+async def test_after_a_refused_one_the_other_of_the_two_is_not_run(wired: Database) -> None:
+    def refused_first(tx: Transaction) -> None:
+        tx.execute(_STORE, key=1, body="first")
+        with pytest.raises(StatementFailed), tx.savepoint("attempt"):
+            tx.together(*[Query(Stored, f"{_STORE} returning update_id, body", {"key": 1, "body": "again"})] * 2)
+        assert store_and_count(tx, 2)[1] == [Count(2, None)]
+
+    await wired.run(refused_first)
+    with pytest.raises(StatementFailed):
+        await wired.run(store_and_count, 2)  # with BEGIN on the way
+    with pytest.raises(StatementFailed):  # the other of the two is refused: both are undone
+        await wired.run(
+            lambda tx: tx.together(
+                Query(Stored, f"{_STORE} returning update_id, body", {"key": 3, "body": "undone"}),
+                Query(Count, "select 1 / :none as stored, '' as kept", {"none": 0}),
+            )
+        )
+    assert await wired.run(bodies) == ["first", "é"]
+    assert await wired.run(store_and_count, 3) == ([Stored(3, "é")], [Count(3, None)])
+
+
+async def test_two_that_cannot_be_read_end_their_connection(wired: Database) -> None:
+    """The second's answer is still unread then: nobody may take it for his own."""
+
+    def unreadable(tx: Transaction) -> None:
+        tx.together(
+            # Postgres has a twenty-fourth hour, Python has none
+            Query(Count, "select 1 as stored, cast('24:00:00' as time) as kept", {}),
+            Query(Count, "select 7 as stored, '' as kept", {}),
+        )
+
+    with pytest.raises(ValueError, match="24:00"):
+        await wired.run(unreadable)
+    assert await wired.run(store_and_count, 1) == ([Stored(1, "é")], [Count(1, None)])
+
+
+async def test_lost_on_the_way_of_two_the_transaction_is_run_again(wire: Wire, wired: Database) -> None:
+    await wired.run(store_and_count, 1)
+    wire.cut_after = "é".encode()
+    assert await wired.run(store_and_count, 2) == ([Stored(2, "é")], [Count(2, None)])
+    assert await wired.run(bodies) == ["é", "é"]
 
 
 async def test_a_transaction_without_a_statement_is_none(wire: Wire, wired: Database) -> None:
