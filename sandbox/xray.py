@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from sandbox.ports import free_port
-from sandbox.xray_client import Origin, ShareLink, TunnelClient, TunnelRefusedError
+from sandbox.xray_client import PATIENCE_SECONDS, Origin, ShareLink, TunnelClient, TunnelRefusedError
 from sandbox.xray_process import Part, PartFailedError
 from sandbox.xray_target import RealityTarget
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 __all__ = [
+    "PATIENCE_SECONDS",
     "Origin",
     "PartFailedError",
     "RealityKeys",

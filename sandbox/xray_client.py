@@ -8,7 +8,7 @@ import tempfile
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import httpx
@@ -75,6 +75,11 @@ class ShareLink:
         )
 
 
+PATIENCE_SECONDS: Final = 30.0
+"""For an answer through a tunnel. A core that has just started looks at its REALITY target first, and lets a client that comes
+meanwhile sleep for five seconds at a time."""
+
+
 class TunnelClient:
     """sing-box as a process of its own, configured from the link and nothing else.
 
@@ -84,7 +89,7 @@ class TunnelClient:
         timeout_seconds: for a whole `get`.
     """
 
-    def __init__(self, link: str, *, source: str | None = None, timeout_seconds: float = 10.0) -> None:
+    def __init__(self, link: str, *, source: str | None = None, timeout_seconds: float = PATIENCE_SECONDS) -> None:
         self._link = ShareLink.parse(link)
         self._source = source
         self._timeout_seconds = timeout_seconds

@@ -14,6 +14,7 @@ import pytest
 
 from sandbox.ports import free_port
 from sandbox.xray import (
+    PATIENCE_SECONDS,
     Origin,
     RealityTarget,
     ShareLink,
@@ -223,7 +224,7 @@ class XrayClient:
         await self.core.start()
         try:
             proxy = f"http://127.0.0.1:{self.port}"
-            async with httpx.AsyncClient(proxy=proxy, trust_env=False, timeout=5) as http:
+            async with httpx.AsyncClient(proxy=proxy, trust_env=False, timeout=PATIENCE_SECONDS) as http:
                 return (await http.get(url)).status_code == 200
         except httpx.HTTPError:
             return False

@@ -88,7 +88,7 @@ async def _dies(system: System, cell: Cell, dead_before: int) -> None:
 
 async def _reaches(link: str, origin: Origin) -> bool:
     try:
-        async with TunnelClient(link, timeout_seconds=10) as client:
+        async with TunnelClient(link) as client:
             status, body = await client.get(origin.bytes_url(1000))
     except TunnelRefusedError:
         return False
