@@ -9,6 +9,7 @@ from lib.db import Database
 from lib.db.invariants import violations
 from lib.db.migrate import migrate
 from sandbox.postgres import Postgres
+from tests.integration.wire import Wire
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -45,6 +46,13 @@ async def db(database_url: str) -> AsyncIterator[Database]:
     database = Database(database_url, connections=4, application="test", guards=True, compare=True)
     yield database
     await database.close()
+
+
+@pytest.fixture
+def wire(database_url: str) -> Iterator[Wire]:
+    proxy = Wire(database_url)
+    yield proxy
+    proxy.close()
 
 
 @pytest.fixture

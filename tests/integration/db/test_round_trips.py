@@ -11,8 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from lib.db import Transaction
-
-    from .conftest import Wire
+    from tests.integration.wire import Wire
 
 _STORE = "insert into updates (update_id, body, correlation_id) values (:key, :body, 'c')"
 _LAST = "marks-the-last-statement"

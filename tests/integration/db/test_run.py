@@ -14,8 +14,7 @@ from lib.db.errors import ExternalCallInTransaction
 
 if TYPE_CHECKING:
     from lib.db import Transaction
-
-    from .conftest import Wire
+    from tests.integration.wire import Wire
 
 _COUNT = "select used from trial_days where day = '2000-01-01'"
 

@@ -1,14 +1,10 @@
+"""The wire to Postgres, in the hands of a test."""
+
 from __future__ import annotations
 
 import socket
 import threading
-from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
-
-import pytest
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 
 class Wire:
@@ -77,10 +73,3 @@ class Wire:
 
     def close(self) -> None:
         self._listener.close()
-
-
-@pytest.fixture
-def wire(database_url: str) -> Iterator[Wire]:
-    proxy = Wire(database_url)
-    yield proxy
-    proxy.close()
