@@ -384,8 +384,10 @@ class Story:
         return f"revenue {3 * price / 100:.2f} {currency} from 3 paid orders"
 
     async def _payments(self, invoice: Message) -> int:
+        """All that was booked for its order, duplicates too, whatever key they came under."""
         rows = await self._system.sql(
-            "select count(*) as n from payments where charge_id = :id", id=str(invoice["invoice_id"])
+            "select count(*) as n from payments p join orders o on o.id = p.order_id where o.invoice_id = :id",
+            id=str(invoice["invoice_id"]),
         )
         return int(rows[0]["n"])
 

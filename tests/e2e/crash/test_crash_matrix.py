@@ -97,7 +97,9 @@ async def _reaches(link: str, origin: Origin) -> bool:
 
 async def _bought_once(system: System, customer: Customer, invoice: int, origin: Origin) -> None:
     row = await subscription(system, customer)
-    payments = await system.sql("select kind from payments where charge_id = :id", id=str(invoice))
+    payments = await system.sql(
+        "select p.kind from payments p join orders o on o.id = p.order_id where o.invoice_id = :id", id=str(invoice)
+    )
     history = await system.sql(
         "select event from subscription_history where subscription_id = :id order by id", id=row["id"]
     )

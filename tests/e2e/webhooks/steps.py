@@ -109,13 +109,15 @@ class Effects:
 
 ONE_OF_EACH = Effects(payments=1, grants=1, transfers=1, receipts=1, keys=1)
 
+# By order, whatever key a payment came under: one that was booked again under another must not go unseen.
 _EFFECTS = """
-select count(*) as payments,
-       (select count(*) from subscription_history h join payments p on p.id = h.payment_id
-        where p.charge_id = any(cast(:ids as text[])) and h.event in ('granted', 'extended')) as grants,
-       (select count(*) from ledger_transfers t join payments p on p.id = t.payment_id
-        where p.charge_id = any(cast(:ids as text[]))) as transfers
-from payments where charge_id = any(cast(:ids as text[]))
+with booked as (
+    select p.id from payments p join orders o on o.id = p.order_id where o.invoice_id = any(cast(:ids as text[]))
+)
+select (select count(*) from booked) as payments,
+       (select count(*) from subscription_history h join booked b on b.id = h.payment_id
+        where h.event in ('granted', 'extended')) as grants,
+       (select count(*) from ledger_transfers t join booked b on b.id = t.payment_id) as transfers
 """
 
 
