@@ -1,9 +1,9 @@
 """P12: a payment webhook while 200 people nobody has met press /start in the same moment, against one without that.
 
 The whole local system. The updates come from a process of their own as Telegram delivers them, as many at once as setWebhook allows,
-through the gateway to `telegram_webhook`; payment webhooks come from another at a steady pace, through the gateway to
-`cryptobot_webhook`, each counted from the moment it was due. As deployed, those are two services, here two processes: what they
-share is Postgres, and here also the gateway and the machine's cores. What follows payments (access on the node, messages) runs
+to the server of `telegram_webhook`; payment webhooks come from another at a steady pace to that of `cryptobot_webhook`, each
+counted from the moment it was due. As deployed, those are two services, here two processes: what they share is Postgres, and here
+also the machine's cores. The sandbox's gateway is left out: through it both wait for one Python process that nobody deploys. What follows payments (access on the node, messages) runs
 meanwhile.
 """
 
@@ -13,7 +13,6 @@ import json
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from bench.figures import Bar, Outcome, Plot, Row, Series, paired_ratio
 from bench.load import Load, in_a_process
@@ -71,9 +70,8 @@ class _Bench:
         self.taken.busy.append(self._settled(sender.answers))
 
     async def _payments(self, count: int) -> Paced:
-        address = urlsplit(self._system.function_url("cryptobot_webhook"))
         paid = [await self._buyers.paid() for _ in range(count)]
-        return Paced(address.port or 80, address.path, EVERY_S, [(one.body.decode(), one.headers) for one in paid])
+        return Paced(self._port("cryptobot_webhook"), "/", EVERY_S, [(one.body.decode(), one.headers) for one in paid])
 
     async def _rest(self) -> None:
         """Nothing is left of what was before: messages are paced, so they would go on for long."""
@@ -82,10 +80,9 @@ class _Bench:
 
     async def _press(self, first: Callable[[], Awaitable[None]]) -> list[float]:
         """Everybody presses, right after `first`; seconds until each one was answered with the menu, when all are."""
-        address = urlsplit(self._system.function_url(_TELEGRAM))
         load = Load(
-            port=address.port or 80,
-            path=address.path,
+            port=self._port(_TELEGRAM),
+            path="/",
             first=self._updates,
             count=self._sizes.burst,
             connections=table.load().functions[_TELEGRAM].concurrency,
@@ -95,6 +92,10 @@ class _Bench:
         )
         self._updates += load.count
         return (await in_a_process(load, first)).answered_at
+
+    def _port(self, target: str) -> int:
+        """Of the function's own server: the sandbox's gateway, one process for all, is nothing that production has."""
+        return self._system.fleet.processes[target][0].port
 
     def _settled(self, answers: list[Answer]) -> list[float]:
         for one in answers:
