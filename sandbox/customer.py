@@ -119,10 +119,8 @@ class Customer:
         """
         for meaning, following in itertools.pairwise(meanings):
             goal = functools.partial(_button, meaning=following)
-            await self._until_seen(
-                functools.partial(self._press_newest, meaning), goal, f"{following!r} by {meaning!r}"
-            )
-        return await self._until_seen(functools.partial(self._press_newest, meanings[-1]), until, what)
+            await self._press_until(meaning, goal, f"{following!r} by {meaning!r}")
+        return await self._press_until(meanings[-1], until, what)
 
     async def order(self, tariff: str, days: int, offer: Callable[[Message], object]) -> Message:
         """Through the buy dialogue until a message makes the `offer`; an invoice that is still being made is asked for again."""
@@ -131,9 +129,15 @@ class Customer:
         screen = await self.follow(way, lambda message: offer(message) or _button(message, "order_id="), "an order")
         return screen if offer(screen) else await self.follow(("order_id=",), offer, "an invoice to pay")
 
-    async def _press_newest(self, meaning: str) -> None:
-        screen = await self.sees(lambda message: _button(message, meaning), f"a button {meaning!r}")
-        await self.user.click_raw(screen["message_id"], str(_button(screen, meaning)))
+    async def _press_until(self, meaning: str, wanted: Callable[[Message], object], what: str) -> Message:
+        await self._press_newest(meaning)
+        return await self._look(wanted, what, ANSWER_S, functools.partial(self._press_newest, meaning, wanted))
+
+    async def _press_newest(self, meaning: str, unless: Callable[[Message], object] = lambda _message: False) -> None:
+        """Press it on the newest message that has it; not when what is hoped for came while he reached for it once more."""
+        screen = await self.sees(lambda message: _button(message, meaning) or unless(message), f"a button {meaning!r}")
+        if not unless(screen):
+            await self.user.click_raw(screen["message_id"], str(_button(screen, meaning)))
 
     async def _until_seen(
         self, do: Callable[[], Awaitable[object]], wanted: Callable[[Message], object], what: str
