@@ -48,7 +48,7 @@ tour: .venv/.ready-test ## play one customer's life in a real browser, with a pi
 
 test: lint terraform-check .venv-clients/.ready ## lint, types, Terraform, unit, integration, end to end (at most 15 minutes on two cores)
 	@$(PY) -m sandbox.browser
-	@$(PY) -m tests.side_by_side -m "not full" --session-timeout=1800 $(ARGS)
+	@$(PY) -m tests.side_by_side -m "not full" --session-timeout=780 $(ARGS)
 
 test-all: lint terraform-check .venv-clients/.ready ## the long sizes and every cell as well, then the sabotage (before a release)
 	@$(PY) -m sandbox.browser

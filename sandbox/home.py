@@ -10,6 +10,7 @@ import shutil
 from typing import TYPE_CHECKING, Any
 
 from sandbox.ports import claim, free_port
+from sandbox.private_json import write_private_json
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -70,7 +71,7 @@ class Home:
 
     def announce(self, facts: dict[str, Any]) -> None:
         """Tell `make sweep` and the others where we are."""
-        _write(self._run, {"pid": os.getpid(), **facts})
+        write_private_json(self._run, {"pid": os.getpid(), **facts})
 
     def running(self) -> dict[str, Any]:
         """What the process that has the folder announced last; stale when nobody has it."""
@@ -108,7 +109,7 @@ class Home:
         kept = _read(self._kept)
         if name not in kept.setdefault("secrets", {}):
             kept["secrets"][name] = prefix + secrets.token_urlsafe(24)
-            _write(self._kept, kept)
+            write_private_json(self._kept, kept)
         return str(kept["secrets"][name])
 
     def port(self, name: str) -> int:
@@ -117,7 +118,7 @@ class Home:
         ports: dict[str, int] = kept.setdefault("ports", {})
         if name not in ports or not claim(ports[name]):
             ports[name] = free_port(besides=ports.values())
-            _write(self._kept, kept)
+            write_private_json(self._kept, kept)
         return ports[name]
 
     def folder(self, name: str, *, private: bool = True) -> Path:
@@ -140,11 +141,3 @@ def _read(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     return content
-
-
-def _write(path: Path, content: dict[str, Any]) -> None:
-    """Whole or not at all, and for nobody else to read."""
-    draft = path.with_suffix(".new")
-    draft.touch(mode=0o600)
-    draft.write_text(json.dumps(content, indent=1))
-    draft.replace(path)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from sandbox.ports import free_port
+from sandbox.private_json import write_private_json
 from sandbox.xray_client import PATIENCE_SECONDS, Origin, ShareLink, TunnelClient, TunnelRefusedError
 from sandbox.xray_process import Part, PartFailedError
 from sandbox.xray_target import RealityTarget
@@ -295,7 +296,7 @@ def _identity(path: Path, pinned: dict[str, int]) -> _Identity:
     if path.exists():
         kept = _Identity(**json.loads(path.read_text(encoding="utf-8")))
         if (made := _Identity(**asdict(kept) | pinned)) != kept:
-            _write(path, made)
+            write_private_json(path, asdict(made))
         return made
     keys = generate_reality_keys()
     made = _Identity(
@@ -310,15 +311,8 @@ def _identity(path: Path, pinned: dict[str, int]) -> _Identity:
     )
     if pinned:
         raise ValueError(f"unknown ports: {', '.join(pinned)}")
-    _write(path, made)
+    write_private_json(path, asdict(made))
     return made
-
-
-def _write(path: Path, identity: _Identity) -> None:
-    draft = path.with_suffix(".new")
-    draft.touch(mode=0o600)
-    draft.write_text(json.dumps(asdict(identity), indent=1), encoding="utf-8")
-    draft.replace(path)
 
 
 def _text(raw: bytes) -> str:

@@ -126,6 +126,10 @@ def _bind_and_execute(name: bytes, values: Sequence[str | None]) -> bytes:
     return b"".join((b"B", _INT32(len(body) + 4), body, _EXECUTE))
 
 
+Result = tuple[list[str], list[list[Any]], int]
+"""Column names, rows, and the count of rows touched."""
+
+
 class _Statement:
     """A statement that this connection has prepared."""
 
@@ -196,28 +200,24 @@ class Connection:
         """Begin a transaction, with its first statement: nothing is sent before."""
         self._begun = False
 
-    def execute(self, sql: str, parameters: dict[str, Any]) -> tuple[list[str], list[list[Any]], int]:
-        """Column names, rows and the count of rows touched. One round trip, one more on a statement's first use.
+    def execute(self, sql: str, parameters: dict[str, Any]) -> Result:
+        """One statement in one round trip, one more on its first use."""
+        return self.execute_together((sql, parameters))[0]
 
-        BEGIN goes before the first one without a Sync between them, so if it fails the statement is not run at all. On a
+    def execute_together(self, *statements: tuple[str, dict[str, Any]]) -> list[Result]:
+        """Several statements in one round trip, one more on each one's first use. After one that is refused no other is run.
+
+        BEGIN goes before the first one without a Sync between them, so if it fails no statement is run at all. On a
         connection that died while it was idle, this is where it shows.
         """
         self.send_held()
-        statement = self._statement(sql)
-        context = statement.context()
-        messages = statement.messages(parameters)  # before BEGIN counts as sent: a value may be none that can be sent
-        self._exchange(self._opening() + messages, context)
-        return statement.columns, context.rows or [], context.row_count
-
-    def execute_together(self, *statements: tuple[str, dict[str, Any]]) -> list[tuple[list[str], list[list[Any]]]]:
-        """Column names and rows of each, in one round trip. After one that is refused no other is run."""
-        self.send_held()
         prepared = [self._statement(sql) for sql, _ in statements]
+        # Before BEGIN counts as sent: a value may be none that can be sent.
         messages = [one.messages(given) for one, (_, given) in zip(prepared, statements, strict=True)]
         contexts = [one.context() for one in prepared]
         opening = self._opening()
         self._exchange(opening + b"".join(messages), *([Context("begin")] if opening else []), *contexts)
-        return [(one.columns, context.rows or []) for one, context in zip(prepared, contexts, strict=True)]
+        return [(one.columns, got.rows or [], got.row_count) for one, got in zip(prepared, contexts, strict=True)]
 
     def hold(self, sql: str, parameters: dict[str, Any]) -> None:
         """Keep a statement, whose result nobody needs, until COMMIT takes it along, or whatever is sent next.

@@ -12,7 +12,7 @@ from lib.db.query import Query
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from lib.db.connection import Connection
+    from lib.db.connection import Connection, Result
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -32,7 +32,7 @@ class Transaction:
         self.first_statement: str | None = None
         self._poisoned = False
 
-    def _run(self, sql: str, parameters: dict[str, Any]) -> tuple[list[str], list[list[Any]], int]:
+    def _run(self, sql: str, parameters: dict[str, Any]) -> Result:
         return self._send(sql, lambda: self._connection.execute(sql, parameters))
 
     def _send(self, sql: str, how: Callable[[], T]) -> T:
@@ -55,8 +55,12 @@ class Transaction:
 
     def rows(self, shape: type[T], sql: str, **parameters: Any) -> list[T]:
         """Every row as a `shape` (a frozen dataclass) whose field names are the column names."""
-        columns, rows, _ = self._run(sql, parameters)
-        return Query(shape, sql, parameters).read(columns, rows)
+        return self.ask(Query(shape, sql, parameters))
+
+    def ask(self, query: Query[T]) -> list[T]:
+        """Every row of a query."""
+        columns, rows, _ = self._run(query.sql, query.parameters)
+        return query.read(columns, rows)
 
     def row(self, shape: type[T], sql: str, **parameters: Any) -> T | None:
         """The only row, or None.
@@ -109,7 +113,7 @@ class Transaction:
         """
         pair = (first.sql, first.parameters), (second.sql, second.parameters)
         one, other = self._send(first.sql, lambda: self._connection.execute_together(*pair))
-        return first.read(*one), second.read(*other)
+        return first.read(*one[:2]), second.read(*other[:2])
 
     @contextmanager
     def savepoint(self, name: str) -> Iterator[None]:

@@ -79,8 +79,8 @@ def meeting(
 
 def meet(tx: Transaction, person: Person, *, start_payload: str | None = None, update_id: int | None = None) -> Account:
     """The person's account, whatever became of the update; see `meeting`."""
-    query = meeting(person, start_payload=start_payload, update_id=update_id, even_if_done=True)
-    return tx.one(query.shape, query.sql, **query.parameters)
+    (account,) = tx.ask(meeting(person, start_payload=start_payload, update_id=update_id, even_if_done=True))
+    return account
 
 
 def has_moved_on(tx: Transaction, telegram_id: int, update_id: int) -> bool:

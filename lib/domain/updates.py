@@ -59,8 +59,8 @@ def claiming(incoming: Incoming) -> Query[Claimed]:
 
 def claim(tx: Transaction, incoming: Incoming) -> Claimed:
     """Consume the update's key, with no other statement on the way."""
-    query = claiming(incoming)
-    return tx.one(query.shape, query.sql, **query.parameters)
+    (claimed,) = tx.ask(claiming(incoming))
+    return claimed
 
 
 def finish(tx: Transaction, update_id: int, reply: list[dict[str, Any]]) -> None:

@@ -14,10 +14,10 @@ from starlette.routing import Route
 
 from lib import log
 from sandbox.control.actions import Actions
-from sandbox.control.asking import JsonOnly, RefusedError
+from sandbox.control.asking import RefusedError
 from sandbox.control.passage import Passage
 from sandbox.control.view import View
-from sandbox.loopback import LoopbackOnly, OwnPageOnly
+from sandbox.loopback import JsonOnly, LoopbackOnly, OwnPageOnly
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

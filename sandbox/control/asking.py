@@ -3,41 +3,16 @@
 from __future__ import annotations
 
 import math
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
-
-from starlette.datastructures import Headers
-from starlette.responses import JSONResponse
 
 from sandbox.json_object import json_object
 
 if TYPE_CHECKING:
     from starlette.requests import Request
-    from starlette.types import ASGIApp, Receive, Scope, Send
 
 
 class RefusedError(ValueError):
     """What was asked for makes no sense; the text says why."""
-
-
-class JsonOnly:
-    """ASGI middleware: what changes something says that it is JSON.
-
-    A form can't send that, and a script of another origin would have to ask before it may, which nobody answers.
-    """
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass on what is ours."""
-        if scope["type"] == "http" and scope["method"] not in {"GET", "HEAD"}:
-            headers = Headers(scope=scope)
-            if headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
-                refusal = JSONResponse({"error": "JSON only"}, HTTPStatus.UNSUPPORTED_MEDIA_TYPE)
-                await refusal(scope, receive, send)
-                return
-        await self._app(scope, receive, send)
 
 
 async def body_of(request: Request) -> dict[str, Any]:

@@ -88,6 +88,10 @@ class Faults:
         """Let the next calls of a method fail; see `CryptoPay.fail_next` and `CryptoPay.hang_next`."""
         self._next.setdefault(method, deque()).extend([_Failure(status, name, hang, done)] * times)
 
+    def forget_failures(self) -> None:
+        """Let none of what was asked for happen any more."""
+        self._next.clear()
+
     def release(self) -> None:
         """Answer the calls that hang."""
         self._released.set()

@@ -115,6 +115,10 @@ class BotApi:
         described = description or _default_description(code, retry_after)
         self._faults.append(_Fault(method.lower(), code, described, retry_after, times, executed))
 
+    def forget_failures(self) -> None:
+        """Let none of what was asked for fail any more."""
+        self._faults.clear()
+
     def _fault(self, method: str) -> _Fault | None:
         for fault in self._faults:
             if fault.method in {method, "*"}:

@@ -13,12 +13,13 @@ import pathlib
 import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlsplit
 
+from starlette.middleware import Middleware
 from starlette.responses import FileResponse, JSONResponse, RedirectResponse, Response, StreamingResponse
-from starlette.routing import Mount, Route, Router
+from starlette.routing import Mount, Route
 
 from sandbox.json_object import json_object
+from sandbox.loopback import JsonOnly, LoopbackOnly, OwnPageOnly
 from sandbox.telegram.arguments import whole_number
 from sandbox.telegram.deeds import DEEDS, BadInputError
 from sandbox.telegram.inspection import mark, trace
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
     from starlette.routing import BaseRoute
-    from starlette.types import ASGIApp, Receive, Scope, Send
 
     from sandbox.telegram.chats import Account, Message
     from sandbox.telegram.stand_in import Telegram
@@ -54,7 +54,6 @@ MODULES: Final = (
     "route.js",
     "sheets.js",
 )
-LOOPBACK: Final = {"127.0.0.1", "localhost", "::1"}
 SHOWN_PANES: Final = 3
 SHOWN_MESSAGES: Final = 300
 PREVIEW_LIMIT: Final = 80
@@ -78,31 +77,6 @@ KINDS: Final = {
     "successful_payment": "Payment",
     "refunded_payment": "Refund",
 }
-
-
-class LoopbackOnly:
-    """Refuses what a page elsewhere could send: foreign `Host` (DNS rebinding) and foreign `Origin`."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """ASGI."""
-        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope.get("headers", [])}
-        host = headers.get("host", "")
-        origin = headers.get("origin")
-        if _host_name(host) not in LOOPBACK or (origin is not None and origin != f"http://{host}"):
-            refusal = JSONResponse({"error": "this page is for this machine only"}, 403)
-            await refusal(scope, receive, send)
-            return
-        await self._app(scope, receive, send)
-
-
-def _host_name(host: str) -> str:
-    try:
-        return urlsplit(f"//{host}").hostname or ""
-    except ValueError:
-        return ""
 
 
 class ChatPage:
@@ -134,7 +108,8 @@ class ChatPage:
             Route("/api/users", self._action(self._add_user), methods=["POST"]),
             Route("/api/users/{user_id:int}/{what}", self._action(self._act), methods=["POST"]),
         ]
-        return [Route("/chat", self._to_index, methods=["GET"]), Mount("/chat", app=LoopbackOnly(Router(routes)))]
+        guards = [Middleware(LoopbackOnly), Middleware(OwnPageOnly, even_looks=True), Middleware(JsonOnly)]
+        return [Route("/chat", self._to_index, methods=["GET"]), Mount("/chat", routes=routes, middleware=guards)]
 
     async def _to_index(self, _request: Request) -> Response:
         return RedirectResponse("/chat/")
@@ -271,11 +246,9 @@ class ChatPage:
     def _action(
         handler: Callable[[Request, dict[str, Any]], Awaitable[dict[str, Any]]],
     ) -> Callable[[Request], Awaitable[Response]]:
-        """A POST of JSON; only that type, because a foreign page can't send it without asking first."""
+        """A POST of a JSON object."""
 
         async def endpoint(request: Request) -> Response:
-            if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
-                return JSONResponse({"error": "JSON only"}, 415)
             try:
                 return JSONResponse(await handler(request, json_object(await request.body())))
             except (ValueError, AssertionError) as error:

@@ -311,3 +311,7 @@ class Telegram:
         With `executed` the call takes effect and only its answer is lost.
         """
         self._api.fail_next(method, code, description, retry_after=retry_after, times=times, executed=executed)
+
+    def forget_failures(self) -> None:
+        """Take back every `fail_next` that no call has met."""
+        self._api.forget_failures()

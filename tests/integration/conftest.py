@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lib.db import Database, database
+from lib.db import Database
 from lib.db.invariants import violations
 from lib.db.migrate import migrate
 from sandbox.postgres import Postgres
@@ -26,12 +26,6 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
     migrate(server.url(_TEMPLATE), "local")
     yield server
     server.stop()
-
-
-@pytest.fixture(autouse=True)
-def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is raced for is rows: on a slow machine somebody may wait for a connection longer than production lets him."""
-    monkeypatch.setattr(database, "_WAIT_FOR_THREAD_S", 60.0)
 
 
 @pytest.fixture

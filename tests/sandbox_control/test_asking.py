@@ -11,8 +11,8 @@ from starlette.middleware import Middleware
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from sandbox.control.asking import JsonOnly, RefusedError, body_of, number, text
-from sandbox.loopback import LoopbackOnly, OwnPageOnly
+from sandbox.control.asking import RefusedError, body_of, number, text
+from sandbox.loopback import JsonOnly, LoopbackOnly, OwnPageOnly
 
 if TYPE_CHECKING:
     from starlette.requests import Request

@@ -1,4 +1,4 @@
-"""Delivery to the webhook: order, parallelism, retries, expiry, calls inside the response, restarts."""
+"""Delivery to the webhook: order, parallelism, retries, expiry."""
 
 from __future__ import annotations
 
@@ -12,15 +12,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from starlette.responses import JSONResponse, Response
 
-from sandbox.telegram import Telegram, Timing
+from sandbox.telegram import Timing
 from sandbox.telegram.updates import queue_of
-from tests.sandbox_telegram.conftest import SECRET, TOKEN, open_bench, png
+from tests.sandbox_telegram.conftest import SECRET, open_bench
 from tests.still_clock import StillClock
 from tests.waiting import until
 
 if TYPE_CHECKING:
-    import pathlib
-
     from tests.door import Door
     from tests.sandbox_telegram.conftest import Bench
 
@@ -554,70 +552,6 @@ async def test_silence_does_not_start_the_23_hours_of_a_gone_webhook_anew(doors:
                 await asyncio.sleep(0.02)
 
 
-@pytest.mark.parametrize("way", ["json", "form", "multipart"])
-async def test_a_call_in_the_response_is_executed(bench: Bench, way: str) -> None:
-    text = "<b>hi</b> & you"
-
-    async def reply(_update: dict[str, Any]) -> Response:
-        given = {"method": "sendMessage", "chat_id": "777", "text": text, "parse_mode": "HTML"}
-        if way == "json":
-            return JSONResponse(given | {"chat_id": 777})
-        if way == "form":
-            form = "method=sendMessage&chat_id=777&parse_mode=HTML&text=%3Cb%3Ehi%3C%2Fb%3E+%26+you"
-            return Response(form, media_type="application/x-www-form-urlencoded")
-        parts = "".join(f'--x\r\nContent-Disposition: form-data; name="{k}"\r\n\r\n{v}\r\n' for k, v in given.items())
-        return Response(parts + "--x--\r\n", media_type="multipart/form-data; boundary=x")
-
-    bench.hook.answer = reply
-    await bench.set_webhook()
-    anna = bench.telegram.user(777)
-    await anna.send("/start")
-    await bench.telegram.idle()
-    assert [message["text"] for message in anna.messages] == ["/start", "hi & you"]
-    call = bench.telegram.calls[-1]
-    assert (call.method, call.code, call.in_response) == ("sendMessage", 200, True)
-    assert bench.telegram.deliveries[-1].method == "sendMessage"
-
-
-@pytest.mark.parametrize("method", ["getMe", "setWebhook", "deleteWebhook", "getUpdates", "logOut"])
-async def test_some_calls_in_a_response_are_ignored(bench: Bench, method: str) -> None:
-    async def reply(_update: dict[str, Any]) -> Response:
-        return JSONResponse({"method": method, "url": "", "drop_pending_updates": True})
-
-    bench.hook.answer = reply
-    await bench.set_webhook()
-    await bench.telegram.user(777).send("a")
-    await bench.telegram.idle()
-    call = bench.telegram.calls[-1]
-    assert (call.in_response, call.code, call.description) == (True, 0, "ignored in a webhook response")
-    assert (await bench.call("getWebhookInfo"))["result"]["url"] == bench.hook_url
-
-
-@pytest.mark.parametrize("body", [b"", b"ok", b"{", b"[]", b"{}", b"\xff\xfe"])
-async def test_any_other_body_of_a_2xx_is_just_delivered(bench: Bench, body: bytes) -> None:
-    async def reply(_update: dict[str, Any]) -> Response:
-        return Response(body, 202, media_type="application/json")
-
-    bench.hook.answer = reply
-    await bench.set_webhook()
-    await bench.telegram.user(777).send("a")
-    await bench.telegram.idle()
-    assert statuses(bench) == [202]
-    assert [call.method for call in bench.telegram.calls] == ["setWebhook"]
-
-
-async def test_a_refused_call_in_a_response_is_recorded_only(bench: Bench) -> None:
-    async def reply(_update: dict[str, Any]) -> Response:
-        return JSONResponse({"method": "sendMessage", "chat_id": 1, "text": "a"})
-
-    bench.hook.answer = reply
-    await bench.set_webhook()
-    await bench.telegram.user(777).send("a")
-    await bench.telegram.idle()
-    assert bench.telegram.calls[-1].description == "Bad Request: chat not found"
-    assert statuses(bench) == [200]
-
-
 async def test_duplicates_and_strange_updates_can_be_injected(bench: Bench) -> None:
     await bench.set_webhook()
     person = {"id": 777, "is_bot": False, "first_name": "Anna"}
@@ -641,54 +575,6 @@ async def test_raw_posts_carry_what_the_test_says(bench: Bench) -> None:
     await bench.telegram.post_raw(b"{}", {"X-Telegram-Bot-Api-Secret-Token": "секрет"})
     assert bench.hook.headers[-1]["x-telegram-bot-api-secret-token"].encode("latin-1").decode() == "секрет"
     assert bench.telegram.deliveries == []
-
-
-async def test_everything_survives_a_restart(doors: tuple[Door, Door], tmp_path: pathlib.Path) -> None:
-    store = tmp_path / "telegram.sqlite"
-    buttons = {"inline_keyboard": [[{"text": "a", "callback_data": "a"}]]}
-    async with open_bench(doors, store) as bench:
-        anna = bench.telegram.user(777, "Anna", language_code="ru")
-        await bench.set_webhook()
-        await anna.send("/start")
-        await bench.telegram.idle()
-
-        async def fail(_update: dict[str, Any]) -> Response:
-            return JSONResponse({}, 500)
-
-        bench.hook.answer = fail
-        sent = (await bench.call("sendMessage", chat_id=777, text="key", reply_markup=buttons))["result"]
-        waiting = [await anna.send("first"), await anna.send("second")]
-        bench.telegram.user(5, "Gone").delete_account()
-        before, last = anna.messages, sent["message_id"]
-    async with open_bench(doors, store) as bench:
-        anna = bench.telegram.user(777)
-        assert anna.account.first_name == "Anna"
-        assert anna.messages == before
-        await bench.telegram.idle()
-        assert [update["update_id"] for update in bench.hook.updates] == waiting
-        assert bench.hook.headers[0]["x-telegram-bot-api-secret-token"] == SECRET
-        assert bench.telegram.user(5).account.deleted
-        edited = await bench.call("editMessageText", chat_id=777, message_id=last, text="new key")
-        assert edited["ok"], edited
-        assert await anna.send("third") > max(waiting)
-        assert anna.messages[-1]["message_id"] > before[-1]["message_id"]
-
-
-async def test_a_store_keeps_photos(doors: tuple[Door, Door], tmp_path: pathlib.Path) -> None:
-    store = tmp_path / "telegram.sqlite"
-    async with open_bench(doors, store) as bench:
-        await bench.telegram.user(777).send("a")
-        sent = (await bench.send_photo(png(), chat_id="777"))["result"]
-    async with open_bench(doors, store) as bench:
-        assert bench.telegram.user(777).messages[-1]["photo_bytes"] == png()
-        assert (await bench.call("sendPhoto", chat_id=777, photo=sent["photo"][-1]["file_id"]))["ok"]
-
-
-async def test_two_stand_ins_with_no_store_share_nothing(bench: Bench) -> None:
-    await bench.telegram.user(777).send("a")
-    other = Telegram(token=TOKEN, bot_username="other_bot", clock=bench.clock)
-    assert other.users == []
-    other.close()
 
 
 async def test_the_body_of_an_update_is_json_of_one_update(bench: Bench) -> None:

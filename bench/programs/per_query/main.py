@@ -10,12 +10,13 @@ from __future__ import annotations
 import asyncio
 import os
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from greenlet import getcurrent, greenlet  # type: ignore[import-untyped]
 
 from lib import bootstrap
-from lib.db.connection import Connection
+from lib.db.connection import Connection, Result
 from lib.db.database import Database, _Job
 
 if TYPE_CHECKING:
@@ -39,14 +40,10 @@ class HoppingConnection(Connection):
         """See Connection."""
         _on_a_thread(lambda: self._driver.execute_simple("begin"))
 
-    def execute(self, sql: str, parameters: dict[str, Any]) -> tuple[list[str], list[list[Any]], int]:
-        """See Connection."""
-        execute = super().execute
-        return _on_a_thread(lambda: execute(sql, parameters))
-
-    def execute_together(self, *statements: tuple[str, dict[str, Any]]) -> list[tuple[list[str], list[list[Any]]]]:
+    def execute_together(self, *statements: tuple[str, dict[str, Any]]) -> list[Result]:
         """One after the other."""
-        return [self.execute(sql, parameters)[:2] for sql, parameters in statements]
+        alone = super().execute_together
+        return [_on_a_thread(partial(alone, one))[0] for one in statements]
 
     def hold(self, sql: str, parameters: dict[str, Any]) -> None:
         """Sent at once."""

@@ -24,8 +24,8 @@ async def invariants_hold(system: System, request: pytest.FixtureRequest) -> Asy
     """After every test all parts run again as they should, and what must always be true is (S4-15)."""
     yield
     system.disarm()
-    system.telegram._api._faults.clear()  # what a failed test has asked for and not met
-    system.cryptopay.faults._next.clear()
+    system.telegram.forget_failures()  # what a failed test has asked for and not met
+    system.cryptopay.faults.forget_failures()
     system.cryptopay.faults.standing = Standing()
     system.cryptopay.latency = 0.0
     if not system.database.server.running:

@@ -68,11 +68,6 @@ async def held(db: Database) -> AsyncIterator[asyncio.Task[None]]:
         await holding
 
 
-@pytest.fixture(autouse=True)
-def patient() -> None:
-    """Here the two seconds are production's."""
-
-
 async def test_commits_what_the_function_did_and_returns_its_value(db: Database) -> None:
     assert await db.run(add_one) == 1
     assert await db.run(count) == 1
@@ -236,13 +231,13 @@ async def test_a_connection_that_died_while_idle_is_replaced_unseen(database_url
     await other.close()
 
 
-async def test_no_free_thread_is_said_after_two_seconds(database_url: str) -> None:
+async def test_no_free_thread_is_said_within_two_seconds(database_url: str) -> None:
     db = Database(database_url, connections=1, application="test", guards=False)
     async with held(db) as holding:
         started = time.monotonic()
         with pytest.raises(Busy):
             await db.run(count)
-        assert time.monotonic() - started > 1.5
+        assert 1.5 < time.monotonic() - started < 4
         assert not holding.done()
     await db.close()
 

@@ -40,13 +40,14 @@ def database_url(postgres: Postgres) -> Iterator[str]:
 
 @pytest.fixture
 async def processes(database_url: str) -> AsyncIterator[Callable[..., list[Database]]]:
-    """Make so many databases with connections of their own, as processes have them."""
+    """Make so many databases with connections of their own, as processes have them.
+
+    As many as anybody needs at once: what is raced for is rows, not connections.
+    """
     async with AsyncExitStack() as stack:
 
-        def make(count: int, connections: int = 2) -> list[Database]:
-            made = [
-                Database(database_url, connections=connections, application=f"p{n}", guards=True) for n in range(count)
-            ]
+        def make(count: int) -> list[Database]:
+            made = [Database(database_url, connections=10, application=f"p{n}", guards=True) for n in range(count)]
             for database in made:
                 stack.push_async_callback(database.close)
             return made

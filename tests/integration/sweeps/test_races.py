@@ -140,7 +140,7 @@ async def _watch(watcher: Database, life: Life, until: float) -> int:
 async def test_at_most_one_uuid_is_wanted_whatever_races(
     database_url: str, processes: Callable[..., list[Database]], node: RememberingNode, seed: int
 ) -> None:
-    databases = processes(3, 10)  # whoever comes finds a free one: what is raced for is rows, not connections
+    databases = processes(3)
     await at_the_start(databases)
     watcher = Database(database_url, connections=1, application="watcher", guards=False)
     await databases[0].run(know_the_node)
