@@ -31,7 +31,7 @@ setup: .venv/.ready ## make .venv and install what is pinned (every target that 
 	@$(PY) -m pip install --quiet -r requirements-test.txt
 	@touch $@
 
-.venv-clients/.ready: tests/sandbox_cryptopay/clients/requirements.txt | .venv/.ready
+.venv-clients/.ready: tests/sandbox/cryptopay/clients/requirements.txt | .venv/.ready
 	@echo "installing other people's Crypto Pay clients, for the tests ..."
 	@.venv-clients/bin/python -c '' 2>/dev/null || { rm -rf .venv-clients; $(PY) -m venv .venv-clients; }
 	@.venv-clients/bin/python -m pip install --quiet -r $<
@@ -47,12 +47,12 @@ tour: .venv/.ready-test ## play one customer's life in a real browser, with a pi
 	@$(PY) -m sandbox tour $(ARGS)
 
 test: lint terraform-check .venv-clients/.ready ## lint, types, Terraform, unit, integration, end to end (at most 15 minutes on two cores)
-	@$(PY) -m sandbox.browser
-	@$(PY) -m tests.side_by_side -m "not full" --session-timeout=780 $(ARGS)
+	@$(PY) -m sandbox.commands.browser
+	@$(PY) -m tests.side_by_side -m "not full" $(ARGS)
 
 test-all: lint terraform-check .venv-clients/.ready ## the long sizes and every cell as well, then the sabotage (before a release)
-	@$(PY) -m sandbox.browser
-	@$(PY) -m tests.side_by_side --session-timeout=3000 $(ARGS)
+	@$(PY) -m sandbox.commands.browser
+	@$(PY) -m tests.side_by_side $(ARGS)
 	@$(MAKE) --no-print-directory acceptance-sabotage
 
 lint: .venv/.ready-test ## rules, format, types, and who may import whom

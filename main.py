@@ -3,11 +3,11 @@
 import importlib
 import os
 
-from functions import table
+from lib import function_table
 
 _target = os.environ.get("FUNCTION_TARGET", "")
-_row = table.load().functions.get(_target)
+_row = function_table.load().functions.get(_target)
 if _row is None:
-    raise SystemExit(f"FUNCTION_TARGET={_target!r} is none of: {', '.join(table.load().functions)}")
+    raise SystemExit(f"FUNCTION_TARGET={_target!r} is none of: {', '.join(function_table.load().functions)}")
 
 globals()[_target] = getattr(importlib.import_module(_row.module), _target)

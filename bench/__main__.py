@@ -14,7 +14,7 @@ from bench import burst, cold_start, first_message, machine, payment, report, up
 from bench.buyers import Buyers
 from bench.places import RESULTS, scratch
 from bench.sizes import FULL, SMALL
-from sandbox.system import System
+from sandbox.system.system import System
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

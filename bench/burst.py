@@ -17,14 +17,14 @@ from typing import TYPE_CHECKING, Any
 from bench.figures import Bar, Outcome, Plot, Row, Series, paired_ratio
 from bench.load import Load, in_a_process
 from bench.paced import Answer, Paced, pacer
-from functions import table
+from lib import function_table
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from bench.buyers import Buyers
     from bench.sizes import Sizes
-    from sandbox.system import System
+    from sandbox.system.system import System
 
 EVERY_S = 0.04
 _TELEGRAM = "telegram_webhook"
@@ -85,7 +85,7 @@ class _Bench:
             path="/",
             first=self._updates,
             count=self._sizes.burst,
-            connections=table.load().functions[_TELEGRAM].concurrency,
+            connections=function_table.load().functions[_TELEGRAM].concurrency,
             secret=self._system.webhook_secret,
             answered=["sendMessage", "inline_keyboard", "{chat_id}"],
             returning=False,

@@ -17,7 +17,7 @@ from lib.settings.plain import CryptoPaySettings
 
 if TYPE_CHECKING:
     from lib.db import Transaction
-    from sandbox.system import System
+    from sandbox.system.system import System
     from sandbox.telegram import User
 
 _FIRST_ID = 40_000_001

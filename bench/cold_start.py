@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 from bench.figures import Bar, Outcome, Plot, Row, Series, paired_ratio
 from bench.launch import ColdStart, Question, cold_start
 from bench.places import PROGRAMS
-from functions import table
-from sandbox.fleet import ROOT, settings_of
-from sandbox.processes import Process, bare_environment
+from lib import function_table
+from sandbox.cloud.instances import ROOT, settings_of
+from sandbox.processes.child import Process, bare_environment
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from bench.buyers import Buyers
     from bench.sizes import Sizes
-    from sandbox.system import System
+    from sandbox.system.system import System
 
 EMPTY, PLAIN = "empty function (a)", "plain aiogram webhook (b)"
 START, SETTLED, HEALTH = "/start", "cryptobot_webhook settled", "health"
@@ -112,12 +112,12 @@ def _start_update(telegram_id: int, secret: str) -> Question:
 
 
 def _process(system: System, contender: _Contender) -> Process:
-    """As `sandbox.fleet` starts it: functions-framework with its production server, one worker."""
+    """As `sandbox.cloud.instances` starts it: functions-framework with its production server, one worker."""
     running = next(iter(system.fleet.processes.values()))[0]
     port = system.home.port("bench.cold")
     settings = {"HOST": "127.0.0.1", "TELEGRAM_BOT_TOKEN": system.bot_token}
-    if contender.target in table.load().functions:
-        settings = settings_of(table.load().functions[contender.target], system.settings())
+    if contender.target in function_table.load().functions:
+        settings = settings_of(function_table.load().functions[contender.target], system.settings())
     return Process(
         [running.argv[0], "--target", contender.target, "--port", str(port)],
         cwd=contender.folder,

@@ -19,9 +19,9 @@ import httpx
 
 from bench.figures import Outcome, Row
 from bench.places import scratch
-from sandbox.fleet import ROOT
-from sandbox.home import Home
-from sandbox.processes import bare_environment
+from sandbox.cloud.instances import ROOT
+from sandbox.processes.child import bare_environment
+from sandbox.state.home import Home
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

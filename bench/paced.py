@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from bench.load import answer, post
-from sandbox.fleet import ROOT
+from sandbox.cloud.instances import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

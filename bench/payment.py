@@ -23,12 +23,12 @@ from bench.access import AccessWatch
 from bench.figures import Bar, Outcome, Plot, Row, Series
 from lib.domain import settlement
 from lib.payments import cryptopay
-from sandbox.customer import link_of
+from sandbox.system.customer import link_of
 
 if TYPE_CHECKING:
     from bench.buyers import Buyers, Paid
     from bench.sizes import Sizes
-    from sandbox.system import System
+    from sandbox.system.system import System
 
 _FLOOR_LIMIT = 6.0
 _BEST_PEER_MS, _BEST_PEER_PER_S = 30.0, 52.0

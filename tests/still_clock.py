@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from sandbox.clock import Clock
+from sandbox.stand_in.clock import Clock
 
 NOON = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
 

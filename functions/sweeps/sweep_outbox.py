@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 
 import functions_framework.aio
 
-from functions import table
-from lib import bootstrap, log
+from lib import bootstrap, function_table, log
 from lib.domain import outbox, retention
 from lib.sweeps import runner
 from lib.tasks.enqueue import enqueue
@@ -53,7 +52,7 @@ async def _enqueue_forgotten(run: Run) -> None:
 
 
 async def _drive_again(run: Run) -> None:
-    for queue in table.load().queues.values():
+    for queue in function_table.load().queues.values():
         if not await run.next_page():
             return
         page = min(_PAGE, int(queue.rate_per_second * _AGAIN_S))

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import functions_framework.aio
 
-from functions import table
-from lib import bootstrap, failpoints, log
+from lib import bootstrap, failpoints, function_table, log
 from lib.domain import orders, settlement
 from lib.payments import cryptopay
 from lib.payments.provider import ProviderError
@@ -33,7 +32,7 @@ _SCHEDULE_TIME = "x-cloudscheduler-scheduletime"
 async def sweep_payments(request: Request) -> Response:
     """See docs/interface.md, Responses. A tick of the scheduler also asks for its second pass."""
     tick = request.headers.get(_SCHEDULE_TIME)
-    after = table.load().functions["sweep_payments"].second_pass_s
+    after = function_table.load().functions["sweep_payments"].second_pass_s
     if tick and after:
         await _second_pass(tick, after)
     return await runner.serve(request, _work)

@@ -10,8 +10,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from functions import table
-from lib import bootstrap, log
+from lib import bootstrap, function_table, log
 from lib.db import DatabaseError, OutcomeUnknown, Unavailable
 from lib.db.lock import IDLE_TIMEOUT_S, LockLost, SweepLock
 from lib.domain import flags, sweep_runs
@@ -94,7 +93,7 @@ async def serve(request: Request, work: Callable[[Run], Awaitable[None]]) -> Res
 
 async def _exclusive(sweep: str, tick: str, cursor: int, work: Callable[[Run], Awaitable[None]]) -> Response:
     db = bootstrap.database()
-    flag = table.load().functions[f"sweep_{sweep}"].flag
+    flag = function_table.load().functions[f"sweep_{sweep}"].flag
     if flag and not await db.run(flags.enabled, flag):
         log.info("sweep_skipped", sweep=sweep, reason="disabled")
         return answers.ok({"sweep": sweep, "skipped": "disabled"})
@@ -164,7 +163,7 @@ async def _end(run: Run, outcome: str, error: str | None) -> None:
 
 async def hand_on(sweep: str, key: str, body: dict[str, Any], at: datetime | None = None) -> None:
     """A named task that runs the sweep again; a second one of the same key collapses into the first."""
-    function = table.load().functions[f"sweep_{sweep}"]
+    function = function_table.load().functions[f"sweep_{sweep}"]
     task = Task(
         queue="sweeps",
         name=hashlib.sha256(f"{sweep}-sweep|{key}".encode()).hexdigest()[:40],

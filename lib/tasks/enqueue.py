@@ -6,8 +6,7 @@ import asyncio
 import json
 from typing import TYPE_CHECKING
 
-from functions import table
-from lib import failpoints, log
+from lib import failpoints, function_table, log
 from lib.domain import outbox
 from lib.tasks.queue import QueueUnavailable, Task
 
@@ -23,7 +22,7 @@ _AT_ONCE = 16
 
 def task_of(item: Item) -> Task:
     """The task of an outbox row; its name makes a second one impossible."""
-    function = table.load().functions[item.target]
+    function = function_table.load().functions[item.target]
     return Task(
         queue=item.queue,
         name=item.task_name,

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Final
 from sandbox.bridge.api import Api, RefusedError, UnreachableError
 from sandbox.bridge.inbox import Inbox
 from sandbox.bridge.polling import Pace, Poller
-from sandbox.clock import Clock
-from sandbox.messenger import MessengerFailedError
+from sandbox.stand_in.clock import Clock
+from sandbox.system.messenger import MessengerFailedError
 from sandbox.telegram.bot_api import is_executed_in_response
 from sandbox.telegram.delivery import Delivery, Timing
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sandbox.bridge.bot import Bot
-    from sandbox.home import Home
+    from sandbox.state.home import Home
     from sandbox.telegram.arguments import Arguments
     from sandbox.telegram.delivery import Webhook
 
@@ -31,7 +31,7 @@ _FINISH_S: Final = 5.0
 
 
 class Bridge:
-    """A bot of the real Telegram (`sandbox.messenger.Messenger`).
+    """A bot of the real Telegram (`sandbox.system.messenger.Messenger`).
 
     Its time is real: whoever travels on this machine takes neither Telegram nor what waits from it along.
 

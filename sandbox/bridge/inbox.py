@@ -10,7 +10,7 @@ from sandbox.telegram.updates import Updates
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from sandbox.clock import Clock
+    from sandbox.stand_in.clock import Clock
 
 _NEWEST: Final = "newest_batch"
 

@@ -13,7 +13,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
 from sandbox.bridge.api import RefusedError, UnreachableError
-from sandbox.messenger import ALLOWED_UPDATES, MessengerFailedError
+from sandbox.system.messenger import ALLOWED_UPDATES, MessengerFailedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Any, Final
 from sandbox.control.asking import RefusedError, body_of, number, text
 from sandbox.control.books import known_flags
 from sandbox.control.troubles import NEXT_TASK, SHARES, end_all, node_state, set_share, start_node
-from sandbox.failpoints import BadActionError, places
-from sandbox.faults import BAD_DAY, NONE, Faults
+from sandbox.stand_in.faults import BAD_DAY, NONE, Faults
+from sandbox.system.failpoints import BadActionError, places
 
 if TYPE_CHECKING:
     from starlette.requests import Request
 
     from sandbox.control.passage import Passage
-    from sandbox.database_link import DatabaseLink
-    from sandbox.processes import Process
-    from sandbox.system import System
+    from sandbox.postgres.link import DatabaseLink
+    from sandbox.processes.child import Process
+    from sandbox.system.system import System
 
 _LONGEST: Final = timedelta(days=366)
 _SHORTEST_STEP: Final = timedelta(minutes=1)

@@ -17,7 +17,7 @@ from sandbox.control.actions import Actions
 from sandbox.control.asking import RefusedError
 from sandbox.control.passage import Passage
 from sandbox.control.view import View
-from sandbox.loopback import JsonOnly, LoopbackOnly, OwnPageOnly
+from sandbox.stand_in.loopback import JsonOnly, LoopbackOnly, OwnPageOnly
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-    from sandbox.system import System
+    from sandbox.system.system import System
 
 _PAGE: Final = Path(__file__).with_name("page")
 _FILES: Final = frozenset(path.name for path in _PAGE.iterdir())

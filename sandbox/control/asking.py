@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from sandbox.json_object import json_object
+from sandbox.stand_in.json_object import json_object
 
 if TYPE_CHECKING:
     from starlette.requests import Request

@@ -10,14 +10,14 @@ from decimal import Decimal
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
-from functions import table
+from lib import function_table
 from lib.db import DatabaseError
 from lib.db.connection import Connection, Timeouts
 from lib.db.invariants import queries
 from lib.domain import flags
 
 if TYPE_CHECKING:
-    from sandbox.database import LocalDatabase
+    from sandbox.postgres.database import LocalDatabase
 
 Row = dict[str, Any]
 
@@ -202,7 +202,7 @@ def known_flags() -> dict[str, str]:
     domain = {
         value: f"the {value} path" for name, value in vars(flags).items() if name.isupper() and isinstance(value, str)
     }
-    sweeps = {row.flag: f"runs of {row.name}" for row in table.load().functions.values() if row.flag}
+    sweeps = {row.flag: f"runs of {row.name}" for row in function_table.load().functions.values() if row.flag}
     return domain | sweeps
 
 

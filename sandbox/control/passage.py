@@ -7,12 +7,12 @@ from math import ceil
 from typing import TYPE_CHECKING, Any
 
 from sandbox.control.asking import RefusedError
-from sandbox.passing import Passing, pass_time
+from sandbox.system.passing import Passing, pass_time
 
 if TYPE_CHECKING:
     from datetime import timedelta
 
-    from sandbox.system import System
+    from sandbox.system.system import System
 
 
 class Passage:

@@ -6,15 +6,15 @@ import asyncio
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Final
 
+from sandbox.cloud.scheduler.faults import TickFaults
 from sandbox.cryptopay.faults import Standing
-from sandbox.database_link import Wire
-from sandbox.faults import NONE
-from sandbox.scheduler.faults import TickFaults
+from sandbox.postgres.link import Wire
+from sandbox.stand_in.faults import NONE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from sandbox.system import System
+    from sandbox.system.system import System
 
 # What the page calls them: whose they are, their name there, the most they may be.
 SHARES: Final = {
@@ -24,7 +24,7 @@ SHARES: Final = {
     "ticks_twice": ("scheduler", "doubled_share", 1.0),
     "ticks_late": ("scheduler", "late_share", 1.0),
 }
-"""Faults of the task queues and of the scheduler, beside those of delivery (`sandbox.faults.Faults`)."""
+"""Faults of the task queues and of the scheduler, beside those of delivery (`sandbox.stand_in.faults.Faults`)."""
 _WORDS = {
     "twice": "{:.0%} of webhooks arrive twice",
     "lost": "{:.0%} of webhooks are lost",

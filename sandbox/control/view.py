@@ -14,7 +14,7 @@ from sandbox.control.troubles import node_state, shares, troubles
 
 if TYPE_CHECKING:
     from sandbox.control.passage import Passage
-    from sandbox.system import System
+    from sandbox.system.system import System
 
 _INVARIANTS_EVERY_S: Final = 2.0
 

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from decimal import Decimal
 
-    from sandbox.clock import Clock
     from sandbox.cryptopay.store import Payment, Store
+    from sandbox.stand_in.clock import Clock
 
 _BOTS = {"main": "CryptoBot", "test": "CryptoTestnetBot"}
 

@@ -19,7 +19,7 @@ from sandbox.cryptopay.pages import page_routes
 from sandbox.cryptopay.rates import assets_of
 from sandbox.cryptopay.store import Payment, Store
 from sandbox.cryptopay.webhooks import RETRY_AFTER_S, Delivery, Webhooks, sign
-from sandbox.loopback import LoopbackOnly, OwnPageOnly
+from sandbox.stand_in.loopback import LoopbackOnly, OwnPageOnly
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Literal
 
-    from sandbox.clock import Clock
+    from sandbox.stand_in.clock import Clock
 
 _CALLS_KEPT = 20_000
 _ORIGIN = re.compile(r"https?://[A-Za-z0-9.\-]+(?::[0-9]+)?")

@@ -16,14 +16,14 @@ import httpx
 
 from sandbox.cryptopay.invoices import iso
 from sandbox.cryptopay.store import Pending
-from sandbox.outgoing import outgoing_client
+from sandbox.stand_in.outgoing import outgoing_client
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from sandbox.clock import Clock
     from sandbox.cryptopay.faults import Faults
     from sandbox.cryptopay.store import Store
+    from sandbox.stand_in.clock import Clock
 
 # 17 attempts over 3 days; the real spacing is not published.
 RETRY_AFTER_S = (5, 10, 20, 40, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14400, 28800, 86400, 114645)

@@ -18,8 +18,8 @@ from starlette.middleware import Middleware
 from starlette.responses import FileResponse, JSONResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import Mount, Route
 
-from sandbox.json_object import json_object
-from sandbox.loopback import JsonOnly, LoopbackOnly, OwnPageOnly
+from sandbox.stand_in.json_object import json_object
+from sandbox.stand_in.loopback import JsonOnly, LoopbackOnly, OwnPageOnly
 from sandbox.telegram.arguments import whole_number
 from sandbox.telegram.deeds import DEEDS, BadInputError
 from sandbox.telegram.inspection import mark, trace

@@ -13,7 +13,7 @@ from sandbox.telegram.errors import bad_request, forbidden, not_modelled
 from sandbox.telegram.files import Files
 
 if TYPE_CHECKING:
-    from sandbox.clock import Clock
+    from sandbox.stand_in.clock import Clock
     from sandbox.telegram.files import StoredPicture
     from sandbox.telegram.store import Store
     from sandbox.telegram.updates import Updates

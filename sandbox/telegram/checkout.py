@@ -14,7 +14,7 @@ from sandbox.telegram.payments import Charge, Subscription, new_charge_id
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from sandbox.clock import Clock
+    from sandbox.stand_in.clock import Clock
     from sandbox.telegram.chats import Account, Chats
     from sandbox.telegram.invoices import Invoice
     from sandbox.telegram.payments import Payments

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sandbox.clock import Clock
+    from sandbox.stand_in.clock import Clock
     from sandbox.telegram.delivery import Timing
     from sandbox.telegram.queries import Queries
     from sandbox.telegram.updates import Updates

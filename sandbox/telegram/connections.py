@@ -17,7 +17,7 @@ from sandbox.telegram.changes import Changes
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from sandbox.clock import Clock
+    from sandbox.stand_in.clock import Clock
 
 STARVED_AFTER: Final = timedelta(seconds=10)
 IDLE_FOR: Final = timedelta(seconds=60)

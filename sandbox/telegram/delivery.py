@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import httpx
 
-from sandbox.outgoing import outgoing_client
+from sandbox.stand_in.outgoing import outgoing_client
 from sandbox.telegram.arguments import Arguments, parse_arguments
 from sandbox.telegram.connections import Connections
 from sandbox.telegram.errors import ApiError
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
     from datetime import datetime
 
-    from sandbox.clock import Clock
+    from sandbox.stand_in.clock import Clock
     from sandbox.telegram.updates import Pending, Updates
 
 SECRET_HEADER: Final = "X-Telegram-Bot-Api-Secret-Token"  # noqa: S105 - the header's name

@@ -11,7 +11,7 @@ from sandbox.telegram.errors import too_many_requests
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from sandbox.clock import Clock
+    from sandbox.stand_in.clock import Clock
     from sandbox.telegram.arguments import Arguments
 
 _SENDING: Final = ("send", "forward", "copy")

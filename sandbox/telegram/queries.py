@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from sandbox.telegram.errors import ApiError, bad_request
 
 if TYPE_CHECKING:
-    from sandbox.clock import Clock
+    from sandbox.stand_in.clock import Clock
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     import httpx
 
-    from sandbox.clock import Clock
+    from sandbox.stand_in.clock import Clock
     from sandbox.telegram.bot_api import Call
     from sandbox.telegram.channels import Channel
     from sandbox.telegram.delivery import Attempt

@@ -12,7 +12,7 @@ from sandbox.telegram.changes import Changes
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from sandbox.clock import Clock
+    from sandbox.stand_in.clock import Clock
     from sandbox.telegram.store import Store
 
 Update = dict[str, Any]

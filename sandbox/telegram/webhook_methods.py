@@ -16,7 +16,7 @@ from sandbox.telegram.errors import ApiError, bad_request, not_modelled, too_man
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from sandbox.clock import Clock
+    from sandbox.stand_in.clock import Clock
     from sandbox.telegram.arguments import Arguments
     from sandbox.telegram.delivery import Delivery
     from sandbox.telegram.updates import Update, Updates

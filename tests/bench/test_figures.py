@@ -8,8 +8,8 @@ import pytest
 from bench.figures import Row, Series, paired_ratio
 from bench.launch import Question, UselessAnswerError, cold_start
 from bench.places import PROGRAMS, scratch
-from sandbox.home import Home
-from sandbox.processes import Process, bare_environment
+from sandbox.processes.child import Process, bare_environment
+from sandbox.state.home import Home
 
 
 def test_a_pair_that_was_disturbed_together_keeps_its_ratio() -> None:

@@ -11,7 +11,7 @@ from starlette.applications import Starlette
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from sandbox.clock import Clock
+from sandbox.stand_in.clock import Clock
 from sandbox.telegram import Telegram, Timing
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from playwright.async_api import Locator, Page
     from starlette.requests import Request
 
-    from sandbox.server import Server
+    from sandbox.stand_in.server import Server
     from tests.door import Door
 
 TOKEN = "42:TEST"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from playwright.async_api import expect
 
-from sandbox import browser
+from sandbox.commands import browser
 from tests.browser.bot import Chat, running
 from tests.door import Door
 

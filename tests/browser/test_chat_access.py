@@ -8,7 +8,7 @@ import pytest
 from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import expect
 
-from tests.sandbox_telegram.conftest import png
+from tests.sandbox.telegram.conftest import png
 
 if TYPE_CHECKING:
     from tests.browser.bot import Chat

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from playwright.async_api import expect
 
-from tests.sandbox_telegram.conftest import png
+from tests.sandbox.telegram.conftest import png
 
 if TYPE_CHECKING:
     from tests.browser.bot import Chat

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from playwright.async_api import expect
 
-from sandbox.clock import Clock
 from sandbox.cryptopay import CryptoPay
-from sandbox.server import Server
+from sandbox.stand_in.clock import Clock
+from sandbox.stand_in.server import Server
 
 if TYPE_CHECKING:
     from playwright.async_api import Locator

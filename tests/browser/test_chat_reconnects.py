@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from playwright.async_api import expect
 
-from sandbox.server import Server
+from sandbox.stand_in.server import Server
 from tests.browser.bot import running
 from tests.door import Door
 

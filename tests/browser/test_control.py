@@ -17,10 +17,10 @@ from playwright.async_api import expect
 from sandbox.control import Control
 from sandbox.control.troubles import end_all
 from sandbox.cryptopay.faults import Standing
-from sandbox.customer import Customer, text_of
-from sandbox.faults import BAD_DAY, NONE
-from sandbox.server import Server
-from sandbox.system import System
+from sandbox.stand_in.faults import BAD_DAY, NONE
+from sandbox.stand_in.server import Server
+from sandbox.system.customer import Customer, text_of
+from sandbox.system.system import System
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

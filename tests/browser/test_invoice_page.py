@@ -13,9 +13,9 @@ from starlette.applications import Starlette
 from starlette.responses import HTMLResponse
 from starlette.routing import Route
 
-from sandbox.clock import Clock
 from sandbox.cryptopay import CryptoPay
-from sandbox.server import Server
+from sandbox.stand_in.clock import Clock
+from sandbox.stand_in.server import Server
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

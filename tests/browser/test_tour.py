@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sandbox import browser, tour
+from sandbox.commands import browser, tour
 
 if TYPE_CHECKING:
     import pathlib

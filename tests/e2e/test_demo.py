@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sandbox import demo
+from sandbox.commands import demo
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -65,8 +65,8 @@ async def test_a_broken_part_turns_it_red(
     settings: dict[str, str],
     step: str,
 ) -> None:
-    monkeypatch.setattr("sandbox.customer.ANSWER_S", 3.0)
-    monkeypatch.setattr("sandbox.customer.APPLIED_S", 3.0)
+    monkeypatch.setattr("sandbox.system.customer.ANSWER_S", 3.0)
+    monkeypatch.setattr("sandbox.system.customer.APPLIED_S", 3.0)
     assert await demo.tell(folder, 1, settings) == 1
     told = capsys.readouterr().out
     assert f"This step did not hold: {step}" in told

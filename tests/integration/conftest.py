@@ -8,7 +8,7 @@ import pytest
 from lib.db import Database
 from lib.db.invariants import violations
 from lib.db.migrate import migrate
-from sandbox.postgres import Postgres
+from sandbox.postgres.server import Postgres
 from tests.integration.wire import Wire
 
 if TYPE_CHECKING:

@@ -7,12 +7,12 @@ from collections import defaultdict
 
 import pytest
 
-from functions import table
-from sandbox.iam import invokers
+from lib import function_table
+from sandbox.cloud.iam import invokers
 from tests.terraform.conftest import PASSWORDS
 from tests.terraform.planned import Plan, plain_settings, secret_settings
 
-FUNCTIONS = table.load().functions
+FUNCTIONS = function_table.load().functions
 PROJECT = "atlas-prod-123456"
 
 

@@ -11,20 +11,19 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from functions import table
-from lib import bootstrap
+from lib import bootstrap, function_table
 from lib.db.connection import Timeouts
 from lib.settings.check import Settings
 from lib.sweeps import runner
-from sandbox import system as local
-from sandbox.fleet import settings_of
-from sandbox.system import System
+from sandbox.cloud.instances import settings_of
+from sandbox.system import system as local
+from sandbox.system.system import System
 from tests.terraform.planned import Plan, Terraform, container, plain_settings, secret_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-FUNCTIONS = table.load().functions
+FUNCTIONS = function_table.load().functions
 SWEEPS = [name for name, row in FUNCTIONS.items() if row.trigger == "schedule"]
 LOCALS = Path(__file__).resolve().parents[2] / "infra/terraform/modules/platform/locals.tf"
 
@@ -127,7 +126,7 @@ def test_nothing_else_is_scheduled(plan: Plan) -> None:
 def test_queues_agree(plan: Plan) -> None:
     deployed = {queue["name"]: queue for queue in plan.of("google_cloud_tasks_queue").values()}
     here = {queue.name: queue for queue in local._queues()}
-    assert deployed.keys() == here.keys() == table.load().queues.keys()
+    assert deployed.keys() == here.keys() == function_table.load().queues.keys()
     for name, queue in deployed.items():
         rates, retry = queue["rate_limits"][0], queue["retry_config"][0]
         assert rates["max_dispatches_per_second"] == here[name].rate

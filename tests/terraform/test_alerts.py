@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from functions import table
-from lib import log
+from lib import function_table, log
 from lib.sweeps import runner
 from tests.terraform.log_filter import Entry, UnknownSyntaxError, compiled
 
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[2]
 RECORDED = [json.loads(line) for line in (Path(__file__).parent / "recorded/lines.jsonl").read_text().splitlines()]
-FUNCTIONS = table.load().functions
+FUNCTIONS = function_table.load().functions
 SWEEPS = [name.removeprefix("sweep_") for name, row in FUNCTIONS.items() if row.trigger == "schedule"]
 MINUTE = 60
 

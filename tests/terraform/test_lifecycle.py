@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from functions import table
+from lib import function_table
 from tests.terraform.conftest import PASSWORDS
 from tests.terraform.planned import RefusedError, Terraform, Values
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 USERS: Values = {"database_passwords": PASSWORDS, "database_password_version": 1}
 FOUNDATION = "-target=module.platform.terraform_data.foundation"
-SERVICES = len(table.load().functions)
+SERVICES = len(function_table.load().functions)
 
 
 @pytest.fixture(scope="module")

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sandbox.xray import Origin, XrayNode
-from sandbox.xray_caller import NodeCaller
+from sandbox.node.caller import NodeCaller
+from sandbox.node.lab import Origin, XrayNode
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

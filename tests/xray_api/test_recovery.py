@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from sandbox.xray import Origin, TunnelClient, TunnelRefusedError, XrayNode
-from sandbox.xray_caller import NodeCaller, now_ms, until, unwanted, wanted
+from sandbox.node.caller import NodeCaller, now_ms, until, unwanted, wanted
+from sandbox.node.lab import Origin, TunnelClient, TunnelRefusedError, XrayNode
 from xray_api.xray import Xray
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from sandbox.ports import free_port
-from sandbox.xray import (
+from sandbox.node.caller import NodeCaller, now_ms, until, unwanted, wanted
+from sandbox.node.lab import (
     PATIENCE_SECONDS,
     Origin,
     RealityTarget,
@@ -25,7 +25,7 @@ from sandbox.xray import (
     generate_reality_keys,
     server_config,
 )
-from sandbox.xray_caller import NodeCaller, now_ms, until, unwanted, wanted
+from sandbox.state.ports import free_port
 from xray_api.inbound import LinkMaker, from_config
 
 if TYPE_CHECKING:

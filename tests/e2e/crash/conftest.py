@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sandbox.system import System
-from sandbox.xray import Origin
+from sandbox.node.lab import Origin
+from sandbox.system.system import System
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sandbox.customer import buttons_of, link_of, text_of
-from sandbox.system import SystemFailedError
-from sandbox.xray import TunnelClient, TunnelRefusedError
+from sandbox.node.lab import TunnelClient, TunnelRefusedError
+from sandbox.system.customer import buttons_of, link_of, text_of
+from sandbox.system.system import SystemFailedError
 from tests.e2e.sweeps.life import (
     accept_trial,
     keys_sent,
@@ -26,9 +26,9 @@ from tests.e2e.sweeps.life import (
 )
 
 if TYPE_CHECKING:
-    from sandbox.customer import Customer
-    from sandbox.system import System
-    from sandbox.xray import Origin
+    from sandbox.node.lab import Origin
+    from sandbox.system.customer import Customer
+    from sandbox.system.system import System
 
 _LIST = Path(__file__).resolve().parents[3] / "docs" / "acceptance.toml"
 _POINTS = ("before-claim", "after-claim", "mid-transaction", "in-commit", "after-call", "after-commit")

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sandbox.faults import BAD_DAY
-from sandbox.system import System
+from sandbox.stand_in.faults import BAD_DAY
+from sandbox.system.system import System
 from tests.e2e.webhooks.steps import assert_sound
 
 if TYPE_CHECKING:

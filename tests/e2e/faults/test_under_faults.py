@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from sandbox.customer import Customer, buttons_of, text_of
-from sandbox.fleet import ROOT
+from sandbox.cloud.instances import ROOT
+from sandbox.system.customer import Customer, buttons_of, text_of
 from tests.e2e.faults.conftest import FAULTS
 from tests.e2e.webhooks.steps import (
     ONE_OF_EACH,
@@ -35,7 +35,7 @@ from tests.e2e.webhooks.steps import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sandbox.system import System
+    from sandbox.system.system import System
 
 _PATIENCE_S = 2.0
 _SOME_SECONDS = timedelta(seconds=10)

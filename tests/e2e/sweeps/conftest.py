@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sandbox.system import System
+from sandbox.system.system import System
 from tests.e2e.sweeps.hanging import in_place_of_the_node
 
 if TYPE_CHECKING:

@@ -10,14 +10,14 @@ from starlette.applications import Starlette
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from sandbox.server import Server
+from sandbox.stand_in.server import Server
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from starlette.requests import Request
 
-    from sandbox.system import System
+    from sandbox.system.system import System
 
 
 class HangingNode:

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 from lib.db.connection import Connection, Timeouts
-from sandbox.customer import Customer, need, text_of, urls_of
+from sandbox.system.customer import Customer, need, text_of, urls_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from sandbox.system import System
+    from sandbox.system.system import System
 
 LEASE = timedelta(seconds=61)
 """Past every lease, and past a minute's tick of every sweep."""

@@ -27,8 +27,8 @@ from tests.e2e.sweeps.life import (
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from sandbox.customer import Customer
-    from sandbox.system import System
+    from sandbox.system.customer import Customer
+    from sandbox.system.system import System
     from tests.e2e.sweeps.hanging import HangingNode
 
 _HARD_LIMIT_S = 2.0

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sandbox.customer import buttons_of, link_of, text_of, urls_of
+from sandbox.system.customer import buttons_of, link_of, text_of, urls_of
 from tests.e2e.sweeps.life import (
     accept_trial,
     keys_sent,
@@ -20,8 +20,8 @@ from tests.e2e.sweeps.life import (
 )
 
 if TYPE_CHECKING:
-    from sandbox.customer import Customer
-    from sandbox.system import System
+    from sandbox.system.customer import Customer
+    from sandbox.system.system import System
 
 
 def handled_by(system: System, target: str, event: str) -> list[int]:

@@ -11,7 +11,7 @@ from tests.e2e.webhooks.steps import assert_sound
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from sandbox.system import System
+    from sandbox.system.system import System
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

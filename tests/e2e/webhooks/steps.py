@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from functions import table
-from sandbox.customer import Customer, link_of, text_of, urls_of
-from sandbox.fleet import ROOT, settings_of
-from sandbox.processes import Process, bare_environment
+from lib import function_table
+from sandbox.cloud.instances import ROOT, settings_of
+from sandbox.processes.child import Process, bare_environment
+from sandbox.system.customer import Customer, link_of, text_of, urls_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
     from pathlib import Path
 
-    from sandbox.system import System
+    from sandbox.system.system import System
 
 SECRET_HEADER = "X-Telegram-Bot-Api-Secret-Token"
 SIGNATURE_HEADER = "crypto-pay-api-signature"
@@ -207,7 +207,7 @@ async def post_payment(
 @asynccontextmanager
 async def another(system: System, target: str, **settings: str) -> AsyncIterator[Process]:
     """One more instance of a function, with some settings of its own (an empty one counts as unset)."""
-    function = table.load().functions[target]
+    function = function_table.load().functions[target]
     place = f"another.{target}.{next(_places)}"
     port = system.home.port(place)
     process = Process(

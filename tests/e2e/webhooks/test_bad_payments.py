@@ -13,7 +13,7 @@ from sandbox.cryptopay.webhooks import sign
 from tests.e2e.webhooks.steps import SECRET_HEADER, FunctionLog, new_customer, order, paid_body, post_payment, until
 
 if TYPE_CHECKING:
-    from sandbox.system import System
+    from sandbox.system.system import System
 
 _MIB = 1024 * 1024
 _UNREADABLE = "cryptobot_webhook_unreadable"

@@ -25,7 +25,7 @@ from tests.e2e.webhooks.steps import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sandbox.system import System
+    from sandbox.system.system import System
 
 _MIB = 1024 * 1024
 

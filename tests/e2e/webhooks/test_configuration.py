@@ -12,7 +12,7 @@ from tests.e2e.webhooks.steps import FunctionLog, another, post
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from sandbox.system import System
+    from sandbox.system.system import System
 
 WRONG = {
     "TELEGRAM_API_BASE": "ftp://hidden-value-1",

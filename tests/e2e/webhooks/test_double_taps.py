@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sandbox.customer import buttons_of
+from sandbox.system.customer import buttons_of
 from tests.e2e.webhooks.steps import (
     ONE_OF_EACH,
     click_update,
@@ -20,8 +20,8 @@ from tests.e2e.webhooks.steps import (
 )
 
 if TYPE_CHECKING:
-    from sandbox.customer import Customer
-    from sandbox.system import System
+    from sandbox.system.customer import Customer
+    from sandbox.system.system import System
 
 _ORDERS = (
     "select o.id, o.status, cast(o.purchase_id as text) as purchase_id from orders o"

@@ -28,7 +28,7 @@ from tests.e2e.webhooks.steps import (
 )
 
 if TYPE_CHECKING:
-    from sandbox.system import System
+    from sandbox.system.system import System
 
 
 @pytest.mark.proves("N-18")

@@ -11,8 +11,8 @@ from uuid import UUID
 
 import pytest
 
-from sandbox.customer import Customer
-from sandbox.system import System
+from sandbox.system.customer import Customer
+from sandbox.system.system import System
 from tests.e2e.webhooks.steps import has_key, order, tables
 
 if TYPE_CHECKING:

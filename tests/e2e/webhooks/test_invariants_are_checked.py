@@ -9,7 +9,7 @@ import pytest
 from tests.e2e.webhooks.steps import assert_sound, new_customer, order
 
 if TYPE_CHECKING:
-    from sandbox.system import System
+    from sandbox.system.system import System
 
 
 @pytest.mark.proves("S4-15")

@@ -8,15 +8,15 @@ from urllib.parse import quote, unquote
 
 import pytest
 
-from functions import table
-from sandbox.xray import ShareLink
+from lib import function_table
+from sandbox.node.lab import ShareLink
 from tests.e2e.webhooks.steps import has_key, new_customer, order
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
-    from sandbox.system import System
+    from sandbox.system.system import System
 
 _UUID = re.compile(rb"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
 _LINK = re.compile(rb"vless://\S")
@@ -25,7 +25,7 @@ _LINK = re.compile(rb"vless://\S")
 async def _secrets(system: System) -> dict[str, str]:
     """What must be in no log, by a name that may be told."""
     settings = system.settings()
-    named = {name for row in table.load().functions.values() for name in row.secrets}
+    named = {name for row in function_table.load().functions.values() for name in row.secrets}
     found = {name: settings[name] for name in sorted(named)}
     owner = unquote(system.database.owner_url.partition("@")[0].rpartition(":")[2])
     functions = unquote(system.database.functions_url.partition("@")[0].rpartition(":")[2])

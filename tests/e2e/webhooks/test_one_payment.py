@@ -31,7 +31,7 @@ from tests.e2e.webhooks.steps import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-    from sandbox.system import System
+    from sandbox.system.system import System
 
 
 @pytest.mark.proves("S0-4")

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sandbox.customer import buttons_of, link_of, text_of
-from sandbox.xray import ShareLink
+from sandbox.node.lab import ShareLink
+from sandbox.system.customer import buttons_of, link_of, text_of
 from tests.e2e.webhooks.steps import (
     ONE_OF_EACH,
     effects,
@@ -25,7 +25,7 @@ from tests.e2e.webhooks.steps import (
 )
 
 if TYPE_CHECKING:
-    from sandbox.system import System
+    from sandbox.system.system import System
 
 ROOT = Path(__file__).resolve().parents[3]
 _ANSWERED_WITHIN_S = 5.0

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sandbox.customer import buttons_of, text_of
+from sandbox.system.customer import buttons_of, text_of
 from tests.e2e.webhooks.steps import (
     UNDONE,
     FunctionLog,
@@ -27,8 +27,8 @@ from tests.e2e.webhooks.steps import (
 )
 
 if TYPE_CHECKING:
-    from sandbox.customer import Customer
-    from sandbox.system import System
+    from sandbox.system.customer import Customer
+    from sandbox.system.system import System
 
 _BUDGET_S = 8.0
 _ANSWERED_WITHIN_S = 15.0

@@ -14,7 +14,7 @@ from tests.integration.sweeps.nodes import RememberingNode
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Generator, Iterator
 
-    from sandbox.postgres import Postgres
+    from sandbox.postgres.server import Postgres
 
 _TEMPLATE = "atlas_template"
 _numbers = iter(range(1_000_000))

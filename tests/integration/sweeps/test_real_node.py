@@ -14,7 +14,7 @@ import pytest
 from lib.domain.provisioning import Node, Work
 from lib.nodes import client as node_client
 from lib.nodes.client import NodeClient, NodeError
-from sandbox.xray import ShareLink, XrayNode
+from sandbox.node.lab import ShareLink, XrayNode
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -28,11 +28,11 @@ from lib.tasks import google_client, rest
 from lib.tasks.google_client import GoogleTaskQueue
 from lib.tasks.queue import QueueUnavailable, Task
 from lib.tasks.rest import RestTaskQueue
-from sandbox.clock import Clock
-from sandbox.cloudtasks import CloudTasks, Queue
-from sandbox.cloudtasks.rpc import RpcServer
-from sandbox.ports import free_port
-from sandbox.server import Server
+from sandbox.cloud.cloudtasks import CloudTasks, Queue
+from sandbox.cloud.cloudtasks.rpc import RpcServer
+from sandbox.stand_in.clock import Clock
+from sandbox.stand_in.server import Server
+from sandbox.state.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator

@@ -231,6 +231,6 @@ async def test_a_node_that_is_not_there_is_not_waited_for_longer_than_said(unuse
 
 @pytest.fixture
 def unused_port() -> Callable[[], int]:
-    from sandbox.ports import free_port
+    from sandbox.state.ports import free_port
 
     return free_port

@@ -3,10 +3,10 @@ from __future__ import annotations
 import importlib.util
 from pathlib import Path
 
-from functions import table
+from lib import function_table
 
 ROOT = Path(__file__).parents[3]
-TABLE = table.load()
+TABLE = function_table.load()
 
 
 def test_every_row_has_its_module_and_every_module_its_row() -> None:

@@ -1,0 +1,95 @@
+"""The one table of functions (`table.json`), as Python sees it. Terraform, the local runner and the tests read the same file.
+
+A row comes with its function; nothing in it is listed anywhere else.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+_FILE = Path(__file__).resolve().parents[1] / "functions" / "table.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """A Cloud Tasks queue: how fast it dispatches and for how long it retries. Times in seconds."""
+
+    name: str
+    rate_per_second: float
+    max_concurrent: int
+    max_attempts: int
+    min_backoff_s: float
+    max_backoff_s: float
+    max_doublings: int
+    max_retry_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """One deployable target.
+
+    Attributes:
+        trigger: who calls it: anybody, a task of `queue`, or the scheduler by `schedule` (unix-cron, UTC).
+        deadline_s: what the caller waits; always more than `timeout_s`, the platform's limit of a request.
+        connections: threads = Postgres connections of one instance (`DB_CONNECTIONS`).
+        second_pass_s: the sweep runs once more so many seconds after each tick.
+        flag: switches it at run time (table `flags`).
+        secrets: settings that come from Secret Manager; it may read no others.
+        enqueues: queues it may put tasks on.
+    """
+
+    name: str
+    trigger: Literal["public", "task", "schedule"]
+    timeout_s: int
+    concurrency: int
+    connections: int
+    cpu: int
+    memory_mib: int
+    min_instances: int
+    max_instances: int
+    secrets: tuple[str, ...]
+    enqueues: tuple[str, ...]
+    queue: str | None = None
+    schedule: str | None = None
+    deadline_s: int | None = None
+    second_pass_s: int | None = None
+    flag: str | None = None
+
+    @property
+    def service(self) -> str:
+        """Its name in URLs and on the platform: kebab-case."""
+        return self.name.replace("_", "-")
+
+    @property
+    def module(self) -> str:
+        """The module that holds its entry point."""
+        room = {"public": "public", "task": "tasks", "schedule": "sweeps"}[self.trigger]
+        return f"functions.{room}.{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """All functions and queues by name."""
+
+    functions: dict[str, Function] = field(default_factory=dict)
+    queues: dict[str, Queue] = field(default_factory=dict)
+
+
+@cache
+def load() -> Table:
+    """Read the table once.
+
+    Raises:
+        TypeError: a row has a field that does not exist, or lacks one.
+    """
+    raw = json.loads(_FILE.read_text())
+    functions = {
+        name: Function(name=name, **(row | {"secrets": tuple(row["secrets"]), "enqueues": tuple(row["enqueues"])}))
+        for name, row in raw["functions"].items()
+    }
+    queues = {name: Queue(name=name, **row) for name, row in raw["queues"].items()}
+    return Table(functions, queues)

@@ -1,0 +1,108 @@
+"""One process for each instance of each function, started exactly as an operator would: `functions-framework --target ...`."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lib import function_table
+from sandbox.cloud.gateway import Backend
+from sandbox.commands.options import PROVIDER
+from sandbox.processes.child import Process, ProcessFailedError, bare_environment
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from lib.function_table import Function
+    from sandbox.state.home import Home
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def settings_of(function: Function, settings: Mapping[str, str]) -> dict[str, str]:
+    """The settings that this function would have when deployed: of the secrets, those its row names and no other.
+
+    `PROVIDER` is one that no row names yet. `HOST` is functions-framework's own: it would listen on every interface of this machine.
+    """
+    secret = {name for row in function_table.load().functions.values() for name in row.secrets} | {PROVIDER}
+    given = {name: value for name, value in settings.items() if name not in secret or name in function.secrets}
+    return given | {"DB_CONNECTIONS": str(function.connections), "HOST": "127.0.0.1"}
+
+
+class Fleet:
+    """All instances of all functions.
+
+    Args:
+        home: has their ports and logs.
+        settings: of the whole system; each function gets its part (`settings_of`).
+        instances: how many of a target to run, 1 unless said.
+        root: the folder with `main.py`.
+    """
+
+    def __init__(
+        self,
+        home: Home,
+        settings: Mapping[str, str],
+        instances: Mapping[str, int] | None = None,
+        *,
+        root: Path = ROOT,
+    ) -> None:
+        wanted = dict(instances or {})
+        if unknown := wanted.keys() - function_table.load().functions.keys():
+            raise ValueError(f"no such function: {', '.join(sorted(unknown))}")
+        command = str(Path(sys.executable).with_name("functions-framework"))
+        self.processes: dict[str, list[Process]] = {}
+        for function in function_table.load().functions.values():
+            self.processes[function.name] = []
+            for number in range(wanted.get(function.name, 1)):
+                name = function.name if number == 0 else f"{function.name}.{number}"
+                port = home.port(name)
+                self.processes[function.name].append(
+                    Process(
+                        [command, "--target", function.name, "--port", str(port)],
+                        cwd=root,
+                        env=bare_environment(settings_of(function, settings)),
+                        log=home.logs / f"{name}.log",
+                        port=port,
+                    )
+                )
+
+    def backends(self) -> list[Backend]:
+        """What the gateway needs to know."""
+        functions = function_table.load().functions
+        return [
+            Backend(
+                functions[name].service,
+                tuple(process.port for process in group),
+                functions[name].timeout_s,
+                webhook=functions[name].trigger == "public",
+            )
+            for name, group in self.processes.items()
+        ]
+
+    def chosen(self, only: Iterable[str] | None = None) -> list[Process]:
+        """The processes of these targets, or all."""
+        names = self.processes if only is None else list(only)
+        return [process for name in names for process in self.processes[name]]
+
+    async def start(self, only: Iterable[str] | None = None, *, timeout_s: float = 60.0) -> None:
+        """Start what does not run and return when all of it answers.
+
+        Raises:
+            ProcessFailedError: one did not come up; the text says every one that did not.
+        """
+        idle = [process for process in self.chosen(only) if not process.running]
+        outcomes = await asyncio.gather(*(process.start(timeout_s) for process in idle), return_exceptions=True)
+        failures = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
+        if failures:
+            raise ProcessFailedError("\n".join(str(failure) for failure in failures)) from failures[0]
+
+    async def stop(self, only: Iterable[str] | None = None) -> None:
+        """Ask them to end, as a scale-down does."""
+        await asyncio.gather(*(process.stop() for process in self.chosen(only)))
+
+    async def kill(self, only: Iterable[str] | None = None) -> None:
+        """SIGKILL master and worker of each, at once."""
+        await asyncio.gather(*(process.kill() for process in self.chosen(only)))

@@ -1,7 +1,0 @@
-"""A stand-in for Cloud Scheduler: unix-cron jobs that call HTTP targets on the sandbox's clock."""
-
-from sandbox.cloudtasks.oidc import Oidc
-from sandbox.scheduler.jobs import Job
-from sandbox.scheduler.scheduler import Run, Scheduler
-
-__all__ = ["Job", "Oidc", "Run", "Scheduler"]

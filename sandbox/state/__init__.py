@@ -1,0 +1,1 @@
+"""What a local system keeps in its folder: ports, secrets, identities."""

@@ -1,0 +1,1 @@
+"""All of Atlas put together on this machine."""

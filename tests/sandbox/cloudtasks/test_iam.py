@@ -1,0 +1,240 @@
+"""Who may call a private function: nobody without a token that google-auth, too, finds good, and only the account with the role."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import google.auth.exceptions
+import google.auth.jwt
+import google.auth.transport.requests
+import httpx
+import pytest
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicNumbers
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from google.oauth2 import id_token
+from starlette.responses import PlainTextResponse
+
+from lib import function_table
+from sandbox.cloud.cloudtasks import oidc
+from sandbox.cloud.cloudtasks.oidc import Oidc, TokenSigner
+from sandbox.cloud.iam import Iam, TokenVerifier, invokers
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from starlette.types import Receive, Scope, Send
+
+    from tests.sandbox.cloudtasks.conftest import Stand
+
+    Make = Callable[..., Any]
+
+BASE = "http://127.0.0.1:8080"
+TASKS, SCHEDULER = "tasks@p.iam.gserviceaccount.com", "scheduler@p.iam.gserviceaccount.com"
+HERE = f"{BASE}/task-settle"
+
+
+class Function:
+    """What stands behind the check, and what reached it."""
+
+    def __init__(self) -> None:
+        self.seen: list[dict[str, str]] = []
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.seen.append({name.decode(): value.decode() for name, value in scope["headers"]})
+        await PlainTextResponse("ours")(scope, receive, send)
+
+
+class Door:
+    def __init__(self) -> None:
+        self.signer = TokenSigner()
+        self.function = Function()
+        self.iam = Iam(invokers(tasks=TASKS, scheduler=SCHEDULER), base_url=f"{BASE}/", signer=self.signer)
+        self.client = httpx.AsyncClient(transport=httpx.ASGITransport(self.iam.protect(self.function)), base_url=BASE)
+
+    def token(self, email: str = TASKS, audience: str = HERE) -> str:
+        return self.signer.token(Oidc(email, audience), HERE)
+
+    async def post(self, path: str = "/task-settle", token: str | None = None, **headers: str) -> httpx.Response:
+        given = headers | ({"Authorization": f"Bearer {token}"} if token is not None else {})
+        return await self.client.post(path, headers=given)
+
+
+@pytest.fixture
+def door() -> Door:
+    return Door()
+
+
+def test_every_function_but_the_public_ones_has_its_callers() -> None:
+    allowed = invokers(tasks=TASKS, scheduler=SCHEDULER)
+    functions = function_table.load().functions
+    assert allowed.keys() == {row.service for row in functions.values()}
+    for row in functions.values():
+        accounts = allowed[row.service]
+        assert (accounts is None) == (row.trigger == "public")
+        if accounts is not None:
+            assert (SCHEDULER in accounts) == (row.trigger == "schedule")
+            assert (TASKS in accounts) == (row.trigger == "task" or "sweeps" in row.enqueues)
+
+
+def test_a_sweep_that_hands_nothing_on_is_not_for_tasks_to_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    row = replace(function_table.load().functions["sweep_outbox"], enqueues=("messages",))
+    monkeypatch.setattr(function_table, "load", lambda: function_table.Table({row.name: row}))
+    assert invokers(tasks=TASKS, scheduler=SCHEDULER) == {row.service: frozenset({SCHEDULER})}
+
+
+async def test_without_a_token_a_private_function_is_never_reached(door: Door) -> None:
+    answer = await door.post("/task-settle/<b>")
+    assert answer.status_code == 403
+    assert "www-authenticate" not in answer.headers
+    assert "<title>403 Forbidden</title>" in answer.text
+    assert "Your client does not have permission to get URL <code>/%3Cb%3E</code> from this server." in answer.text
+    assert (await door.post(Authorization="Basic dXNlcjpwYXNz")).status_code == 403
+    assert not door.function.seen
+    assert [refused.service for refused in door.iam.refused] == ["task-settle"] * 2
+
+
+async def test_the_tasks_own_account_gets_through_and_its_signature_does_not(door: Door) -> None:
+    token = door.token()
+    assert (await door.post(token=token)).text == "ours"
+    assert (await door.post("/task-settle/deep?x=1", token)).text == "ours"
+    for seen in door.function.seen:
+        head, claims, signature = seen["authorization"].removeprefix("Bearer ").split(".")
+        assert f"{head}.{claims}" == token.rpartition(".")[0]
+        assert signature == "SIGNATURE_REMOVED_BY_GOOGLE"
+    assert not door.iam.refused
+
+
+def resigned(door: Door, **changed: Any) -> str:
+    """A token of the right key with other claims."""
+    claims = json.loads(base64.urlsafe_b64decode(door.token().split(".")[1] + "=="))
+    made = {name: value for name, value in (claims | changed).items() if value is not None}
+    return door.signer.sign(made)
+
+
+def encoded(value: dict[str, Any]) -> str:
+    return base64.urlsafe_b64encode(json.dumps(value).encode()).rstrip(b"=").decode()
+
+
+def forged_key_id(door: Door) -> str:
+    other = TokenSigner()
+    other.key_id = door.signer.key_id  # before it signs anything
+    return other.token(Oidc(TASKS, HERE), HERE)
+
+
+def changed_claims(door: Door) -> str:
+    head, claims, signature = door.token("nobody@p.iam.gserviceaccount.com").split(".")
+    ours = json.loads(base64.urlsafe_b64decode(claims + "==")) | {"email": TASKS}
+    return f"{head}.{encoded(ours)}.{signature}"
+
+
+def unsigned(door: Door) -> str:
+    return f"{encoded({'alg': 'none', 'typ': 'JWT'})}.{door.token().split('.')[1]}."
+
+
+BAD: dict[str, Callable[[Door], str]] = {
+    "another audience": lambda door: door.token(audience=f"{BASE}/task-notify"),
+    "the gateway's own address": lambda door: door.token(audience=BASE),
+    "a deeper address": lambda door: door.token(audience=f"{HERE}/deep"),
+    "another key": lambda _: TokenSigner().token(Oidc(TASKS, HERE), HERE),
+    "another key under our key's id": forged_key_id,
+    "expired": lambda door: resigned(door, exp=time.time() - 60),
+    "from the future": lambda door: resigned(door, iat=time.time() + 60),
+    "no expiry": lambda door: resigned(door, exp=None),
+    "another issuer": lambda door: resigned(door, iss="https://evil.example"),
+    "address not verified": lambda door: resigned(door, email_verified=False),
+    "no address": lambda door: resigned(door, email=None),
+    "claims changed after signing": changed_claims,
+    "unsigned": unsigned,
+    "not a token": lambda _: "ya29.an-access-token",
+    "not base64": lambda _: "a.b.*",
+    "not JSON": lambda _: "e30x.e30x.e30x",
+    "nothing in it": lambda _: "..",
+}
+
+
+@pytest.mark.parametrize("kind", BAD)
+async def test_a_token_that_proves_nothing_is_a_401(door: Door, kind: str) -> None:
+    answer = await door.post(token=BAD[kind](door))
+    assert answer.status_code == 401
+    assert answer.headers["www-authenticate"].startswith('Bearer error="invalid_token"')
+    assert "Your client does not have permission to the requested URL <code>/</code>." in answer.text
+    assert not door.function.seen
+
+
+async def test_a_good_token_of_an_account_without_the_role_is_a_403(door: Door) -> None:
+    assert (await door.post(token=door.token(SCHEDULER))).status_code == 403
+    assert (await door.post("/sweep-payments", door.token(SCHEDULER, f"{BASE}/sweep-payments"))).text == "ours"
+    assert (await door.post("/sweep-payments", door.token(TASKS, f"{BASE}/sweep-payments"))).text == "ours"
+    assert len(door.function.seen) == 2
+
+
+async def test_public_functions_take_everybody_with_whatever_they_say_of_themselves(door: Door) -> None:
+    assert (await door.post("/telegram-webhook")).text == "ours"
+    assert (await door.post("/health", Authorization="Bearer anything.at.all")).text == "ours"
+    assert door.function.seen[1]["authorization"] == "Bearer anything.at.all"
+    assert (await door.post("/no-such-function")).text == "ours"  # the gateway's to refuse
+
+
+async def test_the_serverless_header_counts_alone_where_there_is_one(door: Door) -> None:
+    good = {"X-Serverless-Authorization": f"Bearer {door.token()}"}
+    assert (await door.post(token="for.the.application", **good)).text == "ours"
+    bad = {"X-Serverless-Authorization": "Bearer a.b.c"}
+    assert (await door.post(token=door.token(), **bad)).status_code == 401
+
+
+async def test_google_auth_verifies_the_tokens_by_the_served_keys(make_stand: Make) -> None:
+    stand: Stand = await make_stand(served=True)
+    audience = "https://target"
+    good = stand.tasks.signer.token(Oidc(TASKS, audience), HERE)
+    other = TokenSigner().token(Oidc(TASKS, audience), HERE)
+    late = stand.tasks.signer.sign({"iat": 1, "exp": 2, "aud": audience, "iss": oidc.ISSUER})
+    verify: Callable[..., Any] = id_token.verify_token
+    session: Callable[[], Any] = google.auth.transport.requests.Request
+
+    def as_a_function_would() -> None:
+        certs, transport = f"{stand.url}/oauth2/v1/certs", session()
+        try:
+            claims = verify(good, transport, audience=audience, certs_url=certs)
+            assert (claims["email"], claims["email_verified"], claims["iss"]) == (TASKS, True, oidc.ISSUER)
+            for bad, of in ((good, "https://other"), (other, audience), (late, audience)):
+                with pytest.raises(google.auth.exceptions.GoogleAuthError):
+                    verify(bad, transport, audience=of, certs_url=certs)
+        finally:
+            transport.session.close()
+
+    await asyncio.to_thread(as_a_function_would)
+    (key,) = (await stand.http.get(f"{stand.url}/oauth2/v3/certs")).json()["keys"]
+    numbers = (int.from_bytes(base64.urlsafe_b64decode(key[name] + "=="), "big") for name in ("e", "n"))
+    pem = RSAPublicNumbers(*numbers).public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    decode: Callable[..., Any] = google.auth.jwt.decode
+    assert decode(good, certs={key["kid"]: pem}, audience=audience)["email"] == TASKS
+
+
+def test_the_check_costs_less_than_a_millisecond() -> None:
+    signer = TokenSigner()
+    verifier = TokenVerifier(signer)
+    token = signer.token(Oidc(TASKS, HERE), HERE).encode()
+    best = float("inf")
+    for _ in range(20):  # the best of several: what it costs, not what else the machine does
+        began = time.perf_counter()
+        for _ in range(10):
+            assert verifier.email(token, HERE) == TASKS
+        best = min(best, (time.perf_counter() - began) / 10)
+    assert best < 0.001
+
+
+def test_one_token_serves_many_calls_but_no_other_account_or_audience(monkeypatch: pytest.MonkeyPatch) -> None:
+    signer = TokenSigner()
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now)
+    first = signer.token(Oidc(TASKS, HERE), HERE)
+    assert signer.token(Oidc(TASKS), HERE) == first
+    assert signer.token(Oidc(TASKS, f"{HERE}/x"), HERE) != first
+    assert signer.token(Oidc(SCHEDULER, HERE), HERE) != first
+    now += 301
+    assert signer.token(Oidc(TASKS, HERE), HERE) != first

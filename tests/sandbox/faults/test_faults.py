@@ -1,0 +1,182 @@
+"""Each fault does to webhooks what it is named for, to nothing else, and in the share that was asked for."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+from starlette.applications import Starlette
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+from sandbox.cloud.gateway import Backend, Gateway
+from sandbox.stand_in.clock import Clock
+from sandbox.stand_in.faults import BAD_DAY, NONE, Faults, Way
+from sandbox.stand_in.server import Server
+from sandbox.telegram import Telegram, Timing
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+_BODY = b'{"update_id": 1}\x00\xff'
+
+
+class _Function:
+    """Counts what reaches it."""
+
+    def __init__(self) -> None:
+        self.bodies: list[bytes] = []
+        self.update_ids: list[int] = []
+        app = Starlette(routes=[Route("/{path:path}", self._answer, methods=["GET", "POST"])])
+        self.server = Server(app)
+
+    async def _answer(self, request: Request) -> Response:
+        body = await request.body()
+        self.bodies.append(body)
+        if body.startswith(b'{"update_id":'):
+            self.update_ids.append(int(body.split(b":")[1].split(b",")[0].split(b"}")[0]))
+        return JSONResponse({"seen": len(self.bodies)}, headers={"X-Kept": "yes"})
+
+
+@asynccontextmanager
+async def _way(*, webhook: bool = True) -> AsyncIterator[tuple[httpx.AsyncClient, Gateway, _Function]]:
+    function = _Function()
+    gateway = Gateway([Backend("the-function", (function.server.port,), 5.0, webhook=webhook)])
+    server = Server(gateway.app)
+    await function.server.start()
+    await server.start()
+    async with httpx.AsyncClient(trust_env=False, base_url=f"{server.url}/the-function", timeout=10) as client:
+        yield client, gateway, function
+    await server.stop()
+    await gateway.close()
+    await function.server.stop()
+
+
+async def test_nothing_is_wrong_unless_asked_for() -> None:
+    async with _way() as (client, gateway, function):
+        for _ in range(50):
+            assert (await client.post("/", content=_BODY)).status_code == 200
+        assert function.bodies == [_BODY] * 50
+        assert {passed.fault for passed in gateway.passed} == {""}
+
+
+async def test_twice_is_the_same_body_a_second_time_and_one_answer() -> None:
+    async with _way() as (client, gateway, function):
+        gateway.way.faults = Faults(twice=1.0)
+        answer = await client.post("/", content=_BODY)
+        await gateway.idle()
+        assert (answer.status_code, answer.headers["X-Kept"]) == (200, "yes")
+        assert function.bodies == [_BODY, _BODY]
+        assert sorted(passed.fault for passed in gateway.passed) == ["", "copy"]
+
+
+async def test_lost_never_arrives_and_the_sender_hears_of_a_failure() -> None:
+    async with _way() as (client, gateway, function):
+        gateway.way.faults = Faults(lost=1.0, twice=1.0)
+        assert (await client.post("/", content=_BODY)).status_code == 502
+        await gateway.idle()
+        assert function.bodies == []
+        assert [passed.fault for passed in gateway.passed] == ["lost"]
+
+
+async def test_unanswered_is_handled_and_the_sender_hears_of_a_failure() -> None:
+    async with _way() as (client, gateway, function):
+        gateway.way.faults = Faults(unanswered=1.0)
+        assert (await client.post("/", content=_BODY)).status_code == 502
+        assert function.bodies == [_BODY]
+        assert [passed.fault for passed in gateway.passed] == ["unanswered"]
+
+
+async def test_shares_are_kept() -> None:
+    way = Way(seed=1)
+    way.faults = BAD_DAY
+    journeys = [way.journey() for _ in range(5_000)]
+    drawn = [journey for journey in journeys if journey is not None]
+    assert len(drawn) == len(journeys)
+    assert 0.08 < sum(journey.lost for journey in drawn) / len(drawn) < 0.12
+    assert all(journey.copy_after_s is not None for journey in drawn)
+    assert max(journey.late_s for journey in drawn) <= BAD_DAY.late_s
+    assert len({journey.late_s for journey in drawn}) > 4_000
+    way.faults = NONE
+    assert way.journey() is None
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+async def test_only_posts_are_webhooks(method: str) -> None:
+    async with _way() as (client, gateway, _function):
+        gateway.way.faults = Faults(lost=1.0)
+        assert (await client.request(method, "/")).status_code in {200, 405}
+
+
+async def test_tasks_and_sweeps_are_left_alone() -> None:
+    """Their senders have faults of their own."""
+    async with _way(webhook=False) as (client, gateway, function):
+        gateway.way.faults = Faults(lost=1.0, twice=1.0)
+        assert (await client.post("/", content=_BODY)).status_code == 200
+        await gateway.idle()
+        assert function.bodies == [_BODY]
+
+
+@pytest.mark.parametrize("wrong", [{"twice": 1.1}, {"lost": -0.1}, {"late_s": -1.0}, {"flooded": 2.0}])
+def test_shares_are_shares(wrong: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        Faults(**wrong)
+
+
+async def test_under_a_bad_day_telegram_still_delivers_all_each_queue_in_order_and_queues_overtake() -> None:
+    """10 % lost, 10 % unanswered, all late: at least once, in order within a person, out of order between people."""
+    telegram = Telegram("42:TEST", "atlas_local_bot", Clock(), timing=Timing(backoff=0.001))
+    api = Server(telegram.app)
+    await api.start()
+    await telegram.start()
+    async with _way() as (client, gateway, function):
+        gateway.way.faults = Faults(twice=0.0, lost=0.1, unanswered=0.1, late_s=0.05)
+        arguments = {"url": str(client.base_url), "secret_token": "s", "max_connections": 40}
+        set_up = await client.post(f"{api.url}/bot42:TEST/setWebhook", json=arguments)
+        assert set_up.json()["ok"], set_up.text
+        sent: dict[int, list[int]] = {}
+        for _ in range(5):
+            for number in range(10):
+                sent.setdefault(number, []).append(await telegram.user(1001 + number).send("hello"))
+        await telegram.idle(30)
+        arrived = list(dict.fromkeys(function.update_ids))
+        assert sorted(arrived) == sorted(update_id for ids in sent.values() for update_id in ids)
+        for ids in sent.values():
+            assert [update_id for update_id in arrived if update_id in ids] == ids
+        assert arrived != sorted(arrived), "no queue overtook another"
+        assert len(function.update_ids) > len(arrived), "nothing was sent again"
+    await telegram.stop()
+    await api.stop()
+    telegram.close()
+
+
+async def test_flooded_calls_are_answered_as_flood_control_does() -> None:
+    telegram = Telegram("42:TEST", "atlas_local_bot", Clock())
+    api = Server(telegram.app)
+    await api.start()
+    await telegram.user(1001).send("hello")
+    telegram.flooded = 0.5
+    async with httpx.AsyncClient(trust_env=False, timeout=10) as client:
+        call = {"chat_id": 1001, "text": "hi"}
+        answers = await asyncio.gather(
+            *(client.post(f"{api.url}/bot42:TEST/sendMessage", json=call) for _ in range(200))
+        )
+    refused = [answer for answer in answers if answer.status_code == 429]
+    assert 60 < len(refused) < 140
+    assert all(answer.headers["Retry-After"] == "1" for answer in refused)
+    assert refused[0].json() == {
+        "ok": False,
+        "error_code": 429,
+        "description": "Too Many Requests: retry after 1",
+        "parameters": {"retry_after": 1},
+    }
+    written = [message for message in telegram.user(1001).messages if message["from"]["is_bot"]]
+    assert len(written) == 200 - len(refused)
+    await api.stop()
+    telegram.close()
