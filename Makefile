@@ -83,7 +83,7 @@ reset: .venv/.ready ## forget the local system's state (.local/, .local-real/)
 	@$(PY) -m sandbox reset
 
 migrate: .venv/.ready ## migrate the database that MIGRATE_DATABASE_URL or DATABASE_URL names
-	@$(PY) -m lib.db.migrate
+	@$(PY) -m lib.migrate
 
 terraform-check: .venv/.ready-test ## Terraform: format, validation, tests, policies, tables of variables; no cloud needed
 	@$(PY) -m infra.terraform.check

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import ssl
 import struct
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qs, unquote, urlsplit
 
 import pg8000.native
 from pg8000.core import COMMAND_COMPLETE, READY_FOR_QUERY, Context, _read, ci_unpack
@@ -15,19 +13,60 @@ from pg8000.exceptions import DatabaseError as DriverDatabaseError
 from pg8000.exceptions import InterfaceError as DriverInterfaceError
 
 from lib import failpoints
-from lib.db.errors import ConnectionLost, OutcomeUnknown, StatementFailed, TooSlow, Unavailable
+from lib.db.address import BadAddress, DatabaseAddress
+from lib.db.errors import (
+    ConnectionLost,
+    ConnectionTimedOut,
+    DatabaseError,
+    OutcomeUnknown,
+    StalePlan,
+    StatementFailed,
+    TooSlow,
+    Unavailable,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-# The server is there but takes nobody in: shutting down, starting, out of connections, out of memory or disk; or not us: no
-# such database, a wrong password.
-_UNAVAILABLE = frozenset({"57P03", "53300", "53200", "53100", "3D000", "28P01", "28000"})
-# The server ended this connection: administrator, crash of another backend, idle-in-transaction timeout.
-_CONNECTION_ENDED = frozenset({"57P01", "57P02", "25P03", "08006", "08003", "57P05"})
-# A plan prepared before a migration; a new connection prepares it again.
+# Classes of SQLSTATE that speak of the statement: data, constraints, conflicts, privileges and syntax, limits, what a function
+# raised. The session is fine after one of these. Whatever is not listed says nothing of the kind (read-only, out of memory or
+# disk, shutting down, no such database, internal error, a code of tomorrow): the session is replaced and the caller told to come
+# again, which costs a connection where it was not needed, and heals where it was.
+_OF_THE_STATEMENT = frozenset(
+    {
+        "20",
+        "21",
+        "22",
+        "23",
+        "24",
+        "25",
+        "27",
+        "2B",
+        "2F",
+        "34",
+        "38",
+        "39",
+        "3B",
+        "3F",
+        "40",
+        "42",
+        "44",
+        "54",
+        "55",
+        "57",
+        "P0",
+    }
+)
+_OF_THE_SESSION = frozenset({
+    "25006",  # read-only: a replica, or a host whose disk is full; a later session may write
+    "25P03", "25P04",  # idle or open too long
+    "57P01", "57P02", "57P03", "57P04", "57P05",  # shutting down, crashed, starting, dropped, idle
+})  # fmt: skip
+# The plan of a statement that was prepared before a migration; a new connection prepares it again. A feature that is not there
+# has the same code.
 _STALE_PLAN = frozenset({"0A000", "26000"})
 _TIMEOUTS = frozenset({"57014", "55P03"})
+_ENDED = frozenset({"FATAL", "PANIC"})
 _LOST = (OSError, DriverInterfaceError)
 
 
@@ -35,7 +74,7 @@ _LOST = (OSError, DriverInterfaceError)
 class Timeouts:
     """Milliseconds (connect: seconds) of one connection.
 
-    A statement ends before the socket gives up waiting for it; a transaction that nobody works in ends by itself. The
+    Statements end before the socket gives up waiting for them; a transaction in which nothing happens ends by itself. The
     function's own budget and the sender's deadline lie above them (docs/architecture.md, Budgets).
     """
 
@@ -44,44 +83,36 @@ class Timeouts:
     idle_in_transaction_ms: int = 10_000
     connect_s: float = 5.0
 
-    @property
-    def socket_s(self) -> float:
-        """How long to wait for an answer before the connection counts as dead."""
-        return self.statement_ms / 1000 + 2.0
+    def socket_s(self, statements: int = 1) -> float:
+        """How long to wait for the answers to so many statements, sent together, before the connection counts as dead.
+
+        Postgres starts the clock of statement_timeout anew for each of them.
+        """
+        return statements * self.statement_ms / 1000 + 2.0
 
 
-def _address(url: str) -> dict[str, Any]:
-    """The driver's arguments for `postgresql://user:pass@host:port/db` or `...@/db?host=<socket folder>`.
-
-    Raises:
-        ValueError: not such an URL. The text never quotes it: it holds a password.
-    """
-    parts = urlsplit(url)
-    if parts.scheme not in {"postgresql", "postgres"} or not parts.path.strip("/"):
-        raise ValueError("a database URL must look like postgresql://user:password@host:port/database")
-    query = {name: values[-1] for name, values in parse_qs(parts.query).items()}
-    address: dict[str, Any] = {
-        "user": unquote(parts.username or ""),
-        "password": unquote(parts.password) if parts.password else None,
-        "database": unquote(parts.path.lstrip("/")),
-    }
-    port = parts.port or int(query.get("port", "5432"))
-    if folder := query.get("host"):
-        address["unix_sock"] = f"{folder}/.s.PGSQL.{port}"
-    else:
-        address |= {"host": parts.hostname or "127.0.0.1", "port": port}
-        if query.get("sslmode", "disable") not in {"disable", "allow", "prefer"}:
-            address["ssl_context"] = _tls(query)
-    return address
-
-
-def _tls(query: dict[str, str]) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=query.get("sslrootcert"))
-    if query["sslmode"] != "verify-full":
-        context.check_hostname = False  # verify-ca and require: Cloud SQL's certificates name no host
-    if query["sslmode"] == "require" and "sslrootcert" not in query:
-        context.verify_mode = ssl.CERT_NONE
-    return context
+# Everything that a database, a role or a server may set otherwise and that the code or the driver relies on.
+# (`default_transaction_read_only` is not among them: a host sets it to protect a disk that is full.)
+_SESSION = {
+    "search_path": "atlas",
+    "client_encoding": "UTF8",
+    "TimeZone": "UTC",
+    "DateStyle": "ISO, MDY",
+    "IntervalStyle": "postgres",
+    "bytea_output": "hex",
+    "extra_float_digits": "1",
+    "array_nulls": "on",
+    "standard_conforming_strings": "on",
+    "transform_null_equals": "off",
+    "default_transaction_isolation": "read committed",
+    "default_transaction_deferrable": "off",
+    "synchronous_commit": "on",  # 200 means durable
+    "row_security": "on",
+    "exit_on_error": "off",
+    "idle_session_timeout": "0",
+}
+_WITH_TRANSACTION_TIMEOUT = 17
+"""The first version that knows it; an older one refuses a session that names it."""
 
 
 @contextmanager
@@ -91,15 +122,25 @@ def _translated() -> Iterator[None]:
         yield
     except DriverDatabaseError as error:
         details = error.args[0] if error.args and isinstance(error.args[0], dict) else {}
-        code = str(details.get("C", "XX000"))
-        if code in _CONNECTION_ENDED or code in _STALE_PLAN:
-            raise ConnectionLost(f"SQLSTATE {code}") from None
-        if code in _UNAVAILABLE:
-            raise Unavailable(f"SQLSTATE {code}") from None
-        kind = TooSlow if code in _TIMEOUTS else StatementFailed
-        raise kind(code, details.get("n")) from None
+        raise _ours(str(details.get("C", "XX000")), str(details.get("V", "")), details.get("n")) from None
+    except TimeoutError:
+        raise ConnectionTimedOut("TimeoutError") from None
     except _LOST as error:
-        raise ConnectionLost(type(error).__name__) from None
+        cause = error.__cause__ or error.__context__
+        kind = ConnectionTimedOut if isinstance(cause, TimeoutError) else ConnectionLost
+        raise kind(type(error).__name__) from None
+
+
+def _ours(code: str, severity: str, constraint: str | None) -> DatabaseError:
+    if code in _STALE_PLAN:
+        return StalePlan(code)
+    if severity in _ENDED:
+        return ConnectionLost(f"SQLSTATE {code}")
+    if code in _TIMEOUTS:
+        return TooSlow(code, constraint)
+    if code[:2] in _OF_THE_STATEMENT and code not in _OF_THE_SESSION:
+        return StatementFailed(code, constraint)
+    return Unavailable(f"SQLSTATE {code}")
 
 
 _INT16, _INT32 = struct.Struct("!h").pack, struct.Struct("!i").pack
@@ -155,9 +196,7 @@ class Connection:
     """A connection that is used by one thread at a time and is thrown away at the first sign of damage."""
 
     def __init__(self, url: str, *, application: str, timeouts: Timeouts) -> None:
-        parameters = {
-            "search_path": "atlas",
-            "TimeZone": "UTC",
+        parameters = _SESSION | {
             "statement_timeout": str(timeouts.statement_ms),
             "lock_timeout": str(timeouts.lock_ms),
             "idle_in_transaction_session_timeout": str(timeouts.idle_in_transaction_ms),
@@ -165,21 +204,39 @@ class Connection:
         try:
             with _translated():
                 self._driver = pg8000.native.Connection(
-                    **_address(url),
+                    **DatabaseAddress.parse(url).driver_arguments(),
                     timeout=timeouts.connect_s,
                     application_name=application,
                     startup_params=parameters,
                 )
-        except (ConnectionLost, StatementFailed) as error:
+                if self.server_version >= _WITH_TRANSACTION_TIMEOUT:
+                    self._driver.execute_simple("set transaction_timeout = 0")
+        except BadAddress as error:
+            raise Unavailable(f"the database's address can't be used: {error}") from None
+        except DatabaseError as error:
             raise Unavailable(f"can't connect to Postgres: {error}") from None
-        self._driver._usock.settimeout(timeouts.socket_s)  # noqa: SLF001 -- the driver has one timeout for connect and reads
+        self._timeouts = timeouts
+        self._patience = 0.0
+        self._wait_for(1)
         self._prepared: dict[str, _Statement] = {}
         self._begun = True
         self._held = b""
         self._in_step = True
 
+    @property
+    def server_version(self) -> int:
+        """The server's major version."""
+        return int(str(self._driver.parameter_statuses["server_version"]).partition(".")[0].split(maxsplit=1)[0])
+
+    def _wait_for(self, statements: int) -> None:
+        """Give the socket as long as Postgres may legally take for so many statements."""
+        patience = self._timeouts.socket_s(statements)
+        if patience != self._patience:
+            self._driver._usock.settimeout(patience)  # noqa: SLF001 -- the driver has one timeout for connect and reads
+            self._patience = patience
+
     @contextmanager
-    def _exchanging(self) -> Iterator[None]:
+    def _exchanging(self, statements: int = 1) -> Iterator[None]:
         """Around everything that is sent and read.
 
         What ends it before the server says that it is ready again (a lost connection, but also a value that can't be read)
@@ -187,6 +244,7 @@ class Connection:
         """
         if not self._in_step:
             raise ConnectionLost("answers of an earlier statement are unread")
+        self._wait_for(statements)
         self._in_step = False
         with _translated():
             try:
@@ -260,7 +318,7 @@ class Connection:
             messages: what runs one statement or several.
             contexts: one for each statement, or one for all.
         """
-        with self._exchanging():
+        with self._exchanging(messages.count(_EXECUTE)):
             self._driver._sock.write(messages + _SYNC)  # noqa: SLF001 -- the driver has no way to send messages of one's own
             self._driver._sock.flush()  # noqa: SLF001 -- as above
             if len(contexts) == 1:

@@ -12,7 +12,17 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 from lib import failpoints
 from lib.db import guard
 from lib.db.connection import Connection, Timeouts
-from lib.db.errors import Busy, ConnectionLost, DatabaseError, OutcomeUnknown, StatementFailed, Unavailable
+from lib.db.errors import (
+    Busy,
+    ConnectionLost,
+    ConnectionTimedOut,
+    DatabaseError,
+    OutcomeUnknown,
+    StalePlan,
+    StatementFailed,
+    Unavailable,
+)
+from lib.db.permits import Permits
 from lib.db.transaction import Cancelled, Transaction
 from lib.db.workers import Workers
 
@@ -25,6 +35,8 @@ F = TypeVar("F", bound="Callable[..., Any]")
 
 _RETRIED_CODES = frozenset({"40001", "40P01"})
 _ATTEMPTS = 6
+_MOST_TIMEOUTS = 2
+"""Exchanges without an answer after which a server counts as away: each holds a thread for seconds, and its backend its locks."""
 _WAIT_FOR_THREAD_S = 2.0
 _INJECTED_FAILURE = "do $$ begin raise exception 'injected' using errcode = '40001'; end $$"
 
@@ -77,7 +89,7 @@ class Database:
         compare: bool = False,
     ) -> None:
         if connections - reserved < 1:
-            raise ValueError("at least one connection must be open to everybody")
+            raise ValueError("at least one connection must be left to ordinary work")
         self._url = url
         self._application = application
         self._timeouts = timeouts or Timeouts()
@@ -86,8 +98,7 @@ class Database:
         if self._guards:
             guard.install()
         self._workers = Workers(f"db-{application}")
-        self._everybody = asyncio.Semaphore(connections - reserved)
-        self._reserved = asyncio.Semaphore(reserved)
+        self._permits = Permits(connections, reserved=reserved)
         self._thread = threading.local()
         self._open: list[Connection] = []
 
@@ -110,7 +121,7 @@ class Database:
             OutcomeUnknown: lost during COMMIT, and `function` is not `@keyed`.
             StatementFailed: a statement was refused; the transaction is rolled back.
         """
-        return await self._admitted(self._everybody, lambda tx: function(tx, *args, **kwargs), function)
+        return await self._admitted(lambda tx: function(tx, *args, **kwargs), function, reserved=False)
 
     async def run_reserved(
         self,
@@ -120,15 +131,12 @@ class Database:
         **kwargs: P.kwargs,
     ) -> T:
         """`run` on a thread that ordinary work can't take: for what has a deadline of its own (pre-checkout)."""
-        permits = self._everybody if not self._everybody.locked() else self._reserved
-        return await self._admitted(permits, lambda tx: function(tx, *args, **kwargs), function)
+        return await self._admitted(lambda tx: function(tx, *args, **kwargs), function, reserved=True)
 
-    async def _admitted(
-        self, permits: asyncio.Semaphore, body: Callable[[Transaction], T], function: Callable[..., T]
-    ) -> T:
+    async def _admitted(self, body: Callable[[Transaction], T], function: Callable[..., T], *, reserved: bool) -> T:
         try:
             async with asyncio.timeout(_WAIT_FOR_THREAD_S):
-                await permits.acquire()
+                await self._permits.acquire(reserved=reserved)
         except TimeoutError:
             raise Busy(f"no free connection within {_WAIT_FOR_THREAD_S} s") from None
         job = _Job()
@@ -136,31 +144,20 @@ class Database:
             name, may_rerun = function.__name__, getattr(function, "keyed", False)
             return await _finish(self._workers.submit(lambda: self._attempt_all(body, name, may_rerun, job)), job)
         finally:
-            permits.release()
+            self._permits.release()
 
     def _attempt_all(self, body: Callable[[Transaction], T], name: str, may_rerun: bool, job: _Job) -> T:  # noqa: FBT001 -- internal
         rehearsal = _Rehearsal(name, must_be_keyed=may_rerun, compare=self._compare) if self._guards else None
-        unknown: OutcomeUnknown | None = None
-        for attempt in range(1, _ATTEMPTS + 1):
+        failures = _Failures(may_rerun=may_rerun)
+        while True:
             try:
                 return self._attempt(body, name, job, rehearsal)
-            except OutcomeUnknown as error:
-                self._discard()
-                unknown = error
-                if not may_rerun or attempt == _ATTEMPTS or job.given_up():
-                    raise
-            except (ConnectionLost, Unavailable) as error:
-                self._discard()
-                lost = isinstance(error, ConnectionLost)
-                if not lost or attempt == _ATTEMPTS:
-                    # after an attempt that may have committed nobody can say that nothing was changed
-                    raise unknown or (Unavailable(str(error)) if lost else error) from None
-            except StatementFailed as error:
-                if error.code not in _RETRIED_CODES or attempt == _ATTEMPTS:
-                    raise
-            if not (rehearsal and attempt == 1):
-                time.sleep(random.uniform(0, 0.01 * 2**attempt))  # noqa: S311 -- jitter, not a secret
-        raise AssertionError("unreachable: the last attempt returns or raises")
+            except DatabaseError as error:
+                if not isinstance(error, StatementFailed):
+                    self._discard()
+                failures.raise_or_retry(error, given_up=job.given_up())
+            if not (rehearsal and failures.attempts == 1):
+                time.sleep(random.uniform(0, 0.01 * 2**failures.attempts))  # noqa: S311 -- jitter, not a secret
 
     def _attempt(self, body: Callable[[Transaction], T], name: str, job: _Job, rehearsal: _Rehearsal | None) -> T:
         if job.given_up():
@@ -216,6 +213,49 @@ class Database:
         for connection in self._open:
             connection.close()
         self._open.clear()
+
+
+class _Failures:
+    """What the attempts of one `run` came to, and whether there is another.
+
+    Args:
+        may_rerun: also after a COMMIT whose outcome is unknown.
+    """
+
+    def __init__(self, *, may_rerun: bool) -> None:
+        self.attempts = 0
+        self._may_rerun = may_rerun
+        self._timeouts = 0
+        self._unknown: OutcomeUnknown | None = None
+        self._stale = False
+
+    def raise_or_retry(self, error: DatabaseError, *, given_up: bool) -> None:
+        """Return when another attempt is to be made, raise what `run` raises when not."""
+        self.attempts += 1
+        match error:
+            case OutcomeUnknown():
+                self._unknown = error
+                self._timeouts += isinstance(error.__cause__, ConnectionTimedOut)
+                if not self._may_rerun or self._spent() or given_up:
+                    raise error
+            case StatementFailed():
+                if error.code not in _RETRIED_CODES or self._spent():
+                    raise error
+            case StalePlan() if (
+                self._stale and self._unknown is None
+            ):  # a new session refuses it too: it is the statement
+                raise StatementFailed(error.code) from None
+            case ConnectionLost():
+                self._stale = isinstance(error, StalePlan)
+                self._timeouts += isinstance(error, ConnectionTimedOut)
+                if self._spent():
+                    # after an attempt that may have committed it can't be said that nothing was changed
+                    raise self._unknown or Unavailable(str(error)) from None
+            case _:
+                raise self._unknown or error from None
+
+    def _spent(self) -> bool:
+        return self.attempts == _ATTEMPTS or self._timeouts == _MOST_TIMEOUTS
 
 
 async def _finish(running: asyncio.Future[T], job: _Job) -> T:

@@ -24,7 +24,7 @@ class Busy(Unavailable):
 class OutcomeUnknown(DatabaseError):
     """The connection was lost while COMMIT was under way: it may or may not have happened.
 
-    Raised only for functions that are not `@keyed`; those are simply run again.
+    A `@keyed` function is run again and finds its key used or not; it raises this only when every further attempt failed too.
     """
 
 
@@ -48,6 +48,22 @@ class TooSlow(StatementFailed):
 
 class ConnectionLost(DatabaseError):
     """The connection went away before COMMIT was sent, so nothing happened. `run` retries it by itself."""
+
+
+class ConnectionTimedOut(ConnectionLost):
+    """No answer within the longest time that the statements under way may take: a frozen server or a lost network."""
+
+
+class StalePlan(ConnectionLost):
+    """A statement's plan is of before a migration, or it asks for what this server does not have.
+
+    Attributes:
+        code: SQLSTATE.
+    """
+
+    def __init__(self, code: str) -> None:
+        super().__init__(f"SQLSTATE {code}")
+        self.code = code
 
 
 class ExternalCallInTransaction(AssertionError):

@@ -16,8 +16,10 @@ from zoneinfo import ZoneInfo, available_timezones
 from pydantic import AfterValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from lib.db.address import DatabaseAddress
 from lib.settings import plain, pricelist
 
+DISPLAY_TZ = "Europe/Moscow"
 _BOT_TOKEN = re.compile(r"^\d+:[A-Za-z0-9_-]{8,}$")
 _WEBHOOK_SECRET = re.compile(r"^[A-Za-z0-9_-]{1,256}$")
 _ASSET = re.compile(r"^[A-Z][A-Z0-9]{1,11}$")
@@ -25,9 +27,10 @@ _CRYPTOPAY_TOKEN = re.compile(r"^\d+:\S{8,}$")
 
 
 def _database_url(value: str) -> str:
-    parts = urlsplit(value)
-    if parts.scheme not in {"postgresql", "postgres"} or not parts.path.strip("/"):
-        raise ValueError("must look like postgresql://user:password@host:port/database")
+    try:
+        DatabaseAddress.parse(value).driver_arguments()
+    except OSError as error:
+        raise ValueError(f"sslrootcert can't be read: {type(error).__name__}") from None
     return value
 
 
@@ -59,9 +62,14 @@ def _ids(value: str) -> str:
     return value
 
 
+def zone_problem(value: str) -> str | None:
+    """Why this is no zone that times can be shown in, or None."""
+    return None if value in available_timezones() else "must be a zone of the tz database, such as Europe/Moscow"
+
+
 def _zone(value: str) -> str:
-    if value not in available_timezones():
-        raise ValueError("must be a zone of the tz database, such as Europe/Moscow")
+    if problem := zone_problem(value):
+        raise ValueError(problem)
     return str(ZoneInfo(value))
 
 
@@ -93,7 +101,7 @@ class Settings(BaseSettings):
     xray_api_url: HttpUrl | None = None
     xray_api_key: str | None = None
     support_url: HttpUrl | None = None
-    display_tz: Annotated[str, AfterValidator(_zone)] = "Europe/Moscow"
+    display_tz: Annotated[str, AfterValidator(_zone)] = DISPLAY_TZ
     health_key: str | None = None
     environment: Literal["local", "dev", "prod"] = "prod"
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"

@@ -50,7 +50,7 @@ def test_it_holds_what_is_deployed_and_nothing_else(tmp_path: Path) -> None:
     assert names == sorted(set(names))
     assert {name.split("/")[0] for name in names} == {"main.py", "requirements.txt", "functions", "lib"}
     assert not [name for name in names if "__pycache__" in name or "/." in name or name.startswith(("/", "."))]
-    assert {"functions/table.json", "lib/texts/ru.ftl", "lib/db/migrations/0001_core.sql"} <= set(names)
+    assert {"functions/table.json", "lib/texts/ru.ftl", "lib/db/migrations/0001_pre_core.sql"} <= set(names)
     assert {"lib/domain/pricelist.toml", "lib/db/invariants.sql"} <= set(names)
     assert {(entry.date_time, entry.external_attr >> 16, entry.create_system) for entry in entries} == {
         ((1980, 1, 1, 0, 0, 0), 0o100644, 3)

@@ -150,7 +150,7 @@ def test_deadlines_are_in_order(plan: Plan, target: str) -> None:
     sweep = row.trigger == "schedule"
     timeouts = Timeouts(statement_ms=bootstrap._SWEEP_STATEMENT_MS) if sweep else Timeouts()
     request_s = int(plan.service(target)["template"][0]["timeout"].removesuffix("s"))
-    assert timeouts.statement_ms / 1000 < timeouts.socket_s < request_s
+    assert timeouts.statement_ms / 1000 < timeouts.socket_s() < request_s
     if sweep:
         assert runner.SOFT_BUDGET_S < runner.HARD_LIMIT_S < request_s
     if row.deadline_s is not None:
@@ -162,7 +162,7 @@ def test_terraform_knows_the_timeouts_of_the_code() -> None:
     assert "statement_timeout_s        = { public = 3, task = 3, schedule = 20 }" in text
     assert (Timeouts().statement_ms, bootstrap._SWEEP_STATEMENT_MS) == (3_000, 20_000)
     numbers = {name: int(value) for name, value in re.findall(r"^  (\w+_s) += (\d+)", text, re.MULTILINE)}
-    assert numbers["socket_longer_than_s"] == Timeouts().socket_s - Timeouts().statement_ms / 1000
+    assert numbers["socket_longer_than_s"] == Timeouts().socket_s() - Timeouts().statement_ms / 1000
     assert numbers["sweep_takes_no_page_past_s"] == runner.SOFT_BUDGET_S
     assert numbers["sweep_is_cancelled_after_s"] == runner.HARD_LIMIT_S
 

@@ -70,11 +70,10 @@ class HoppingDatabase(Database):
 
     _pool = ThreadPoolExecutor(int(os.environ["DB_CONNECTIONS"]))
 
-    async def _admitted(
-        self, permits: asyncio.Semaphore, body: Callable[[Transaction], T], function: Callable[..., T]
-    ) -> T:
+    async def _admitted(self, body: Callable[[Transaction], T], function: Callable[..., T], *, reserved: bool) -> T:
         loop = asyncio.get_running_loop()
-        async with permits:
+        await self._permits.acquire(reserved=reserved)
+        try:
             run = _Run(self._attempt_all)
             run.connection = self._open.pop() if self._open else await loop.run_in_executor(self._pool, self._connect)
             step: Any = run.switch(body, function.__name__, getattr(function, "keyed", False), _Job())
@@ -88,6 +87,8 @@ class HoppingDatabase(Database):
             self._open.append(run.connection)
             result: T = step
             return result
+        finally:
+            self._permits.release()
 
     def _connect(self) -> HoppingConnection:
         return HoppingConnection(self._url, application=self._application, timeouts=self._timeouts)

@@ -5,11 +5,12 @@ import socket
 import threading
 import time
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
 
-from lib.db import Busy, Database, OutcomeUnknown, StatementFailed, TooSlow, Unavailable, keyed
+from lib.db import Busy, Database, OutcomeUnknown, Query, StatementFailed, TooSlow, Unavailable, keyed
 from lib.db.connection import Timeouts
 from lib.db.errors import ExternalCallInTransaction
 
@@ -20,6 +21,11 @@ if TYPE_CHECKING:
     from tests.integration.wire import Wire
 
 _COUNT = "select used from trial_days where day = '2000-01-01'"
+
+
+@dataclass(frozen=True)
+class Nap:
+    done: str
 
 
 def add_one(tx: Transaction) -> int:
@@ -242,7 +248,7 @@ async def test_no_free_thread_is_said_within_two_seconds(database_url: str) -> N
     await db.close()
 
 
-async def test_the_reserved_thread_is_free_when_everybody_is_busy(database_url: str) -> None:
+async def test_the_reserved_connection_is_free_while_all_others_are_busy(database_url: str) -> None:
     db = Database(database_url, connections=2, reserved=1, application="test", guards=False)
     async with held(db) as holding:
         assert await db.run_reserved(count) == 0
@@ -293,7 +299,79 @@ async def test_timeouts_are_in_force(database_url: str) -> None:
         "lock_timeout": "2000",
         "idle_in_transaction_session_timeout": "10000",
     }
-    assert Timeouts().statement_ms / 1000 < Timeouts().socket_s
+    await db.close()
+
+
+@pytest.mark.proves("S2-3")
+@pytest.mark.proves("G-9")
+async def test_statements_sent_together_may_each_take_their_whole_time(database_url: str) -> None:
+    """Postgres starts statement_timeout anew for each: three that end in time take longer than one socket's patience of before."""
+    db = Database(database_url, connections=1, application="test", timeouts=Timeouts(statement_ms=1_500), guards=False)
+    attempts = 0
+
+    def three_at_a_time(tx: Transaction) -> None:
+        nonlocal attempts
+        attempts += 1
+        nap = Query(Nap, "select cast(pg_sleep(1.2) as text) as done", {})
+        tx.together(nap, nap)
+        tx.conclude("do $$ begin perform pg_sleep(1.2); end $$")
+
+    await db.run(three_at_a_time)
+    assert attempts == 1
+    await db.close()
+
+
+@pytest.mark.proves("G-9")
+@pytest.mark.parametrize("may_rerun", [False, True])
+async def test_a_server_that_falls_silent_is_asked_twice_at_most(wire: Wire, *, may_rerun: bool) -> None:
+    db = Database(wire.url, connections=1, application="test", timeouts=Timeouts(statement_ms=100, connect_s=0.3), guards=False)
+    attempts = 0
+
+    def ask(tx: Transaction) -> None:
+        nonlocal attempts
+        attempts += 1
+        tx.execute("insert into flags (name, enabled) values ('silent', true) on conflict do nothing")
+
+    await db.run(count)
+    wire.silent = True
+    with pytest.raises(Unavailable):
+        await db.run(keyed(ask) if may_rerun else ask)
+    assert attempts <= 2
+    await db.close()
+
+
+@pytest.mark.proves("G-9")
+async def test_reserved_work_takes_whatever_comes_free_first(database_url: str) -> None:
+    """Both the reserved and the ordinary connection are busy; the ordinary one comes back first."""
+    db = Database(database_url, connections=2, reserved=1, application="test", guards=False)
+    begun, end = threading.Event(), threading.Event()
+
+    def urgent(tx: Transaction) -> None:
+        tx.value("select 1")
+        begun.set()
+        end.wait(30)
+
+    async with held(db) as ordinary:
+        first = asyncio.create_task(db.run_reserved(urgent))
+        await asyncio.to_thread(begun.wait, 10)
+        second = asyncio.create_task(db.run_reserved(count))
+        await asyncio.sleep(0)
+        assert not second.done()
+    await ordinary
+    assert await second == 0  # the urgent one still has the other
+    assert not first.done()
+    end.set()
+    await first
+    await db.close()
+
+
+async def test_ordinary_work_never_takes_the_last_reserved_connection(database_url: str) -> None:
+    db = Database(database_url, connections=2, reserved=1, application="test", guards=False)
+    async with held(db):
+        waiting = asyncio.create_task(db.run(count))
+        assert await db.run_reserved(count) == 0  # ended, and its connection is not given to who waits
+        assert not waiting.done()
+    assert await waiting == 0
     await db.close()
 
 

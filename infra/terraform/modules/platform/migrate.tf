@@ -53,7 +53,7 @@ resource "google_cloud_run_v2_job" "migrate" {
       containers {
         image   = local.image
         command = ["/cnb/lifecycle/launcher"]
-        args    = ["--", "python", "-m", "lib.db.migrate"]
+        args    = ["--", "python", "-m", "lib.migrate", "--pre"]
 
         env {
           name  = "ENVIRONMENT"

@@ -6,10 +6,14 @@ create table deployment (
     only_row boolean primary key default true check (only_row),
     environment text not null check (environment in ('local', 'dev', 'prod')),
     clock_offset interval not null default interval '0',
+    -- days and months of the books are this zone's, prices this currency's; fixed at the first migration (money.md)
+    books_zone text,
+    books_currency text,
     constraint only_local_time_travels check (environment = 'local' or clock_offset = interval '0')
 );
 
--- The one clock. plpgsql, not SQL: a SQL function with a subquery can't be inlined and would be started per call.
+-- The one clock. plpgsql, not SQL: a SQL function with a subquery can't be inlined and would be started per call. Only a local
+-- environment keeps it: elsewhere `migrate` puts clock.sql in its place, which costs nothing.
 create function now() returns timestamptz language plpgsql stable parallel safe set search_path = atlas, pg_catalog as $$
 begin
     return pg_catalog.now() + coalesce((select d.clock_offset from deployment d), interval '0');
@@ -29,6 +33,8 @@ create table accounts (
     trial_used_at timestamptz,
     terms_accepted_at timestamptz,
     unreachable_since timestamptz,
+    -- which update had its effect last: one that is delivered again after a later one must not bring its old screen back
+    latest_update_id bigint,
     created_at timestamptz not null default atlas.now(),
     -- the referrer is always the older account, so a cycle can't exist, whatever races
     constraint referrer_is_older check (referrer_id < id)

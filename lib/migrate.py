@@ -1,0 +1,76 @@
+"""`make migrate`: bring the database that MIGRATE_DATABASE_URL or DATABASE_URL names to the newest schema.
+
+`python -m lib.migrate [--pre | --post]`: only the files that run before the new code, or those that run once the old code has no
+traffic; both unless said.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from lib.db.address import BadAddress, DatabaseAddress
+from lib.db.errors import DatabaseError
+from lib.db.migrate import BOTH, MigrationChanged, MigrationOutOfOrder, UnfitDatabase, migrate
+from lib.settings import pricelist
+from lib.settings.check import DISPLAY_TZ, zone_problem
+
+if TYPE_CHECKING:
+    from lib.db.migrate import Kind
+
+_ENVIRONMENTS = ("local", "dev", "prod")
+# What people meet most, in words instead of codes.
+_WORDS = {
+    "3D000": "there is no such database (create it first)",
+    "28P01": "wrong user or password",
+    "28000": "this user may not log in",
+    "42501": "this user may not create the schema",
+    "57P03": "Postgres is starting or stopping; try again",
+    "55P03": "a table is in use for too long; try again",
+    "InterfaceError": "no server answers there",
+    "ConnectionRefusedError": "no server answers there",
+}
+
+
+def main(given: list[str] | None = None) -> int:
+    """0 when the database is at the newest schema, 1 and a sentence when not."""
+    parser = argparse.ArgumentParser(prog="python -m lib.migrate", description="Migrate the database.")
+    only = parser.add_mutually_exclusive_group()
+    only.add_argument("--pre", action="store_true", help="only what must be there before the new code")
+    only.add_argument("--post", action="store_true", help="only what must wait until the old code has no traffic")
+    options = parser.parse_args(given)
+    kinds: frozenset[Kind] = BOTH
+    if options.pre or options.post:
+        kinds = frozenset({"pre"}) if options.pre else frozenset({"post"})
+    url = os.environ.get("MIGRATE_DATABASE_URL") or os.environ.get("DATABASE_URL")
+    if not url:
+        return _refused("set MIGRATE_DATABASE_URL or DATABASE_URL")
+    environment = os.environ.get("ENVIRONMENT") or "prod"
+    if environment not in _ENVIRONMENTS:
+        return _refused(f"ENVIRONMENT must be one of {', '.join(_ENVIRONMENTS)}")
+    zone = os.environ.get("DISPLAY_TZ") or DISPLAY_TZ
+    if problem := zone_problem(zone):
+        return _refused(f"DISPLAY_TZ: {problem}")
+    try:
+        address = DatabaseAddress.parse(url)
+        currency = pricelist.load().currency
+    except (BadAddress, pricelist.InvalidPriceList) as error:
+        return _refused(str(error))
+    try:
+        done = migrate(url, environment, kinds=kinds, zone=zone, currency=currency)
+    except (DatabaseError, MigrationChanged, MigrationOutOfOrder, UnfitDatabase, ValueError) as error:
+        words = next((words for code, words in _WORDS.items() if code in str(error)), "")
+        return _refused(f"{address}: {words or error}")
+    sys.stdout.write(f"migrate: {', '.join(done) if done else 'nothing to do'}\n")
+    return 0
+
+
+def _refused(problem: str) -> int:
+    sys.stderr.write(f"migrate: {problem}\n")
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

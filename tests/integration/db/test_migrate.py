@@ -1,0 +1,129 @@
+"""Migrations: they queue up, come in two kinds, and refuse a database that can't hold Atlas."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from lib import migrate as command
+from lib.db import migrate as migrations
+from lib.db.connection import Connection, Timeouts
+from lib.db.migrate import MigrationOutOfOrder, UnfitDatabase, migrate
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sandbox.postgres.server import Postgres
+
+_numbers = itertools.count()
+_REAL = Path(migrations.__file__).parent / "migrations"
+
+
+@pytest.fixture
+def empty(postgres: Postgres) -> Iterator[str]:
+    """A database without a schema."""
+    name = f"migrate_{next(_numbers)}"
+    postgres.create_database(name)
+    yield postgres.url(name)
+    postgres.drop_database(name)
+
+
+def asked(url: str, sql: str) -> list[list[Any]]:
+    with closing(Connection(url, application="test", timeouts=Timeouts())) as connection:
+        return connection.execute(sql, {})[1]
+
+
+@pytest.mark.proves("G-7")
+async def test_a_second_migration_waits_for_the_first_however_long_a_lock_may_be_waited_for(empty: str) -> None:
+    migrate(empty, "local")
+    with closing(Connection(empty, application="first", timeouts=Timeouts(statement_ms=60_000))) as first:
+        first.execute(migrations._LOCK, {})
+        second = asyncio.create_task(asyncio.to_thread(migrate, empty, "local"))
+        started = time.monotonic()
+        while not asked(empty, "select from pg_locks where locktype = 'advisory' and not granted"):
+            assert time.monotonic() - started < 30
+            await asyncio.sleep(0.01)
+        # what it waits with: no lock_timeout, or the second deploy of two fails after 5 s
+        pinned = asked(empty, "select pid from pg_stat_activity where application_name = 'migrate'")
+        assert pinned
+        assert migrations._TIMEOUTS.lock_ms == 0
+        assert not second.done()
+    assert await second == []
+
+
+@pytest.mark.proves("G-7")
+async def test_two_at_once_apply_each_file_once(empty: str) -> None:
+    done = await asyncio.gather(*(asyncio.to_thread(migrate, empty, "local") for _ in range(3)))
+    assert sorted(done, key=len) == [[], [], ["0001_pre_core.sql"]]
+
+
+@pytest.mark.proves("G-7")
+def test_pre_and_post_files_run_when_they_are_asked_for(empty: str, tmp_path: Path) -> None:
+    for path in _REAL.glob("0*.sql"):
+        (tmp_path / path.name).write_text(path.read_text())
+    (tmp_path / "0900_pre_add.sql").write_text("alter table flags add note text;")
+    (tmp_path / "0901_post_drop.sql").write_text("alter table flags drop note;")
+    assert migrate(empty, "local", kinds=frozenset({"pre"}), folder=tmp_path) == [
+        "0001_pre_core.sql",
+        "0900_pre_add.sql",
+    ]
+    (tmp_path / "0902_pre_later.sql").write_text("alter table flags add other text;")
+    with pytest.raises(MigrationOutOfOrder, match="0901_post_drop"):
+        migrate(empty, "local", kinds=frozenset({"pre"}), folder=tmp_path)
+    assert migrate(empty, "local", kinds=frozenset({"post"}), folder=tmp_path) == ["0901_post_drop.sql"]
+    assert migrate(empty, "local", folder=tmp_path) == ["0902_pre_later.sql"]
+
+
+def test_a_database_of_another_encoding_is_refused(postgres: Postgres) -> None:
+    name = f"migrate_{next(_numbers)}"
+    asked(postgres.url(), f"create database {name} encoding 'LATIN1' lc_collate 'C' lc_ctype 'C' template template0")
+    with pytest.raises(UnfitDatabase, match="LATIN1"):
+        migrate(postgres.url(name), "local")
+    postgres.drop_database(name)
+
+
+def test_the_zone_and_the_currency_of_the_books_are_fixed_by_the_first_run(empty: str) -> None:
+    migrate(empty, "local", zone="Asia/Tokyo", currency="RUB")
+    migrate(empty, "local", zone="Europe/Moscow", currency="RUB")
+    assert asked(empty, "select books_zone, books_currency from deployment") == [["Asia/Tokyo", "RUB"]]
+    with pytest.raises(ValueError, match="books in RUB"):
+        migrate(empty, "local", currency="USD")
+
+
+@pytest.mark.parametrize(("environment", "planned"), [("prod", "now()"), ("local", "atlas.now()")])
+def test_the_clock_costs_nothing_where_time_does_not_travel(empty: str, environment: str, planned: str) -> None:
+    """Inlined, it is pg_catalog.now() in the plan; a function of ours in it is called per row."""
+    migrate(empty, environment)
+    plan = "\n".join(
+        row[0] for row in asked(empty, "explain verbose select id from accounts where created_at < atlas.now()")
+    )
+    filters = [line for line in plan.splitlines() if "Filter" in line or "Cond" in line]
+    assert filters
+    assert all(f"< {planned}" in line for line in filters)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("DATABASE_URL", "postgresql://atlas:Qm7/xYz9secret@127.0.0.1:5432/atlas"),
+        ("DATABASE_URL", "postgresql://atlas:xYz9secret@127.0.0.1:543x/atlas"),
+        ("DISPLAY_TZ", "Mars/Olympus"),
+        ("ENVIRONMENT", "production"),
+    ],
+)
+def test_the_command_refuses_in_a_sentence_without_the_password(
+    name: str, value: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("MIGRATE_DATABASE_URL", raising=False)
+    monkeypatch.setenv("DATABASE_URL", "postgresql://atlas:xYz9secret@127.0.0.1:1/atlas")
+    monkeypatch.setenv(name, value)
+    assert command.main([]) == 1
+    said = capsys.readouterr()
+    assert said.err.count("\n") == 1
+    assert "xYz9secret" not in said.err + said.out
