@@ -27,7 +27,11 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """A customer."""
+    """A customer.
+
+    Attributes:
+        updates_in_minute: how many of their updates had an effect within the minute that is being counted, this one included.
+    """
 
     id: int
     telegram_id: int
@@ -35,21 +39,29 @@ class Account:
     language: str
     language_chosen: bool
     trial_used_at: datetime | None
-    terms_accepted_at: datetime | None
+    updates_in_minute: int
     is_new: bool
 
 
-# One statement whether he is known or not. Writing to the bot is what makes a blocked account reachable again.
+# An upsert. Writing to the bot is what makes a blocked account reachable again. The minute that is counted begins with the
+# first update after the last one ended.
 # The update's own row was claimed just before: when it turns out to be done, nothing happens here and no row comes back.
 # xmax is 0 only for a row that this statement inserted.
 _MEET = """
-insert into accounts (telegram_id, first_name, username, language, start_payload, latest_update_id)
-select cast(:telegram_id as bigint), :first_name, :username, :language, :start_payload, cast(:update_id as bigint)
+insert into accounts
+    (telegram_id, first_name, username, language, start_payload, latest_update_id, updates_counted_from, updates_counted)
+select cast(:telegram_id as bigint), :first_name, :username, :language, :start_payload, cast(:update_id as bigint),
+       atlas.now(), 1
 where :even_if_done or not exists (select from updates where update_id = :update_id and done_at is not null)
 on conflict (telegram_id) do update
     set first_name = excluded.first_name, username = excluded.username, unreachable_since = null,
-        latest_update_id = coalesce(excluded.latest_update_id, accounts.latest_update_id)
-returning id, telegram_id, first_name, language, language_chosen, trial_used_at, terms_accepted_at, xmax = 0 as is_new
+        latest_update_id = coalesce(excluded.latest_update_id, accounts.latest_update_id),
+        updates_counted = case when excluded.updates_counted_from < accounts.updates_counted_from + interval '1 minute'
+                               then accounts.updates_counted + 1 else 1 end,
+        updates_counted_from = case when excluded.updates_counted_from < accounts.updates_counted_from + interval '1 minute'
+                                    then accounts.updates_counted_from else excluded.updates_counted_from end
+returning id, telegram_id, first_name, language, language_chosen, trial_used_at, updates_counted as updates_in_minute,
+          xmax = 0 as is_new
 """
 
 
@@ -101,14 +113,6 @@ def choose_language(tx: Transaction, account_id: int, language: str) -> None:
     tx.execute(
         "update accounts set language = :language, language_chosen = true where id = :id",
         language=language,
-        id=account_id,
-    )
-
-
-def accept_terms(tx: Transaction, account_id: int) -> None:
-    """Consent before the first payment (product.md#screens-user); the first time counts."""
-    tx.execute(
-        "update accounts set terms_accepted_at = atlas.now() where id = :id and terms_accepted_at is null",
         id=account_id,
     )
 

@@ -29,7 +29,7 @@ ALLOWED = {
 _IMMUTABLE = {
     *("frozenset", "tuple", "int", "float", "str", "bytes", "bool", "len", "sorted", "range"),
     *("re.compile", "Path", "with_name", "timedelta", "Fraction", "Decimal", "TypeVar", "ParamSpec", "NewType"),
-    *("httpx.Timeout", "SettingsConfigDict", "Screen", "ChatState", "Timeouts", "Rule", "Context", "Field"),
+    *("httpx.Timeout", "SettingsConfigDict", "Screen", "ChatState", "Timeouts", "Rule", "Limit", "Context", "Field"),
     *("itemgetter", "Router"),  # a router's tables are filled by decorators at import
 }
 _LOCKS = {
@@ -46,7 +46,6 @@ _FILE_MODULES = {"fcntl", "filelock", "portalocker", "shelve", "dbm", "sqlite3",
 _LOCKS_ALLOWED = {
     "lib/bot/deferred_models.py:threading.RLock": "see ALLOWED",
     "lib/db/database.py:threading.Event": "tells a running thread that its caller has given up",
-    "lib/db/database.py:asyncio.Semaphore": "as many transactions at once as there are connections",
     "lib/db/guard.py:threading.Event": "see ALLOWED",
     "lib/nodes/converge.py:asyncio.Semaphore": "bounds the calls of one run",
     "lib/tasks/enqueue.py:asyncio.Semaphore": "bounds the calls of one run",

@@ -44,13 +44,20 @@ on conflict (update_id) do update set attempts = updates.attempts + 1
 returning done_at is not null as done, reply, attempts
 """
 MEET = """
-insert into accounts (telegram_id, first_name, username, language, start_payload, latest_update_id)
-select cast($1 as bigint), $2, $3, $4, $5, cast($6 as bigint)
+insert into accounts
+    (telegram_id, first_name, username, language, start_payload, latest_update_id, updates_counted_from, updates_counted)
+select cast($1 as bigint), $2, $3, $4, $5, cast($6 as bigint),
+       atlas.now(), 1
 where $7 or not exists (select from updates where update_id = $6 and done_at is not null)
 on conflict (telegram_id) do update
     set first_name = excluded.first_name, username = excluded.username, unreachable_since = null,
-        latest_update_id = coalesce(excluded.latest_update_id, accounts.latest_update_id)
-returning id, telegram_id, first_name, language, language_chosen, trial_used_at, terms_accepted_at, xmax = 0 as is_new
+        latest_update_id = coalesce(excluded.latest_update_id, accounts.latest_update_id),
+        updates_counted = case when excluded.updates_counted_from < accounts.updates_counted_from + interval '1 minute'
+                               then accounts.updates_counted + 1 else 1 end,
+        updates_counted_from = case when excluded.updates_counted_from < accounts.updates_counted_from + interval '1 minute'
+                                    then accounts.updates_counted_from else excluded.updates_counted_from end
+returning id, telegram_id, first_name, language, language_chosen, trial_used_at, updates_counted as updates_in_minute,
+          xmax = 0 as is_new
 """
 EVEN_IF_DONE = False
 ELIGIBLE = """

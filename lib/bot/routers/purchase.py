@@ -18,7 +18,7 @@ from lib.bot import order_screen
 from lib.bot.buy_dialogue import BUY_CONFIRM, BUY_ORDER, begin, confirm_again, pick_period, pick_tariff, show_state
 from lib.bot.callbacks import CheckOrder, Go, Method, Pay, PickPeriod, PickTariff, Place
 from lib.bot.turn import Errand, Turn
-from lib.domain import accounts, chat_state, flags, orders, settlement
+from lib.domain import chat_state, consents, flags, orders, settlement
 from lib.payments.provider import Invoice, InvoiceOver, Provider, ProviderError
 from lib.payments.reporting import report
 
@@ -85,7 +85,7 @@ def open_order(tx: Transaction, scene: Scene, method: Method, version: int) -> S
         return confirm_again(tx, scene, state, "toast-price-changed")
     if not scene.setting.crypto_offered or not flags.enabled(tx, flags.PAYMENTS):
         return order_screen.unavailable(scene)
-    accounts.accept_terms(tx, account_id)
+    consents.answer(tx, scene.account.telegram_id, consents.Kind.TERMS, accepted=True)
     opened = orders.open_subscription(
         tx,
         account_id,

@@ -31,13 +31,38 @@ create table accounts (
     start_payload text check (length(start_payload) <= 64),
     referrer_id bigint references accounts,
     trial_used_at timestamptz,
-    terms_accepted_at timestamptz,
     unreachable_since timestamptz,
     -- which update had its effect last: one that is delivered again after a later one must not bring its old screen back
     latest_update_id bigint,
+    -- updates in the minute that began then (limits on people): counted here because each update writes this row anyway
+    updates_counted_from timestamptz,
+    updates_counted integer not null default 0 check (updates_counted >= 0),
     created_at timestamptz not null default atlas.now(),
     -- the referrer is always the older account, so a cycle can't exist, whatever races
     constraint referrer_is_older check (referrer_id < id)
+);
+
+-- Each answer to a question of consent, one row an answer; the newest of a person and kind counts. By Telegram id, not by
+-- account: who refuses to have data kept has no account, and the refusal alone is stored.
+create table consents (
+    id bigint generated always as identity primary key,
+    telegram_id bigint not null,
+    kind text not null check (kind in ('data', 'terms')),
+    -- of the text that was shown
+    version integer not null check (version > 0),
+    accepted boolean not null,
+    answered_at timestamptz not null default atlas.now()
+);
+create index consents_newest on consents (telegram_id, kind, id desc);
+
+-- Limits on people for what leaves no row of its own (a promo code that was refused). One row per person and kind, for the
+-- window that began last.
+create table rate_limits (
+    account_id bigint not null references accounts,
+    kind text not null check (kind in ('promo_tries')),
+    window_started_at timestamptz not null,
+    used integer not null check (used > 0),
+    primary key (account_id, kind)
 );
 
 -- Chat state, one row per account, changed by compare-and-swap on its version.
@@ -322,9 +347,75 @@ create table sweep_runs (
 );
 create index sweep_runs_last on sweep_runs (sweep, id desc);
 
--- Switches an operator flips at run time. No row means on.
+-- Switches an operator flips at run time. No row means on. Earlier values are in audit_log.
 create table flags (
     name text primary key,
     enabled boolean not null,
+    -- Telegram id; null: set by a command
+    updated_by bigint,
     updated_at timestamptz not null default atlas.now()
 );
+
+-- Operators ---------------------------------------------------------------------------------------------------------
+
+-- Who may do what besides the owners, who are a setting (ADMIN_IDS) and have no row. Several rows: several roles. A role
+-- that is taken away is a row less; audit_log tells who had it when.
+create table operators (
+    telegram_id bigint not null,
+    role text not null check (role in ('finance', 'support', 'marketing', 'observer')),
+    granted_by bigint not null,
+    granted_at timestamptz not null default atlas.now(),
+    primary key (telegram_id, role)
+);
+
+-- What operators did, one row an action, in a chain: each row holds the hash of the one before, and audit_head the last one's,
+-- so a row that was changed, removed or put in shows (lib/domain/audit.py). Ids have no gaps: the trigger gives them.
+create table audit_log (
+    id bigint primary key,
+    created_at timestamptz not null,
+    -- Telegram id; null: a command
+    actor bigint,
+    action text not null check (action ~ '^[a-z_]+(\.[a-z_]+)*$'),
+    -- what it was done to: a kind of thing and its key
+    subject_kind text not null check (subject_kind ~ '^[a-z_]+$'),
+    subject_key text not null,
+    before jsonb,
+    after jsonb,
+    correlation_id text not null,
+    previous_hash bytea not null check (octet_length(previous_hash) = 32),
+    hash bytea not null check (octet_length(hash) = 32)
+);
+create index audit_log_of_subject on audit_log (subject_kind, subject_key, id);
+create index audit_log_of_actor on audit_log (actor, id);
+
+create table audit_head (
+    only_row boolean primary key default true check (only_row),
+    last_id bigint not null check (last_id >= 0),
+    last_hash bytea not null check (octet_length(last_hash) = 32)
+);
+insert into audit_head (last_id, last_hash) values (0, decode(repeat('00', 32), 'hex'));
+
+-- Everything of a row but its hash. jsonb has one text for one value, and the time is a number: no session setting shows.
+create function audit_hash(entry audit_log) returns bytea language sql stable parallel safe
+set search_path = atlas, pg_catalog, pg_temp
+return sha256(entry.previous_hash || convert_to(cast(jsonb_build_array(
+    entry.id, extract(epoch from entry.created_at), entry.actor, entry.action, entry.subject_kind, entry.subject_key,
+    entry.before, entry.after, entry.correlation_id) as text), 'UTF8'));
+
+-- Links a new row to the chain. The lock on the head makes writers queue up until the one before them commits: a chain has one
+-- order. Only operators' actions meet there, and no customer's transaction does. Runs as the owner, so that the functions
+-- need no right on the head: they can add to the chain and can't rewrite it.
+create function audit_link() returns trigger language plpgsql security definer
+set search_path = atlas, pg_catalog, pg_temp as $$
+declare
+    head audit_head;
+begin
+    select * into strict head from audit_head for update;
+    new.id := head.last_id + 1;
+    new.created_at := atlas.now();
+    new.previous_hash := head.last_hash;
+    new.hash := audit_hash(new);
+    update audit_head set last_id = new.id, last_hash = new.hash;
+    return new;
+end $$;
+create trigger audit_link before insert on audit_log for each row execute function audit_link();

@@ -28,6 +28,10 @@ begin
     grant usage on all sequences in schema atlas to atlas_app;
     -- the books only grow
     revoke update, delete on payments, ledger_transfers, ledger_entries, subscription_history from atlas_app;
+    -- so do what operators did, and what people answered (which goes with the rest of a person's data)
+    revoke update, delete on audit_log from atlas_app;
+    revoke update on consents from atlas_app;
+    revoke insert, update, delete on audit_head from atlas_app;
     revoke delete on payment_events, orders, ledger_accounts, accounts, subscriptions from atlas_app;
     -- the clock and the list of migrations belong to the owner
     revoke insert, update, delete on deployment, schema_migrations, currencies from atlas_app;

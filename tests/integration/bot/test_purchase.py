@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lib.domain import accounts, settlement, subscriptions
+from lib.domain import accounts, consents, settlement, subscriptions
 from lib.domain.accounts import Person
 from lib.payments.provider import Invoice
 from lib.settings import pricelist
@@ -75,7 +75,9 @@ async def test_from_start_to_a_paid_order(anna: Customer, provider: FakeProvider
     assert (order.status, order.invoice_id) == ("open", "inv-1")
     assert anna.button("Оплатить 149 ₽")["url"] == "https://t.me/CryptoBot?start=inv1"
     assert provider.descriptions == ["Atlas: Basic, 30 дней"]
-    assert await db.run(lambda tx: tx.value("select terms_accepted_at is not null from accounts"))
+    assert await db.run(
+        lambda tx: consents.answered(tx, tx.value("select telegram_id from accounts"), consents.Kind.TERMS)
+    )
     await anna.press("Проверить")
     assert anna.toast == "Оплата пока не пришла"
     provider.pay(provider.created[0], "inv-1")

@@ -1,0 +1,75 @@
+"""Who may do what besides the owners. Owners are a setting (`ADMIN_IDS`) and have no row."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from lib.domain import audit
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from lib.db import Transaction
+
+
+class Role(StrEnum):
+    """What an operator may do is decided by their roles; `OWNER` comes from the setting alone."""
+
+    OWNER = "owner"
+    FINANCE = "finance"
+    SUPPORT = "support"
+    MARKETING = "marketing"
+    OBSERVER = "observer"
+
+
+def roles(tx: Transaction, telegram_id: int, owners: Collection[int]) -> frozenset[Role]:
+    """The person's roles now; empty for a customer. Asked by every action anew: a role that is lost ends at once."""
+    given = tx.values("select role from operators where telegram_id = :telegram_id", telegram_id=telegram_id)
+    return frozenset(map(Role, given)) | ({Role.OWNER} if telegram_id in owners else frozenset())
+
+
+def grant(tx: Transaction, actor: int, telegram_id: int, role: Role, correlation_id: str) -> bool:
+    """Give the role; False when they have it. The caller has checked that `actor` is an owner.
+
+    Raises:
+        ValueError: the role of owners, which only the setting gives.
+    """
+    _check(role)
+    given = tx.execute(
+        "insert into operators (telegram_id, role, granted_by) values (:telegram_id, :role, :actor) on conflict do nothing",
+        telegram_id=telegram_id,
+        role=role.value,
+        actor=actor,
+    )
+    if given:
+        subject = audit.Subject("operator", str(telegram_id))
+        audit.record(
+            tx, actor, "role.granted", subject, before=None, after={"role": role.value}, correlation_id=correlation_id
+        )
+    return bool(given)
+
+
+def revoke(tx: Transaction, actor: int, telegram_id: int, role: Role, correlation_id: str) -> bool:
+    """Take the role away; False when they don't have it. The caller has checked that `actor` is an owner.
+
+    Raises:
+        ValueError: the role of owners, which only the setting takes.
+    """
+    _check(role)
+    taken = tx.execute(
+        "delete from operators where telegram_id = :telegram_id and role = :role",
+        telegram_id=telegram_id,
+        role=role.value,
+    )
+    if taken:
+        subject = audit.Subject("operator", str(telegram_id))
+        audit.record(
+            tx, actor, "role.revoked", subject, before={"role": role.value}, after=None, correlation_id=correlation_id
+        )
+    return bool(taken)
+
+
+def _check(role: Role) -> None:
+    if role is Role.OWNER:
+        raise ValueError("owners are named by ADMIN_IDS")
