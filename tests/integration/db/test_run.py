@@ -324,7 +324,9 @@ async def test_statements_sent_together_may_each_take_their_whole_time(database_
 @pytest.mark.proves("G-9")
 @pytest.mark.parametrize("may_rerun", [False, True])
 async def test_a_server_that_falls_silent_is_asked_twice_at_most(wire: Wire, *, may_rerun: bool) -> None:
-    db = Database(wire.url, connections=1, application="test", timeouts=Timeouts(statement_ms=100, connect_s=0.3), guards=False)
+    db = Database(
+        wire.url, connections=1, application="test", timeouts=Timeouts(statement_ms=100, connect_s=0.3), guards=False
+    )
     attempts = 0
 
     def ask(tx: Transaction) -> None:
