@@ -25,7 +25,7 @@ BUY_ORDER = "buy.order"
 
 def begin(tx: Transaction, scene: Scene, toast: str = "") -> Screen:
     """From the beginning, wherever the dialogue was."""
-    if not scene.setting.crypto_offered or not flags.enabled(tx, flags.PAYMENTS):
+    if not scene.crypto_offered or not flags.enabled(tx, flags.PAYMENTS):
         return order_screen.unavailable(scene)
     state = chat_state.read(tx, scene.account.id)
     moved = chat_state.swap(tx, scene.account.id, state.version, BUY_TARIFF, {})

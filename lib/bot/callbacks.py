@@ -1,4 +1,4 @@
-"""What buttons carry, at most 64 bytes. Never trusted: owner, state and amount are checked again by whoever is tapped."""
+"""What buttons carry, at most 64 bytes. Never trusted: owner, state and amount are checked again by the handler."""
 
 from __future__ import annotations
 

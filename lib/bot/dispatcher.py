@@ -12,7 +12,7 @@ from lib.bot.routers import access, menu, purchase, reference, trial
 
 
 async def in_private(event: Message | CallbackQuery) -> bool:
-    """Whether it happened in somebody's own chat. Async, for aiogram hands every other filter to a thread."""
+    """Whether it happened in a private chat. Async, for aiogram hands every other filter to a thread."""
     message = event.message if isinstance(event, CallbackQuery) else event
     return message is not None and message.chat.type == ChatType.PRIVATE
 
@@ -23,8 +23,10 @@ def the_dispatcher() -> Dispatcher:
     private = Router(name="private")
     private.message.filter(in_private)
     private.callback_query.filter(in_private)
-    # the menu's router is the last one: it takes whatever nobody else did
-    private.include_routers(menu.entrance, purchase.router, trial.router, access.router, reference.router, menu.router)
+    # the menu's router comes last: it takes what no other router takes
+    private.include_routers(
+        menu.start_router, purchase.router, trial.router, access.router, reference.router, menu.router
+    )
     root = Dispatcher(disable_fsm=True)
     root.include_router(private)
     return root

@@ -1,18 +1,17 @@
-"""The bot's one entrance: an update in, the stored reply out."""
+"""What the bot does with an update: the update in, the stored reply out."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from aiogram.enums import ChatMemberStatus, ChatType
-from aiogram.types import CallbackQuery, Message, Update
+from aiogram.types import Message, Update
 from pydantic import ValidationError
 
 from lib import log
 from lib.bot import delivery, plain_message
 from lib.bot.dispatcher import the_dispatcher
-from lib.bot.screen import Surface
-from lib.bot.turn import Handled, Turn, finish_silently
+from lib.bot.update_context import UpdateContext, UpdateRunner, finish_silently
 from lib.domain.accounts import Person
 
 if TYPE_CHECKING:
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
     from aiogram.types import ChatMemberUpdated, User
 
     from lib.bot.services import Services
-    from lib.domain.updates import Incoming
+    from lib.domain.updates import Handled, Incoming
 
 _ESSENTIAL = {
     "message": ("message_id", "date", "chat", "from", "text"),
@@ -40,16 +39,18 @@ async def handle(services: Services, incoming: Incoming, update: dict[str, Any])
     """
     bot = delivery.bot_for(services.telegram)
     parsed = _parse(bot, update, incoming)
-    turn = Turn(services, incoming)
     if parsed is not None and parsed.my_chat_member is not None:
         return await _note_reachability(services, incoming, parsed.my_chat_member)
-    if parsed is not None and _enter(turn, parsed):
-        await the_dispatcher().feed_update(bot, parsed, turn=turn)
-    if turn.handled is None:
-        turn.handled = await services.db.run(finish_silently, incoming)
-    if turn.handled.cap_reached:
+    handled = None
+    if parsed is not None and (context := _context(services, incoming, parsed)) is not None:
+        runner = UpdateRunner(services, context)
+        await the_dispatcher().feed_update(bot, parsed, runner=runner, turn=runner)
+        handled = runner.handled
+    if handled is None:
+        handled = await services.db.run(finish_silently, incoming)
+    if handled.cap_reached:
         log.error("trial_cap_reached")
-    return turn.handled
+    return handled
 
 
 def _parse(bot: Bot, update: dict[str, Any], incoming: Incoming) -> Update | None:
@@ -81,24 +82,30 @@ def _essence(kind: str, whole: dict[str, Any]) -> dict[str, Any]:
     return kept
 
 
-def _enter(turn: Turn, update: Update) -> bool:
-    """Tell the turn who acts and where; False for what happens outside private chats, whose id is their owner's."""
+def _context(services: Services, incoming: Incoming, update: Update) -> UpdateContext | None:
+    """Who acts and where the answer goes; None for what happens outside private chats, whose id is their owner's."""
     message, query = update.message, update.callback_query
-    if message is not None and message.from_user is not None and message.chat.id == message.from_user.id:
-        turn.enter(_person(message.from_user), Surface(message.chat.id))
-        return True
-    if query is not None and query.message is not None and query.message.chat.id == query.from_user.id:
-        turn.enter(_person(query.from_user), _surface(query))
-        return True
-    return False
-
-
-def _surface(query: CallbackQuery) -> Surface:
-    message = query.message
-    chat_id = message.chat.id if message is not None else query.from_user.id
-    # a picture or a message too old to be seen can't be edited into a text
-    editable = isinstance(message, Message) and message.text is not None
-    return Surface(chat_id, message.message_id if message is not None and editable else None, query.id)
+    user, chat_id, message_id, query_id = None, 0, None, None
+    if message is not None:
+        user, chat_id = message.from_user, message.chat.id
+    elif query is not None and query.message is not None:
+        user, chat_id, query_id = query.from_user, query.message.chat.id, query.id
+        # a picture or a message too old to be seen can't be edited into a text
+        if isinstance(query.message, Message) and query.message.text is not None:
+            message_id = query.message.message_id
+    if user is None or chat_id != user.id:
+        return None
+    return UpdateContext(
+        incoming,
+        _person(user),
+        chat_id,
+        message_id,
+        query_id,
+        prices=services.prices,
+        zone=services.zone,
+        support_url=services.telegram.support_url,
+        crypto_offered=services.cryptopay is not None,
+    )
 
 
 def _person(user: User) -> Person:

@@ -52,26 +52,12 @@ class Screen:
 
 
 @dataclass(frozen=True, slots=True)
-class Played:
-    """A screen, and what is to be done after commit: work to enqueue, and whether the trial's cap stood in the way."""
+class Rendered:
+    """A screen, and what is to be done after commit: work to enqueue, and whether the trial's cap refused it."""
 
     screen: Screen
     follow_up: tuple[Item, ...] = ()
     cap_reached: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Surface:
-    """Where a screen goes.
-
-    Attributes:
-        message_id: the message that a button belongs to, when it can be edited into another text.
-        query_id: the tap that waits for an answer.
-    """
-
-    chat_id: int
-    message_id: int | None = None
-    query_id: str | None = None
 
 
 def tap(text: str, data: CallbackData) -> Button:
@@ -96,12 +82,19 @@ def message(chat_id: int, screen: Screen) -> Call:
     return {"method": "sendMessage", "text": screen.text, "link_preview_options": {"is_disabled": True}, **call}
 
 
-def calls(screen: Screen, surface: Surface) -> list[Call]:
-    """The calls that show a screen: it edits the message it came from, or is sent; a tap is answered last."""
-    shown = message(surface.chat_id, screen)
-    if surface.message_id is not None and not screen.qr:
-        shown |= {"method": "editMessageText", "message_id": surface.message_id}
-    if surface.query_id is None:
+def calls(screen: Screen, chat_id: int, *, message_id: int | None = None, query_id: str | None = None) -> list[Call]:
+    """The calls that show a screen: it edits the message it came from, or is sent; a tap is answered last.
+
+    Args:
+        screen: to be shown.
+        chat_id: where.
+        message_id: the message that a button belongs to, when it can be edited into another text.
+        query_id: the tap that waits for an answer.
+    """
+    shown = message(chat_id, screen)
+    if message_id is not None and not screen.qr:
+        shown |= {"method": "editMessageText", "message_id": message_id}
+    if query_id is None:
         return [shown]
-    answer: Call = {"method": "answerCallbackQuery", "callback_query_id": surface.query_id}
+    answer: Call = {"method": "answerCallbackQuery", "callback_query_id": query_id}
     return [shown, answer | ({"text": screen.toast} if screen.toast else {})]

@@ -1,4 +1,4 @@
-"""What the bot works with; made once per process by the function that runs it."""
+"""What the bot is put together from, once per process (lib/bot/wiring.py)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """The bot's surroundings.
+    """Adapters and configuration, the same for every update of a process.
 
     Attributes:
         cryptopay: None when CryptoBot is not configured: it is not offered.

@@ -31,6 +31,21 @@ class Claimed:
     attempts: int
 
 
+@dataclass(frozen=True, slots=True)
+class Handled:
+    """An update's committed effect.
+
+    Attributes:
+        reply: Bot API calls still to be made, in their order, exactly as stored with the update.
+        follow_up: to be enqueued, now that it is committed; empty when the update was done before.
+        cap_reached: the trial's daily cap refused the customer: operators are alerted.
+    """
+
+    reply: list[dict[str, Any]]
+    follow_up: tuple[outbox.Item, ...] = ()
+    cap_reached: bool = False
+
+
 # Waits on the unique index while another delivery of the same update is inside its transaction, then sees its result;
 # takes over a row that was stored but never done.
 _CLAIM = """

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lib import bootstrap
 from lib.db import keyed
 from lib.domain import outbox, updates
-from lib.domain.updates import Incoming
+from lib.domain.updates import Handled, Incoming
 from lib.payments.reporting import report
 from lib.telegram import payments
 
@@ -23,14 +22,6 @@ _UPDATE_ID_LIMIT = 2**53
 
 class UnreadableUpdate(Exception):
     """Not JSON, not UTF-8, or without its update_id: answered 400."""
-
-
-@dataclass(frozen=True, slots=True)
-class Handled:
-    """An update's committed effect: Bot API calls still to be made, and work to be enqueued."""
-
-    reply: list[dict[str, Any]]
-    follow_up: tuple[Item, ...] = ()
 
 
 def read(body: bytes) -> tuple[Incoming, dict[str, Any]]:
@@ -74,8 +65,7 @@ async def handle(incoming: Incoming, update: dict[str, Any]) -> Handled:
     from lib.bot.handle import handle as handle_with_bot  # noqa: PLC0415 -- as said above
     from lib.bot.wiring import services  # noqa: PLC0415 -- as said above
 
-    handled = await handle_with_bot(services(), incoming, update)
-    return Handled(handled.reply, handled.follow_up)
+    return await handle_with_bot(services(), incoming, update)
 
 
 @keyed

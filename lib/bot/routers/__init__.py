@@ -1,1 +1,1 @@
-"""One router per subject; each runs acts inside the effect transaction (lib/bot/turn.py)."""
+"""One router per subject; each runs actions inside the effect transaction (lib/bot/update_context.py)."""

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from aiogram.types import CallbackQuery, Message
 
     from lib.bot.screen import Rows
-    from lib.bot.turn import Scene, Turn
+    from lib.bot.update_context import UpdateContext, UpdateRunner
     from lib.db import Transaction
     from lib.domain.subscriptions import Subscription
     from lib.texts import Texts
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 router = Router(name="access")
 
 
-def show_profile(tx: Transaction, scene: Scene) -> Screen:
+def show_profile(tx: Transaction, context: UpdateContext) -> Screen:
     """Who one is and what one has."""
-    say = scene.texts
-    held = subscriptions.current(tx, scene.account.id)
-    text = say.html("profile", name=scene.account.first_name or "—", id=str(scene.account.telegram_id))
+    say = context.texts
+    held = subscriptions.current(tx, context.account.id)
+    text = say.html("profile", name=context.account.first_name or "—", id=str(context.account.telegram_id))
     active = held is not None and held.is_current
     buy = tap(say.plain("button-renew" if active else "button-buy"), Go(to=Place.BUY))
     rows: Rows = (
@@ -35,36 +35,36 @@ def show_profile(tx: Transaction, scene: Scene) -> Screen:
         (buy,),
         (tap(say.plain("button-menu"), Go(to=Place.MENU)),),
     )
-    return Screen(f"{text}\n\n{_access(scene, held)}", rows)
+    return Screen(f"{text}\n\n{_access(context, held)}", rows)
 
 
-def _access(scene: Scene, held: Subscription | None) -> str:
-    say = scene.texts
+def _access(context: UpdateContext, held: Subscription | None) -> str:
+    say = context.texts
     if held is None:
         return say.html("access-none")
-    until = scene.moment(held.expires_at)
+    until = context.moment(held.expires_at)
     if not held.is_current:
         return say.html("access-ended", until=until)
     if held.source == "trial":
-        terms = scene.prices.trial
+        terms = context.prices.trial
         devices, traffic = say.plain("devices", count=terms.devices), say.plain("traffic", gb=terms.traffic_gb)
         text = say.html("access-trial", devices=devices, traffic=traffic, until=until)
     else:
-        tariff = scene.prices.tariffs.get(held.tariff)
+        tariff = context.prices.tariffs.get(held.tariff)
         devices = say.plain("devices", count=tariff.devices) if tariff else "—"
         text = say.html("access-active", tariff=say.tariff(held.tariff), devices=devices, until=until)
     return text + ("\n\n" + say.html("access-pending") if held.activation_status == "pending" else "")
 
 
-def show_key(tx: Transaction, scene: Scene) -> Screen:
+def show_key(tx: Transaction, context: UpdateContext) -> Screen:
     """The link, or honestly why there is none yet."""
-    say = scene.texts
-    held = subscriptions.current(tx, scene.account.id)
+    say = context.texts
+    held = subscriptions.current(tx, context.account.id)
     if held is None or not held.is_current:
         buy = tap(say.plain("button-buy"), Go(to=Place.BUY))
         return Screen(say.html("key-none"), ((buy,), (tap(say.plain("button-menu"), Go(to=Place.MENU)),)))
-    until = scene.moment(held.expires_at)
-    link = provisioning.link_of(tx, scene.account.id)
+    until = context.moment(held.expires_at)
+    link = provisioning.link_of(tx, context.account.id)
     if link is None:
         refresh = tap(say.plain("button-refresh"), Go(to=Place.KEY))
         menu = tap(say.plain("button-menu"), Go(to=Place.MENU))
@@ -86,30 +86,27 @@ def key_rows(say: Texts, link: str) -> Rows:
     )
 
 
-def show_qr(tx: Transaction, scene: Scene) -> Screen:
+def show_qr(tx: Transaction, context: UpdateContext) -> Screen:
     """The link as a picture, in a message of its own; without a link, what the key screen says."""
-    link = provisioning.link_of(tx, scene.account.id)
+    link = provisioning.link_of(tx, context.account.id)
     if link is None:
-        return show_key(tx, scene)
-    say = scene.texts
+        return show_key(tx, context)
+    say = context.texts
     rows = ((tap(say.plain("button-key"), Go(to=Place.KEY)), tap(say.plain("button-menu"), Go(to=Place.MENU))),)
     return Screen(say.html("qr-caption"), rows, qr=link)
 
 
 @router.message(Command("profile", ignore_case=True, ignore_mention=True))
 @router.callback_query(Go.filter(F.to == Place.PROFILE))
-async def on_profile(_event: Message | CallbackQuery, turn: Turn) -> None:
-    """The profile."""
-    await turn.play(show_profile)
+async def _on_profile(_event: Message | CallbackQuery, runner: UpdateRunner) -> None:
+    await runner.run(show_profile)
 
 
 @router.callback_query(Go.filter(F.to == Place.KEY))
-async def on_key(_query: CallbackQuery, turn: Turn) -> None:
-    """The key."""
-    await turn.play(show_key)
+async def _on_key(_query: CallbackQuery, runner: UpdateRunner) -> None:
+    await runner.run(show_key)
 
 
 @router.callback_query(Go.filter(F.to == Place.QR))
-async def on_qr(_query: CallbackQuery, turn: Turn) -> None:
-    """The QR picture."""
-    await turn.play(show_qr)
+async def _on_qr(_query: CallbackQuery, runner: UpdateRunner) -> None:
+    await runner.run(show_qr)

@@ -83,7 +83,7 @@ def open_order(tx: Transaction, scene: Scene, method: Method, version: int) -> S
     price = scene.prices.price(tariff, days)
     if price != state.data.get("price"):
         return confirm_again(tx, scene, state, "toast-price-changed")
-    if not scene.setting.crypto_offered or not flags.enabled(tx, flags.PAYMENTS):
+    if not scene.crypto_offered or not flags.enabled(tx, flags.PAYMENTS):
         return order_screen.unavailable(scene)
     consents.answer(tx, scene.account.telegram_id, consents.Kind.TERMS, accepted=True)
     opened = orders.open_subscription(
@@ -140,7 +140,7 @@ def look_at_order(tx: Transaction, scene: Scene, order_id: int) -> Screen | Make
         return order_screen.show(tx, scene, order, "toast-paid")
     if order.invoice_id is not None:
         return AskProvider(order)
-    if not scene.setting.crypto_offered or not order_screen.is_live(tx, order):
+    if not scene.crypto_offered or not order_screen.is_live(tx, order):
         return order_screen.show(tx, scene, order)
     # The account's row is locked since this transaction began, so this is still its one open order: nothing is replaced.
     opened = orders.open_subscription(
@@ -171,18 +171,18 @@ async def make_invoice(turn: Turn, errand: MakeInvoice) -> None:
     """Get the invoice with no transaction open, then keep it and finish the update."""
     provider = turn.services.cryptopay
     if provider is None:
-        await turn.play(give_up_invoice, errand)
+        await turn.run(give_up_invoice, errand)
         return
     try:
         invoice = await _invoice(provider, errand)
     except ProviderError as error:
         log.warning("invoice_failed", order_id=errand.order.id, reason=str(error))
-        await turn.play(give_up_invoice, errand)
+        await turn.run(give_up_invoice, errand)
         return
     # By a transaction of its own, keyed by the order: another delivery of this update may have finished it meanwhile
     # ("the invoice is being made"), and an invoice that exists must be known, whoever answers.
     order = await turn.services.db.run(orders.attach_invoice, errand.order.id, invoice.invoice_id, invoice.url)
-    await turn.play(show_invoice, errand, order)
+    await turn.run(show_invoice, errand, order)
     for replaced in errand.replaced:
         await _withdraw(provider, replaced)
 
@@ -208,7 +208,7 @@ async def _withdraw(provider: Provider, invoice_id: str) -> None:
 async def ask_provider(turn: Turn, errand: AskProvider) -> None:
     """Settle by the very transaction that the webhook uses, then show what is true."""
     settled = await _settle(turn, errand.order)
-    await turn.play(show_order, errand.order.id)
+    await turn.run(show_order, errand.order.id)
     turn.add_follow_up(settled)
 
 
@@ -218,7 +218,7 @@ async def _settle(turn: Turn, order: Order) -> tuple[Item, ...]:
         return ()
     try:
         async with asyncio.timeout(_ASK_S):
-            event = await provider.paid_event(order.invoice_id, turn.incoming.correlation_id, "update")
+            event = await provider.paid_event(order.invoice_id, turn.context.correlation_id, "update")
     except InvoiceOver:
         await turn.services.db.run(orders.close_at_provider, [order.id])
         return ()
@@ -239,25 +239,25 @@ async def _settle(turn: Turn, order: Order) -> tuple[Item, ...]:
 @router.callback_query(Go.filter(F.to == Place.BUY))
 async def on_buy(_event: Message | CallbackQuery, turn: Turn) -> None:
     """From the beginning."""
-    await turn.play(begin)
+    await turn.run(begin)
 
 
 @router.callback_query(PickTariff.filter())
 async def on_tariff(_query: CallbackQuery, callback_data: PickTariff, turn: Turn) -> None:
     """A tariff was chosen."""
-    await turn.play(pick_tariff, callback_data.tariff, callback_data.version)
+    await turn.run(pick_tariff, callback_data.tariff, callback_data.version)
 
 
 @router.callback_query(PickPeriod.filter())
 async def on_period(_query: CallbackQuery, callback_data: PickPeriod, turn: Turn) -> None:
     """A period was chosen."""
-    await turn.play(pick_period, callback_data.days, callback_data.version)
+    await turn.run(pick_period, callback_data.days, callback_data.version)
 
 
 @router.callback_query(Pay.filter())
 async def on_pay(_query: CallbackQuery, callback_data: Pay, turn: Turn) -> None:
     """Consent, and how to pay."""
-    errand = await turn.set_out(open_order, callback_data.method, callback_data.version)
+    errand = await turn.run_step(open_order, callback_data.method, callback_data.version)
     if errand is not None:
         await make_invoice(turn, errand)
 
@@ -265,7 +265,7 @@ async def on_pay(_query: CallbackQuery, callback_data: Pay, turn: Turn) -> None:
 @router.callback_query(CheckOrder.filter())
 async def on_check(_query: CallbackQuery, callback_data: CheckOrder, turn: Turn) -> None:
     """How is my order?"""
-    errand = await turn.set_out(look_at_order, callback_data.order)
+    errand = await turn.run_step(look_at_order, callback_data.order)
     if isinstance(errand, MakeInvoice):
         await make_invoice(turn, errand)
     elif isinstance(errand, AskProvider):

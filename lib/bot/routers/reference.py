@@ -14,7 +14,7 @@ from lib.bot.screen import Button, Screen, tap
 if TYPE_CHECKING:
     from aiogram.types import CallbackQuery, Message
 
-    from lib.bot.turn import Scene, Turn
+    from lib.bot.update_context import UpdateContext, UpdateRunner
     from lib.db import Transaction
 
 router = Router(name="reference")
@@ -44,16 +44,16 @@ _READINGS = ("help", "terms", "privacy", "paysupport")
 """Commands whose text has the command's name."""
 
 
-def show_platforms(_tx: Transaction, scene: Scene) -> Screen:
+def show_platforms(_tx: Transaction, context: UpdateContext) -> Screen:
     """What will it be used on?"""
-    say = scene.texts.plain
+    say = context.texts.plain
     choice = tuple((tap(say(f"platform-{platform.value}"), Instruct(platform=platform)),) for platform in Platform)
-    return Screen(scene.texts.html("instruction-choose"), (*choice, (tap(say("button-menu"), Go(to=Place.MENU)),)))
+    return Screen(context.texts.html("instruction-choose"), (*choice, (tap(say("button-menu"), Go(to=Place.MENU)),)))
 
 
-def show_steps(_tx: Transaction, scene: Scene, platform: Platform) -> Screen:
+def show_steps(_tx: Transaction, context: UpdateContext, platform: Platform) -> Screen:
     """Steps for one platform."""
-    say, app = scene.texts, APPS[platform]
+    say, app = context.texts, APPS[platform]
     text = say.html(
         "instruction",
         platform=say.plain(f"platform-{platform.value}"),
@@ -74,53 +74,48 @@ def show_steps(_tx: Transaction, scene: Scene, platform: Platform) -> Screen:
     )
 
 
-def show_support(_tx: Transaction, scene: Scene) -> Screen:
+def show_support(_tx: Transaction, context: UpdateContext) -> Screen:
     """Where a person answers."""
-    contact = _contact(scene)
-    text = scene.texts.html("support" if contact else "support-no-address")
-    terms = tap(scene.texts.plain("button-terms"), Go(to=Place.TERMS))
-    return Screen(text, (*contact, (terms,), (tap(scene.texts.plain("button-menu"), Go(to=Place.MENU)),)))
+    contact = _contact(context)
+    text = context.texts.html("support" if contact else "support-no-address")
+    terms = tap(context.texts.plain("button-terms"), Go(to=Place.TERMS))
+    return Screen(text, (*contact, (terms,), (tap(context.texts.plain("button-menu"), Go(to=Place.MENU)),)))
 
 
-def _contact(scene: Scene) -> tuple[tuple[Button, ...], ...]:
-    url = scene.setting.support_url
+def _contact(context: UpdateContext) -> tuple[tuple[Button, ...], ...]:
+    url = context.support_url
     if not url.startswith(("https://", "http://", "tg://")):
         return ()
-    return ((Button(scene.texts.plain("button-write-support"), url=url),),)
+    return ((Button(context.texts.plain("button-write-support"), url=url),),)
 
 
-def show_reading(_tx: Transaction, scene: Scene, name: str) -> Screen:
+def show_reading(_tx: Transaction, context: UpdateContext, name: str) -> Screen:
     """One of the texts of `_READINGS`."""
-    contact = _contact(scene) if name in {"help", "paysupport", "privacy"} else ()
-    return Screen(scene.texts.html(name), (*contact, (tap(scene.texts.plain("button-menu"), Go(to=Place.MENU)),)))
+    contact = _contact(context) if name in {"help", "paysupport", "privacy"} else ()
+    return Screen(context.texts.html(name), (*contact, (tap(context.texts.plain("button-menu"), Go(to=Place.MENU)),)))
 
 
 @router.message(Command("instruction", ignore_case=True, ignore_mention=True))
 @router.callback_query(Go.filter(F.to == Place.INSTRUCTION))
-async def on_instruction(_event: Message | CallbackQuery, turn: Turn) -> None:
-    """The choice of platform."""
-    await turn.play(show_platforms)
+async def _on_instruction(_event: Message | CallbackQuery, runner: UpdateRunner) -> None:
+    await runner.run(show_platforms)
 
 
 @router.callback_query(Instruct.filter())
-async def on_platform(_query: CallbackQuery, callback_data: Instruct, turn: Turn) -> None:
-    """A platform was chosen."""
-    await turn.play(show_steps, callback_data.platform)
+async def _on_platform(_query: CallbackQuery, callback_data: Instruct, runner: UpdateRunner) -> None:
+    await runner.run(show_steps, callback_data.platform)
 
 
 @router.callback_query(Go.filter(F.to == Place.SUPPORT))
-async def on_support(_query: CallbackQuery, turn: Turn) -> None:
-    """Support."""
-    await turn.play(show_support)
+async def _on_support(_query: CallbackQuery, runner: UpdateRunner) -> None:
+    await runner.run(show_support)
 
 
 @router.callback_query(Go.filter(F.to == Place.TERMS))
-async def on_terms(_query: CallbackQuery, turn: Turn) -> None:
-    """The terms, from a button."""
-    await turn.play(show_reading, "terms")
+async def _on_terms(_query: CallbackQuery, runner: UpdateRunner) -> None:
+    await runner.run(show_reading, "terms")
 
 
 @router.message(Command(*_READINGS, ignore_case=True, ignore_mention=True))
-async def on_reading(_message: Message, command: CommandObject, turn: Turn) -> None:
-    """A text that is a command."""
-    await turn.play(show_reading, command.command.lower())
+async def _on_reading(_message: Message, command: CommandObject, runner: UpdateRunner) -> None:
+    await runner.run(show_reading, command.command.lower())

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from lib.bot.services import Services
-    from lib.bot.turn import Handled
     from lib.domain.orders import Order
+    from lib.domain.updates import Handled
 
 _update_ids = itertools.count(1000)
 

@@ -20,7 +20,7 @@ from lib.bot.callbacks import (
     StartTrial,
 )
 from lib.bot.routers.menu import deep_link
-from lib.bot.screen import Button, Screen, Surface, calls, keyboard
+from lib.bot.screen import Button, Screen, calls, keyboard
 from lib.domain.accounts import LANGUAGES
 from lib.settings import pricelist
 
@@ -63,25 +63,25 @@ SCREEN = Screen("<b>text</b>", ((Button("to", data="x"),), (Button("at", url="ht
 
 
 def test_a_typed_command_is_answered_with_a_message() -> None:
-    [call] = calls(SCREEN, Surface(7))
+    [call] = calls(SCREEN, 7)
     assert call["method"] == "sendMessage"
     assert call["chat_id"] == 7
     assert "message_id" not in call
 
 
 def test_a_tap_edits_its_message_and_is_answered_last() -> None:
-    edit, answer = calls(SCREEN, Surface(7, 12, "q1"))
+    edit, answer = calls(SCREEN, 7, message_id=12, query_id="q1")
     assert (edit["method"], edit["message_id"], edit["text"]) == ("editMessageText", 12, "<b>text</b>")
     assert answer == {"method": "answerCallbackQuery", "callback_query_id": "q1", "text": "hint"}
 
 
 def test_a_tap_below_a_picture_sends_anew() -> None:
-    sent, answer = calls(SCREEN, Surface(7, None, "q1"))
+    sent, answer = calls(SCREEN, 7, query_id="q1")
     assert (sent["method"], answer["method"]) == ("sendMessage", "answerCallbackQuery")
 
 
 def test_a_picture_is_always_sent() -> None:
-    sent, _ = calls(Screen("caption", qr="vless://x"), Surface(7, 12, "q1"))
+    sent, _ = calls(Screen("caption", qr="vless://x"), 7, message_id=12, query_id="q1")
     assert (sent["method"], sent["photo"], sent["caption"]) == ("sendPhoto", {"qr": "vless://x"}, "caption")
     assert "text" not in sent
 
