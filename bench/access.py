@@ -22,13 +22,13 @@ where s.account_id = any(cast(:accounts as bigint[])) and s.status = 'active' an
 
 
 class AccessWatch:
-    """One thread and one connection that look every millisecond while somebody waits, and not at all otherwise."""
+    """One thread and one connection that look every millisecond while a caller waits, and not at all otherwise."""
 
     def __init__(self, url: str) -> None:
         self._url = url
         self._loop = asyncio.get_running_loop()
         self._waiting: dict[int, asyncio.Future[float]] = {}
-        self._somebody = threading.Event()
+        self._awaited = threading.Event()
         self._ended = False
         self._thread = threading.Thread(target=self._watch, name="access-watch", daemon=True)
         self._thread.start()
@@ -40,7 +40,7 @@ class AccessWatch:
             TimeoutError: it did not get it.
         """
         self._waiting[account_id] = future = self._loop.create_future()
-        self._somebody.set()
+        self._awaited.set()
         try:
             return await asyncio.wait_for(future, timeout_s)
         finally:
@@ -49,7 +49,7 @@ class AccessWatch:
     async def close(self) -> None:
         """End the thread."""
         self._ended = True
-        self._somebody.set()
+        self._awaited.set()
         await asyncio.to_thread(self._thread.join)
 
     def _watch(self) -> None:
@@ -61,12 +61,12 @@ class AccessWatch:
             connection.close()
 
     def _look_until_ended(self, look: Callable[[list[int]], list[int]]) -> None:
-        while self._somebody.wait() and not self._ended:
+        while self._awaited.wait() and not self._ended:
             waiting = list(self._waiting)
             if not waiting:
-                self._somebody.clear()
+                self._awaited.clear()
                 if self._waiting:  # came between the look and the clearing
-                    self._somebody.set()
+                    self._awaited.set()
                 continue
             found = look(waiting)
             now = time.perf_counter()

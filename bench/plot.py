@@ -17,7 +17,7 @@ def svg(plot: Plot) -> str:
     """Horizontal bars from zero; ours stand out. Readable on a light and on a dark page."""
     height = _TOP + _STEP * len(plot.bars) + 8
     longest = max(bar.value for bar in plot.bars)
-    room = _WIDTH - _LABELS - _VALUES
+    available = _WIDTH - _LABELS - _VALUES
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{_WIDTH}" height="{height}" viewBox="0 0 {_WIDTH} {height}" role="img">',
         f"<title>{escape(plot.title)}</title>",
@@ -27,7 +27,7 @@ def svg(plot: Plot) -> str:
     ]
     for number, bar in enumerate(plot.bars):
         y = _TOP + number * _STEP
-        width = max(1.0, room * bar.value / longest)
+        width = max(1.0, available * bar.value / longest)
         middle = y + _BAR / 2 + 5
         lines += [
             f'<text x="{_LABELS - 10}" y="{middle:g}" text-anchor="end">{escape(bar.name)}</text>',

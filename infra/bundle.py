@@ -13,7 +13,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 _SINGLE = ("main.py", "requirements.txt")
-_ROOMS = ("functions", "lib")
+_FOLDERS = ("functions", "lib")
 _KINDS = frozenset({".py", ".sql", ".ftl", ".toml", ".json"})
 _LEFT_OUT = frozenset({"__pycache__"})
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time that a zip can say
@@ -33,8 +33,8 @@ def names(root: Path = ROOT) -> list[str]:
         FileNotFoundError: a part is missing.
     """
     found = list(_SINGLE)
-    for room in _ROOMS:
-        for path in (root / room).rglob("*"):
+    for folder in _FOLDERS:
+        for path in (root / folder).rglob("*"):
             if path.is_dir() or _LEFT_OUT & set(path.relative_to(root).parts):
                 continue
             name = path.relative_to(root).as_posix()

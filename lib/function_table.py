@@ -67,8 +67,8 @@ class Function:
     @property
     def module(self) -> str:
         """The module that holds its entry point."""
-        room = {"public": "public", "task": "tasks", "schedule": "sweeps"}[self.trigger]
-        return f"functions.{room}.{self.name}"
+        folder = {"public": "public", "task": "tasks", "schedule": "sweeps"}[self.trigger]
+        return f"functions.{folder}.{self.name}"
 
 
 @dataclass(frozen=True, slots=True)

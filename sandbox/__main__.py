@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from sandbox.commands import attend, demo, run, tour
+from sandbox.commands import demo, run, running, tour
 from sandbox.stand_in.faults import BAD_DAY, NONE
 
 _ROOT = Path(__file__).resolve().parent.parent
@@ -65,13 +65,13 @@ def main() -> int:  # noqa: PLR0911 -- a table of commands reads best as one
         case "tour":
             return tour.main(given.out)
         case "sweep":
-            return attend.sweep(given.home, given.name)
+            return running.sweep(given.home, given.name)
         case "psql":
-            return attend.psql(given.home)
+            return running.psql(given.home)
         case "logs":
-            return attend.logs(given.home)
+            return running.logs(given.home)
         case _:
-            return attend.reset(given.home)
+            return running.reset(given.home)
 
 
 if __name__ == "__main__":

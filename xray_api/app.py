@@ -17,7 +17,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from xray_api import __version__, requests
-from xray_api.auth import KeyDoor
+from xray_api.auth import KeyAuthentication
 from xray_api.logs import failure, log
 from xray_api.requests import BadRequestError
 from xray_api.service import Outcome, Service, StateUnavailableError, TooBusyError
@@ -56,7 +56,7 @@ def build(service: Service, keys: Sequence[str]) -> Starlette:
             Route("/list-users", face.list_users, methods=["GET"]),
             Route("/health", face.health, methods=["GET"]),
         ],
-        middleware=[Middleware(KeyDoor, keys=tuple(keys))],
+        middleware=[Middleware(KeyAuthentication, keys=tuple(keys))],
         exception_handlers={
             HTTPException: _http_error,
             BadRequestError: _bad_request,

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _HEADER: Final = b"x-api-key"
 
 
-class KeyDoor:
+class KeyAuthentication:
     """ASGI middleware. No key: 404, as if nothing were here; a wrong one: 401; `GET /` is open (liveness).
 
     The body of a refused request is never read.

@@ -7,9 +7,9 @@ from dataclasses import fields, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
+from sandbox.control.active_faults import NEXT_TASK, SHARES, end_all, node_state, set_share, start_node
 from sandbox.control.asking import RefusedError, body_of, number, text
 from sandbox.control.books import known_flags
-from sandbox.control.troubles import NEXT_TASK, SHARES, end_all, node_state, set_share, start_node
 from sandbox.stand_in.faults import BAD_DAY, NONE, Faults
 from sandbox.system.failpoints import BadActionError, places
 

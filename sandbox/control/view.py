@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from lib.db import DatabaseError
 from sandbox.control.actions import PRESETS
+from sandbox.control.active_faults import active_faults, node_state, shares
 from sandbox.control.books import Books
 from sandbox.control.machinery import Machinery
-from sandbox.control.troubles import node_state, shares, troubles
 
 if TYPE_CHECKING:
     from sandbox.control.passage import Passage
@@ -48,7 +48,7 @@ class View:
             "folder": str(system.home.path),
             "scheduler_on": system.scheduler_is_on,
             "passing": self._passage.state(),
-            "troubles": troubles(system),
+            "active_faults": active_faults(system),
             "faults": shares(system),
             "presets": [{"id": name, "says": says} for name, (says, _) in PRESETS.items()],
             "node": {"state": node_state(system), "url": system.node.url},

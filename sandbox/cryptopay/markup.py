@@ -34,12 +34,12 @@ WAYS = {
 def document(title: str, body: str, *, wide: bool = False, refresh: bool = False) -> str:
     """A whole page."""
     again = "<meta http-equiv='refresh' content='2'>" if refresh else ""
-    room = " class='wide'" if wide else ""
+    attribute = " class='wide'" if wide else ""
     return (
         "<!doctype html><html lang='en'><head><meta charset='utf-8'>"
         "<meta name='viewport' content='width=device-width, initial-scale=1'>"
         f"{again}<title>{escape(title)}</title><link rel='icon' href='data:,'><link rel='stylesheet' href='/page.css'></head>"
-        f"<body><main{room}>{body}</main></body></html>\n"
+        f"<body><main{attribute}>{body}</main></body></html>\n"
     )
 
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 _CALLS_KEPT = 20_000
 _ORIGIN = re.compile(r"https?://[A-Za-z0-9.\-]+(?::[0-9]+)?")
-_SOMEBODY = 1  # the Telegram id of a payer whom nobody named
+_UNNAMED_PAYER = 1  # the Telegram id of a payer whom no caller named
 
 
 @dataclass(slots=True)
@@ -192,7 +192,7 @@ class CryptoPay:
         times_webhook: int = 1,
         webhook_delay: float = 0.0,
         lost_attempts: int = 0,
-        payer: int = _SOMEBODY,
+        payer: int = _UNNAMED_PAYER,
         anonymously: bool | None = None,
         comment: str | None = None,
         swap: bool = True,
@@ -269,8 +269,8 @@ class CryptoPay:
         """Answer the calls that hang (with an error)."""
         self.faults.release()
 
-    async def activate_check(self, check_id: int, user_id: int = _SOMEBODY, username: str | None = None) -> None:
-        """Somebody opens a check's link and gets its coins; InvoiceError when that is not possible."""
+    async def activate_check(self, check_id: int, user_id: int = _UNNAMED_PAYER, username: str | None = None) -> None:
+        """A user opens a check's link and gets its coins; InvoiceError when that is not possible."""
         self.methods.checks.activate(check_id, user_id, username, self.clock.now())
 
     def _known(self, invoice_id: int) -> Invoice:

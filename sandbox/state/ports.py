@@ -52,7 +52,7 @@ def claim(port: int) -> bool:
     Raises:
         NoPortError: the file that all systems share can't be had.
     """
-    if not _nobody_listens(port):
+    if not _is_free(port):
         return False
     shared = _shared_file()
     try:
@@ -63,7 +63,7 @@ def claim(port: int) -> bool:
     return True
 
 
-def _nobody_listens(port: int) -> bool:
+def _is_free(port: int) -> bool:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

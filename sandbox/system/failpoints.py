@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _ROOT = Path(__file__).resolve().parents[2]
-_ROOMS = ("functions", "lib")
+_FOLDERS = ("functions", "lib")
 _ACTION = re.compile(r"kill|raise|sleep (\d{1,3}(?:\.\d{1,3})?)")
 _LONGEST_SLEEP_S = 600.0
 _AROUND_COMMIT = ("before-commit", "in-commit")
@@ -114,8 +114,8 @@ class _Source:
     def __init__(self) -> None:
         self.calls: list[tuple[str, tuple[str, ...], ast.Call]] = []
         self._transactions: set[str] = set()
-        for room in _ROOMS:
-            for path in sorted((_ROOT / room).rglob("*.py")):
+        for folder in _FOLDERS:
+            for path in sorted((_ROOT / folder).rglob("*.py")):
                 tree = ast.parse(path.read_text(encoding="utf-8"))
                 self._visit(tree, str(path.relative_to(_ROOT)), ())
 

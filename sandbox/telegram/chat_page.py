@@ -62,7 +62,7 @@ LOOK_SECONDS: Final = 0.25  # how late the inspector may learn of what moves no 
 RETRY_MS: Final = 500  # how soon the browser comes back after a lost connection
 GATHER_SECONDS: Final = 0.02  # changes that come together are sent together
 NAME_LIMIT: Final = 64
-NOBODY: Final = "'none'"
+NOTHING_FRAMED: Final = "'none'"
 # What the list says of a message without words.
 KINDS: Final = {
     "photo": "Photo",
@@ -129,7 +129,7 @@ class ChatPage:
         """Nothing from elsewhere but the pages that the sandbox itself wants framed."""
         return (
             "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; media-src 'self';"
-            f" connect-src 'self'; frame-src {' '.join(self._telegram.framed) or NOBODY};"
+            f" connect-src 'self'; frame-src {' '.join(self._telegram.framed) or NOTHING_FRAMED};"
             " base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
         )
 
@@ -226,13 +226,13 @@ class ChatPage:
         stored = self._telegram.chats.files.file(request.path_params["file_id"])
         if stored is None:
             return JSONResponse({"error": "not found"}, 404)
-        played = stored.mime_type.partition("/")[0] in {"audio", "image", "video"}
+        inline = stored.mime_type.partition("/")[0] in {"audio", "image", "video"}
         headers = {
             "X-Content-Type-Options": "nosniff",
             "Content-Disposition": "attachment",  # under the name that the page's link gives it
             "Content-Security-Policy": "default-src 'none'; sandbox",
         }
-        media_type = stored.mime_type if played else "application/octet-stream"
+        media_type = stored.mime_type if inline else "application/octet-stream"
         return Response(stored.body, media_type=media_type, headers=headers)
 
     async def _invoice(self, request: Request) -> Response:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from sandbox.stand_in.server import Server
-    from tests.door import Door
+    from tests.endpoint import Endpoint
 
 TOKEN = "42:TEST"
 COMMANDS = [
@@ -102,8 +102,8 @@ class Bot:
 
 
 @asynccontextmanager
-async def running(front: Door, back: Door) -> AsyncIterator[Bot]:
-    """The bot behind one door and its Telegram behind the other, with Anna and Boris, who have not started it."""
+async def running(front: Endpoint, back: Endpoint) -> AsyncIterator[Bot]:
+    """The bot behind one endpoint and its Telegram behind the other, with Anna and Boris, who have not started it."""
     telegram = Telegram(TOKEN, "atlas_local_bot", Clock(), timing=Timing(backoff=0.05))
     telegram.user(1001, "Anna", language_code="en")
     telegram.user(1002, "Boris", language_code="en")

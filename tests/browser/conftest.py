@@ -10,7 +10,7 @@ from playwright.async_api import expect
 
 from sandbox.commands import browser
 from tests.browser.bot import Chat, running
-from tests.door import Door
+from tests.endpoint import Endpoint
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -51,20 +51,20 @@ async def page(chromium: Browser) -> AsyncIterator[Page]:
 
 
 @pytest.fixture(scope="session")
-async def doors() -> AsyncIterator[tuple[Door, Door]]:
+async def endpoints() -> AsyncIterator[tuple[Endpoint, Endpoint]]:
     """Two servers for all tests: to start and stop them each time would take longer than most tests."""
-    pair = Door(), Door()
-    for door in pair:
-        await door.server.start()
+    pair = Endpoint(), Endpoint()
+    for endpoint in pair:
+        await endpoint.server.start()
     yield pair
-    for door in pair:
-        await door.server.stop()
+    for endpoint in pair:
+        await endpoint.server.stop()
 
 
 @pytest.fixture
-async def bot(doors: tuple[Door, Door]) -> AsyncIterator[Bot]:
+async def bot(endpoints: tuple[Endpoint, Endpoint]) -> AsyncIterator[Bot]:
     """A tiny bot and its Telegram; Anna (1001) and Boris (1002) have not started it."""
-    async with running(*doors) as one:
+    async with running(*endpoints) as one:
         yield one
 
 

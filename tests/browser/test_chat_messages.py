@@ -212,7 +212,7 @@ async def test_markup_that_a_user_writes_stays_text(chat: Chat) -> None:
     assert "owned" not in (await chat.page.title()).replace(attack[:60], "")
 
 
-async def test_a_shared_link_is_copied_or_opened_by_somebody_else(chat: Chat) -> None:
+async def test_a_shared_link_is_copied_or_opened_by_another_user(chat: Chat) -> None:
     await chat.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     await chat.started()
     share = "https://t.me/share/url?url=https%3A%2F%2Ft.me%2Fatlas_local_bot%3Fstart%3Dr_abc&text=Try+it"
@@ -230,7 +230,7 @@ async def test_a_shared_link_is_copied_or_opened_by_somebody_else(chat: Chat) ->
     await expect(chat.messages(1002).first).to_contain_text("/start r_abc")
 
 
-async def test_a_link_to_somebody_of_the_real_telegram_opens_nothing(chat: Chat) -> None:
+async def test_a_link_to_a_user_of_the_real_telegram_opens_nothing(chat: Chat) -> None:
     """The sandbox's support account has a name that anybody may own out there."""
     await chat.started()
     keyboard = {"inline_keyboard": [[{"text": "Support", "url": "https://t.me/atlas_local_support"}]]}

@@ -81,7 +81,7 @@ async def test_who_has_too_few_stars_is_told_so(chat: Chat) -> None:
     assert paid(chat) == []
 
 
-async def test_a_link_is_paid_by_anybody(chat: Chat) -> None:
+async def test_a_link_is_paid_by_any_user(chat: Chat) -> None:
     await chat.started(1002)
     link = await chat.bot.call("createInvoiceLink", prices=[{"label": "30 days", "amount": 99}], **OFFER)
     keyboard = {"inline_keyboard": [[{"text": "Offer", "url": link}]]}

@@ -8,16 +8,18 @@ from playwright.async_api import expect
 
 from sandbox.stand_in.server import Server
 from tests.browser.bot import running
-from tests.door import Door
+from tests.endpoint import Endpoint
 
 if TYPE_CHECKING:
     from playwright.async_api import Browser
 
 
-async def test_the_page_comes_back_when_the_server_does(doors: tuple[Door, Door], chromium: Browser) -> None:
-    front = Door()
+async def test_the_page_comes_back_when_the_server_does(
+    endpoints: tuple[Endpoint, Endpoint], chromium: Browser
+) -> None:
+    front = Endpoint()
     await front.server.start()
-    async with running(front, doors[1]) as bot:
+    async with running(front, endpoints[1]) as bot:
         context = await chromium.new_context()  # its own: refused connections are errors on the console here
         page = await context.new_page()
         await page.goto(f"{bot.chat_url}#user=1001")

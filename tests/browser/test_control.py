@@ -15,7 +15,7 @@ import pytest
 from playwright.async_api import expect
 
 from sandbox.control import Control
-from sandbox.control.troubles import end_all
+from sandbox.control.active_faults import end_all
 from sandbox.cryptopay.faults import Standing
 from sandbox.stand_in.faults import BAD_DAY, NONE
 from sandbox.stand_in.server import Server
@@ -236,7 +236,7 @@ async def test_the_books_are_shown_as_sums_of_their_entries(opened: Page, system
     await expect(_row(opened, "Last entries of the ledger", "revenue:RUB").first).to_contain_text("149.00 RUB")
 
 
-async def test_a_field_somebody_has_gone_to_is_left_alone(opened: Page, system: System) -> None:
+async def test_a_focused_field_is_left_alone(opened: Page, system: System) -> None:
     """A poll between the choice of what is in it and the first key would leave the old digits before the new ones."""
     field = opened.get_by_label("late, up to s")
     await field.select_text()
@@ -405,7 +405,7 @@ async def test_without_a_link_only_a_crash_is_to_be_had(opened: Page) -> None:
     await opened.unroute_all(behavior="wait")
 
 
-async def test_a_slow_database_is_slow_for_functions_and_for_nobody_else(opened: Page, system: System) -> None:
+async def test_a_slow_database_is_slow_for_functions_and_for_no_other_function(opened: Page, system: System) -> None:
     await opened.get_by_label("slower by").fill("500")
     await _press(opened, "slow", "500 ms longer")
     await _chip(opened, "database", "slow: 500 ms")
@@ -426,7 +426,9 @@ async def test_postgres_is_killed_and_everybody_comes_back(opened: Page, system:
     assert answer.status_code == 200
 
 
-async def test_a_postgres_that_somebody_else_killed_is_started_by_all_well_again(opened: Page, system: System) -> None:
+async def test_a_postgres_that_another_process_killed_is_started_by_all_well_again(
+    opened: Page, system: System
+) -> None:
     server = system.database.server
     assert server.pid is not None
     os.kill(server.pid, signal.SIGKILL)
@@ -479,7 +481,7 @@ async def test_a_name_that_looks_like_markup_is_text(opened: Page, system: Syste
         ({"Content-Type": "multipart/form-data; boundary=x"}, 415),
     ],
 )
-async def test_nobody_elses_page_presses_its_buttons(
+async def test_no_foreign_page_presses_its_buttons(
     system: System, url: str, headers: dict[str, str], status: int
 ) -> None:
     async with httpx.AsyncClient(trust_env=False) as client:

@@ -15,7 +15,7 @@ from lib import function_table
 from sandbox.cloud.instances import settings_of
 from sandbox.processes.child import bare_environment
 from sandbox.system.customer import link_of
-from tests.e2e.sweeps.life import order, somebody
+from tests.e2e.sweeps.life import a_customer, order
 
 if TYPE_CHECKING:
     from tests.deploy.conftest import FromTheBundle
@@ -69,7 +69,7 @@ async def test_every_target_starts_from_it_and_answers(deployed: FromTheBundle) 
 
 
 async def test_a_customer_is_served_from_it(deployed: FromTheBundle) -> None:
-    customer = somebody(deployed)
+    customer = a_customer(deployed)
     await deployed.cryptopay.pay(await order(deployed, customer))
     assert (await customer.gets_key()).startswith("vless://")
     await deployed.settled()
@@ -127,7 +127,7 @@ async def test_health_loads_no_more_than_it_needs(deployed: FromTheBundle) -> No
 
 
 async def test_a_payment_is_settled_with_no_more_than_it_needs(deployed: FromTheBundle) -> None:
-    invoice = await order(deployed, somebody(deployed))
+    invoice = await order(deployed, a_customer(deployed))
     await deployed.cryptopay.pay(invoice, webhook=False)
     body = deployed.cryptopay.webhook_body(invoice)
     headers = {"crypto-pay-api-signature": deployed.cryptopay.sign(body)}

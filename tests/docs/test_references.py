@@ -32,8 +32,8 @@ PAGES = sorted([*DOCS.rglob("*.md"), ROOT / "README.md", ROOT / "CHANGELOG.md", 
 RUNBOOKS = sorted(path for path in (DOCS / "runbooks").glob("*.md") if path.name != "README.md")
 CODE = sorted(
     path
-    for room in ("bench", "functions", "lib", "sandbox", "tests", "xray_api")
-    for path in (ROOT / room).rglob("*")
+    for folder in ("bench", "functions", "lib", "sandbox", "tests", "xray_api")
+    for path in (ROOT / folder).rglob("*")
     if path.suffix in {".py", ".sql", ".toml", ".json", ".js", ".html", ".txt"} and path != Path(__file__).resolve()
 ) + [
     ROOT / name
@@ -115,12 +115,12 @@ def test_every_reference_in_code_resolves() -> None:
 
 
 def test_paths_of_the_tree_that_pages_name_exist() -> None:
-    rooms = r"`((?:bench|docs|functions|infra|lib|sandbox|tests|xray_api)/[\w./-]*)`"
+    tree = r"`((?:bench|docs|functions|infra|lib|sandbox|tests|xray_api)/[\w./-]*)`"
     made_later = {"bench/results/"}
     wrong = [
         f"{_named(page)}: {path}"
         for page in PAGES
-        for path in re.findall(rooms, page.read_text())
+        for path in re.findall(tree, page.read_text())
         if not (ROOT / path).exists() and path not in made_later
     ]
     assert wrong == []
@@ -188,7 +188,7 @@ def _functions_as_markdown() -> str:
     rows = ["| target | called by | timeout | deadline | concurrency | instances | connections | CPU, MiB | flag |"]
     rows.append("|---|---|---|---|---|---|---|---|---|")
     for row in function_table.load().functions.values():
-        caller = {"public": "anybody", "task": f"queue `{row.queue}`", "schedule": f"`{row.schedule}`"}[row.trigger]
+        caller = {"public": "any caller", "task": f"queue `{row.queue}`", "schedule": f"`{row.schedule}`"}[row.trigger]
         caller += f", +{row.second_pass_s} s" if row.second_pass_s else ""
         rows.append(
             f"| `{row.name}` | {caller} | {row.timeout_s} | {row.deadline_s or '-'} | {row.concurrency}"

@@ -61,7 +61,7 @@ def test_a_killed_one_gives_its_ports_back() -> None:
     assert claim(port)
 
 
-def test_a_port_somebody_listens_on_is_not_given() -> None:
+def test_a_port_in_use_is_not_given() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         assert not claim(server.getsockname()[1])
 

@@ -33,8 +33,8 @@ _IMMUTABLE = {
     *("itemgetter", "Router"),  # a router's tables are filled by decorators at import
 }
 _LOCKS = {
-    f"{room}.{kind}"
-    for room in ("threading", "asyncio", "multiprocessing")
+    f"{module}.{kind}"
+    for module in ("threading", "asyncio", "multiprocessing")
     for kind in ("Lock", "RLock", "Semaphore", "BoundedSemaphore", "Condition", "Event", "Barrier")
 }
 _FILES = {

@@ -63,7 +63,7 @@ def test_every_function_may_enqueue_on_its_queues_alone(plan: Plan) -> None:
     }
 
 
-def test_who_enqueues_may_act_as_the_invoker_of_tasks_and_nobody_else(plan: Plan) -> None:
+def test_who_enqueues_may_act_as_the_invoker_of_tasks_and_no_other(plan: Plan) -> None:
     grants = plan.of("google_service_account_iam_member").values()
     assert {grant["role"] for grant in grants} == {"roles/iam.serviceAccountUser"}
     assert {grant["member"] for grant in grants} == {
@@ -99,7 +99,7 @@ def test_public_or_private_as_the_table_says(plan: Plan, target: str) -> None:
     assert service["ingress"] in {"INGRESS_TRAFFIC_ALL", "INGRESS_TRAFFIC_INTERNAL_ONLY"}
 
 
-def test_nobody_has_a_role_that_reaches_far(plan: Plan) -> None:
+def test_no_account_has_a_role_that_reaches_far(plan: Plan) -> None:
     roles = {
         (grant["member"].partition("@")[0], grant["role"]) for grant in plan.of("google_project_iam_member").values()
     }

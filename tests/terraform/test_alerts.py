@@ -229,7 +229,7 @@ def test_every_function_has_an_alert(plan: Plan, target: str) -> None:
         assert f'module.platform.google_monitoring_alert_policy.queue_age["{queue}"]' in policies
 
 
-def test_every_alert_tells_somebody_and_links_a_page_that_is_there(plan: Plan) -> None:
+def test_every_alert_reaches_an_operator_and_links_a_page_that_is_there(plan: Plan) -> None:
     for address, policy in plan.of("google_monitoring_alert_policy").items():
         links = [link["url"] for link in policy["documentation"][0]["links"]]
         assert len(links) == 1, address

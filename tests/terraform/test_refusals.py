@@ -149,7 +149,7 @@ def test_more_instances_than_the_database_takes_are_refused(platform: Terraform,
 
 def test_every_bad_variable_is_told_at_once(platform: Terraform) -> None:
     bad = {
-        "alert_emails": ["nobody"],
+        "alert_emails": ["not-an-address"],
         "budget": {"billing_account": "mine", "amount": 0.5},
         "database": {"tier": "huge", "name": "Atlas", "backups_kept": 1, "reserved_connections": 1},
         "domain": "https://vpn.example.org/",

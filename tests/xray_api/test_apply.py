@@ -254,7 +254,7 @@ async def test_people_add_extend_reissue_and_remove_by_telegram_id(
     assert (await post("/add-user", uuid=second, telegram_id="1", expiry_timestamp_ms=end)).status_code == 400
 
 
-async def test_remove_user_works_whoever_holds_the_uuid(caller: NodeCaller, client: str) -> None:
+async def test_remove_user_works_for_any_holder_of_the_uuid(caller: NodeCaller, client: str) -> None:
     item = wanted(client, 4)
     await caller.apply(item)
     assert (await caller.http.post(f"/remove-user/{item['uuid']}", json={"version": 3})).status_code == 409
@@ -289,7 +289,7 @@ async def test_health_tells_the_inbound_and_no_private_key(node: XrayNode, calle
     assert (await caller.http.get("/apply")).status_code == 405
 
 
-DOORS = [
+PROTECTED = [
     ("POST", "/apply"),
     ("POST", "/add-user"),
     ("POST", "/update-user"),
@@ -302,11 +302,11 @@ DOORS = [
 
 
 @pytest.mark.proves("N-14")
-@pytest.mark.parametrize("door", DOORS, ids=" ".join)
+@pytest.mark.parametrize("endpoint", PROTECTED, ids=" ".join)
 async def test_without_the_key_nothing_is_told_and_nothing_changes(
-    node: XrayNode, caller: NodeCaller, running: Xray, client: str, door: tuple[str, str]
+    node: XrayNode, caller: NodeCaller, running: Xray, client: str, endpoint: tuple[str, str]
 ) -> None:
-    method, path = door
+    method, path = endpoint
     held = wanted(client, 1)
     await caller.apply(held)
     before, there = await caller.users(), running.users()
@@ -339,7 +339,7 @@ async def test_without_the_key_nothing_is_told_and_nothing_changes(
     assert running.users() == there
 
 
-async def test_several_keys_open_the_door_at_once(new_node: Callable[..., XrayNode]) -> None:
+async def test_several_keys_are_valid_at_once(new_node: Callable[..., XrayNode]) -> None:
     old, new = "old-key-0123456789", "new-key-0123456789"
     node = await new_node(environment={"XRAY_API_KEYS": f"{old}, {new}"}).start()
     for key, code in ((old, 200), (new, 200), (node.key, 401)):

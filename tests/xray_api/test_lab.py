@@ -125,7 +125,7 @@ async def test_a_core_that_cannot_start_says_so(tmp_path: Path) -> None:
         await core.start()
 
 
-async def test_a_tunnel_to_nobody_is_refused(origin: Origin) -> None:
+async def test_a_tunnel_to_no_listener_is_refused(origin: Origin) -> None:
     async with TunnelClient(LINK.replace("pbk=p", "pbk=" + "A" * 43)) as tunnel:
         with pytest.raises(TunnelRefusedError):
             await tunnel.get(origin.bytes_url(1))

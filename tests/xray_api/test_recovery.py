@@ -325,7 +325,7 @@ async def test_no_key_link_or_uuid_in_any_log(own: tuple[XrayNode, NodeCaller], 
     item = wanted("1", 1)
     (answer,) = await caller.apply(item)
     await caller.http.post("/apply", content=json.dumps({"items": [item]})[:-2])
-    await caller.http.get("/health", headers={"X-API-Key": "a-wrong-key-of-somebody"})
+    await caller.http.get("/health", headers={"X-API-Key": "a-wrong-key-of-a-caller"})
     await caller.http.post(f"/remove-user/{item['uuid']}")
     async with TunnelClient(answer["vless_link"]) as tunnel:
         with pytest.raises(TunnelRefusedError):
@@ -338,7 +338,7 @@ async def test_no_key_link_or_uuid_in_any_log(own: tuple[XrayNode, NodeCaller], 
     written = node.service_log.read_text() + (node.folder / "xray.log").read_text()
     assert '"correlation_id": "order-17"' in written
     assert "forged" not in written
-    for secret in (node.key, private_key, item["uuid"], "vless://", "a-wrong-key-of-somebody", node.short_id):
+    for secret in (node.key, private_key, item["uuid"], "vless://", "a-wrong-key-of-a-caller", node.short_id):
         assert secret not in written
     for line in node.service_log.read_text().splitlines():
         assert {"severity", "event", "time"} <= json.loads(line).keys()

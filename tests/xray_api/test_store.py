@@ -82,7 +82,7 @@ def test_without_a_version_it_is_one_newer_unless_nothing_changes(tmp_path: Path
     store.close()
 
 
-def test_a_uuid_that_somebody_else_runs_in_xray_is_in_use(tmp_path: Path) -> None:
+def test_a_uuid_that_another_client_runs_in_xray_is_in_use(tmp_path: Path) -> None:
     store = opened(str(tmp_path))
     change = Change("a", 1, wanted=True, uuid=UUIDS[0], expiry_ms=NOW_MS + 1)
     assert store.apply([change], NOW_MS, frozenset({uuid_key(UUIDS[0])}))[0].error == "uuid in use"

@@ -179,7 +179,7 @@ class Dispatcher:
             outcomes = await asyncio.gather(*(self._send(task, headers, start) for _ in range(copies)))
         finally:
             task.attempts_running -= 1
-        self._conclude(task, *outcomes[0])
+        self._finish_attempt(task, *outcomes[0])
 
     async def _send(
         self, task: StoredTask, headers: dict[str, str], start: datetime
@@ -238,7 +238,7 @@ class Dispatcher:
 
     # -- concluding ----------------------------------------------------------------------------------------------------
 
-    def _conclude(self, task: StoredTask, attempt: Attempt, response: httpx.Response | None) -> None:
+    def _finish_attempt(self, task: StoredTask, attempt: Attempt, response: httpx.Response | None) -> None:
         now = self._service.clock.now()
         done = response is not None and response.is_success
         self.throttle.outcome(ok=done, now=now)

@@ -57,13 +57,13 @@ function showSilence() {
   for (const [id, kept] of chips) put(kept.item, "hidden", lost ? id !== "system" : id === "system");
 }
 
-function showTroubles() {
-  const troubles = state.troubles;
-  const list = at("troubles-list");
+function showActiveFaults() {
+  const faults = state.active_faults;
+  const list = at("active-faults-list");
   const shown = [...list.children].map((item) => item.textContent);
-  if (shown.join("\n") !== troubles.join("\n")) list.replaceChildren(...troubles.map((words) => element("li", words)));
-  write(at("troubles-title"), troubles.length === 1 ? "1 fault is on" : `${troubles.length} faults are on`);
-  put(at("troubles"), "hidden", troubles.length === 0);
+  if (shown.join("\n") !== faults.join("\n")) list.replaceChildren(...faults.map((words) => element("li", words)));
+  write(at("active-faults-title"), faults.length === 1 ? "1 fault is on" : `${faults.length} faults are on`);
+  put(at("active-faults"), "hidden", faults.length === 0);
 }
 
 function showLinks() {
@@ -95,7 +95,7 @@ function showRealBot() {
 function show() {
   showHealth();
   showRealBot();
-  showTroubles();
+  showActiveFaults();
   showLinks();
   showClock();
   showFaults(state);

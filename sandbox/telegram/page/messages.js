@@ -115,7 +115,7 @@ function quoted(original, pane) {
 
 // Where a forwarded message comes from: a person, one who hides, a channel.
 function forwarded({ sender_user, sender_user_name, chat, sender_chat }) {
-  const name = sender_user ? fullName(sender_user) : sender_user_name || chat?.title || sender_chat?.title || "somebody";
+  const name = sender_user ? fullName(sender_user) : sender_user_name || chat?.title || sender_chat?.title || "unknown user";
   return make("div", { class: "forwarded" }, `Forwarded from ${name}`);
 }
 

@@ -13,6 +13,7 @@ from sandbox.node.lab import TunnelClient, TunnelRefusedError
 from sandbox.system.customer import buttons_of, link_of, text_of
 from sandbox.system.system import SystemFailedError
 from tests.e2e.sweeps.life import (
+    a_customer,
     accept_trial,
     keys_sent,
     killed_workers,
@@ -20,7 +21,6 @@ from tests.e2e.sweeps.life import (
     on_node,
     order,
     said,
-    somebody,
     subscription,
     until,
 )
@@ -121,10 +121,10 @@ async def _nothing_is_left(system: System) -> None:
 
 
 @pytest.mark.parametrize("cell", _cells("settle", "activation"))
-async def test_a_kill_on_the_way_from_payment_to_key_costs_nobody_anything(
+async def test_a_kill_on_the_way_from_payment_to_key_costs_no_customer_anything(
     crashing: System, origin: Origin, cell: Cell
 ) -> None:
-    customer = somebody(crashing)
+    customer = a_customer(crashing)
     invoice = await order(crashing, customer)
     await crashing.settled()
     dead = killed_workers(crashing)
@@ -137,10 +137,10 @@ async def test_a_kill_on_the_way_from_payment_to_key_costs_nobody_anything(
 
 
 @pytest.mark.parametrize("cell", _cells("expiry"))
-async def test_a_kill_while_access_ends_leaves_nobody_on_the_node_and_tells_once(
+async def test_a_kill_while_access_ends_leaves_no_client_on_the_node_and_tells_once(
     crashing: System, origin: Origin, cell: Cell
 ) -> None:
-    customer = somebody(crashing)
+    customer = a_customer(crashing)
     await accept_trial(customer)
     link = await customer.gets_key()
     await crashing.settled()
@@ -168,7 +168,7 @@ async def test_a_kill_while_access_ends_leaves_nobody_on_the_node_and_tells_once
 async def test_the_matrix_kills_what_it_says(crashing: System) -> None:
     """Unarmed, the same story kills nobody: what the cells count is the failpoints' doing."""
     dead = killed_workers(crashing)
-    menu = await somebody(crashing).start()
+    menu = await a_customer(crashing).start()
     assert "go:trial" in buttons_of(menu), text_of(menu)
     await minutes_pass(crashing, 1)
     assert killed_workers(crashing) == dead

@@ -24,8 +24,8 @@ _people = itertools.count(50_001)
 _NAMES = ("Nina", "Oleg", "Pavel", "Rita", "Semyon", "Tanya", "Ulyana", "Viktor")
 
 
-def somebody(system: System) -> Customer:
-    """A customer nobody has seen before; he reads English."""
+def a_customer(system: System) -> Customer:
+    """A customer the bot does not know yet; they read English."""
     number = next(_people)
     return Customer(system.telegram.user(number, _NAMES[number % len(_NAMES)], language_code="en"))
 

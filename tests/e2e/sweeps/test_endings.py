@@ -14,12 +14,12 @@ from lib.db.lock import SWEEPS
 from tests.e2e.sweeps.hanging import in_place_of_the_node
 from tests.e2e.sweeps.life import (
     LEASE,
+    a_customer,
     accept_trial,
     as_superuser,
     keys_sent,
     killed_workers,
     lines,
-    somebody,
     subscription,
     until,
 )
@@ -38,7 +38,7 @@ _LIMITED = 3  # the instance that runs under it
 async def _pending(system: System) -> Customer:
     """A customer whose grant only a sweep will bring to the node."""
     system.tasks.pause("nodes")
-    customer = somebody(system)
+    customer = a_customer(system)
     await accept_trial(customer)
     await system.telegram.idle()
     return customer

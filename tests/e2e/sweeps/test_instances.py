@@ -10,12 +10,12 @@ import pytest
 
 from sandbox.system.customer import buttons_of, link_of, text_of, urls_of
 from tests.e2e.sweeps.life import (
+    a_customer,
     accept_trial,
     keys_sent,
     on_node,
     order,
     said,
-    somebody,
     subscription,
 )
 
@@ -51,7 +51,7 @@ async def holds_one_client(system: System, customer: Customer) -> dict[str, Any]
 @pytest.mark.proves("S0-1")
 async def test_a_dialogue_and_a_purchase_wander_from_instance_to_instance(several: System) -> None:
     updates = handled_by(several, "telegram_webhook", "update_end")
-    customer = somebody(several)
+    customer = a_customer(several)
     screen = await customer.press(await customer.start(), "go:buy")
     screen = await customer.press(screen, "tariff:plus")
     screen = await customer.press(screen, "period:90:")
@@ -80,7 +80,7 @@ async def test_a_dialogue_and_a_purchase_wander_from_instance_to_instance(severa
 async def test_customers_at_once_are_served_by_all_instances(several: System) -> None:
     notified = handled_by(several, "task_notify", "task_end")
     provisioned = handled_by(several, "task_provision", "task_end")
-    people = [somebody(several) for _ in range(8)]
+    people = [a_customer(several) for _ in range(8)]
     await asyncio.gather(*(accept_trial(customer) for customer in people))
     await asyncio.gather(*(customer.gets_key() for customer in people))
     await several.settled()
@@ -99,7 +99,7 @@ async def test_tasks_that_all_come_twice_and_out_of_order_have_one_effect(severa
     faults.double_share, faults.disorder_s = 1.0, 1.0
     attempts = len(several.tasks.attempts)
     try:
-        people = [somebody(several) for _ in range(4)]
+        people = [a_customer(several) for _ in range(4)]
         await asyncio.gather(*(accept_trial(customer) for customer in people))
         await asyncio.gather(*(customer.gets_key() for customer in people))
         await several.settled()
@@ -117,7 +117,7 @@ async def test_tasks_that_all_come_twice_and_out_of_order_have_one_effect(severa
 async def _pending(system: System, count: int) -> list[Customer]:
     """Customers with a trial that no node knows of; the queue that would tell it is held."""
     system.tasks.pause("nodes")
-    people = [somebody(system) for _ in range(count)]
+    people = [a_customer(system) for _ in range(count)]
     for customer in people:
         await accept_trial(customer)
     await system.telegram.idle()
@@ -158,7 +158,7 @@ async def test_four_activation_sweeps_claim_each_row_once(several: System, rows:
 
 @pytest.mark.proves("S0-3")
 async def test_four_expiry_sweeps_end_each_access_once(several: System) -> None:
-    people = [somebody(several) for _ in range(6)]
+    people = [a_customer(several) for _ in range(6)]
     await asyncio.gather(*(accept_trial(customer) for customer in people))
     await asyncio.gather(*(customer.gets_key() for customer in people))
     await several.settled()
@@ -188,7 +188,7 @@ async def test_four_expiry_sweeps_end_each_access_once(several: System) -> None:
 @pytest.mark.proves("S4-12.activation")
 async def test_payment_path_and_sweep_provision_at_the_same_moment(several: System) -> None:
     for _ in range(4):
-        customer = somebody(several)
+        customer = a_customer(several)
         invoice = await order(several, customer)
         several.tasks.pause("nodes")
         await several.cryptopay.pay(invoice)
@@ -207,7 +207,7 @@ async def test_payment_path_and_sweep_provision_at_the_same_moment(several: Syst
 
 @pytest.mark.proves("S1-6")
 async def test_looking_at_ended_access_ends_nothing(several: System) -> None:
-    customer = somebody(several)
+    customer = a_customer(several)
     await accept_trial(customer)
     await customer.gets_key()
     await several.settled()
@@ -231,7 +231,7 @@ async def test_looking_at_ended_access_ends_nothing(several: System) -> None:
 
 @pytest.mark.proves("N-6")
 async def test_the_menu_offers_the_trial_exactly_when_a_tap_gives_it(several: System) -> None:
-    new, used, paid = (somebody(several) for _ in range(3))
+    new, used, paid = (a_customer(several) for _ in range(3))
     await accept_trial(used)
     await several.cryptopay.pay(await order(several, paid))
     await paid.gets_key()

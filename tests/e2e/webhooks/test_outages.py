@@ -136,8 +136,8 @@ def test_no_link_is_built_outside_the_node() -> None:
     building = re.compile(r"vless://[{%]|vless://[\"'] *[+%]|[?&](?:pbk|sid|sni|fp|flow|security|encryption)=")
     found = [
         f"{path.relative_to(ROOT)}: {line.strip()}"
-        for room in ("lib", "functions")
-        for path in sorted((ROOT / room).rglob("*.py"))
+        for folder in ("lib", "functions")
+        for path in sorted((ROOT / folder).rglob("*.py"))
         for line in path.read_text().splitlines()
         if building.search(line)
     ]

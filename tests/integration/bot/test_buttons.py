@@ -123,7 +123,7 @@ async def test_forged_data_leads_somewhere_and_changes_nothing(
     assert provider.created == []
 
 
-async def test_somebody_elses_order_is_refused(anna: Customer, provider: FakeProvider) -> None:
+async def test_another_customers_order_is_refused(anna: Customer, provider: FakeProvider) -> None:
     await anna.go_to_confirm()
     await anna.press("оплатить")
     check = anna.data("Проверить")

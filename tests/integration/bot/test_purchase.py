@@ -153,7 +153,7 @@ async def test_a_provider_that_fails_is_told_and_tried_again(anna: Customer, pro
     assert await anna.services.db.run(count, "orders") == 1
 
 
-async def test_an_invoice_nobody_heard_of_is_adopted(anna: Customer, provider: FakeProvider) -> None:
+async def test_an_invoice_of_unknown_outcome_is_adopted(anna: Customer, provider: FakeProvider) -> None:
     await anna.go_to_confirm()
     provider.down = True
     await anna.press("оплатить")

@@ -89,7 +89,7 @@ def grant_many(tx: Transaction, count: int) -> None:
 
 
 @pytest.mark.proves("S1-1")
-async def test_a_node_that_joins_is_given_nobody_whose_access_ends_at_that_moment(
+async def test_a_node_that_joins_is_given_no_client_whose_access_ends_at_that_moment(
     two: tuple[Database, Database],
 ) -> None:
     one, other = two
@@ -136,7 +136,7 @@ async def test_a_slow_queue_is_not_buried_in_second_tasks(two: tuple[Database, D
     assert await one.run(outbox.drive_again, "nodes", 20, 300) == []
 
 
-async def test_an_invoice_nobody_heard_of_is_looked_for_even_after_the_claim_was_given_back(
+async def test_an_invoice_of_unknown_outcome_is_looked_for_even_after_the_claim_was_given_back(
     two: tuple[Database, Database],
 ) -> None:
     one, _ = two

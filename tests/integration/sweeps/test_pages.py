@@ -95,7 +95,7 @@ async def test_grants_made_while_activation_runs_are_applied_once(
 
 
 @pytest.mark.proves("S4-9")
-async def test_what_a_node_refuses_is_asked_once_and_stops_nobody(
+async def test_what_a_node_refuses_is_asked_once_and_stops_no_other(
     processes: Callable[[int], list[Database]],
     node: RememberingNode,
     queue: Queue,

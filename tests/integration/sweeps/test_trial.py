@@ -103,7 +103,9 @@ async def test_a_failure_between_mark_and_grant_leaves_neither(
 
 
 @pytest.mark.proves("N-6")
-async def test_a_trial_and_a_payment_at_once_cost_nobody_any_time(processes: Callable[[int], list[Database]]) -> None:
+async def test_a_trial_and_a_payment_at_once_cost_no_customer_any_time(
+    processes: Callable[[int], list[Database]],
+) -> None:
     databases = processes(2)
     await at_the_start(databases)
     await databases[0].run(know_the_node)

@@ -196,7 +196,7 @@ async def test_an_unknown_queue_is_no_queue(stand: Stand) -> None:
         await stand.adapter.create(replace(TASK, queue="elsewhere"))
 
 
-async def test_nobody_there_is_unavailable(kind: str) -> None:
+async def test_an_absent_queue_is_unavailable(kind: str) -> None:
     async with adapter_for(kind, settings(f"http://127.0.0.1:{free_port()}")) as adapter, asyncio.timeout(15):
         with pytest.raises(QueueUnavailable):
             await adapter.create(TASK)

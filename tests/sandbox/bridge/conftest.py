@@ -18,7 +18,7 @@ from sandbox.bridge.polling import Pace
 from sandbox.stand_in.clock import Clock
 from sandbox.state.home import Home
 from sandbox.telegram import Telegram, Timing, Webhook
-from tests.door import Door
+from tests.endpoint import Endpoint
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -31,13 +31,13 @@ SECRET = "webhook-secret"
 
 
 @pytest.fixture(scope="session")
-async def doors() -> AsyncIterator[tuple[Door, Door]]:
-    pair = Door(), Door()
-    for door in pair:
-        await door.server.start()
+async def endpoints() -> AsyncIterator[tuple[Endpoint, Endpoint]]:
+    pair = Endpoint(), Endpoint()
+    for endpoint in pair:
+        await endpoint.server.start()
     yield pair
-    for door in pair:
-        await door.server.stop()
+    for endpoint in pair:
+        await endpoint.server.stop()
 
 
 class ApiTelegramOrg:
@@ -80,9 +80,9 @@ class Function:
 
 
 @pytest.fixture
-async def far(doors: tuple[Door, Door]) -> AsyncIterator[ApiTelegramOrg]:
-    one = ApiTelegramOrg(doors[0].server.url)
-    doors[0].app = one.telegram.app
+async def far(endpoints: tuple[Endpoint, Endpoint]) -> AsyncIterator[ApiTelegramOrg]:
+    one = ApiTelegramOrg(endpoints[0].server.url)
+    endpoints[0].app = one.telegram.app
     await one.telegram.start()
     yield one
     await one.telegram.stop()
@@ -90,9 +90,9 @@ async def far(doors: tuple[Door, Door]) -> AsyncIterator[ApiTelegramOrg]:
 
 
 @pytest.fixture
-def function(doors: tuple[Door, Door]) -> Function:
-    one = Function(f"{doors[1].server.url}/telegram-webhook")
-    doors[1].app = Starlette(routes=[Route("/{path:path}", one.endpoint, methods=["POST"])])
+def function(endpoints: tuple[Endpoint, Endpoint]) -> Function:
+    one = Function(f"{endpoints[1].server.url}/telegram-webhook")
+    endpoints[1].app = Starlette(routes=[Route("/{path:path}", one.endpoint, methods=["POST"])])
     return one
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sandbox.commands import attend
+from sandbox.commands import running
 from sandbox.state.home import Home, all_homes, of_bot
 
 if TYPE_CHECKING:
@@ -42,11 +42,11 @@ def test_reset_forgets_all_of_them_or_none(tmp_path: Path, capsys: pytest.Captur
         _made(path)
     up = Home(other)
     up.take()
-    assert attend.reset(ours) == 2
+    assert running.reset(ours) == 2
     assert str(other) in capsys.readouterr().err
     assert (ours / "home.json").exists()
     up.let_go()
-    assert attend.reset(ours) == 0
+    assert running.reset(ours) == 0
     assert list(tmp_path.iterdir()) == []
 
 
@@ -57,13 +57,13 @@ def test_the_one_that_is_up_is_found_and_of_two_none_is_guessed(
     homes = [Home(path) for path in (one, other)]
     homes[0].take()
     homes[0].announce({"url": "http://127.0.0.1:1", "database": "x"})
-    assert attend.sweep(ours, "expiry") == 2
+    assert running.sweep(ours, "expiry") == 2
     assert "http://127.0.0.1:1 does not answer" in capsys.readouterr().err
     homes[1].take()
     homes[1].announce({"url": "http://127.0.0.1:2", "database": "x"})
-    assert attend.sweep(ours, "expiry") == 2
+    assert running.sweep(ours, "expiry") == 2
     assert f"--home {one} or --home {other}" in capsys.readouterr().err
-    assert attend.sweep(one, "expiry") == 2
+    assert running.sweep(one, "expiry") == 2
     assert "http://127.0.0.1:1 does not answer" in capsys.readouterr().err
     for home in homes:
         home.let_go()

@@ -173,7 +173,7 @@ async def test_it_is_asked_for_at_a_terminal_and_not_shown(live: ApiTelegramOrg,
     assert b"real_looking" not in said
 
 
-async def test_without_a_terminal_nobody_is_asked(ended: Run) -> None:
+async def test_without_a_terminal_no_question_is_asked(ended: Run) -> None:
     code, said = await ended(telegram="real")
     assert code == 2
     assert "no terminal to ask at" in said

@@ -56,7 +56,7 @@ async def test_a_revoked_token_ends_it(near: Near) -> None:
         assert "revoked" in await asyncio.wait_for(bridge.ended(), 5)
 
 
-async def test_a_webhook_that_somebody_sets_ends_it_and_stays(near: Near) -> None:
+async def test_a_webhook_set_by_another_ends_it_and_stays(near: Near) -> None:
     async with near.bridge() as bridge:
         await until(lambda: near.far.telegram.calls)
         assert (await near.far.call("setWebhook", url=near.function.url))["ok"]

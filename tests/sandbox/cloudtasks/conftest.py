@@ -14,7 +14,7 @@ from starlette.responses import Response
 from sandbox.cloud.cloudtasks import CloudTasks, Queue
 from sandbox.stand_in.clock import Clock
 from sandbox.stand_in.server import Server
-from tests.door import Door
+from tests.endpoint import Endpoint
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -81,17 +81,17 @@ class Stand:
 
 
 @pytest.fixture(scope="session")
-async def address() -> AsyncIterator[tuple[Door, str]]:
-    door = Door()
-    await door.server.start()
-    yield door, f"{door.server.url}/work"
-    await door.server.stop()
+async def address() -> AsyncIterator[tuple[Endpoint, str]]:
+    endpoint = Endpoint()
+    await endpoint.server.start()
+    yield endpoint, f"{endpoint.server.url}/work"
+    await endpoint.server.stop()
 
 
 @pytest.fixture
-async def make_stand(address: tuple[Door, str]) -> AsyncIterator[Callable[..., Any]]:
-    door, worker_url = address
-    worker = door.app = Worker()
+async def make_stand(address: tuple[Endpoint, str]) -> AsyncIterator[Callable[..., Any]]:
+    endpoint, worker_url = address
+    worker = endpoint.app = Worker()
     async with contextlib.AsyncExitStack() as running:
         running.callback(worker.gate.set)
 

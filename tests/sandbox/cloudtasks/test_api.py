@@ -226,7 +226,7 @@ async def test_a_used_name_says_whether_its_task_still_exists(stand: Stand) -> N
     assert gone.json()["error"]["message"].endswith("a task with this name existed too recently.")
 
 
-async def test_a_task_that_nobody_ran_is_deleted_after_thirty_one_days(stand: Stand) -> None:
+async def test_a_task_that_never_ran_is_deleted_after_thirty_one_days(stand: Stand) -> None:
     stand.tasks.pause("q")
     old = (await stand.create()).json()["name"]
     stand.clock.travel(timedelta(days=30, hours=23))

@@ -291,7 +291,7 @@ async def test_a_few_errors_among_successes_slow_nothing() -> None:
     assert throttle.enforced == 100
 
 
-async def test_500_slows_nobody_else(make_stand: Make) -> None:
+async def test_500_slows_no_other_task(make_stand: Make) -> None:
     stand = await make_stand(Queue("q", min_backoff=30))
     stand.worker.answers = [(500, {"Retry-After": "20"})]
     await stand.create()

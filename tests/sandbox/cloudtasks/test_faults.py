@@ -64,7 +64,7 @@ async def test_a_share_of_all_tasks_comes_twice(stand: Stand) -> None:
     assert len(stand.worker.requests) == before + 30
 
 
-async def test_disorder_lets_tasks_overtake_each_other_within_its_bound(make_stand: Make) -> None:
+async def test_disorder_lets_tasks_pass_each_other_within_its_bound(make_stand: Make) -> None:
     stand = await make_stand(Queue("q", max_concurrent=1))
     stand.tasks.faults.random = random.Random(1)  # noqa: S311 - draws faults, no secrets
     stand.tasks.faults.disorder_s = 600

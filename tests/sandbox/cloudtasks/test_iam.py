@@ -49,7 +49,7 @@ class Function:
         await PlainTextResponse("ours")(scope, receive, send)
 
 
-class Door:
+class Gateway:
     def __init__(self) -> None:
         self.signer = TokenSigner()
         self.function = Function()
@@ -65,8 +65,8 @@ class Door:
 
 
 @pytest.fixture
-def door() -> Door:
-    return Door()
+def gateway() -> Gateway:
+    return Gateway()
 
 
 def test_every_function_but_the_public_ones_has_its_callers() -> None:
@@ -87,67 +87,67 @@ def test_a_sweep_that_hands_nothing_on_is_not_for_tasks_to_call(monkeypatch: pyt
     assert invokers(tasks=TASKS, scheduler=SCHEDULER) == {row.service: frozenset({SCHEDULER})}
 
 
-async def test_without_a_token_a_private_function_is_never_reached(door: Door) -> None:
-    answer = await door.post("/task-settle/<b>")
+async def test_without_a_token_a_private_function_is_never_reached(gateway: Gateway) -> None:
+    answer = await gateway.post("/task-settle/<b>")
     assert answer.status_code == 403
     assert "www-authenticate" not in answer.headers
     assert "<title>403 Forbidden</title>" in answer.text
     assert "Your client does not have permission to get URL <code>/%3Cb%3E</code> from this server." in answer.text
-    assert (await door.post(Authorization="Basic dXNlcjpwYXNz")).status_code == 403
-    assert not door.function.seen
-    assert [refused.service for refused in door.iam.refused] == ["task-settle"] * 2
+    assert (await gateway.post(Authorization="Basic dXNlcjpwYXNz")).status_code == 403
+    assert not gateway.function.seen
+    assert [refused.service for refused in gateway.iam.refused] == ["task-settle"] * 2
 
 
-async def test_the_tasks_own_account_gets_through_and_its_signature_does_not(door: Door) -> None:
-    token = door.token()
-    assert (await door.post(token=token)).text == "ours"
-    assert (await door.post("/task-settle/deep?x=1", token)).text == "ours"
-    for seen in door.function.seen:
+async def test_the_tasks_own_account_gets_through_and_its_signature_does_not(gateway: Gateway) -> None:
+    token = gateway.token()
+    assert (await gateway.post(token=token)).text == "ours"
+    assert (await gateway.post("/task-settle/deep?x=1", token)).text == "ours"
+    for seen in gateway.function.seen:
         head, claims, signature = seen["authorization"].removeprefix("Bearer ").split(".")
         assert f"{head}.{claims}" == token.rpartition(".")[0]
         assert signature == "SIGNATURE_REMOVED_BY_GOOGLE"
-    assert not door.iam.refused
+    assert not gateway.iam.refused
 
 
-def resigned(door: Door, **changed: Any) -> str:
+def resigned(gateway: Gateway, **changed: Any) -> str:
     """A token of the right key with other claims."""
-    claims = json.loads(base64.urlsafe_b64decode(door.token().split(".")[1] + "=="))
+    claims = json.loads(base64.urlsafe_b64decode(gateway.token().split(".")[1] + "=="))
     made = {name: value for name, value in (claims | changed).items() if value is not None}
-    return door.signer.sign(made)
+    return gateway.signer.sign(made)
 
 
 def encoded(value: dict[str, Any]) -> str:
     return base64.urlsafe_b64encode(json.dumps(value).encode()).rstrip(b"=").decode()
 
 
-def forged_key_id(door: Door) -> str:
+def forged_key_id(gateway: Gateway) -> str:
     other = TokenSigner()
-    other.key_id = door.signer.key_id  # before it signs anything
+    other.key_id = gateway.signer.key_id  # before it signs anything
     return other.token(Oidc(TASKS, HERE), HERE)
 
 
-def changed_claims(door: Door) -> str:
-    head, claims, signature = door.token("nobody@p.iam.gserviceaccount.com").split(".")
+def changed_claims(gateway: Gateway) -> str:
+    head, claims, signature = gateway.token("nobody@p.iam.gserviceaccount.com").split(".")
     ours = json.loads(base64.urlsafe_b64decode(claims + "==")) | {"email": TASKS}
     return f"{head}.{encoded(ours)}.{signature}"
 
 
-def unsigned(door: Door) -> str:
-    return f"{encoded({'alg': 'none', 'typ': 'JWT'})}.{door.token().split('.')[1]}."
+def unsigned(gateway: Gateway) -> str:
+    return f"{encoded({'alg': 'none', 'typ': 'JWT'})}.{gateway.token().split('.')[1]}."
 
 
-BAD: dict[str, Callable[[Door], str]] = {
-    "another audience": lambda door: door.token(audience=f"{BASE}/task-notify"),
-    "the gateway's own address": lambda door: door.token(audience=BASE),
-    "a deeper address": lambda door: door.token(audience=f"{HERE}/deep"),
+BAD: dict[str, Callable[[Gateway], str]] = {
+    "another audience": lambda gateway: gateway.token(audience=f"{BASE}/task-notify"),
+    "the gateway's own address": lambda gateway: gateway.token(audience=BASE),
+    "a deeper address": lambda gateway: gateway.token(audience=f"{HERE}/deep"),
     "another key": lambda _: TokenSigner().token(Oidc(TASKS, HERE), HERE),
     "another key under our key's id": forged_key_id,
-    "expired": lambda door: resigned(door, exp=time.time() - 60),
-    "from the future": lambda door: resigned(door, iat=time.time() + 60),
-    "no expiry": lambda door: resigned(door, exp=None),
-    "another issuer": lambda door: resigned(door, iss="https://evil.example"),
-    "address not verified": lambda door: resigned(door, email_verified=False),
-    "no address": lambda door: resigned(door, email=None),
+    "expired": lambda gateway: resigned(gateway, exp=time.time() - 60),
+    "from the future": lambda gateway: resigned(gateway, iat=time.time() + 60),
+    "no expiry": lambda gateway: resigned(gateway, exp=None),
+    "another issuer": lambda gateway: resigned(gateway, iss="https://evil.example"),
+    "address not verified": lambda gateway: resigned(gateway, email_verified=False),
+    "no address": lambda gateway: resigned(gateway, email=None),
     "claims changed after signing": changed_claims,
     "unsigned": unsigned,
     "not a token": lambda _: "ya29.an-access-token",
@@ -158,33 +158,33 @@ BAD: dict[str, Callable[[Door], str]] = {
 
 
 @pytest.mark.parametrize("kind", BAD)
-async def test_a_token_that_proves_nothing_is_a_401(door: Door, kind: str) -> None:
-    answer = await door.post(token=BAD[kind](door))
+async def test_a_token_that_proves_nothing_is_a_401(gateway: Gateway, kind: str) -> None:
+    answer = await gateway.post(token=BAD[kind](gateway))
     assert answer.status_code == 401
     assert answer.headers["www-authenticate"].startswith('Bearer error="invalid_token"')
     assert "Your client does not have permission to the requested URL <code>/</code>." in answer.text
-    assert not door.function.seen
+    assert not gateway.function.seen
 
 
-async def test_a_good_token_of_an_account_without_the_role_is_a_403(door: Door) -> None:
-    assert (await door.post(token=door.token(SCHEDULER))).status_code == 403
-    assert (await door.post("/sweep-payments", door.token(SCHEDULER, f"{BASE}/sweep-payments"))).text == "ours"
-    assert (await door.post("/sweep-payments", door.token(TASKS, f"{BASE}/sweep-payments"))).text == "ours"
-    assert len(door.function.seen) == 2
+async def test_a_good_token_of_an_account_without_the_role_is_a_403(gateway: Gateway) -> None:
+    assert (await gateway.post(token=gateway.token(SCHEDULER))).status_code == 403
+    assert (await gateway.post("/sweep-payments", gateway.token(SCHEDULER, f"{BASE}/sweep-payments"))).text == "ours"
+    assert (await gateway.post("/sweep-payments", gateway.token(TASKS, f"{BASE}/sweep-payments"))).text == "ours"
+    assert len(gateway.function.seen) == 2
 
 
-async def test_public_functions_take_everybody_with_whatever_they_say_of_themselves(door: Door) -> None:
-    assert (await door.post("/telegram-webhook")).text == "ours"
-    assert (await door.post("/health", Authorization="Bearer anything.at.all")).text == "ours"
-    assert door.function.seen[1]["authorization"] == "Bearer anything.at.all"
-    assert (await door.post("/no-such-function")).text == "ours"  # the gateway's to refuse
+async def test_public_functions_take_everybody_with_whatever_they_say_of_themselves(gateway: Gateway) -> None:
+    assert (await gateway.post("/telegram-webhook")).text == "ours"
+    assert (await gateway.post("/health", Authorization="Bearer anything.at.all")).text == "ours"
+    assert gateway.function.seen[1]["authorization"] == "Bearer anything.at.all"
+    assert (await gateway.post("/no-such-function")).text == "ours"  # the gateway's to refuse
 
 
-async def test_the_serverless_header_counts_alone_where_there_is_one(door: Door) -> None:
-    good = {"X-Serverless-Authorization": f"Bearer {door.token()}"}
-    assert (await door.post(token="for.the.application", **good)).text == "ours"
+async def test_the_serverless_header_counts_alone_where_there_is_one(gateway: Gateway) -> None:
+    good = {"X-Serverless-Authorization": f"Bearer {gateway.token()}"}
+    assert (await gateway.post(token="for.the.application", **good)).text == "ours"
     bad = {"X-Serverless-Authorization": "Bearer a.b.c"}
-    assert (await door.post(token=door.token(), **bad)).status_code == 401
+    assert (await gateway.post(token=gateway.token(), **bad)).status_code == 401
 
 
 async def test_google_auth_verifies_the_tokens_by_the_served_keys(make_stand: Make) -> None:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 def _plan(tasks: CloudTasks, after: timedelta) -> None:
     message: Any = Task.pb(Task())
-    message.http_request.url = "http://127.0.0.1:1/nobody-listens"
+    message.http_request.url = "http://127.0.0.1:1/not-listening"
     message.schedule_time.FromDatetime(tasks.clock.now() + after)
     tasks.create("projects/p/locations/l/queues/q", message)
 

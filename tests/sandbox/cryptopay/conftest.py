@@ -12,7 +12,7 @@ import pytest
 from starlette.responses import Response
 
 from sandbox.cryptopay import CryptoPay
-from tests.door import Door
+from tests.endpoint import Endpoint
 from tests.still_clock import StillClock
 
 if TYPE_CHECKING:
@@ -77,17 +77,17 @@ class Shop:
 
 
 @pytest.fixture(scope="session")
-async def address() -> AsyncIterator[tuple[Door, str]]:
-    door = Door()
-    await door.server.start()
-    yield door, f"{door.server.url}/webhook/payment"
-    await door.server.stop()
+async def address() -> AsyncIterator[tuple[Endpoint, str]]:
+    endpoint = Endpoint()
+    await endpoint.server.start()
+    yield endpoint, f"{endpoint.server.url}/webhook/payment"
+    await endpoint.server.stop()
 
 
 @pytest.fixture
-async def make_shop(address: tuple[Door, str]) -> AsyncIterator[Callable[..., Any]]:
-    door, url = address
-    application = door.app = Application()
+async def make_shop(address: tuple[Endpoint, str]) -> AsyncIterator[Callable[..., Any]]:
+    endpoint, url = address
+    application = endpoint.app = Application()
     async with contextlib.AsyncExitStack() as running:
         running.callback(application.gate.set)
 

@@ -122,7 +122,7 @@ def decimals(values: list[Any]) -> list[Decimal]:
 
 @pytest.mark.usefixtures("environment")
 @pytest.mark.parametrize("library", ["aiosend", "aiocryptopay", "pycryptopayapi"])
-async def test_a_client_of_somebody_else_runs_its_whole_life(shop: Shop, library: str) -> None:
+async def test_a_foreign_client_runs_its_whole_life(shop: Shop, library: str) -> None:
     wire = Wire(shop.pay.app)
     server = Server(wire)
     await server.start()

@@ -210,7 +210,7 @@ async def test_a_check_is_taken_on_its_page(shop: Shop) -> None:
     assert (await shop.http.post("/check/CQnothing/activate")).status_code == 404
 
 
-async def test_pages_run_no_script_set_no_cookie_and_are_framed_by_nobody(shop: Shop) -> None:
+async def test_pages_run_no_script_set_no_cookie_and_are_never_framed(shop: Shop) -> None:
     made = await shop.invoice()
     for path in ("/", f"/invoice/{made['hash']}", "/invoice/IVnothing"):
         answer = await shop.http.get(path)

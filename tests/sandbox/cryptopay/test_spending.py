@@ -110,7 +110,7 @@ async def test_transfers_are_found_by_id_asset_and_spend_id(rich: Shop) -> None:
     assert await rich.refused("getTransfers", transfer_ids="x") == (400, "TRANSFER_IDS_INVALID")
 
 
-async def test_a_check_is_on_hold_until_somebody_takes_it(rich: Shop) -> None:
+async def test_a_check_is_on_hold_until_it_is_taken(rich: Shop) -> None:
     made = await rich.call("createCheck", asset="USDT", amount="40.10")
     assert made == {
         "check_id": 1,
@@ -142,7 +142,7 @@ async def test_a_deleted_check_gives_its_coins_back_and_its_id_is_not_used_again
     assert (await rich.call("createCheck", asset="USDT", amount="1"))["check_id"] == 2
 
 
-async def test_a_pinned_check_is_for_nobody_else(rich: Shop) -> None:
+async def test_a_pinned_check_is_for_no_other_function(rich: Shop) -> None:
     await rich.call("createCheck", asset="USDT", amount="1", pin_to_user_id=7)
     await rich.call("createCheck", asset="USDT", amount="1", pin_to_username="@Anna")
     for check, stranger in ((1, {"user_id": 8}), (2, {"user_id": 7}), (2, {"username": "boris"})):
@@ -168,7 +168,7 @@ async def test_bad_checks_are_refused_by_name(rich: Shop, asked: dict[str, Any],
     assert await rich.refused("getChecks", status="expired") == (400, "STATUS_INVALID")
 
 
-async def test_a_swap_turns_what_was_paid_into_the_wished_asset(shop: Shop) -> None:
+async def test_a_swap_turns_what_was_paid_into_the_asked_asset(shop: Shop) -> None:
     asked = await shop.call("createInvoice", asset="TON", amount="100", swap_to="BTC")
     assert (asked["swap_to"], "is_swapped" in asked) == ("BTC", False)
     paid = await shop.pay.pay(1, "TON")

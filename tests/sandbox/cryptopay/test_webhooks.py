@@ -282,7 +282,7 @@ async def test_a_webhook_that_is_always_lost_is_disabled_like_any_other(shop: Sh
 
 
 @pytest.mark.parametrize("newest_first", [True, False])
-async def test_held_webhooks_are_released_in_the_wished_order(
+async def test_held_webhooks_are_released_in_the_asked_order(
     make_shop: Callable[..., Any], tmp_path: Path, *, newest_first: bool
 ) -> None:
     store = tmp_path / "pay.sqlite"

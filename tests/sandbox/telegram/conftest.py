@@ -17,7 +17,7 @@ from starlette.routing import Route
 
 from sandbox.stand_in.clock import Clock
 from sandbox.telegram import Telegram, Timing
-from tests.door import Door
+from tests.endpoint import Endpoint
 from tests.still_clock import StillClock
 
 if TYPE_CHECKING:
@@ -105,18 +105,21 @@ class Bench:
 
 
 @pytest.fixture(scope="session")
-async def doors() -> AsyncIterator[tuple[Door, Door]]:
-    pair = Door(), Door()
-    for door in pair:
-        await door.server.start()
+async def endpoints() -> AsyncIterator[tuple[Endpoint, Endpoint]]:
+    pair = Endpoint(), Endpoint()
+    for endpoint in pair:
+        await endpoint.server.start()
     yield pair
-    for door in pair:
-        await door.server.stop()
+    for endpoint in pair:
+        await endpoint.server.stop()
 
 
 @contextlib.asynccontextmanager
 async def open_bench(
-    doors: tuple[Door, Door], store: pathlib.Path | None = None, clock: Clock | None = None, timing: Timing = QUICK
+    endpoints: tuple[Endpoint, Endpoint],
+    store: pathlib.Path | None = None,
+    clock: Clock | None = None,
+    timing: Timing = QUICK,
 ) -> AsyncIterator[Bench]:
     """A stand-in that is started, and its webhook's server; the webhook is not set yet."""
     clock = clock or Clock()
@@ -124,26 +127,26 @@ async def open_bench(
         token=TOKEN, bot_username="atlas_local_bot", clock=clock, store=store, timing=timing, provider_tokens=[PROVIDER]
     )
     hook = Hook()
-    doors[0].app = telegram.app
-    doors[1].app = Starlette(routes=[Route("/{path:path}", hook.endpoint, methods=["POST"])])
+    endpoints[0].app = telegram.app
+    endpoints[1].app = Starlette(routes=[Route("/{path:path}", hook.endpoint, methods=["POST"])])
     await telegram.start()
     try:
         async with httpx.AsyncClient(trust_env=False, timeout=10) as client:
-            hook_url = f"{doors[1].server.url}/webhook/telegram"
-            yield Bench(telegram, clock, doors[0].server.url, hook, hook_url, client)
+            hook_url = f"{endpoints[1].server.url}/webhook/telegram"
+            yield Bench(telegram, clock, endpoints[0].server.url, hook, hook_url, client)
     finally:
         await telegram.stop()
         telegram.close()
 
 
 @pytest.fixture
-async def bench(doors: tuple[Door, Door]) -> AsyncIterator[Bench]:
-    async with open_bench(doors) as one:
+async def bench(endpoints: tuple[Endpoint, Endpoint]) -> AsyncIterator[Bench]:
+    async with open_bench(endpoints) as one:
         yield one
 
 
 @pytest.fixture
-async def still_bench(doors: tuple[Door, Door]) -> AsyncIterator[Bench]:
+async def still_bench(endpoints: tuple[Endpoint, Endpoint]) -> AsyncIterator[Bench]:
     """Its time passes by travel alone: for limits of few seconds, which a busy machine takes for anything."""
-    async with open_bench(doors, clock=StillClock()) as one:
+    async with open_bench(endpoints, clock=StillClock()) as one:
         yield one

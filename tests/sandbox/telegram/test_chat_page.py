@@ -257,7 +257,7 @@ async def test_its_own_origin_is_welcome_and_only_json_is(bench: Bench) -> None:
         ("users", {"first_name": " "}),
         ("users", {"first_name": 5}),
         ("users", []),
-        ("users/1/send", {"text": "nobody"}),
+        ("users/1/send", {"text": "no one there"}),
         ("users/777/send", {"text": " "}),
         ("users/777/click", {"message_id": "1", "data": "x"}),
         ("users/777/dance", {}),
@@ -337,5 +337,5 @@ async def test_what_was_waited_for_is_returned_or_the_chat_is_shown(bench: Bench
 
 
 @pytest.mark.parametrize("asked", ["9" * 5000, "-", "%D9%A1", "1e3", ",,1,"])
-async def test_a_stream_for_nobody_is_a_stream(bench: Bench, asked: str) -> None:
+async def test_a_stream_for_an_unknown_user_is_a_stream(bench: Bench, asked: str) -> None:
     assert (await anext(states(bench, asked)))["chats"] == {}

@@ -13,7 +13,7 @@ from tests.sandbox.telegram.test_payments import STARS, ready
 if TYPE_CHECKING:
     import pathlib
 
-    from tests.door import Door
+    from tests.endpoint import Endpoint
     from tests.sandbox.telegram.conftest import Bench
 
 NEWS = -1_001_234_567_890
@@ -223,9 +223,11 @@ async def test_a_forwarded_invoice_pays_unless_it_has_a_start_parameter(bench: B
         await boris.pay(copies[1]["message_id"])
 
 
-async def test_a_store_keeps_channels_pins_and_names(doors: tuple[Door, Door], tmp_path: pathlib.Path) -> None:
+async def test_a_store_keeps_channels_pins_and_names(
+    endpoints: tuple[Endpoint, Endpoint], tmp_path: pathlib.Path
+) -> None:
     store = tmp_path / "telegram.sqlite"
-    async with open_bench(doors, store) as bench:
+    async with open_bench(endpoints, store) as bench:
         anna = bench.telegram.user(777, "Anna")
         await anna.send("/start")
         bench.telegram.channel(NEWS, "News").set_bot("administrator")
@@ -233,7 +235,7 @@ async def test_a_store_keeps_channels_pins_and_names(doors: tuple[Door, Door], t
         sent = (await bench.call("sendMessage", chat_id=777, text="a"))["result"]
         await bench.call("pinChatMessage", chat_id=777, message_id=sent["message_id"])
         await bench.call("setMyName", name="Other")
-    async with open_bench(doors, store) as bench:
+    async with open_bench(endpoints, store) as bench:
         assert (await bench.call("getChatMember", chat_id=NEWS, user_id=777))["result"]["status"] == "member"
         assert (await bench.call("getChat", chat_id=777))["result"]["pinned_message"]["text"] == "a"
         assert (await bench.call("getMe"))["result"]["first_name"] == "Other"

@@ -19,7 +19,7 @@ from tests.still_clock import StillClock
 from tests.waiting import until
 
 if TYPE_CHECKING:
-    from tests.door import Door
+    from tests.endpoint import Endpoint
     from tests.sandbox.telegram.conftest import Bench
 
 
@@ -185,7 +185,7 @@ async def test_retry_after_replaces_the_pause_on_the_sandbox_clock(bench: Bench)
     ],
 )
 async def test_a_retry_after_is_an_hour_at_most_and_no_step_of_the_schedule(
-    doors: tuple[Door, Door], asked: list[str], pauses: list[int]
+    endpoints: tuple[Endpoint, Endpoint], asked: list[str], pauses: list[int]
 ) -> None:
     async def busy(_update: dict[str, Any]) -> Response:
         tried = len(bench.hook.updates)
@@ -199,7 +199,7 @@ async def test_a_retry_after_is_an_hour_at_most_and_no_step_of_the_schedule(
     def came(times: int) -> bool:
         return len(bench.hook.updates) >= times
 
-    async with open_bench(doors, clock=StillClock(), timing=Timing()) as bench:
+    async with open_bench(endpoints, clock=StillClock(), timing=Timing()) as bench:
         bench.hook.answer = busy
         await bench.set_webhook()
         await bench.telegram.user(777).send("a")
@@ -213,14 +213,16 @@ async def test_a_retry_after_is_an_hour_at_most_and_no_step_of_the_schedule(
             await until(partial(came, number + 1))
 
 
-async def test_an_update_that_cannot_come_again_in_time_is_given_up_at_once(doors: tuple[Door, Door]) -> None:
+async def test_an_update_that_cannot_come_again_in_time_is_given_up_at_once(
+    endpoints: tuple[Endpoint, Endpoint],
+) -> None:
     """The next one in its queue does not wait for the end of the first one's time."""
 
     async def later(update: dict[str, Any]) -> Response:
         first = update["callback_query"]["data"] == "first"
         return JSONResponse({}, 503 if first else 200, headers={"Retry-After": "151"})
 
-    async with open_bench(doors, timing=Timing()) as bench:
+    async with open_bench(endpoints, timing=Timing()) as bench:
         bench.hook.answer = later
         anna = bench.telegram.user(777)
         await anna.click_raw(1, "first")
@@ -231,7 +233,9 @@ async def test_an_update_that_cannot_come_again_in_time_is_given_up_at_once(door
         assert [pending.body["callback_query"]["data"] for pending in bench.telegram.expired] == ["first"]
 
 
-async def test_sixty_seconds_of_the_sandbox_end_a_request_whose_handler_still_runs(doors: tuple[Door, Door]) -> None:
+async def test_sixty_seconds_of_the_sandbox_end_a_request_whose_handler_still_runs(
+    endpoints: tuple[Endpoint, Endpoint],
+) -> None:
     release = asyncio.Event()
 
     async def hang(_update: dict[str, Any]) -> Response:
@@ -239,7 +243,7 @@ async def test_sixty_seconds_of_the_sandbox_end_a_request_whose_handler_still_ru
             await release.wait()
         return JSONResponse({})
 
-    async with open_bench(doors, clock=StillClock(), timing=Timing()) as bench:
+    async with open_bench(endpoints, clock=StillClock(), timing=Timing()) as bench:
         bench.hook.answer = hang
         await bench.set_webhook()
         await bench.telegram.user(777).send("a")
@@ -255,11 +259,11 @@ async def test_sixty_seconds_of_the_sandbox_end_a_request_whose_handler_still_ru
         release.set()
 
 
-async def test_the_schedule_of_attempts_on_the_sandbox_clock(doors: tuple[Door, Door]) -> None:
+async def test_the_schedule_of_attempts_on_the_sandbox_clock(endpoints: tuple[Endpoint, Endpoint]) -> None:
     async def fail(_update: dict[str, Any]) -> Response:
         return JSONResponse({}, 500)
 
-    async with open_bench(doors, clock=StillClock(), timing=Timing()) as bench:
+    async with open_bench(endpoints, clock=StillClock(), timing=Timing()) as bench:
         bench.hook.answer = fail
         await bench.set_webhook()
         await bench.telegram.user(777).send("a")
@@ -277,14 +281,14 @@ async def test_the_schedule_of_attempts_on_the_sandbox_clock(doors: tuple[Door, 
         await failures(bench, 8)
 
 
-async def test_there_is_one_connection_until_something_succeeds(doors: tuple[Door, Door]) -> None:
+async def test_there_is_one_connection_until_something_succeeds(endpoints: tuple[Endpoint, Endpoint]) -> None:
     codes = {"now": 500}
 
     async def answer(_update: dict[str, Any]) -> Response:
         await asyncio.sleep(0.02)
         return JSONResponse({}, codes["now"])
 
-    async with open_bench(doors, clock=StillClock(), timing=Timing()) as bench:
+    async with open_bench(endpoints, clock=StillClock(), timing=Timing()) as bench:
         bench.hook.answer = answer
         await bench.set_webhook()
         for user_id in range(1, 6):
@@ -299,14 +303,16 @@ async def test_there_is_one_connection_until_something_succeeds(doors: tuple[Doo
         assert bench.hook.most_running > 1
 
 
-async def test_a_connection_that_broke_is_opened_anew_two_seconds_after_the_last(doors: tuple[Door, Door]) -> None:
+async def test_a_connection_that_broke_is_opened_anew_two_seconds_after_the_last(
+    endpoints: tuple[Endpoint, Endpoint],
+) -> None:
     release = asyncio.Event()
 
     async def hang(_update: dict[str, Any]) -> Response:
         await release.wait()
         return JSONResponse({})
 
-    async with open_bench(doors, clock=StillClock(), timing=Timing(request_timeout=1)) as bench:
+    async with open_bench(endpoints, clock=StillClock(), timing=Timing(request_timeout=1)) as bench:
         bench.hook.answer = hang
         await bench.set_webhook()
         for user_id in range(1, 4):
@@ -324,7 +330,7 @@ async def test_a_connection_that_broke_is_opened_anew_two_seconds_after_the_last
 
 @pytest.mark.parametrize(("silence", "at_once"), [(5, 5), (30, 3), (70, 1)])
 async def test_a_bot_that_had_nothing_to_do_is_called_over_what_is_still_open(
-    doors: tuple[Door, Door], silence: int, at_once: int
+    endpoints: tuple[Endpoint, Endpoint], silence: int, at_once: int
 ) -> None:
     """More is opened after the next success, or at any time within ten seconds of the last one."""
     gates = [asyncio.Event(), asyncio.Event()]
@@ -334,7 +340,7 @@ async def test_a_bot_that_had_nothing_to_do_is_called_over_what_is_still_open(
         await gates[round_now["number"]].wait()
         return JSONResponse({})
 
-    async with open_bench(doors, clock=StillClock(), timing=Timing()) as bench:
+    async with open_bench(endpoints, clock=StillClock(), timing=Timing()) as bench:
         await bench.set_webhook()
         await bench.telegram.user(1).send("a")
         await bench.telegram.idle()
@@ -436,7 +442,9 @@ def test_each_kind_has_its_queue(update: dict[str, Any], queue: str) -> None:
     assert queue_of({"update_id": 1, **update}) == queue
 
 
-async def test_silence_ends_the_request_and_the_update_comes_again_meanwhile(doors: tuple[Door, Door]) -> None:
+async def test_silence_ends_the_request_and_the_update_comes_again_meanwhile(
+    endpoints: tuple[Endpoint, Endpoint],
+) -> None:
     release = asyncio.Event()
 
     async def hang(_update: dict[str, Any]) -> Response:
@@ -444,7 +452,7 @@ async def test_silence_ends_the_request_and_the_update_comes_again_meanwhile(doo
             await release.wait()
         return JSONResponse({})
 
-    async with open_bench(doors, timing=Timing(request_timeout=0.5)) as bench:
+    async with open_bench(endpoints, timing=Timing(request_timeout=0.5)) as bench:
         bench.hook.answer = hang
         await bench.set_webhook()
         await bench.telegram.user(777).send("a")
@@ -455,8 +463,8 @@ async def test_silence_ends_the_request_and_the_update_comes_again_meanwhile(doo
         release.set()
 
 
-async def test_nobody_listening_is_a_failure_like_any_other(bench: Bench) -> None:
-    await bench.call("setWebhook", url="http://127.0.0.1:1/nobody")
+async def test_an_address_without_a_listener_is_a_failure_like_any_other(bench: Bench) -> None:
+    await bench.call("setWebhook", url="http://127.0.0.1:1/not-listening")
     await bench.telegram.user(777).send("a")
     await until(lambda: len(bench.telegram.deliveries) >= 3)
     assert statuses(bench)[0] == "Connection refused"
@@ -532,13 +540,13 @@ async def test_a_success_starts_the_23_hours_of_a_gone_webhook_anew(bench: Bench
     assert (await bench.call("getWebhookInfo"))["result"]["url"] == bench.hook_url
 
 
-async def test_silence_does_not_start_the_23_hours_of_a_gone_webhook_anew(doors: tuple[Door, Door]) -> None:
+async def test_silence_does_not_start_the_23_hours_of_a_gone_webhook_anew(endpoints: tuple[Endpoint, Endpoint]) -> None:
     async def gone(update: dict[str, Any]) -> Response:
         if update["message"]["text"] == "hang" and "Read timeout expired" not in statuses(bench):
             await asyncio.sleep(1)
         return JSONResponse({}, 410)
 
-    async with open_bench(doors, timing=Timing(backoff=0.01, request_timeout=0.5)) as bench:
+    async with open_bench(endpoints, timing=Timing(backoff=0.01, request_timeout=0.5)) as bench:
         bench.hook.answer = gone
         await bench.set_webhook()
         await bench.telegram.user(1).send("a")

@@ -13,7 +13,7 @@ from tests.sandbox.telegram.conftest import TOKEN, open_bench, png
 if TYPE_CHECKING:
     import pathlib
 
-    from tests.door import Door
+    from tests.endpoint import Endpoint
     from tests.sandbox.telegram.conftest import Bench
 
 MP4 = b"\x00\x00\x00\x18ftypmp42" + b"\x00" * 32
@@ -226,11 +226,11 @@ async def test_many_messages_are_deleted_at_once(bench: Bench) -> None:
         assert refusal == f"Bad Request: {reason}"
 
 
-async def test_a_store_keeps_files(doors: tuple[Door, Door], tmp_path: pathlib.Path) -> None:
+async def test_a_store_keeps_files(endpoints: tuple[Endpoint, Endpoint], tmp_path: pathlib.Path) -> None:
     store = tmp_path / "telegram.sqlite"
-    async with open_bench(doors, store) as bench:
+    async with open_bench(endpoints, store) as bench:
         await started(bench)
         sent = (await send(bench, "document", "a.pdf", b"%PDF"))["result"]["document"]
-    async with open_bench(doors, store) as bench:
+    async with open_bench(endpoints, store) as bench:
         again = (await bench.call("sendDocument", chat_id=777, document=sent["file_id"]))["result"]
         assert again["document"] == sent

@@ -15,7 +15,7 @@ from tests.waiting import until
 if TYPE_CHECKING:
     import pathlib
 
-    from tests.door import Door
+    from tests.endpoint import Endpoint
     from tests.sandbox.telegram.conftest import Bench
 
 STARS = {
@@ -283,7 +283,7 @@ async def test_money_can_be_taken_twice(bench: Bench) -> None:
     assert anna.account.stars == 10_000 - 100
 
 
-async def test_a_link_is_paid_by_anybody_and_repeatedly(bench: Bench) -> None:
+async def test_a_link_is_paid_by_any_user_and_repeatedly(bench: Bench) -> None:
     await ready(bench)
     url = await link(bench)
     assert url.startswith("https://t.me/$")
@@ -349,19 +349,21 @@ async def test_who_is_asked_for_nothing_fills_in_nothing(bench: Bench) -> None:
     assert [charge.to_provider for charge in charges if charge] == [{}, {}]
 
 
-async def test_a_store_keeps_what_an_invoice_asks_for(doors: tuple[Door, Door], tmp_path: pathlib.Path) -> None:
+async def test_a_store_keeps_what_an_invoice_asks_for(
+    endpoints: tuple[Endpoint, Endpoint], tmp_path: pathlib.Path
+) -> None:
     store = tmp_path / "telegram.sqlite"
-    async with open_bench(doors, store) as bench:
+    async with open_bench(endpoints, store) as bench:
         await ready(bench)
         offered = await link(bench, **ROUBLES, need_phone_number=True, provider_data=RECEIPT)
         before = bench.telegram.payments.invoice(offered.removeprefix("https://t.me/"))
-    async with open_bench(doors, store) as bench:
+    async with open_bench(endpoints, store) as bench:
         assert bench.telegram.payments.invoice(offered.removeprefix("https://t.me/")) == before
         await ready(bench)
         payment = await bench.telegram.user(777).pay_link(offered)
         [query] = await received(bench, "pre_checkout_query")
         assert query["order_info"] == {"phone_number": "79000000777"}
-    async with open_bench(doors, store) as bench:
+    async with open_bench(endpoints, store) as bench:
         charge = bench.telegram.payments.charge(payment.charge_ids[0])
         assert charge is not None
         assert charge.to_provider == {"provider_data": RECEIPT}
@@ -425,7 +427,7 @@ async def test_transactions_come_in_pages_oldest_first(bench: Bench) -> None:
     assert (await bench.call("getMyStarBalance"))["result"] == {"amount": 103}
 
 
-async def test_a_chargeback_is_told_to_nobody(bench: Bench) -> None:
+async def test_a_chargeback_is_not_told(bench: Bench) -> None:
     await ready(bench)
     [charge_id] = (await bench.telegram.user(777).pay(await invoice(bench))).charge_ids
     await bench.telegram.idle()
@@ -515,15 +517,15 @@ async def test_an_invoices_keyboard_can_change_but_for_the_button_that_pays(benc
         await anna.pay(message_id)
 
 
-async def test_money_survives_a_restart(doors: tuple[Door, Door], tmp_path: pathlib.Path) -> None:
+async def test_money_survives_a_restart(endpoints: tuple[Endpoint, Endpoint], tmp_path: pathlib.Path) -> None:
     store = tmp_path / "telegram.sqlite"
-    async with open_bench(doors, store) as bench:
+    async with open_bench(endpoints, store) as bench:
         await ready(bench)
         anna = bench.telegram.user(777)
         unpaid, monthly = await invoice(bench), await link(bench, subscription_period=PERIOD)
         [charge_id] = (await anna.pay_link(monthly)).charge_ids
         await bench.telegram.idle()
-    async with open_bench(doors, store) as bench:
+    async with open_bench(endpoints, store) as bench:
         bench.hook.updates.clear()
         await ready(bench)
         anna = bench.telegram.user(777)
@@ -539,10 +541,10 @@ async def test_money_survives_a_restart(doors: tuple[Door, Door], tmp_path: path
 
 @pytest.mark.parametrize("deed", ["payment", "refund", "chargeback"])
 async def test_a_crash_neither_makes_nor_loses_money(
-    doors: tuple[Door, Door], tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, deed: str
+    endpoints: tuple[Endpoint, Endpoint], tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, deed: str
 ) -> None:
     store = tmp_path / "telegram.sqlite"
-    async with open_bench(doors, store) as bench:
+    async with open_bench(endpoints, store) as bench:
         await ready(bench)
         anna = bench.telegram.user(777)
         url = await link(bench)
@@ -560,7 +562,7 @@ async def test_a_crash_neither_makes_nor_loses_money(
                 bench.telegram._checkout.refund(777, charge_id)
             else:
                 bench.telegram.charge_back(charge_id)
-    async with open_bench(doors, store) as bench:
+    async with open_bench(endpoints, store) as bench:
         assert bench.telegram.user(777).account.stars == 10_000 - 50
         assert [(one.charge_id, one.returned) for one in bench.telegram.payments.charges] == [(charge_id, False)]
         assert (await bench.call("getMyStarBalance"))["result"] == {"amount": 50}

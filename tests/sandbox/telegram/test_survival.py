@@ -12,14 +12,14 @@ from tests.sandbox.telegram.conftest import SECRET, TOKEN, open_bench, png
 if TYPE_CHECKING:
     import pathlib
 
-    from tests.door import Door
+    from tests.endpoint import Endpoint
     from tests.sandbox.telegram.conftest import Bench
 
 
-async def test_everything_survives_a_restart(doors: tuple[Door, Door], tmp_path: pathlib.Path) -> None:
+async def test_everything_survives_a_restart(endpoints: tuple[Endpoint, Endpoint], tmp_path: pathlib.Path) -> None:
     store = tmp_path / "telegram.sqlite"
     buttons = {"inline_keyboard": [[{"text": "a", "callback_data": "a"}]]}
-    async with open_bench(doors, store) as bench:
+    async with open_bench(endpoints, store) as bench:
         anna = bench.telegram.user(777, "Anna", language_code="ru")
         await bench.set_webhook()
         await anna.send("/start")
@@ -33,7 +33,7 @@ async def test_everything_survives_a_restart(doors: tuple[Door, Door], tmp_path:
         waiting = [await anna.send("first"), await anna.send("second")]
         bench.telegram.user(5, "Gone").delete_account()
         before, last = anna.messages, sent["message_id"]
-    async with open_bench(doors, store) as bench:
+    async with open_bench(endpoints, store) as bench:
         anna = bench.telegram.user(777)
         assert anna.account.first_name == "Anna"
         assert anna.messages == before
@@ -47,12 +47,12 @@ async def test_everything_survives_a_restart(doors: tuple[Door, Door], tmp_path:
         assert anna.messages[-1]["message_id"] > before[-1]["message_id"]
 
 
-async def test_a_store_keeps_photos(doors: tuple[Door, Door], tmp_path: pathlib.Path) -> None:
+async def test_a_store_keeps_photos(endpoints: tuple[Endpoint, Endpoint], tmp_path: pathlib.Path) -> None:
     store = tmp_path / "telegram.sqlite"
-    async with open_bench(doors, store) as bench:
+    async with open_bench(endpoints, store) as bench:
         await bench.telegram.user(777).send("a")
         sent = (await bench.send_photo(png(), chat_id="777"))["result"]
-    async with open_bench(doors, store) as bench:
+    async with open_bench(endpoints, store) as bench:
         assert bench.telegram.user(777).messages[-1]["photo_bytes"] == png()
         assert (await bench.call("sendPhoto", chat_id=777, photo=sent["photo"][-1]["file_id"]))["ok"]
 

@@ -103,7 +103,7 @@ async def test_a_lone_message_goes_in_the_response_and_an_edit_never_does(api: B
     assert api.methods == ["editMessageText", "editMessageText", "sendMessage"]
 
 
-async def test_an_empty_reply_asks_nobody(api: BotApi, bot: Bot) -> None:
+async def test_an_empty_reply_makes_no_call(api: BotApi, bot: Bot) -> None:
     assert await deliver(bot, [], in_response=True) == Delivered()
     assert api.asked == []
 
@@ -166,7 +166,7 @@ async def test_trouble_is_handed_back_to_the_sender(
     assert api.methods == ["sendMessage"]
 
 
-async def test_nobody_listening_is_handed_back_too(unused_port: int) -> None:
+async def test_an_address_without_a_listener_is_handed_back_too(unused_port: int) -> None:
     bot = bot_for(TelegramSettings("42:TEST", f"http://127.0.0.1:{unused_port}", "", ""))
     with pytest.raises(ReplyNotDelivered):
         await deliver(bot, [SEND], in_response=False)

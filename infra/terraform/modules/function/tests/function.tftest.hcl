@@ -56,7 +56,7 @@ run "a_task_is_called_by_tasks_alone" {
   }
 }
 
-run "a_public_function_is_called_by_anybody" {
+run "a_public_function_is_open_to_any_caller" {
   variables {
     trigger    = "public"
     deadline_s = null

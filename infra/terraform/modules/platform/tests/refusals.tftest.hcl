@@ -167,7 +167,7 @@ run "a_tier_of_another_edition" {
   expect_failures = [var.database]
 }
 
-run "an_alert_that_nobody_gets" {
+run "an_alert_without_a_receiver" {
   command = plan
   variables {
     alert_emails = []

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
 
-class Door:
+class Endpoint:
     """A server that outlives its application: binding and stopping one per test would cost most of the time."""
 
     def __init__(self) -> None:

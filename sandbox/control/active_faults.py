@@ -67,7 +67,7 @@ def set_share(system: System, name: str, value: float) -> None:
     setattr(getattr(system, part).faults, field, value)
 
 
-def troubles(system: System) -> list[str]:
+def active_faults(system: System) -> list[str]:
     """Every fault that is on, one sentence each; empty when all is well. Flags are an operator's choice, not a fault."""
     return [
         *(_WORDS[name].format(share) for name, share in shares(system).items() if share),
