@@ -9,7 +9,7 @@ import functions_framework.aio
 
 from lib import bootstrap, log
 from lib.db import DatabaseError
-from lib.domain import condition
+from lib.domain import health_snapshot
 from lib.settings import plain
 from lib.web import answers, requests
 
@@ -29,7 +29,7 @@ async def health(request: Request) -> Response:
     if not hmac.compare_digest(given, key.encode()):
         return answers.refused(403, "wrong key")
     try:
-        found = await bootstrap.database().run(condition.look)
+        found = await bootstrap.database().run(health_snapshot.take)
     except (DatabaseError, plain.MissingSetting) as error:
         log.error("health_no_database", error=type(error).__name__)
         return answers.unavailable("the database can't be had")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import functions_framework.aio
 
 from lib import bootstrap, failpoints, log
-from lib.domain import condition, provisioning
+from lib.domain import health_snapshot, provisioning
 from lib.nodes.converge import converge
 from lib.settings import plain
 from lib.sweeps import runner
@@ -32,7 +32,7 @@ async def sweep_activation(request: Request) -> Response:
 
 async def _work(run: Run) -> None:
     await _activate(run)
-    late = await run.db.run(condition.overdue, _OVERDUE_S)
+    late = await run.db.run(health_snapshot.overdue, _OVERDUE_S)
     if late.count:
         # the first alert of all: somebody has access in the books and none in his hands
         log.error("paid_not_applied", count=late.count, oldest_s=round(late.oldest_s))

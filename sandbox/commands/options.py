@@ -39,7 +39,7 @@ class EnvFileError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
+class Options:
     """Settings for the functions, and the real bot to serve, if any.
 
     Attributes:
@@ -55,7 +55,7 @@ class Given:
     source: str = ""
 
 
-def read(env_file: Path, *, stand_in: bool = False, ask: bool = False) -> Given:
+def read(env_file: Path, *, stand_in: bool = False, ask: bool = False) -> Options:
     """What was given. An empty value counts as none.
 
     Args:
@@ -71,15 +71,15 @@ def read(env_file: Path, *, stand_in: bool = False, ask: bool = False) -> Given:
     found = file | environment
     settings = {name: found[name] for name in TAKEN_OVER if name in found}
     if stand_in:
-        return Given(settings)
+        return Options(settings)
     token, source = found.get(TOKEN, ""), "the environment" if TOKEN in environment else str(env_file)
     if not token and ask:
         token, source = _asked(), "the terminal"
     if not token:
-        return Given(settings)
+        return Options(settings)
     if PROVIDER in found:
         settings[PROVIDER] = found[PROVIDER]
-    return Given(settings, token, found.get(_API_BASE, ""), source)
+    return Options(settings, token, found.get(_API_BASE, ""), source)
 
 
 def hide_secrets() -> None:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sandbox.bridge import Bot
-    from sandbox.commands.options import Given
+    from sandbox.commands.options import Options
     from sandbox.system.messenger import Messenger
 
 _PARENT_LOOK_S = 1.0
@@ -56,12 +56,12 @@ def run(
         telegram: "as given": the real one when there is a token; "real": ask for the token when there is none.
     """
     try:
-        given = read(env_file, stand_in=telegram == "stand-in", ask=telegram == "real")
+        options = read(env_file, stand_in=telegram == "stand-in", ask=telegram == "real")
         hide_secrets()
-        bot = _bot(given, env_file)
+        bot = _bot(options, env_file)
         if bot is not None:
             home = of_bot(home.resolve(), bot.id)
-        return asyncio.run(_serve(home, given, bot, browser=browser, scheduler=scheduler))
+        return asyncio.run(_serve(home, options, bot, browser=browser, scheduler=scheduler))
     except InUseError as error:
         _say(f"{str(error)[:1].upper()}{str(error)[1:]}.")
         return 2
@@ -79,32 +79,32 @@ def run(
         return 1
 
 
-def _bot(given: Given, env_file: Path) -> Bot | None:
+def _bot(options: Options, env_file: Path) -> Bot | None:
     """The real bot to serve, if any.
 
     Raises:
         UnusableBotError
     """
-    if not given.token:
+    if not options.token:
         return None
     _say("Asking Telegram which bot this is ...")
-    bot = asyncio.run(look(given.token, given.api_base or PUBLIC_API))
+    bot = asyncio.run(look(options.token, options.api_base or PUBLIC_API))
     waiting = f" {bot.waiting} updates wait there and are answered first." if bot.waiting else ""
-    _say(_REAL.format(bot=bot, source=given.source, waiting=waiting))
-    if given.source == str(env_file):
+    _say(_REAL.format(bot=bot, source=options.source, waiting=waiting))
+    if options.source == str(env_file):
         _say("`make run ARGS=--stand-in` leaves the token alone and starts the stand-in.")
         if readable_by_others(env_file):
             _say(f"Other users of this machine can read the token there: chmod 600 {env_file}")
     return bot
 
 
-async def _serve(home: Path, given: Given, bot: Bot | None, *, browser: bool, scheduler: bool) -> int:
+async def _serve(home: Path, options: Options, bot: Bot | None, *, browser: bool, scheduler: bool) -> int:
     began = time.monotonic()
     ended = asyncio.Event()
     loop = asyncio.get_running_loop()
     stand_in = functools.partial(StandIn, limits=Limits())
     messenger = stand_in if bot is None else functools.partial(Bridge, bot=bot, say=_say)
-    system = System(home, scheduler=scheduler, durable=True, link=True, settings=given.settings, messenger=messenger)
+    system = System(home, scheduler=scheduler, durable=True, link=True, settings=options.settings, messenger=messenger)
     if not system.home.is_taken():
         _say("Setting up Atlas on this machine ...")
     starting = asyncio.create_task(system.start(_progress))

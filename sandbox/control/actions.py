@@ -16,7 +16,7 @@ from sandbox.system.failpoints import BadActionError, places
 if TYPE_CHECKING:
     from starlette.requests import Request
 
-    from sandbox.control.passage import Passage
+    from sandbox.control.time_travel import TimeTravel
     from sandbox.postgres.link import DatabaseLink
     from sandbox.processes.child import Process
     from sandbox.system.system import System
@@ -40,15 +40,15 @@ PRESETS: Final = {
 class Actions:
     """Changes one running system."""
 
-    def __init__(self, system: System, passage: Passage) -> None:
+    def __init__(self, system: System, time_travel: TimeTravel) -> None:
         self._system = system
-        self._passage = passage
+        self._time_travel = time_travel
 
     # -- time ----------------------------------------------------------------------------------------------------------
 
     async def travel(self, request: Request) -> dict[str, Any]:
         """Jump; sweeps follow at their next tick."""
-        if self._passage.running:
+        if self._time_travel.running:
             raise RefusedError("time is passing already")
         seconds = number(await body_of(request), "seconds", most=_LONGEST.total_seconds())
         if not seconds:
@@ -62,12 +62,12 @@ class Actions:
         shortest = _SHORTEST_STEP.total_seconds()
         seconds = number(asked, "seconds", least=shortest, most=_LONGEST.total_seconds())
         step = number(asked, "step_seconds", least=shortest, most=seconds)
-        self._passage.begin(timedelta(seconds=seconds), timedelta(seconds=step))
+        self._time_travel.begin(timedelta(seconds=seconds), timedelta(seconds=step))
         return _said("Time passes.")
 
-    async def stop_passing(self, _request: Request) -> dict[str, Any]:
+    async def stop_travel(self, _request: Request) -> dict[str, Any]:
         """End after the step that it is in."""
-        self._passage.stop()
+        self._time_travel.stop()
         return _said("It stops after this step.")
 
     # -- sweeps and ticks ----------------------------------------------------------------------------------------------

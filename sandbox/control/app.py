@@ -15,7 +15,7 @@ from starlette.routing import Route
 from lib import log
 from sandbox.control.actions import Actions
 from sandbox.control.asking import RefusedError
-from sandbox.control.passage import Passage
+from sandbox.control.time_travel import TimeTravel
 from sandbox.control.view import View
 from sandbox.stand_in.loopback import JsonOnly, LoopbackOnly, OwnPageOnly
 
@@ -44,9 +44,9 @@ class Control:
     """Serves one running system; `app` is to be served on loopback. `close` before the system stops."""
 
     def __init__(self, system: System) -> None:
-        self._passage = Passage(system)
-        self._actions = Actions(system, self._passage)
-        self._view = View(system, self._passage)
+        self._time_travel = TimeTravel(system)
+        self._actions = Actions(system, self._time_travel)
+        self._view = View(system, self._time_travel)
         self._busy: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self.app = Starlette(
             routes=[
@@ -64,7 +64,7 @@ class Control:
         return {
             "/travel": act.travel,
             "/pass": act.let_pass,
-            "/pass/stop": act.stop_passing,
+            "/pass/stop": act.stop_travel,
             "/sweep/{name}": act.sweep,
             "/scheduler/{what}": act.scheduler,
             "/tick/{job}/{what}": act.tick,
@@ -84,7 +84,7 @@ class Control:
 
     async def close(self) -> None:
         """Let no more time pass and end the session with the database."""
-        await self._passage.close()
+        await self._time_travel.close()
         await asyncio.to_thread(self._view.close)
 
     async def _file(self, request: Request) -> Response:

@@ -13,7 +13,7 @@ from sandbox.control.books import Books
 from sandbox.control.machinery import Machinery
 
 if TYPE_CHECKING:
-    from sandbox.control.passage import Passage
+    from sandbox.control.time_travel import TimeTravel
     from sandbox.system.system import System
 
 _INVARIANTS_EVERY_S: Final = 2.0
@@ -22,9 +22,9 @@ _INVARIANTS_EVERY_S: Final = 2.0
 class View:
     """Reads; changes nothing."""
 
-    def __init__(self, system: System, passage: Passage) -> None:
+    def __init__(self, system: System, time_travel: TimeTravel) -> None:
         self._system = system
-        self._passage = passage
+        self._time_travel = time_travel
         self._books = Books(system.database)
         self._machinery = Machinery(system)
         self._checked_at = float("-inf")
@@ -47,7 +47,7 @@ class View:
             "real_bot": f"@{system.messenger.username}" if system.messenger.real else None,
             "folder": str(system.home.path),
             "scheduler_on": system.scheduler_is_on,
-            "passing": self._passage.state(),
+            "time_travel": self._time_travel.state(),
             "active_faults": active_faults(system),
             "faults": shares(system),
             "presets": [{"id": name, "says": says} for name, (says, _) in PRESETS.items()],

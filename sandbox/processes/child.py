@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-_LEASH = Path(__file__).with_name("leash.py")
+_SUPERVISOR = Path(__file__).with_name("supervisor.py")
 _POLL_S = 0.02
 _PROBE_S = 10.0
 _FREED_WITHIN_S = 10.0
@@ -60,7 +60,7 @@ async def refuses(port: int) -> bool:
 
 
 class Process:
-    """One program that serves HTTP on a port, under a leash.
+    """One program that serves HTTP on a port, under a supervisor.
 
     Args:
         argv: the command, run in `cwd` with `env` and nothing else in its environment.
@@ -82,14 +82,14 @@ class Process:
         self.starts = 0
         self.started_at: float | None = None
         self.frozen = False
-        self._leash: asyncio.subprocess.Process | None = None
+        self._supervisor: asyncio.subprocess.Process | None = None
         self._pid: int | None = None
         self._changing = asyncio.Lock()  # one of launch, stop and kill at a time
 
     @property
     def running(self) -> bool:
         """Whether the program has been started and has not ended."""
-        return self._leash is not None and self._leash.returncode is None
+        return self._supervisor is not None and self._supervisor.returncode is None
 
     @property
     def pid(self) -> int:
@@ -113,17 +113,17 @@ class Process:
             raise RuntimeError(f"{self.argv[0]} is running already")
         self.log.parent.mkdir(parents=True, exist_ok=True)
         self._pid, self.frozen = None, False  # the old number may be a stranger's by now
-        leash = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-I", "-S", str(_LEASH)),
+        supervisor = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-I", "-S", str(_SUPERVISOR)),
             *("--parent", str(os.getpid()), "--cwd", str(self._cwd), "--log", str(self.log), "--", *self.argv),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             env=self.env,
             start_new_session=True,  # a Ctrl-C at the terminal reaches us alone
         )
-        self._leash = leash
-        assert leash.stdout is not None  # noqa: S101 - it was asked for three lines above
-        line = await leash.stdout.readline()
+        self._supervisor = supervisor
+        assert supervisor.stdout is not None  # noqa: S101 - it was asked for three lines above
+        line = await supervisor.stdout.readline()
         if not line:
             raise ProcessFailedError(f"can't start {self.argv[0]}: {self.log_tail()}")
         self._pid = int(line)
@@ -153,34 +153,34 @@ class Process:
     async def stop(self, grace_s: float = 5.0) -> None:
         """SIGTERM to the program, SIGKILL to what is left of its group after the grace."""
         async with self._changing:
-            if self._leash is None:
+            if self._supervisor is None:
                 return
             if self._pid is None:
-                await self._kill(self._leash)
+                await self._kill(self._supervisor)
                 return
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._pid, signal.SIGCONT)
                 os.kill(self._pid, signal.SIGTERM)
             try:
-                await asyncio.wait_for(self._leash.wait(), grace_s)
+                await asyncio.wait_for(self._supervisor.wait(), grace_s)
             except TimeoutError:
-                await self._kill(self._leash)
+                await self._kill(self._supervisor)
             else:
                 await self._gone()
 
     async def kill(self) -> None:
         """SIGKILL to the whole group, as a crash of the machine would; returns when its port is free."""
         async with self._changing:
-            if self._leash is not None:
-                await self._kill(self._leash)
+            if self._supervisor is not None:
+                await self._kill(self._supervisor)
 
-    async def _kill(self, leash: asyncio.subprocess.Process) -> None:
+    async def _kill(self, supervisor: asyncio.subprocess.Process) -> None:
         if self._pid is not None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._pid, signal.SIGKILL)
-        if leash.stdin is not None:
-            leash.stdin.close()  # also ends a program whose number we never learned
-        await leash.wait()
+        if supervisor.stdin is not None:
+            supervisor.stdin.close()  # also ends a program whose number we never learned
+        await supervisor.wait()
         await self._gone()
 
     def suspend(self) -> None:
@@ -207,9 +207,9 @@ class Process:
 
     async def _gone(self) -> None:
         """A killed worker holds the listening socket for a moment longer than its master lives."""
-        leash, self._leash = self._leash, None
-        if leash is not None and leash.stdin is not None:
-            leash.stdin.close()
+        supervisor, self._supervisor = self._supervisor, None
+        if supervisor is not None and supervisor.stdin is not None:
+            supervisor.stdin.close()
         deadline = time.monotonic() + _FREED_WITHIN_S
         while not await refuses(self.port):
             if time.monotonic() > deadline:

@@ -21,8 +21,8 @@ from starlette.routing import Mount, Route
 from sandbox.stand_in.json_object import json_object
 from sandbox.stand_in.loopback import JsonOnly, LoopbackOnly, OwnPageOnly
 from sandbox.telegram.arguments import whole_number
-from sandbox.telegram.deeds import DEEDS, BadInputError
 from sandbox.telegram.inspection import mark, trace
+from sandbox.telegram.user_actions import USER_ACTIONS, BadInputError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -267,9 +267,9 @@ class ChatPage:
 
     async def _act(self, request: Request, given: dict[str, Any]) -> dict[str, Any]:
         user = self._user(request.path_params["user_id"])
-        deed = DEEDS.get(request.path_params["what"])
+        deed = USER_ACTIONS.get(request.path_params["what"])
         if deed is None:
-            raise BadInputError(f"one of: {', '.join(DEEDS)}")
+            raise BadInputError(f"one of: {', '.join(USER_ACTIONS)}")
         return await deed(user, given)
 
 

@@ -54,7 +54,9 @@ async def running() -> AsyncIterator[tuple[System, Control, str]]:
 async def system(running: tuple[System, Control, str]) -> AsyncIterator[System]:
     made, control, _ = running
     yield made
-    await control._passage.close()  # whatever a failed test has left: time that passes, faults, what is switched off
+    await (
+        control._time_travel.close()
+    )  # whatever a failed test has left: time that passes, faults, what is switched off
     await end_all(made)
     await made.sql("update flags set enabled = true where name = 'sweep.expiry'")
     await made.settled()

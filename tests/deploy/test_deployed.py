@@ -15,7 +15,7 @@ from lib import function_table
 from sandbox.cloud.instances import settings_of
 from sandbox.processes.child import bare_environment
 from sandbox.system.customer import link_of
-from tests.e2e.sweeps.life import a_customer, order
+from tests.e2e.sweeps.customers import a_customer, order
 
 if TYPE_CHECKING:
     from tests.deploy.conftest import FromTheBundle

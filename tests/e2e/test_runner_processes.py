@@ -1,4 +1,4 @@
-"""A process under its leash goes whole: with us, when killed, when it ends."""
+"""A process under its supervisor goes whole: with us, when killed, when it ends."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from lib.db import Database
 from lib.db.invariants import violations
 from lib.db.migrate import migrate
 from sandbox.postgres.server import Postgres
-from tests.integration.wire import Wire
+from tests.integration.database_proxy import DatabaseProxy
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -49,8 +49,8 @@ async def db(database_url: str) -> AsyncIterator[Database]:
 
 
 @pytest.fixture
-def wire(database_url: str) -> Iterator[Wire]:
-    proxy = Wire(database_url)
+def proxy(database_url: str) -> Iterator[DatabaseProxy]:
+    proxy = DatabaseProxy(database_url)
     yield proxy
     proxy.close()
 

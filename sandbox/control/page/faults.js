@@ -75,21 +75,21 @@ function showPresets(presets) {
 
 let ended = null; // the number of the last stretch whose end is known
 
-function showPassing(passing) {
-  const running = Boolean(passing?.running);
-  const over = (passing?.number ?? 0) - (running ? 1 : 0);
-  if (ended !== null && over > ended) say(passing.outcome, passing.broke);
+function showTimeTravel(travel) {
+  const running = Boolean(travel?.running);
+  const over = (travel?.number ?? 0) - (running ? 1 : 0);
+  if (ended !== null && over > ended) say(travel.outcome, travel.broke);
   ended = over;
-  put(at("passing"), "hidden", !running);
-  put(at("outcome"), "hidden", running || !passing);
+  put(at("time-travel"), "hidden", !running);
+  put(at("outcome"), "hidden", running || !travel);
   for (const button of document.querySelectorAll("#pass button, #travel button")) {
     if (!button.classList.contains("busy")) put(button, "disabled", running);
   }
-  if (!passing) return;
-  put(at("progress"), "value", passing.passed_s / passing.duration_s);
-  write(at("passed"), `${span(passing.passed_s)} of ${span(passing.duration_s)}, ${passing.steps} of ${passing.steps_in_all} steps, ${passing.sweeps} sweeps`);
-  write(at("stop"), passing.stopping ? "stopping ..." : "stop");
-  if (!running) write(at("outcome"), passing.outcome);
+  if (!travel) return;
+  put(at("progress"), "value", travel.passed_s / travel.duration_s);
+  write(at("passed"), `${span(travel.passed_s)} of ${span(travel.duration_s)}, ${travel.steps} of ${travel.steps_in_all} steps, ${travel.sweeps} sweeps`);
+  write(at("stop"), travel.stopping ? "stopping ..." : "stop");
+  if (!running) write(at("outcome"), travel.outcome);
 }
 
 // How functions reach the database: the page has a way of its own.
@@ -103,7 +103,7 @@ function able(id, can) {
 }
 
 export function showFaults(state) {
-  showPassing(state.passing);
+  showTimeTravel(state.time_travel);
   showPresets(state.presets);
   showShares(state.faults);
   write(at("node-state"), state.node.state);

@@ -12,7 +12,7 @@ import pytest
 from sandbox.node.lab import TunnelClient, TunnelRefusedError
 from sandbox.system.customer import buttons_of, link_of, text_of
 from sandbox.system.system import SystemFailedError
-from tests.e2e.sweeps.life import (
+from tests.e2e.sweeps.customers import (
     a_customer,
     accept_trial,
     keys_sent,

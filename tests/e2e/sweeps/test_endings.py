@@ -11,8 +11,7 @@ import httpx
 import pytest
 
 from lib.db.lock import SWEEPS
-from tests.e2e.sweeps.hanging import in_place_of_the_node
-from tests.e2e.sweeps.life import (
+from tests.e2e.sweeps.customers import (
     LEASE,
     a_customer,
     accept_trial,
@@ -23,6 +22,7 @@ from tests.e2e.sweeps.life import (
     subscription,
     until,
 )
+from tests.e2e.sweeps.hanging import in_place_of_the_node
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sandbox.system.customer import buttons_of, link_of, text_of, urls_of
-from tests.e2e.sweeps.life import (
+from tests.e2e.sweeps.customers import (
     a_customer,
     accept_trial,
     keys_sent,

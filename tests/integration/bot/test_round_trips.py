@@ -13,13 +13,13 @@ from tests.integration.bot.customer import Customer
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from tests.integration.wire import Wire
+    from tests.integration.database_proxy import DatabaseProxy
 
 
 @pytest.fixture
-async def far_away(wire: Wire) -> AsyncIterator[Customer]:
+async def far_away(proxy: DatabaseProxy) -> AsyncIterator[Customer]:
     """A customer of one instance with one connection, whose trips can be counted."""
-    database = Database(wire.url, connections=1, application="test", guards=False)
+    database = Database(proxy.url, connections=1, application="test", guards=False)
     yield Customer(services_over(database, None), telegram_id=700_000_003)
     await database.close()
 
@@ -31,17 +31,17 @@ async def far_away(wire: Wire) -> AsyncIterator[Customer]:
         ("/language", 2),
     ],
 )
-async def test_an_update_takes_few_round_trips(wire: Wire, far_away: Customer, text: str, trips: int) -> None:
+async def test_an_update_takes_few_round_trips(proxy: DatabaseProxy, far_away: Customer, text: str, trips: int) -> None:
     await far_away.say(text)  # prepares the statements
-    before = wire.sent
+    before = proxy.sent
     await far_away.say(text)
-    assert wire.sent - before == trips
+    assert proxy.sent - before == trips
 
 
-async def test_a_repeated_one_takes_no_more(wire: Wire, far_away: Customer) -> None:
+async def test_a_repeated_one_takes_no_more(proxy: DatabaseProxy, far_away: Customer) -> None:
     update = far_away.typed("/start")
     first = await far_away.give(update)
     await far_away.give(update)
-    before = wire.sent
+    before = proxy.sent
     assert (await far_away.give(update)).reply == first.reply
-    assert wire.sent - before == 3  # claimed, and not met; did he move on; COMMIT
+    assert proxy.sent - before == 3  # claimed, and not met; did he move on; COMMIT

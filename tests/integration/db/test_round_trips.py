@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from lib.db import Transaction
-    from tests.integration.wire import Wire
+    from tests.integration.database_proxy import DatabaseProxy
 
 _STORE = "insert into updates (update_id, body, correlation_id) values (:key, :body, 'c')"
 _LAST = "marks-the-last-statement"
@@ -47,19 +47,21 @@ def store_once(tx: Transaction, key: int) -> bool:
 
 
 @pytest.fixture
-async def wired(wire: Wire, db: Database) -> AsyncIterator[Database]:
-    """Over the wire, without the injected failure of the guards; `db` empties the tables."""
+async def wired(proxy: DatabaseProxy, db: Database) -> AsyncIterator[Database]:
+    """Over the proxy, without the injected failure of the guards; `db` empties the tables."""
     assert await db.run(bodies) == []
-    database = Database(wire.url, connections=1, application="test", guards=False)
+    database = Database(proxy.url, connections=1, application="test", guards=False)
     yield database
     await database.close()
 
 
-async def test_begin_goes_with_the_first_statement_and_commit_with_the_last(wire: Wire, wired: Database) -> None:
+async def test_begin_goes_with_the_first_statement_and_commit_with_the_last(
+    proxy: DatabaseProxy, wired: Database
+) -> None:
     await wired.run(store_two, 1, 2)  # prepares them
-    before = wire.sent
+    before = proxy.sent
     await wired.run(store_two, 3, 4)
-    assert wire.sent - before == 2
+    assert proxy.sent - before == 2
     assert await wired.run(bodies) == ["first", _LAST] * 2
 
 
@@ -70,11 +72,11 @@ def store_and_count(tx: Transaction, key: int) -> tuple[list[Stored], list[Count
     )
 
 
-async def test_two_statements_travel_together_and_each_gets_its_own_rows(wire: Wire, wired: Database) -> None:
+async def test_two_statements_travel_together_and_each_gets_its_own_rows(proxy: DatabaseProxy, wired: Database) -> None:
     assert await wired.run(store_and_count, 1) == ([Stored(1, "é")], [Count(1, None)])
-    before = wire.sent
+    before = proxy.sent
     assert await wired.run(store_and_count, 2) == ([Stored(2, "é")], [Count(2, None)])
-    assert wire.sent - before == 2  # the two with BEGIN, and COMMIT
+    assert proxy.sent - before == 2  # the two with BEGIN, and COMMIT
 
     def later(tx: Transaction) -> tuple[list[Stored], list[Count]]:
         tx.conclude(_STORE, key=3, body="held until something else is sent")
@@ -119,18 +121,18 @@ async def test_two_that_cannot_be_read_end_their_connection(wired: Database) -> 
     assert await wired.run(store_and_count, 1) == ([Stored(1, "é")], [Count(1, None)])
 
 
-async def test_lost_on_the_way_of_two_the_transaction_is_run_again(wire: Wire, wired: Database) -> None:
+async def test_lost_on_the_way_of_two_the_transaction_is_run_again(proxy: DatabaseProxy, wired: Database) -> None:
     await wired.run(store_and_count, 1)
-    wire.cut_after = "é".encode()
+    proxy.cut_after = "é".encode()
     assert await wired.run(store_and_count, 2) == ([Stored(2, "é")], [Count(2, None)])
     assert await wired.run(bodies) == ["é", "é"]
 
 
-async def test_a_transaction_without_a_statement_is_none(wire: Wire, wired: Database) -> None:
+async def test_a_transaction_without_a_statement_is_none(proxy: DatabaseProxy, wired: Database) -> None:
     await wired.run(bodies)
-    before = wire.sent
+    before = proxy.sent
     await wired.run(lambda _tx: None)
-    assert wire.sent == before
+    assert proxy.sent == before
 
 
 async def test_a_refused_last_statement_takes_the_whole_transaction_along(db: Database, wired: Database) -> None:
@@ -184,18 +186,18 @@ async def test_what_is_held_is_lost_with_an_exception(wired: Database) -> None:
     assert await wired.run(bodies) == []
 
 
-async def test_lost_on_the_way_with_commit_the_outcome_is_unknown(wire: Wire, wired: Database) -> None:
+async def test_lost_on_the_way_with_commit_the_outcome_is_unknown(proxy: DatabaseProxy, wired: Database) -> None:
     await wired.run(store_two, 1, 2)
-    wire.cut_after = _LAST.encode()
+    proxy.cut_after = _LAST.encode()
     with pytest.raises(OutcomeUnknown):
         await wired.run(store_two, 3, 4)
     assert await wired.run(bodies) == ["first", _LAST] * 2  # it was committed: only the answer was lost
 
 
-async def test_lost_on_the_way_with_commit_a_keyed_function_is_run_again(wire: Wire, wired: Database) -> None:
+async def test_lost_on_the_way_with_commit_a_keyed_function_is_run_again(proxy: DatabaseProxy, wired: Database) -> None:
     assert await wired.run(store_once, 1)
-    wire.cut_after = _LAST.encode()
+    proxy.cut_after = _LAST.encode()
     assert not await wired.run(store_once, 3)  # its second run finds the key used
-    wire.cut_before = _LAST.encode()
+    proxy.cut_before = _LAST.encode()
     assert await wired.run(store_once, 5)  # nothing had arrived, so the second run does it
     assert await wired.run(bodies) == ["first", _LAST] * 3

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from lib.db import Transaction
-    from tests.integration.wire import Wire
+    from tests.integration.database_proxy import DatabaseProxy
 
 _COUNT = "select used from trial_days where day = '2000-01-01'"
 
@@ -186,36 +186,36 @@ async def test_real_conflicts_are_retried(racing_db: Database) -> None:
 
 
 @pytest.mark.proves("S2-6b")
-async def test_a_connection_lost_before_commit_is_run_again(wire: Wire) -> None:
-    db = Database(wire.url, connections=1, application="test", guards=False)
+async def test_a_connection_lost_before_commit_is_run_again(proxy: DatabaseProxy) -> None:
+    db = Database(proxy.url, connections=1, application="test", guards=False)
     await db.run(count)
-    wire.cut_before = b"commit\x00"
+    proxy.cut_before = b"commit\x00"
     # the COMMIT never reached Postgres, but nobody here can know that: not keyed, so it is not run again
     with pytest.raises(OutcomeUnknown):
         await db.run(add_one)
     assert await db.run(count) == 0
-    wire.cut_before = b"trial_days"
+    proxy.cut_before = b"trial_days"
     assert await db.run(add_one) == 1  # lost in the middle: nothing happened, so once more
     assert await db.run(count) == 1
-    assert wire.cuts >= 2
+    assert proxy.cuts >= 2
     await db.close()
 
 
 @pytest.mark.proves("S2-6b")
-async def test_a_connection_lost_during_commit_has_one_effect_when_keyed(wire: Wire) -> None:
-    db = Database(wire.url, connections=1, application="test", guards=False)
+async def test_a_connection_lost_during_commit_has_one_effect_when_keyed(proxy: DatabaseProxy) -> None:
+    db = Database(proxy.url, connections=1, application="test", guards=False)
     await db.run(count)
-    wire.cut_after = b"commit\x00"
+    proxy.cut_after = b"commit\x00"
     assert await db.run(add_one_once, 7) is False  # the second run found the key used: the first had committed
     assert await db.run(count) == 1
     await db.close()
 
 
 @pytest.mark.proves("S2-6b")
-async def test_a_connection_lost_during_commit_is_said_to_be_unknown(wire: Wire) -> None:
-    db = Database(wire.url, connections=1, application="test", guards=False)
+async def test_a_connection_lost_during_commit_is_said_to_be_unknown(proxy: DatabaseProxy) -> None:
+    db = Database(proxy.url, connections=1, application="test", guards=False)
     await db.run(count)
-    wire.cut_after = b"commit\x00"
+    proxy.cut_after = b"commit\x00"
     with pytest.raises(OutcomeUnknown):
         await db.run(add_one)
     assert await db.run(count) == 1  # it had happened; running it again would have made it 2
@@ -323,9 +323,9 @@ async def test_statements_sent_together_may_each_take_their_whole_time(database_
 
 @pytest.mark.proves("G-9")
 @pytest.mark.parametrize("may_rerun", [False, True])
-async def test_a_server_that_falls_silent_is_asked_twice_at_most(wire: Wire, *, may_rerun: bool) -> None:
+async def test_a_server_that_falls_silent_is_asked_twice_at_most(proxy: DatabaseProxy, *, may_rerun: bool) -> None:
     db = Database(
-        wire.url, connections=1, application="test", timeouts=Timeouts(statement_ms=100, connect_s=0.3), guards=False
+        proxy.url, connections=1, application="test", timeouts=Timeouts(statement_ms=100, connect_s=0.3), guards=False
     )
     attempts = 0
 
@@ -335,7 +335,7 @@ async def test_a_server_that_falls_silent_is_asked_twice_at_most(wire: Wire, *, 
         tx.execute("insert into flags (name, enabled) values ('silent', true) on conflict do nothing")
 
     await db.run(count)
-    wire.silent = True
+    proxy.silent = True
     with pytest.raises(Unavailable):
         await db.run(keyed(ask) if may_rerun else ask)
     assert attempts <= 2

@@ -47,7 +47,7 @@ class Undone(Exception):
     """Ends a transaction whose damage is not to be kept."""
 
 
-def act(tx: Transaction, number: int) -> None:
+def write(tx: Transaction, number: int) -> None:
     before = None if number == 1 else {"role": "support", "limit": number / 3}
     audit.record(
         tx,
@@ -65,9 +65,9 @@ def chain(database_url: str) -> Iterator[Damage]:
     """Six rows; called with damage done as the owner, it says what `verify` finds, and the damage is undone."""
     database = Database(database_url, connections=1, application="chain", guards=False)
 
-    async def write() -> None:
+    async def fill() -> None:
         for number in range(1, LAST + 1):
-            await database.run(act, number)
+            await database.run(write, number)
 
     async def judge(damage: str, parameters: dict[str, object]) -> list[Broken]:
         found: list[Broken] = []
@@ -82,7 +82,7 @@ def chain(database_url: str) -> Iterator[Damage]:
         return found
 
     with asyncio.Runner() as runner:
-        runner.run(write())
+        runner.run(fill())
         yield lambda damage, **parameters: runner.run(judge(damage, parameters))
         runner.run(database.close())
 
@@ -112,8 +112,8 @@ def test_a_whole_chain_has_nothing_to_name(chain: Damage) -> None:
 
 
 async def test_the_chain_reads_the_same_in_every_session(database_url: str, db: Database) -> None:
-    await db.run(act, 1)
-    await db.run(act, 2)
+    await db.run(write, 1)
+    await db.run(write, 2)
     connection = Connection(database_url, application="other", timeouts=Timeouts())
     connection.simple("set timezone = 'Asia/Kolkata'")
     connection.simple("set datestyle = 'SQL, DMY'")
@@ -124,22 +124,22 @@ async def test_the_chain_reads_the_same_in_every_session(database_url: str, db: 
 
 
 async def test_operators_at_the_same_moment_make_one_chain(racing_db: Database) -> None:
-    await asyncio.gather(*(racing_db.run(act, number) for number in range(1, 25)))
+    await asyncio.gather(*(racing_db.run(write, number) for number in range(1, 25)))
     assert await racing_db.run(audit.verify) == []
     ids = await racing_db.run(lambda tx: tx.values("select id from audit_log order by id"))
     assert ids == list(range(1, 25))
 
 
 async def test_an_action_that_is_rolled_back_leaves_no_gap(db: Database) -> None:
-    await db.run(act, 1)
+    await db.run(write, 1)
 
     def failing(tx: Transaction) -> None:
-        act(tx, 2)
+        write(tx, 2)
         raise Undone
 
     with pytest.raises(Undone):
         await db.run(failing)
-    await db.run(act, 3)
+    await db.run(write, 3)
     assert await db.run(audit.verify) == []
     assert await db.run(lambda tx: tx.values("select id from audit_log order by id")) == [1, 2]
 
@@ -160,7 +160,7 @@ async def test_an_action_that_is_rolled_back_leaves_no_gap(db: Database) -> None
 async def test_functions_can_add_to_the_chain_and_change_nothing_of_it(db: Database, statement: str) -> None:
     def as_function(tx: Transaction, then: str) -> None:
         tx.execute("set local role atlas_app")
-        act(tx, 1)
+        write(tx, 1)
         tx.execute(then)
 
     with pytest.raises(StatementFailed) as refused:

@@ -67,7 +67,7 @@ class Runner:
         """Its function is alive and answers nobody."""
         for process in self.family():
             with contextlib.suppress(psutil.NoSuchProcess):  # it has ended: PostgreSQL's helpers come and go
-                if "telegram_webhook" in process.cmdline() and "leash.py" not in " ".join(process.cmdline()):
+                if "telegram_webhook" in process.cmdline() and "supervisor.py" not in " ".join(process.cmdline()):
                     process.suspend()
 
     async def travel(self, days: float) -> None:

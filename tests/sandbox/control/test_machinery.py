@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
-    from sandbox.control.passage import Passage
+    from sandbox.control.time_travel import TimeTravel
     from sandbox.system.system import System
 
 
@@ -66,7 +66,7 @@ async def test_a_function_whose_start_has_just_begun_is_shown_and_is_not_frozen(
     process = Process(argv, cwd=tmp_path, env=bare_environment({}), log=tmp_path / "log", port=free_port())
     fleet = SimpleNamespace(chosen=lambda: [process], processes={"health": [process]})
     system = cast("System", SimpleNamespace(fleet=fleet, gateway=SimpleNamespace(passed=[])))
-    machinery, actions = Machinery(system), Actions(system, cast("Passage", None))
+    machinery, actions = Machinery(system), Actions(system, cast("TimeTravel", None))
     freezing = cast("Request", SimpleNamespace(path_params={"name": "health", "instance": 0, "what": "freeze"}))
     launching = asyncio.create_task(process.launch())
     try:

@@ -7,7 +7,7 @@ from math import ceil
 from typing import TYPE_CHECKING, Any
 
 from sandbox.control.asking import RefusedError
-from sandbox.system.passing import Passing, pass_time
+from sandbox.system.time_travel import Progress, pass_time
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from sandbox.system.system import System
 
 
-class Passage:
+class TimeTravel:
     """The stretch that passes now, or the last one."""
 
     def __init__(self, system: System) -> None:
         self._system = system
-        self._progress: Passing | None = None
+        self._progress: Progress | None = None
         self._task: asyncio.Task[None] | None = None
         self._stop = asyncio.Event()
         self._outcome = ""
@@ -39,11 +39,11 @@ class Passage:
         self._stop.clear()
         self._outcome, self._broke = "", False
         self._number += 1
-        self._progress = Passing(duration, step)
+        self._progress = Progress(duration, step)
         self._task = asyncio.create_task(self._pass(duration, step))
 
     async def _pass(self, duration: timedelta, step: timedelta) -> None:
-        def told(progress: Passing) -> None:
+        def told(progress: Progress) -> None:
             self._progress = progress
 
         try:

@@ -1,6 +1,6 @@
 """Run one program with everything it forks, and let none of it outlive the process that asked for it.
 
-Started as a script of its own (`python -I -S leash.py ...`), so it imports nothing of Atlas. `guardian.py` asks its one
+Started as a script of its own (`python -I -S supervisor.py ...`), so it imports nothing of Atlas. `guardian.py` asks its one
 server to end in good order; here there is a group of processes (a gunicorn master and its workers, which do not look whether
 the master lives), and it goes whole and at once: when the program ends, and when our parent's end of our stdin closes.
 """

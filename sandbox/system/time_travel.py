@@ -27,7 +27,7 @@ _STOPS = 60  # of one step; a call that is refused for ever and tried again ever
 
 
 @dataclass(slots=True)
-class Passing:
+class Progress:
     """How far it is.
 
     Attributes:
@@ -54,9 +54,9 @@ async def pass_time(
     duration: timedelta,
     step: timedelta = STEP,
     *,
-    told: Callable[[Passing], None] | None = None,
+    told: Callable[[Progress], None] | None = None,
     stop: asyncio.Event | None = None,
-) -> Passing:
+) -> Progress:
     """Let `duration` of the sandbox's time go by.
 
     A step ends after `step`; on the way it pauses wherever a stand-in waits for a moment (a task's retry, a webhook's),
@@ -77,7 +77,7 @@ async def pass_time(
     """
     if duration <= timedelta(0) or step <= timedelta(0):
         raise ValueError("time goes forward only")
-    progress = Passing(duration, step)
+    progress = Progress(duration, step)
     began = system.clock.now()
     end = began + duration
     scheduler = system.scheduler
@@ -132,7 +132,7 @@ def _held(scheduler: Scheduler) -> Iterator[None]:
         scheduler.let_go()
 
 
-def _note(progress: Passing, run: Run) -> None:
+def _note(progress: Progress, run: Run) -> None:
     if run.ok:
         progress.sweeps += 1
     else:

@@ -18,15 +18,15 @@ from sandbox.cloud.cloudtasks import CloudTasks, Queue
 from sandbox.cloud.scheduler import Job, Scheduler
 from sandbox.stand_in.clock import Clock
 from sandbox.stand_in.server import Server
-from sandbox.system.passing import pass_time
 from sandbox.system.system import System
+from sandbox.system.time_travel import pass_time
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from starlette.requests import Request
 
-    from sandbox.system.passing import Passing
+    from sandbox.system.time_travel import Progress
 
 _HOUR = timedelta(hours=1)
 
@@ -126,7 +126,7 @@ async def test_the_scheduler_is_held_meanwhile_and_no_job_is_paused() -> None:
         began = made.clock.now()
         seen: list[tuple[bool, bool]] = []
 
-        def told(_now: Passing) -> None:
+        def told(_now: Progress) -> None:
             seen.append((made.scheduler.held, made.scheduler.is_paused("minute")))
             made.scheduler.resume("minute")  # as a person may; the schedule keeps quiet
 
@@ -144,13 +144,13 @@ async def test_switching_the_scheduler_off_meanwhile_cuts_no_sweep() -> None:
     async with _machinery() as (made, system):
         await made.scheduler.start()
         made.gate.clear()
-        passing = asyncio.create_task(pass_time(system, _HOUR))
+        travelling = asyncio.create_task(pass_time(system, _HOUR))
         async with asyncio.timeout(5):
             while not made.came:
                 await asyncio.sleep(0.005)
         await System.switch_scheduler(system, on=False)
         made.gate.set()
-        progress = await passing
+        progress = await travelling
         assert (len(made.hours("minute", made.clock.now())), progress.failures) == (1, {})
 
 
@@ -170,7 +170,7 @@ async def test_it_stops_after_the_step_that_it_is_in_and_says_so() -> None:
     async with _machinery() as (made, system):
         stop = asyncio.Event()
 
-        def told(now: Passing) -> None:
+        def told(now: Progress) -> None:
             if now.steps == 2:
                 stop.set()
 

@@ -1,4 +1,4 @@
-"""The wire to Postgres, in the hands of a test."""
+"""A proxy before Postgres that a test controls."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import threading
 from urllib.parse import urlsplit
 
 
-class Wire:
-    """A TCP proxy before Postgres that can cut the wire at a chosen message, as a failing network does."""
+class DatabaseProxy:
+    """A TCP proxy before Postgres that can cut the connection at a chosen message, as a failing network does."""
 
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)

@@ -79,6 +79,6 @@ def overdue(tx: Transaction, after_s: float) -> Overdue:
     )
 
 
-def look(tx: Transaction) -> Condition:
+def take(tx: Transaction) -> Condition:
     """Everything at one moment."""
     return Condition(tx.one(Waiting, _WAITING), tuple(sweep_runs.last(tx)))
