@@ -21,7 +21,7 @@ import httpx
 
 from bench.access import AccessWatch
 from bench.figures import Bar, Outcome, Plot, Row, Series
-from lib.domain import settlement
+from lib.domain import inbox
 from lib.payments import cryptopay
 from sandbox.system.customer import link_of
 
@@ -173,7 +173,7 @@ class _Bench:
         paid = await self._buyers.paid()
         event = cryptopay.read_webhook(paid.body, "bench")
         began = time.perf_counter()
-        received = await self._buyers.db.run(settlement.receive, event, self._buyers.prices)
+        received = await self._buyers.db.run(inbox.receive, event, self._buyers.prices)
         took = time.perf_counter() - began
         if received.outcome != "settled":
             raise NotGrantedError(f"settlement: {received.outcome} {received.reason}{received.error}")

@@ -9,7 +9,7 @@ import functions_framework.aio
 
 from lib import bootstrap, failpoints, log
 from lib.db import DatabaseError
-from lib.domain import settlement
+from lib.domain import inbox
 from lib.payments import cryptopay
 from lib.payments.reporting import report
 from lib.settings import plain, pricelist
@@ -24,7 +24,7 @@ _SIGNATURE = "crypto-pay-api-signature"
 
 @functions_framework.aio.http
 async def cryptobot_webhook(request: Request) -> Response:
-    """Answers on any path (docs/interface.md, Webhook paths): 405, 503 unconfigured, 413, 401, 400, 200, 503 no database."""
+    """Answers on any path (docs/interface.md, Webhook paths): 405, 503 unconfigured, 413, 401, 400 (half a body), 200, 503 no database."""
     log.configure()
     if request.method != "POST":
         log.warning("cryptobot_webhook_not_post", method=request.method)
@@ -50,14 +50,10 @@ async def cryptobot_webhook(request: Request) -> Response:
 
 
 async def _receive(body: bytes) -> Response:
-    try:
-        event = cryptopay.read_webhook(body, log.correlation.get())
-    except cryptopay.UnreadableEvent as error:
-        log.warning("cryptobot_webhook_unreadable", error=str(error))
-        return answers.refused(400, str(error))
+    event = cryptopay.read_webhook(body, log.correlation.get())
     failpoints.reach("settle.before-claim")
     try:
-        received = await bootstrap.database().run(settlement.receive, event, pricelist.load())
+        received = await bootstrap.database().run(inbox.receive, event, pricelist.load())
     except DatabaseError as error:
         log.error("cryptobot_webhook_no_database", error=str(error))
         return answers.unavailable()

@@ -1,15 +1,15 @@
-"""Open invoices: the provider is asked, so a webhook that never comes costs nobody his key (every minute and at +30 s)."""
+"""Open invoices: the provider is asked, so a webhook that never comes delays no key (every minute and at +30 s)."""
 
 from __future__ import annotations
 
-import json
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import functions_framework.aio
 
 from lib import bootstrap, failpoints, function_table, log
-from lib.domain import orders, settlement
+from lib.domain import inbox, orders
 from lib.payments import cryptopay
 from lib.payments.provider import ProviderError
 from lib.payments.reporting import report
@@ -25,27 +25,36 @@ if TYPE_CHECKING:
     from lib.payments.cryptopay import CryptoPay
     from lib.sweeps.runner import Run
 
-_SCHEDULE_TIME = "x-cloudscheduler-scheduletime"
-
 
 @functions_framework.aio.http
 async def sweep_payments(request: Request) -> Response:
     """See docs/interface.md, Responses. A tick of the scheduler also asks for its second pass."""
-    tick = request.headers.get(_SCHEDULE_TIME)
-    after = function_table.load().functions["sweep_payments"].second_pass_s
-    if tick and after:
-        await _second_pass(tick, after)
-    return await runner.serve(request, _work)
+    return await runner.serve(request, _work, before=_ask_for_second_pass)
 
 
-async def _second_pass(tick: str, after_s: int) -> None:
+async def _ask_for_second_pass(tick: runner.Tick) -> None:
     """A doubled tick makes the same name, so there is one second pass."""
+    after_s = function_table.load().functions["sweep_payments"].second_pass_s
+    if not tick.of_scheduler or not after_s:
+        return
     try:
-        at = datetime.fromisoformat(tick) + timedelta(seconds=after_s)
+        at = datetime.fromisoformat(tick.name) + timedelta(seconds=after_s)
     except ValueError:
         log.warning("schedule_time_unreadable")
         return
-    await runner.hand_on("payments", f"{tick}|{after_s}", {"tick": f"{tick}+{after_s}s"}, at)
+    await runner.hand_on("payments", f"{tick.name}|{after_s}", {"tick": f"{tick.name}+{after_s}s"}, at)
+
+
+@dataclass(slots=True)
+class _Pass:
+    """What one pass has learned.
+
+    Attributes:
+        knows_ours: a listing of this pass held an invoice of ours, so the account it speaks of is ours and its absences count.
+    """
+
+    client: CryptoPay
+    knows_ours: bool = False
 
 
 async def _work(run: Run) -> None:
@@ -54,43 +63,76 @@ async def _work(run: Run) -> None:
     client = bootstrap.cryptopay()
     if client is None:
         return
-    await _adopt(run, client)
+    this = _Pass(client)
+    async with run.item(step="orders_without_invoice"):
+        await _find_invoices(run, client)
+    async with run.item(step="paid_invoices"):
+        await _take_up_paid(run, this)
     while await run.next_page():
         page = await run.db.run(orders.watched, cryptopay.NAME, run.cursor, cryptopay.PAGE)
         if not page:
             run.cursor = 0
             return
         run.claimed += len(page)
-        try:
-            listed = await client.invoices([order.invoice_id for order in page])
-        except ProviderError as error:
-            log.warning("provider_not_asked", provider=cryptopay.NAME, orders=len(page), error=str(error))
-            run.failed += len(page)
-        else:
-            await _take_up(run, page, {str(item.get("invoice_id")): item for item in listed})
+        await _look(run, this, page)
         run.cursor = page[-1].id
 
 
-async def _take_up(run: Run, page: list[Watched], listed: dict[str, dict[str, Any]]) -> None:
-    """Settle what was paid; stop watching what the provider can no longer take money for."""
-    closed: list[int] = []
+async def _take_up_paid(run: Run, this: _Pass) -> None:
+    """The newest paid invoices: money of orders that are watched no more, and of second invoices, is found here."""
+    try:
+        listing = await this.client.listed(status=cryptopay.PAID)
+    except ProviderError as error:
+        log.warning("provider_not_asked", provider=cryptopay.NAME, orders=0, error=str(error))
+        return
+    paid = {
+        key: item
+        for item in listing.items
+        if (key := cryptopay.invoice_id_of(item)) and item.get("status") == cryptopay.PAID
+    }
+    unknown = await run.db.run(inbox.unknown_of, cryptopay.NAME, list(paid))
+    this.knows_ours = len(unknown) < len(paid)
+    for key in unknown:
+        async with run.item(invoice_id=key):
+            outcome = await _settle(run, paid[key])
+            this.knows_ours |= outcome in {"settled", "duplicate"}
+
+
+async def _look(run: Run, this: _Pass, page: list[Watched]) -> None:
+    try:
+        listing = await this.client.invoices([order.invoice_id for order in page])
+    except ProviderError as error:
+        log.warning("provider_not_asked", provider=cryptopay.NAME, orders=len(page), error=str(error))
+        run.failed += len(page)
+        return
+    listed = {key: item for item in listing.items if (key := cryptopay.invoice_id_of(item))}
+    closed = [order.id for order in page if listed.get(order.invoice_id, {}).get("status") == cryptopay.EXPIRED]
     for order in page:
         item = listed.get(order.invoice_id)
-        if item is not None and item.get("status") == "paid":
-            outcome = await _settle(run, item)
-            if outcome in {"unmatched", "repeated"}:
-                closed.append(order.id)  # the provider has what it will ever have; a person decides the rest
-        elif (item is None and order.expired) or (item is not None and item.get("status") == cryptopay.EXPIRED):
-            closed.append(order.id)
+        if item is not None and item.get("status") == cryptopay.PAID:
+            async with run.item(order_id=order.id):
+                if await _settle(run, item) == "unmatched":
+                    closed.append(order.id)  # the provider has what it will ever have; an operator decides the rest
     if closed:
         await run.db.run(orders.close_at_provider, closed)
+    await _note_absences(run, this, page, listed, complete=listing.complete)
+
+
+async def _note_absences(
+    run: Run, this: _Pass, page: list[Watched], listed: dict[str, dict[str, Any]], *, complete: bool
+) -> None:
+    """An invoice that a listing lacks may have been deleted by hand, or the listing may be empty, partial or another account's."""
+    this.knows_ours |= any(order.invoice_id in listed for order in page)
+    present = [order.id for order in page if order.missing and order.invoice_id in listed]
+    missing = [order.id for order in page if order.invoice_id not in listed] if complete and this.knows_ours else []
+    if present or missing:
+        await run.db.run(orders.note_listed, present=present, missing=missing)
 
 
 async def _settle(run: Run, item: dict[str, Any]) -> str:
-    await run.lock.renew()
-    event = cryptopay.event_of(item, json.dumps(item).encode(), "sweep", log.correlation.get())
+    event = cryptopay.event_of(item, cryptopay.body_of(item), "sweep", log.correlation.get())
     failpoints.reach("settle.before-claim")
-    received = await run.db.run(settlement.receive, event, pricelist.load())
+    received = await run.db.run(inbox.receive, event, pricelist.load())
     report(event.provider, event.via, received)
     run.done += received.outcome in {"settled", "duplicate"}
     run.failed += received.outcome in {"kept", "unmatched"}
@@ -98,18 +140,20 @@ async def _settle(run: Run, item: dict[str, Any]) -> str:
     return received.outcome
 
 
-async def _adopt(run: Run, client: CryptoPay) -> None:
+async def _find_invoices(run: Run, client: CryptoPay) -> None:
     """Orders whose invoice was asked for and never heard of: it may exist, and may be paid."""
-    lost = await run.db.run(orders.orphans, cryptopay.NAME, cryptopay.PAGE)
-    if not lost:
-        return
-    try:
-        listed = await client.listed()
-    except ProviderError as error:
-        log.warning("provider_not_asked", provider=cryptopay.NAME, orders=len(lost), error=str(error))
-        return
-    for order in lost:
-        invoice = cryptopay.matching(listed, order.purchase_id, order.price, order.currency)
-        if invoice is not None:
-            await run.db.run(orders.attach_invoice, order.id, invoice.invoice_id, invoice.url)
-            log.info("invoice_adopted", order_id=order.id)
+    waiting = await run.db.run(orders.without_known_invoice, cryptopay.NAME, cryptopay.PAGE)
+    if waiting:
+        try:
+            listing = await client.listed()
+        except ProviderError as error:
+            log.warning("provider_not_asked", provider=cryptopay.NAME, orders=len(waiting), error=str(error))
+            return
+        for order in waiting:
+            invoice = cryptopay.matching(listing.items, order.purchase_id, order.price, order.currency)
+            if invoice is not None:
+                async with run.item(order_id=order.id):
+                    await run.db.run(orders.attach_invoice, order.id, invoice.invoice_id, invoice.url)
+                    log.info("invoice_adopted", order_id=order.id)
+    while await run.db.run(orders.close_without_invoice, cryptopay.NAME, cryptopay.PAGE) == cryptopay.PAGE:
+        pass

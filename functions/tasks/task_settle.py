@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import functions_framework.aio
 
 from lib import bootstrap
-from lib.domain import settlement
+from lib.domain import inbox
 from lib.payments import registry
 from lib.payments.reporting import report
 from lib.settings import pricelist
@@ -27,11 +27,11 @@ async def task_settle(request: Request) -> Response:
 
 async def _settle(body: dict[str, Any]) -> dict[str, Any]:
     db = bootstrap.database()
-    stored = await db.run(settlement.read_event, body["event_id"])
+    stored = await db.run(inbox.read_event, body["event_id"])
     if stored is None:
         raise task.Poisoned("no such event")
     event = registry.read_again(stored)
-    received = await db.run(settlement.settle_again, body["event_id"], event, pricelist.load(), body["outbox_id"])
+    received = await db.run(inbox.settle_again, body["event_id"], event, pricelist.load(), body["outbox_id"])
     report(event.provider, "task", received)
     await enqueue(bootstrap.task_queue(), received.follow_up, after="settle")
     return {"outcome": received.outcome}

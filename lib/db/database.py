@@ -149,7 +149,7 @@ class Database:
     def _attempt_all(self, body: Callable[[Transaction], T], name: str, may_rerun: bool, job: _Job) -> T:  # noqa: FBT001 -- internal
         rehearsal = _Rehearsal(name, must_be_keyed=may_rerun, compare=self._compare) if self._guards else None
         failures = _Failures(may_rerun=may_rerun)
-        while True:
+        while failures.attempts < _ATTEMPTS:
             try:
                 return self._attempt(body, name, job, rehearsal)
             except DatabaseError as error:
@@ -158,6 +158,7 @@ class Database:
                 failures.raise_or_retry(error, given_up=job.given_up())
             if not (rehearsal and failures.attempts == 1):
                 time.sleep(random.uniform(0, 0.01 * 2**failures.attempts))  # noqa: S311 -- jitter, not a secret
+        raise AssertionError("unreachable: the last attempt returns or raises")
 
     def _attempt(self, body: Callable[[Transaction], T], name: str, job: _Job, rehearsal: _Rehearsal | None) -> T:
         if job.given_up():

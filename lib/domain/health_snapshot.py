@@ -50,7 +50,7 @@ select
      from subscriptions where activation_status = 'pending') as paid_not_applied_oldest_s,
     (select count(*) from node_clients where not wanted) as clients_to_remove,
     (select count(*) from payment_events where status = 'new') as events_unsettled,
-    (select count(*) from payment_events where status = 'unmatched') as events_unmatched,
+    (select count(*) from payment_events where status = 'unmatched' and resolved_at is null) as events_unmatched,
     (select count(*) from updates where done_at is null) as updates_waiting,
     (select count(*) from outbox where done_at is null) as outbox_waiting,
     (select cast(coalesce(extract(epoch from atlas.now() - min(created_at)), 0) as double precision)

@@ -1,4 +1,4 @@
-"""Orders: what was agreed, before anybody is asked for money (product.md#payment-methods)."""
+"""Orders: what was agreed, before the customer is asked for money (product.md#payment-methods)."""
 
 from __future__ import annotations
 
@@ -37,27 +37,39 @@ class Opened:
     Attributes:
         claim: set when the caller is the one who is to make the invoice now; nobody else will for a while.
         asked_before: an earlier attempt may have made an invoice that nobody knows of: look before making another.
-        replaced: invoices at the provider that are to be withdrawn, best effort.
+        replaced: orders that this one replaces, whose invoices are to be withdrawn, best effort.
     """
 
     order: Order
     claim: UUID | None
     asked_before: bool
-    replaced: tuple[str, ...]
+    replaced: tuple[Replaced, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Replaced:
+    """An order that made way, with an invoice that may still be paid."""
+
+    order_id: int
+    invoice_id: str
 
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """An order whose invoice may still be paid."""
+    """An order whose invoice may still be paid.
+
+    Attributes:
+        missing: the provider's last good listing lacked its invoice.
+    """
 
     id: int
     invoice_id: str
-    expired: bool
+    missing: bool
 
 
 @dataclass(frozen=True, slots=True)
-class Orphan:
-    """An order that asked for an invoice and never heard of it."""
+class WithoutInvoice:
+    """An order that asked for an invoice and never heard of it: it may exist."""
 
     id: int
     purchase_id: UUID
@@ -67,18 +79,21 @@ class Orphan:
 
 INVOICE_LEASE_S = 20.0
 """How long one caller alone may talk to the provider about an order's invoice."""
+MISSING_H = 24
+"""So long must an invoice be missing from otherwise good listings before its order is watched no more (product.md)."""
 
 _COLUMNS = "id, purchase_id, account_id, tariff, period_days, price, currency, provider, status, invoice_id, invoice_url, expires_at"
 
-# An open order for something else, or out of time, makes way. The partial unique index orders_one_open is what
-# two taps at once meet.
+# An open order for something else, or out of time, makes way; one that never asked for an invoice is over at the provider too.
+# The partial unique index orders_one_open is what two taps at once meet.
 _REPLACE = """
 update orders
-set status = case when expires_at <= atlas.now() then 'expired' else 'replaced' end
+set status = case when expires_at <= atlas.now() then 'expired' else 'replaced' end,
+    provider_closed_at = case when invoice_asked_at is null and invoice_id is null then atlas.now() end
 where account_id = :account_id and kind = 'subscription' and status = 'open'
   and (expires_at <= atlas.now() or tariff <> :tariff or period_days <> :period_days
        or price <> :price or currency <> :currency or provider <> :provider)
-returning invoice_id
+returning id as order_id, coalesce(invoice_id, '') as invoice_id
 """
 
 _OPEN = f"""
@@ -133,7 +148,7 @@ def open_subscription(
         "currency": currency,
         "provider": provider,
     }
-    replaced = tuple(invoice for invoice in tx.values(_REPLACE, **wanted) if invoice)
+    replaced = tuple(one for one in tx.rows(Replaced, _REPLACE, **wanted) if one.invoice_id)
     # Looked for first: an insert that stands aside would use up a number all the same, and numbers are shown.
     order = _open_one(tx, account_id) or tx.one(Order, _OPEN, minutes=minutes, **wanted)
     if order.invoice_id is not None:
@@ -168,7 +183,7 @@ def release_claim(tx: Transaction, order_id: int, claim: UUID) -> None:
 
 
 def of_account(tx: Transaction, account_id: int, order_id: int) -> Order | None:
-    """The order when it is this account's; somebody else's is as good as none."""
+    """The order when it is this account's; another customer's is not found."""
     return tx.row(
         Order,
         f"select {_COLUMNS} from orders where id = :id and account_id = :account_id",  # noqa: S608 -- a constant list of columns
@@ -177,47 +192,94 @@ def of_account(tx: Transaction, account_id: int, order_id: int) -> Order | None:
     )
 
 
+_EXPIRE_DUE = """
+update orders
+set status = 'expired', provider_closed_at = case when invoice_asked_at is null and invoice_id is null then atlas.now() end
+where id in (
+    select id from orders where status = 'open' and expires_at <= atlas.now()
+    order by expires_at, id limit :page for no key update skip locked
+)
+"""
+
+_WATCHED = """
+select id, invoice_id, provider_missing_since is not null as missing from orders
+where provider = :provider and provider_closed_at is null and status <> 'paid' and invoice_id is not null and id > :after
+order by id limit :page
+"""
+
+_CLOSE = """
+update orders
+set provider_closed_at = coalesce(provider_closed_at, atlas.now()), status = case status when 'open' then 'expired' else status end
+where id = any(cast(:ids as bigint[])) and status <> 'paid'
+"""
+
+# What a good listing lacks is remembered since its first absence, what it holds is not missing; closed is only what was missing
+# for the whole time.
+_MISSING = """
+update orders
+set provider_missing_since = case when id = any(cast(:present as bigint[])) then null
+                                  else coalesce(provider_missing_since, atlas.now()) end,
+    provider_closed_at = case when not id = any(cast(:present as bigint[]))
+                               and provider_missing_since <= atlas.now() - make_interval(hours => :hours)
+                              then atlas.now() end,
+    status = case when status = 'open' and not id = any(cast(:present as bigint[]))
+                   and provider_missing_since <= atlas.now() - make_interval(hours => :hours)
+                  then 'expired' else status end
+where provider_closed_at is null and status <> 'paid'
+  and (id = any(cast(:present as bigint[]))
+       or id = any(cast(:missing as bigint[]))
+          and (provider_missing_since is null or provider_missing_since <= atlas.now() - make_interval(hours => :hours)))
+"""
+
+_WITHOUT_INVOICE = """
+select id, purchase_id, price, currency from orders
+where provider = :provider and provider_closed_at is null and status <> 'paid' and invoice_id is null
+  and invoice_asked_at is not null and coalesce(invoice_claimed_until, invoice_asked_at) <= atlas.now()
+order by created_at limit :page
+"""
+
+# After a day an invoice whose making was never heard of is none; money that comes all the same still finds its order.
+_CLOSE_WITHOUT_INVOICE = """
+update orders
+set provider_closed_at = atlas.now(), status = case status when 'open' then 'expired' else status end
+where id in (
+    select id from orders
+    where provider = :provider and provider_closed_at is null and status <> 'paid' and invoice_id is null
+      and created_at <= atlas.now() - interval '1 day'
+    order by created_at limit :page for no key update skip locked
+)
+"""
+
+
 def expire_due(tx: Transaction, page: int) -> int:
     """Close up to `page` orders whose half hour is over; money that comes later still settles."""
-    return tx.execute(
-        "update orders set status = 'expired' where id in ("
-        "select id from orders where status = 'open' and expires_at <= atlas.now()"
-        " order by expires_at, id limit :page for no key update skip locked)",
-        page=page,
-    )
+    return tx.execute(_EXPIRE_DUE, page=page)
 
 
 def watched(tx: Transaction, provider: str, after: int, page: int) -> list[Watched]:
     """Orders to ask the provider about, a keyset page: until it can no longer take money for them."""
-    return tx.rows(
-        Watched,
-        "select id, invoice_id, expires_at <= atlas.now() as expired from orders"
-        " where provider = :provider and provider_closed_at is null and status <> 'paid'"
-        " and invoice_id is not null and id > :after order by id limit :page",
-        provider=provider,
-        after=after,
-        page=page,
-    )
+    return tx.rows(Watched, _WATCHED, provider=provider, after=after, page=page)
 
 
 def close_at_provider(tx: Transaction, order_ids: list[int]) -> None:
     """The provider can take no more money for these: one that is still open is over, so that the next may be opened."""
-    tx.execute(
-        "update orders set provider_closed_at = coalesce(provider_closed_at, atlas.now()),"
-        " status = case status when 'open' then 'expired' else status end"
-        " where id = any(cast(:ids as bigint[])) and status <> 'paid'",
-        ids=order_ids,
-    )
+    tx.execute(_CLOSE, ids=order_ids)
 
 
-def orphans(tx: Transaction, provider: str, page: int) -> list[Orphan]:
+def note_listed(tx: Transaction, *, present: list[int], missing: list[int]) -> None:
+    """What a good listing held of the orders it was asked about, and what not.
+
+    An order is watched no more once its invoice has been missing for `MISSING_H` hours; one good listing that holds it starts
+    that time anew.
+    """
+    tx.execute(_MISSING, present=present, missing=missing, hours=MISSING_H)
+
+
+def without_known_invoice(tx: Transaction, provider: str, page: int) -> list[WithoutInvoice]:
     """Orders whose invoice may exist although its making was never heard of; asked about for a day."""
-    return tx.rows(
-        Orphan,
-        "select id, purchase_id, price, currency from orders"
-        " where provider = :provider and provider_closed_at is null and status <> 'paid' and invoice_id is null"
-        " and invoice_asked_at is not null and coalesce(invoice_claimed_until, invoice_asked_at) <= atlas.now()"
-        " and created_at > atlas.now() - interval '1 day' order by id limit :page",
-        provider=provider,
-        page=page,
-    )
+    return tx.rows(WithoutInvoice, _WITHOUT_INVOICE, provider=provider, page=page)
+
+
+def close_without_invoice(tx: Transaction, provider: str, page: int) -> int:
+    """End the search for invoices of orders that are a day old; how many."""
+    return tx.execute(_CLOSE_WITHOUT_INVOICE, provider=provider, page=page)

@@ -1,49 +1,25 @@
-"""Money that arrives: one event, one effect, whoever brings the news (product.md#payment-methods).
+"""What money is for: an event meets its order, and the order has its effect (product.md#payment-methods).
 
-The webhook, the sweep and the buyer's "check" button all call `receive` with the same natural key, so they settle by the
-same one transaction.
+The webhook, the sweep and the customer's "check" button all bring their news to `inbox.receive` under the same natural key, so
+they settle by the same one transaction.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
+from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING
 
-from lib.db import StatementFailed, TooSlow, keyed
-from lib.domain import ledger, outbox, subscriptions
-from lib.domain.ledger import Entry
+from lib.domain import bookings, ledger, outbox, subscriptions
+from lib.domain.bookings import Money, PayableOrder
 
 if TYPE_CHECKING:
-    from uuid import UUID
-
     from lib.db import Transaction
     from lib.domain.pricelist import PriceList
 
-_RERUN_WHOLE = frozenset({"40001", "40P01"})
 _DAY_S = 86_400
-
-
-@dataclass(frozen=True, slots=True)
-class Money:
-    """What a provider says was paid.
-
-    Attributes:
-        amount: minor units of `currency`: the agreement.
-        invoice_id: the provider's.
-        purchase_id: ours, as the invoice carried it; None when it carried something else.
-        paid_*, fee_*: what really moved, decimal strings, booked in its own currency.
-    """
-
-    amount: int
-    currency: str
-    invoice_id: str
-    purchase_id: UUID | None
-    paid_asset: str | None = None
-    paid_amount: str | None = None
-    paid_rate: str | None = None
-    fee_asset: str | None = None
-    fee_amount: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +29,10 @@ class Event:
     Attributes:
         external_id: natural key at the provider, the same by whichever way the news comes.
         body: raw bytes, kept for ever.
-        money: None when the event says nothing we know how to settle; `reason` tells why.
+        money: None when the event says nothing that can be settled; `reason` tells why.
+        kind: charge, refund, chargeback or other; part of the key.
+        concerns_money: False for news in which no money is told of (another kind of update, an invoice that is not paid): it is
+            recorded, and alarms no operator.
     """
 
     provider: str
@@ -63,6 +42,23 @@ class Event:
     correlation_id: str
     money: Money | None
     reason: str = ""
+    kind: str = "charge"
+    concerns_money: bool = True
+
+    @property
+    def meaning(self) -> str:
+        """What the event says as far as money goes: two bodies of one meaning are the same news (SHA-256, hex)."""
+        money = () if self.money is None else astuple(self.money)
+        said = (self.kind, self.concerns_money, self.reason, *(_normal(value) for value in money))
+        return hashlib.sha256(repr(said).encode()).hexdigest()
+
+
+def _normal(value: object) -> str:
+    """1.50 and 1.5 say the same."""
+    try:
+        return str(Decimal(value).normalize()) if isinstance(value, str) else str(value)
+    except InvalidOperation:
+        return str(value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +66,8 @@ class Received:
     """What became of an event.
 
     Attributes:
-        outcome: settled, duplicate (a second charge on a paid order), unmatched, repeated (known already) or
+        outcome: settled, duplicate (a second charge on a paid order), unmatched, no_money (nothing to settle, no alarm), repeated
+            (known already), differs (its key had its effect, and now something else is said under it: kept, for an operator) or
             kept (settling failed: `task_settle` tries again).
     """
 
@@ -81,33 +78,6 @@ class Received:
     error: str = ""
     follow_up: tuple[outbox.Item, ...] = ()
 
-
-@dataclass(frozen=True, slots=True)
-class _Stored:
-    id: int
-    status: str
-    is_new: bool
-
-
-@dataclass(frozen=True, slots=True)
-class _Order:
-    id: int
-    account_id: int
-    kind: str
-    tariff: str
-    period_days: int
-    price: int
-    currency: str
-    status: str
-
-
-# The idempotency key. A second delivery at the same moment waits here for the first one's commit.
-_RECORD = """
-insert into payment_events (provider, external_id, body, via, correlation_id)
-values (:provider, :external_id, :body, :via, :correlation_id)
-on conflict (provider, external_id) do update set attempts = payment_events.attempts + 1
-returning id, status, xmax = 0 as is_new
-"""
 
 # The account's row first, as everywhere, so that grants to one account queue up in one order.
 # By the invoice we made; else by our purchase id inside a signed event, whose amount is checked like any other.
@@ -121,26 +91,10 @@ limit 1
 for no key update of a, o
 """
 
-# Payment, order and event change together; the partial unique index payments_one_settling backs the status check up.
-_BOOK = """
-with payment as (
-    insert into payments (provider, charge_id, kind, order_id, account_id, event_id, amount, currency,
-                          paid_asset, paid_amount, paid_rate, fee_asset, fee_amount)
-    values (:provider, :charge_id, :kind, :order_id, :account_id, :event_id, :amount, :currency,
-            :paid_asset, :paid_amount, :paid_rate, :fee_asset, :fee_amount)
-    returning id
-), paid as (
-    update orders set status = 'paid', paid_at = atlas.now(), provider_closed_at = atlas.now(),
-        invoice_id = coalesce(invoice_id, :invoice_id), invoice_url = coalesce(invoice_url, '')
-    where id = :order_id and :kind = 'settling'
-), processed as (
-    update payment_events set status = :status, processed_at = atlas.now() where id = :event_id
-)
-select id from payment
-"""
-
-_UNMATCHED = """
-update payment_events set status = 'unmatched', reason = :reason, processed_at = atlas.now() where id = :id
+_WITHOUT_EFFECT = """
+update payment_events
+set status = :status, reason = :reason, processed_at = atlas.now(), order_id = :order_id
+where id = :id
 """
 
 # Two pieces of follow-up work: apply the client, and say that the money came (the key says whose and which order).
@@ -159,89 +113,23 @@ returning id, queue, target, payload, attempt, correlation_id
 """
 
 
-@keyed
-def receive(tx: Transaction, event: Event, prices: PriceList) -> Received:
-    """Record the event and settle it, in one transaction (docs/architecture.md, rule 3).
+def settle(tx: Transaction, event_id: int, event: Event, prices: PriceList) -> Received:
+    """Give the event its effect: the order it pays for, or the reason why it pays for none.
 
-    When settling fails the event stays, with a task to try again. Money is never refused: an event that fits no order
-    is recorded as unmatched.
+    Raises:
+        StatementFailed, ArithmeticError, LookupError, RuntimeError, TypeError, ValueError: nothing was changed that the caller's
+            savepoint does not undo.
     """
-    stored = tx.one(
-        _Stored,
-        _RECORD,
-        provider=event.provider,
-        external_id=event.external_id,
-        body=event.body,
-        via=event.via,
-        correlation_id=event.correlation_id,
-    )
-    tx.reach("settle.after-claim")
-    if stored.status != "new":
-        return Received("repeated", stored.id)
-    try:
-        with tx.savepoint("settlement"):
-            return _settle(tx, stored.id, event, prices)
-    except TooSlow as error:
-        return _keep(tx, stored, event, error)
-    except StatementFailed as error:
-        if error.code in _RERUN_WHOLE:
-            raise
-        return _keep(tx, stored, event, error)
-    except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
-        return _keep(tx, stored, event, error)
-
-
-def _keep(tx: Transaction, stored: _Stored, event: Event, error: Exception) -> Received:
-    """The event stays. Who brought it first notes the work; the same news again, every half minute, notes no more."""
-    follow_up = (
-        (outbox.add(tx, "payments", "task_settle", {"event_id": stored.id}, event.correlation_id),)
-        if stored.is_new
-        else ()
-    )
-    return Received("kept", stored.id, error=f"{type(error).__name__}: {error}", follow_up=follow_up)
-
-
-@dataclass(frozen=True, slots=True)
-class StoredEvent:
-    """An event read back from the inbox."""
-
-    provider: str
-    external_id: str
-    body: bytes
-    via: str
-    correlation_id: str
-    status: str
-
-
-def read_event(tx: Transaction, event_id: int) -> StoredEvent | None:
-    """For `task_settle`: the raw event, to be read again by its provider's own reader."""
-    return tx.row(
-        StoredEvent,
-        "select provider, external_id, body, via, correlation_id, status from payment_events where id = :id",
-        id=event_id,
-    )
-
-
-def settle_again(tx: Transaction, event_id: int, event: Event, prices: PriceList, outbox_id: int) -> Received:
-    """`task_settle`: settle what could not be settled when it came; a failure fails the whole transaction this time."""
-    status = tx.value("select status from payment_events where id = :id for no key update", id=event_id)
-    outbox.finish(tx, outbox_id)
-    if status != "new":
-        return Received("repeated", event_id)
-    return _settle(tx, event_id, event, prices)
-
-
-def _settle(tx: Transaction, event_id: int, event: Event, prices: PriceList) -> Received:
     money = event.money
     if money is None:
-        return _unmatched(tx, event_id, event.reason)
+        return _without_effect(tx, event_id, event)
     order = tx.row(
-        _Order, _FIND_ORDER, provider=event.provider, invoice_id=money.invoice_id, purchase_id=money.purchase_id
+        PayableOrder, _FIND_ORDER, provider=event.provider, invoice_id=money.invoice_id, purchase_id=money.purchase_id
     )
     if order is None:
-        return _unmatched(tx, event_id, "no such order")
+        return _without_effect(tx, event_id, event, "no such order")
     if (money.amount, money.currency) != (order.price, order.currency):
-        return _unmatched(tx, event_id, "not the amount agreed")
+        return _without_effect(tx, event_id, event, "not the amount agreed", order.id)
     if order.status == "paid":
         _book(tx, event_id, event, money, order, kind="duplicate")
         return Received("duplicate", event_id, order.id)
@@ -264,7 +152,7 @@ def _settle(tx: Transaction, event_id: int, event: Event, prices: PriceList) -> 
         tx,
         f"payment:{payment_id}",
         "settlement",
-        _entries(event.provider, money, _exponents(tx, money)),
+        bookings.entries(event.provider, money, bookings.exponents(tx, money)),
         payment_id=payment_id,
         order_id=order.id,
     )
@@ -289,57 +177,19 @@ def _settle(tx: Transaction, event_id: int, event: Event, prices: PriceList) -> 
     return Received("settled", event_id, order.id, follow_up=tuple(follow_up))
 
 
-def _unmatched(tx: Transaction, event_id: int, reason: str) -> Received:
-    tx.execute(_UNMATCHED, id=event_id, reason=reason)
-    return Received("unmatched", event_id, reason=reason)
-
-
-def _book(tx: Transaction, event_id: int, event: Event, money: Money, order: _Order, *, kind: str) -> int:
-    payment_id: int = tx.value(
-        _BOOK,
-        provider=event.provider,
-        charge_id=event.external_id,
-        kind=kind,
-        order_id=order.id,
-        account_id=order.account_id,
-        event_id=event_id,
-        amount=money.amount,
-        currency=money.currency,
-        paid_asset=money.paid_asset,
-        paid_amount=money.paid_amount,
-        paid_rate=money.paid_rate,
-        fee_asset=money.fee_asset,
-        fee_amount=money.fee_amount,
-        invoice_id=money.invoice_id,
-        status="settled" if kind == "settling" else "duplicate",
+def _book(tx: Transaction, event_id: int, event: Event, money: Money, order: PayableOrder, *, kind: str) -> int:
+    return bookings.book(
+        tx, event_id, provider=event.provider, charge_id=event.external_id, money=money, order=order, kind=kind
     )
-    return payment_id
 
 
-def _exponents(tx: Transaction, money: Money) -> dict[str, int]:
-    """Digits of the assets that moved; only asked for when a foreign asset did."""
-    codes = sorted({code for code in (money.paid_asset, money.fee_asset) if code})
-    if not codes:
-        return {}
-    found = tx.value(
-        "select coalesce(jsonb_object_agg(code, exponent), '{}') from currencies where code = any(cast(:codes as text[]))",
-        codes=codes,
-    )
-    return {code: int(found.get(code, 18)) for code in codes}
+def _without_effect(
+    tx: Transaction, event_id: int, event: Event, reason: str | None = None, order_id: int | None = None
+) -> Received:
+    outcome = "unmatched" if event.concerns_money else "no_money"
+    why = event.reason if reason is None else reason
+    tx.execute(_WITHOUT_EFFECT, id=event_id, status=outcome, reason=why, order_id=order_id)
+    return Received(outcome, event_id, order_id, reason=why)
 
 
-def _entries(provider: str, money: Money, exponents: dict[str, int]) -> list[Entry]:
-    """A settlement's entries. A foreign asset passes an exchange account, so each currency sums to zero by itself."""
-    clearing, exchange = f"clearing:{provider}", "exchange"
-    if not money.paid_asset or not money.paid_amount:
-        return [Entry(clearing, "revenue", money.amount, money.currency)]
-    asset = money.paid_asset
-    entries = [
-        Entry(clearing, exchange, ledger.minor_units(money.paid_amount, exponents[asset]), asset),
-        Entry(exchange, "revenue", money.amount, money.currency),
-    ]
-    if money.fee_asset and money.fee_amount:
-        fee = ledger.minor_units(money.fee_amount, exponents[money.fee_asset])
-        if fee > 0:
-            entries.append(Entry("provider_fees", clearing, fee, money.fee_asset))
-    return [entry for entry in entries if entry.amount > 0]
+__all__ = ["Event", "Money", "Received", "settle"]

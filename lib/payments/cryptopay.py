@@ -8,11 +8,14 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-from decimal import Decimal, InvalidOperation
+import re
+from dataclasses import dataclass
+from decimal import Decimal
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+from lib import json_reader
 from lib.domain.settlement import Event, Money
 from lib.payments.provider import Invoice, InvoiceOver, ProviderError
 
@@ -25,17 +28,14 @@ if TYPE_CHECKING:
     from lib.settings.plain import CryptoPaySettings
 
 NAME = "cryptobot"
-EXPIRED = "expired"
+PAID, EXPIRED = "paid", "expired"
 # What an amount can be; beyond it a string of a few characters would stand for megabytes of digits.
 _MIN, _MAX, _MOST_DIGITS = Decimal(0), Decimal(10) ** 15, 20
 PAGE = 1000
 """How many invoices one `getInvoices` call may be asked about."""
 _FIAT_DIGITS = 2  # of every fiat currency that Crypto Pay offers
-_ID_LIMIT = 2**63
-
-
-class UnreadableEvent(Exception):
-    """Genuine, but not JSON, not UTF-8 or without its id: answered 400."""
+_DECIMAL = re.compile(r"[0-9]{1,40}(?:\.[0-9]{1,40})?(?:[eE][+-]?[0-9]{1,3})?", re.ASCII)
+_ID = re.compile(r"[0-9]{1,19}", re.ASCII)
 
 
 def signed_by(body: bytes, signature: str, tokens: Iterable[str]) -> bool:
@@ -53,48 +53,49 @@ def signed_by(body: bytes, signature: str, tokens: Iterable[str]) -> bool:
 
 
 def read_webhook(body: bytes, correlation_id: str) -> Event:
-    """The event of a webhook whose signature was right.
+    """The event of a webhook whose signature was right: it is never refused for its shape.
 
-    What it says but we do not know (another kind, an unknown field) still makes an event, without money: it is
-    recorded and answered 200.
-
-    Raises:
-        UnreadableEvent: not JSON, not UTF-8, not an object, or without an id to record it under.
+    What it says but we do not know (another kind, an unknown field, no id, no JSON) still makes an event, without money: it is
+    recorded and answered 200, and what comes later under the invoice's id is read anew.
     """
     try:
-        update = json.loads(body.decode("utf-8"))
-    except (ValueError, RecursionError):
-        raise UnreadableEvent("not JSON in UTF-8") from None
-    if not isinstance(update, dict):
-        raise UnreadableEvent("not an object")
+        update = json_reader.read_object(body, exact=True)
+    except json_reader.UnreadableJson as error:
+        return _other(body, correlation_id, str(error))
     invoice = update.get("payload")
     if update.get("update_type") != "invoice_paid":
-        if not _is_id(update.get("update_id")):
-            raise UnreadableEvent("no update_id")
-        # Crypto Pay's update_id is documented as not unique, so an unknown kind is told apart by its content.
-        key = f"update:{update['update_id']}:{hashlib.sha256(body).hexdigest()[:16]}"
-        return Event(NAME, key, body, "webhook", correlation_id, None, "unknown kind of update")
-    if not isinstance(invoice, dict) or not _is_id(invoice.get("invoice_id")):
-        raise UnreadableEvent("no invoice_id")
+        return _other(body, correlation_id, "unknown kind of update", alarming=False)
+    if not isinstance(invoice, dict) or invoice_id_of(invoice) is None:
+        return _other(body, correlation_id, "no invoice_id")
     return event_of(invoice, body, "webhook", correlation_id)
 
 
+def _other(body: bytes, correlation_id: str, reason: str, *, alarming: bool = True) -> Event:
+    """News that has no natural key: the same bytes are the same news (Crypto Pay's update_id is documented as not unique)."""
+    key = f"body:{hashlib.sha256(body).hexdigest()}"
+    return Event(NAME, key, body, "webhook", correlation_id, None, reason, kind="other", concerns_money=alarming)
+
+
 def event_of(invoice: dict[str, Any], body: bytes, via: str, correlation_id: str) -> Event:
-    """The event of a paid invoice, the same whether a webhook or a listing brought it."""
+    """The event of an invoice that has an id, the same whether a webhook or a listing brought it."""
+    key = str(invoice_id_of(invoice))
+    if invoice.get("status") != PAID:
+        return Event(NAME, key, body, via, correlation_id, None, "the invoice is not paid", concerns_money=False)
     money, reason = _money(invoice)
-    return Event(NAME, str(invoice["invoice_id"]), body, via, correlation_id, money, reason)
+    return Event(NAME, key, body, via, correlation_id, money, reason)
 
 
-def _is_id(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 < value < _ID_LIMIT
+def invoice_id_of(invoice: dict[str, Any]) -> str | None:
+    """The invoice's id in decimal, whether it came as a number or as text; None when it is none."""
+    value = invoice.get("invoice_id")
+    text = str(value) if isinstance(value, int | str) and not isinstance(value, bool) else ""
+    return str(int(text)) if _ID.fullmatch(text) and json_reader.is_id(int(text)) else None
 
 
 def _money(invoice: dict[str, Any]) -> tuple[Money | None, str]:
-    if invoice.get("status") != "paid":
-        return None, "the invoice is not paid"
     currency = invoice.get("fiat") if invoice.get("currency_type") == "fiat" else invoice.get("asset")
     amount = _decimal(invoice.get("amount"))
-    if not isinstance(currency, str) or amount is None:
+    if not isinstance(currency, str) or not json_reader.is_storable(currency) or amount is None:
         return None, "no amount or currency"
     minor = Fraction(amount) * 10**_FIAT_DIGITS
     if invoice.get("currency_type") != "fiat" or minor.denominator != 1:
@@ -102,7 +103,7 @@ def _money(invoice: dict[str, Any]) -> tuple[Money | None, str]:
     return Money(
         amount=int(minor),
         currency=currency,
-        invoice_id=str(invoice["invoice_id"]),
+        invoice_id=str(invoice_id_of(invoice)),
         purchase_id=_purchase_id(invoice.get("payload")),
         paid_asset=_code(invoice.get("paid_asset")),
         paid_amount=_number(invoice.get("paid_amount")),
@@ -113,13 +114,12 @@ def _money(invoice: dict[str, Any]) -> tuple[Money | None, str]:
 
 
 def _decimal(value: object) -> Decimal | None:
-    if not isinstance(value, str | int) or isinstance(value, bool):
+    """An amount in any notation of JSON: text, a whole number, a Decimal from the exact reader; None when it is none."""
+    text = str(value) if isinstance(value, str | int | Decimal) and not isinstance(value, bool) else ""
+    if not _DECIMAL.fullmatch(text):
         return None
-    try:
-        number = Decimal(value)
-    except InvalidOperation:
-        return None
-    if not number.is_finite() or not _MIN < number < _MAX or number.as_tuple().exponent < -_MOST_DIGITS:  # type: ignore[operator] # finite: an int
+    number = Decimal(text)
+    if not _MIN < number < _MAX or number.as_tuple().exponent < -_MOST_DIGITS:  # type: ignore[operator] # finite: an int
         return None
     return number
 
@@ -175,15 +175,15 @@ class CryptoPay:
 
     async def find(self, purchase_id: UUID, amount: int, currency: str) -> Invoice | None:
         """See `Provider.find`. The newest page is enough: an orphan is looked for within a day."""
-        return matching(await self.listed(), purchase_id, amount, currency)
+        return matching((await self.listed()).items, purchase_id, amount, currency)
 
     async def paid_event(self, invoice_id: str, correlation_id: str, via: str) -> Event | None:
         """See `Provider.paid_event`."""
-        for item in await self.invoices([invoice_id]):
-            if str(item.get("invoice_id")) != invoice_id:
+        for item in (await self.invoices([invoice_id])).items:
+            if invoice_id_of(item) != invoice_id:
                 continue
-            if item.get("status") == "paid":
-                return event_of(item, json.dumps(item).encode(), via, correlation_id)
+            if item.get("status") == PAID:
+                return event_of(item, body_of(item), via, correlation_id)
             if item.get("status") == EXPIRED:
                 raise InvoiceOver(invoice_id)
         return None
@@ -192,40 +192,72 @@ class CryptoPay:
         """See `Provider.delete_invoice`."""
         await self._call("deleteInvoice", {"invoice_id": int(invoice_id)})
 
-    async def invoices(self, invoice_ids: Sequence[str]) -> list[dict[str, Any]]:
-        """Up to `PAGE` invoices in one call; deleted and unknown ones are absent.
+    async def invoices(self, invoice_ids: Sequence[str]) -> Listing:
+        """Up to `PAGE` invoices, asked for by id; deleted and unknown ones are absent.
 
         Raises:
             ProviderError: could not ask.
         """
-        return _items(await self._call("getInvoices", {"invoice_ids": ",".join(invoice_ids), "count": PAGE}))
+        return await self._list({"invoice_ids": ",".join(invoice_ids), "count": PAGE})
 
-    async def listed(self) -> list[dict[str, Any]]:
-        """The newest `PAGE` invoices, whoever they are for.
+    async def listed(self, *, status: str | None = None) -> Listing:
+        """The newest `PAGE` invoices, or of those in one status.
 
         Raises:
             ProviderError: could not ask.
         """
-        return _items(await self._call("getInvoices", {"count": PAGE}))
+        return await self._list({"count": PAGE} | ({"status": status} if status else {}))
 
-    async def _call(self, method: str, parameters: dict[str, Any]) -> Any:
+    async def _list(self, parameters: dict[str, Any]) -> Listing:
+        """Ask with every token: invoices that were made under one before a rotation are another's to list."""
+        found: list[dict[str, Any]] = []
+        failed: ProviderError | None = None
+        answered = False
+        for token in self._settings.tokens:
+            try:
+                found += _items(await self._call("getInvoices", parameters, token))
+                answered = True
+            except ProviderError as error:
+                failed = error
+        if failed is not None and not answered:
+            raise failed
+        return Listing(found, complete=failed is None)
+
+    async def _call(self, method: str, parameters: dict[str, Any], token: str | None = None) -> Any:
         import httpx  # noqa: PLC0415 -- loaded only when a call is made: the webhook's cold start makes none
 
         try:
             response = await self._client().post(
                 f"{self._settings.api_base}/api/{method}",
                 json=parameters,
-                headers={"Crypto-Pay-API-Token": self._settings.tokens[0]},
+                headers={"Crypto-Pay-API-Token": token or self._settings.tokens[0]},
                 timeout=httpx.Timeout(10.0, connect=5.0),
             )
-            answer = response.json()
-        except (httpx.HTTPError, ValueError) as error:
+            answer = json_reader.read(response.content, exact=True)
+        except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
             raise ProviderError(f"{method}: {type(error).__name__}") from None
         if not isinstance(answer, dict) or answer.get("ok") is not True:
             details = answer.get("error") if isinstance(answer, dict) else None
             name = details.get("name") if isinstance(details, dict) else None
-            raise ProviderError(f"{method}: HTTP {response.status_code} {name or ''}".rstrip())
+            raise ProviderError(f"{method}: HTTP {response.status_code} {str(name or '')[:100]}".rstrip())
         return answer.get("result")
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What Crypto Pay listed.
+
+    Attributes:
+        complete: every token was answered; without that, what is absent says nothing.
+    """
+
+    items: list[dict[str, Any]]
+    complete: bool
+
+
+def body_of(item: dict[str, Any]) -> bytes:
+    """A listed invoice as the body of its event; exact numbers become text, which is read the same."""
+    return json.dumps(item, default=str).encode()
 
 
 def matching(listed: list[dict[str, Any]], purchase_id: UUID, amount: int, currency: str) -> Invoice | None:
@@ -254,6 +286,7 @@ def _items(result: Any) -> list[dict[str, Any]]:
 
 def _invoice(made: Any) -> Invoice:
     url = made.get("bot_invoice_url") if isinstance(made, dict) else None
-    if not isinstance(made, dict) or not _is_id(made.get("invoice_id")) or not isinstance(url, str):
+    invoice_id = invoice_id_of(made) if isinstance(made, dict) else None
+    if invoice_id is None or not isinstance(url, str) or not json_reader.is_storable(url):
         raise ProviderError("createInvoice: unreadable answer")
-    return Invoice(str(made["invoice_id"]), url)
+    return Invoice(invoice_id, url)

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
-from lib.domain.settlement import Event, StoredEvent
+from lib import json_reader
+from lib.domain.settlement import Event
 from lib.payments import cryptopay
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from lib.domain.inbox import StoredEvent
+
 
 def _cryptopay_event(stored: StoredEvent) -> Event:
     if stored.via == "webhook":
         return cryptopay.read_webhook(stored.body, stored.correlation_id)
-    return cryptopay.event_of(json.loads(stored.body), stored.body, stored.via, stored.correlation_id)
+    return cryptopay.event_of(
+        json_reader.read_object(stored.body, exact=True), stored.body, stored.via, stored.correlation_id
+    )
 
 
 _READERS: dict[str, Callable[[StoredEvent], Event]] = {

@@ -9,13 +9,14 @@ from lib import log
 if TYPE_CHECKING:
     from lib.domain.settlement import Received
 
-# A person has to look: money that fits no order, that could not be settled, or that was paid twice.
-_FOR_A_PERSON = frozenset({"unmatched", "kept", "duplicate"})
+# An operator has to look: money that fits no order, that could not be settled, was paid twice, or of which something else is
+# said than was settled.
+_FOR_AN_OPERATOR = frozenset({"unmatched", "kept", "duplicate", "differs"})
 
 
 def report(provider: str, via: str, received: Received) -> None:
     """Log `payment_<outcome>` after the commit it tells of."""
-    line = log.error if received.outcome in _FOR_A_PERSON else log.info
+    line = log.error if received.outcome in _FOR_AN_OPERATOR else log.info
     line(
         f"payment_{received.outcome}",
         provider=provider,

@@ -7,10 +7,11 @@ import hashlib
 import json
 import os
 import time
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from lib import bootstrap, function_table, log
+from lib import bootstrap, function_table, json_reader, log
 from lib.db import DatabaseError, OutcomeUnknown, Unavailable
 from lib.db.lock import IDLE_TIMEOUT_S, LockLost, SweepLock
 from lib.domain import flags, sweep_runs
@@ -20,7 +21,7 @@ from lib.tasks.queue import QueueUnavailable, Task
 from lib.web import answers, requests
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
     from datetime import datetime
 
     from starlette.requests import Request
@@ -31,11 +32,32 @@ if TYPE_CHECKING:
 SOFT_BUDGET_S = 45.0
 HARD_LIMIT_S = 120.0
 """Soft: no new page after so long. Hard: the run is cancelled; the platform's own limit lies above."""
+RENEW_S = 10.0
+"""Within a page, the lock is shown that its holder lives this often; Postgres frees it after a minute of silence."""
+_BODY_LIMIT = 100 * 1024
+_MOST_HOPS = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """What a run is for.
+
+    Attributes:
+        name: the scheduler's time, or what a handed-on task carries of it.
+        of_scheduler: the scheduler itself called, not a task.
+        cursor: where an earlier run of the same tick stopped.
+        hop: how often this tick was handed on before.
+    """
+
+    name: str
+    of_scheduler: bool = False
+    cursor: int = 0
+    hop: int = 0
 
 
 @dataclass(slots=True)
 class Run:
-    """What a sweep's work is given: its database, its counters, and `next_page`.
+    """What a sweep's work is given: its database, its counters, `next_page` and `item`.
 
     Attributes:
         cursor: where an earlier run of the same tick stopped; what the work leaves here is handed on.
@@ -48,6 +70,7 @@ class Run:
     cursor: int
     lock: SweepLock
     started: float = field(default_factory=time.monotonic)
+    renewed: float = field(default_factory=time.monotonic)
     claimed: int = 0
     done: int = 0
     failed: int = 0
@@ -60,14 +83,43 @@ class Run:
             lib.db.lock.LockLost: another runner may be at work.
         """
         await self.lock.renew()
+        self.renewed = time.monotonic()
         if time.monotonic() - self.started > SOFT_BUDGET_S:
             self.more = True
             return False
         return True
 
+    @asynccontextmanager
+    async def item(self, **ids: int | str) -> AsyncIterator[None]:
+        """One item of a page: what fails in it is logged under `ids`, counted, and stops no other.
 
-async def serve(request: Request, work: Callable[[Run], Awaitable[None]]) -> Response:
-    """Run a sweep for one tick of the scheduler, or one handed-on task."""
+        Only what concerns every item ends the run: Postgres can't be had, or the lock is gone.
+        """
+        if time.monotonic() - self.renewed > RENEW_S:
+            await self.lock.renew()
+            self.renewed = time.monotonic()
+        try:
+            yield
+        except (Unavailable, LockLost):
+            raise
+        except Exception as error:  # noqa: BLE001 -- the boundary of an item: logged with its traceback, tried again by the next run
+            self.failed += 1
+            log.exception("sweep_item_failed", sweep=self.sweep, error=type(error).__name__, **ids)
+
+
+async def serve(
+    request: Request,
+    work: Callable[[Run], Awaitable[None]],
+    *,
+    before: Callable[[Tick], Awaitable[None]] | None = None,
+) -> Response:
+    """Run a sweep for one tick of the scheduler, or one handed-on task.
+
+    Args:
+        request: of the scheduler, of a task, or by hand.
+        work: one run.
+        before: is called once the request, the configuration and the sweep's flag allow a run, whether or not another runs.
+    """
     log.configure()
     target = os.environ.get("FUNCTION_TARGET", "")
     sweep = target.removeprefix("sweep_")
@@ -77,36 +129,55 @@ async def serve(request: Request, work: Callable[[Run], Awaitable[None]]) -> Res
         log.error("configuration_invalid", problems=list(found))
         return answers.refused(500, "configuration: " + "; ".join(found))
     try:
-        body = json.loads(await requests.body(request) or b"{}")
-    except (ValueError, requests.TooLarge):
-        body = {}
-    body = body if isinstance(body, dict) else {}
-    tick = str(body.get("tick") or request.headers.get("x-cloudscheduler-scheduletime") or "by hand")[:100]
-    cursor = body["cursor"] if isinstance(body.get("cursor"), int) else 0
-    with log.correlated(f"sweep-{sweep}-{hashlib.sha256(f'{tick}|{cursor}'.encode()).hexdigest()[:8]}"):
+        tick = _tick(request, await requests.body(request, _BODY_LIMIT))
+    except (json_reader.UnreadableJson, requests.TooLarge, requests.ClientDisconnect) as error:
+        log.warning("sweep_body_unreadable", sweep=sweep, error=str(error) or type(error).__name__)
+        return answers.refused(400, "unreadable body")
+    digest = hashlib.sha256(f"{tick.name}|{tick.cursor}|{tick.hop}".encode()).hexdigest()[:8]
+    with log.correlated(f"sweep-{sweep}-{digest}"):
         try:
-            return await _exclusive(sweep, tick, cursor, work)
+            return await _exclusive(sweep, tick, work, before)
         except Unavailable as error:
             log.error("sweep_no_database", sweep=sweep, error=str(error))
             return answers.unavailable()
+        except Exception as error:  # noqa: BLE001 -- the boundary: logged with its traceback, answered 500
+            log.exception("sweep_failed", sweep=sweep)
+            return answers.refused(500, type(error).__name__)
 
 
-async def _exclusive(sweep: str, tick: str, cursor: int, work: Callable[[Run], Awaitable[None]]) -> Response:
+def _tick(request: Request, body: bytes) -> Tick:
+    """Raises: UnreadableJson."""
+    said = json_reader.read_object(body) if body.strip() else {}
+    scheduled = request.headers.get("x-cloudscheduler-scheduletime")
+    name = json_reader.storable(str(said.get("tick") or scheduled or "by hand")[:100])
+    cursor, hop = (json_reader.id_or_zero(said.get(key)) for key in ("cursor", "hop"))
+    return Tick(name, of_scheduler=bool(scheduled) and "tick" not in said, cursor=cursor, hop=min(hop, _MOST_HOPS))
+
+
+async def _exclusive(
+    sweep: str,
+    tick: Tick,
+    work: Callable[[Run], Awaitable[None]],
+    before: Callable[[Tick], Awaitable[None]] | None,
+) -> Response:
     db = bootstrap.database()
     flag = function_table.load().functions[f"sweep_{sweep}"].flag
     if flag and not await db.run(flags.enabled, flag):
         log.info("sweep_skipped", sweep=sweep, reason="disabled")
         return answers.ok({"sweep": sweep, "skipped": "disabled"})
+    if before is not None:
+        await before(tick)
     idle_s = float(plain.text("SWEEP_LOCK_IDLE_SECONDS", str(IDLE_TIMEOUT_S)))
     async with SweepLock(plain.database().lock_url, sweep, idle_timeout_s=idle_s) as lock:
         if not lock.held:
             log.info("sweep_skipped", sweep=sweep, reason="running")
             return answers.ok({"sweep": sweep, "skipped": "running"})
-        run = Run(db, sweep, tick, cursor, lock)
+        run = Run(db, sweep, tick.name, tick.cursor, lock)
         outcome, error = await _bounded(run, work)
     # After the lock is free, and only when something was done: two runners never take turns over nothing.
     if run.more and run.done:
-        await hand_on(sweep, f"{tick}|{run.cursor}|{run.done}", {"tick": tick, "cursor": run.cursor})
+        hop = tick.hop + 1  # in the name too: two runs of a tick that did equally much are two
+        await hand_on(sweep, f"{tick.name}|{run.cursor}|{hop}", {"tick": tick.name, "cursor": run.cursor, "hop": hop})
     answer = {
         "sweep": sweep,
         "claimed": run.claimed,
@@ -123,12 +194,17 @@ async def _exclusive(sweep: str, tick: str, cursor: int, work: Callable[[Run], A
 async def _bounded(run: Run, work: Callable[[Run], Awaitable[None]]) -> tuple[str, str | None]:
     """The work within its hard limit; the end is logged and recorded in every outcome."""
     outcome, error = "failed", None
+    limit = asyncio.timeout(float(plain.text("SWEEP_HARD_LIMIT_SECONDS", str(HARD_LIMIT_S))))
     try:
-        async with asyncio.timeout(float(plain.text("SWEEP_HARD_LIMIT_SECONDS", str(HARD_LIMIT_S)))):
+        async with limit:
             await work(run)
         outcome = "done"
-    except TimeoutError:
-        outcome, error, run.more = "timed_out", "hard limit", True
+    except TimeoutError as problem:
+        if limit.expired():
+            outcome, error, run.more = "timed_out", "hard limit", True
+        else:  # a call of the work's own took too long
+            log.exception("sweep_failed", sweep=run.sweep)
+            error = type(problem).__name__
     except (Unavailable, OutcomeUnknown, LockLost):
         log.exception("sweep_failed", sweep=run.sweep)
         error = "database"

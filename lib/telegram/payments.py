@@ -10,8 +10,9 @@ import hashlib
 import json
 from typing import TYPE_CHECKING, Any
 
+from lib import json_reader
 from lib.db import keyed
-from lib.domain import settlement, updates
+from lib.domain import inbox, updates
 from lib.domain.settlement import Event
 from lib.settings import pricelist
 
@@ -29,21 +30,36 @@ _REFUSAL = {
 
 
 def read_charge(update: dict[str, Any], incoming: Incoming) -> Event | None:
-    """The charge an update tells of, or None. Its key is `telegram_payment_charge_id`, as text of any length."""
-    message = update.get("message")
-    payment = message.get("successful_payment") if isinstance(message, dict) else None
-    if not isinstance(payment, dict):
+    """The charge an update tells of, in whatever kind of message, or None. Its key is `telegram_payment_charge_id`."""
+    payment = next(
+        (
+            value["successful_payment"]
+            for value in update.values()
+            if isinstance(value, dict)
+            and isinstance(value.get("successful_payment"), dict)
+            and value["successful_payment"]
+        ),
+        None,
+    )
+    if payment is None:
         return None
+    provider = "stars" if payment.get("currency") == _STARS else "card"
+    body = json.dumps(update).encode()
+    return Event(provider, _key(payment), body, "update", incoming.correlation_id, None, "method not offered")
+
+
+def _key(payment: dict[str, Any]) -> str:
+    """The charge's id, or a digest that tells it apart as well.
+
+    Digested is what is too long for an index or can't be held by Postgres, and the whole payment when it has no id. The body keeps
+    all of it.
+    """
     charge_id = payment.get("telegram_payment_charge_id")
     if not isinstance(charge_id, str) or not charge_id:
-        return None
-    if len(charge_id) > _LONGEST_KEY:
-        # longer than an index takes; its digest tells it apart as well, and the body keeps all of it
-        charge_id = f"sha256:{hashlib.sha256(charge_id.encode('utf-8', 'surrogatepass')).hexdigest()}"
-    provider = "stars" if payment.get("currency") == _STARS else "card"
-    return Event(
-        provider, charge_id, json.dumps(update).encode(), "update", incoming.correlation_id, None, "method not offered"
-    )
+        charge_id = json.dumps(payment, sort_keys=True)
+    elif len(charge_id) <= _LONGEST_KEY and json_reader.is_storable(charge_id):
+        return charge_id
+    return f"sha256:{hashlib.sha256(charge_id.encode('utf-8', 'surrogatepass')).hexdigest()}"
 
 
 @keyed
@@ -51,7 +67,7 @@ def record_charge(tx: Transaction, incoming: Incoming, charge: Event) -> Receive
     """Record a charge and finish its update, in one transaction; None when the update was done before."""
     if updates.claim(tx, incoming).done:
         return None
-    received = settlement.receive(tx, charge, pricelist.load())
+    received = inbox.receive(tx, charge, pricelist.load())
     updates.finish(tx, incoming.update_id, [])
     return received
 

@@ -18,7 +18,7 @@ from lib.bot import order_screen
 from lib.bot.buy_dialogue import BUY_CONFIRM, BUY_ORDER, begin, confirm_again, pick_period, pick_tariff, show_state
 from lib.bot.callbacks import CheckOrder, Go, Method, Pay, PickPeriod, PickTariff, Place
 from lib.bot.turn import Errand, Turn
-from lib.domain import chat_state, consents, flags, orders, settlement
+from lib.domain import chat_state, consents, flags, inbox, orders
 from lib.payments.provider import Invoice, InvoiceOver, Provider, ProviderError
 from lib.payments.reporting import report
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from lib.bot.screen import Screen
     from lib.bot.turn import Scene
     from lib.db import Transaction
-    from lib.domain.orders import Opened, Order
+    from lib.domain.orders import Opened, Order, Replaced
     from lib.domain.outbox import Item
 
 router = Router(name="purchase")
@@ -53,7 +53,7 @@ class MakeInvoice(Errand):
     order: Order
     claim: UUID
     asked_before: bool
-    replaced: tuple[str, ...]
+    replaced: tuple[Replaced, ...]
     version: int | None
     description: str
 
@@ -184,7 +184,7 @@ async def make_invoice(turn: Turn, errand: MakeInvoice) -> None:
     order = await turn.services.db.run(orders.attach_invoice, errand.order.id, invoice.invoice_id, invoice.url)
     await turn.run(show_invoice, errand, order)
     for replaced in errand.replaced:
-        await _withdraw(provider, replaced)
+        await _withdraw(turn, provider, replaced)
 
 
 async def _invoice(provider: Provider, errand: MakeInvoice) -> Invoice:
@@ -196,13 +196,24 @@ async def _invoice(provider: Provider, errand: MakeInvoice) -> Invoice:
     return await provider.create_invoice(order, errand.description)
 
 
-async def _withdraw(provider: Provider, invoice_id: str) -> None:
-    """Best effort: money for a replaced order settles all the same."""
+async def _withdraw(turn: Turn, provider: Provider, replaced: Replaced) -> None:
+    """Best effort: money for a replaced order settles all the same. Asked before it is deleted: what was paid meanwhile settles."""
     try:
         async with asyncio.timeout(_WITHDRAW_S):
-            await provider.delete_invoice(invoice_id)
+            event = await provider.paid_event(replaced.invoice_id, turn.context.correlation_id, "update")
+            if event is None:
+                await provider.delete_invoice(replaced.invoice_id)
+    except InvoiceOver:
+        event = None
     except (ProviderError, TimeoutError) as error:
-        log.warning("invoice_not_withdrawn", invoice_id=invoice_id, reason=str(error) or "timeout")
+        log.warning("invoice_not_withdrawn", invoice_id=replaced.invoice_id, reason=str(error) or "timeout")
+        return
+    if event is None:
+        await turn.services.db.run(orders.close_at_provider, [replaced.order_id])
+        return
+    received = await turn.services.db.run(inbox.receive, event, turn.services.prices)
+    report(event.provider, event.via, received)
+    turn.add_follow_up(received.follow_up)
 
 
 async def ask_provider(turn: Turn, errand: AskProvider) -> None:
@@ -227,7 +238,7 @@ async def _settle(turn: Turn, order: Order) -> tuple[Item, ...]:
         return ()
     if event is None:
         return ()
-    received = await turn.services.db.run(settlement.receive, event, turn.services.prices)
+    received = await turn.services.db.run(inbox.receive, event, turn.services.prices)
     report(event.provider, event.via, received)
     return received.follow_up
 

@@ -109,6 +109,8 @@ create table orders (
     invoice_asked_at timestamptz,
     -- set when the provider can no longer take money for it: the payments sweep stops asking
     provider_closed_at timestamptz,
+    -- since when the provider's listings, otherwise good, lack its invoice: absence is no answer, only 24 h of it are
+    provider_missing_since timestamptz,
     created_at timestamptz not null default atlas.now(),
     expires_at timestamptz not null,
     paid_at timestamptz,
@@ -122,25 +124,53 @@ create unique index orders_one_open on orders (account_id, kind) where status = 
 -- the payments sweep: whatever the provider may still take money for
 create index orders_watched on orders (provider, id) where provider_closed_at is null and status <> 'paid';
 create index orders_due on orders (expires_at, id) where status = 'open';
+-- and those whose invoice may exist although its making was never heard of
+create index orders_without_invoice on orders (provider, created_at)
+    where provider_closed_at is null and status <> 'paid' and invoice_id is null;
 
--- Inbox of what providers say about money: one row per natural key, raw body, never deleted by code.
+-- Inbox of what providers say about money: one row per natural key, never deleted by code. A key is used up by an effect alone:
+-- an event without one (unmatched, no_money) is looked at again when more is said of it.
 create table payment_events (
     id bigint generated always as identity primary key,
     provider text not null,
+    -- a refund carries the id of its charge, so the kind is part of the key
+    kind text not null default 'charge' check (kind in ('charge', 'refund', 'chargeback', 'other')),
     external_id text not null,
     body bytea not null,
+    -- digest of what the body says, as far as money goes: another body that says the same is the same news
+    meaning text not null,
     via text not null check (via in ('webhook', 'sweep', 'update')),
-    status text not null default 'new' check (status in ('new', 'settled', 'duplicate', 'unmatched')),
+    status text not null default 'new' check (status in ('new', 'settled', 'duplicate', 'unmatched', 'no_money')),
     reason text,
+    amount numeric(38, 0) check (amount > 0),
+    currency text references currencies,
+    order_id bigint references orders,
     attempts integer not null default 0,
     received_at timestamptz not null default atlas.now(),
     processed_at timestamptz,
     correlation_id text not null,
-    unique (provider, external_id),
-    constraint processed_has_time check ((status = 'new') = (processed_at is null))
+    -- how an operator ended an unmatched one
+    resolved_at timestamptz,
+    resolution text check (resolution in ('assigned', 'refunded', 'credited', 'no_money')),
+    unique (provider, kind, external_id),
+    constraint processed_has_time check ((status = 'new') = (processed_at is null)),
+    constraint resolved_says_how check ((resolved_at is null) = (resolution is null)),
+    constraint currency_is_of_an_amount check (currency is null or amount is not null)
 );
 create index payment_events_new on payment_events (id) where status = 'new';
-create index payment_events_unmatched on payment_events (id) where status = 'unmatched';
+create index payment_events_unmatched on payment_events (id) where status = 'unmatched' and resolved_at is null;
+create index payment_events_of_order on payment_events (order_id) where order_id is not null;
+
+-- Bodies of an event that say something else than the one it stands for: what came before that one, or after its effect.
+create table payment_event_bodies (
+    event_id bigint not null references payment_events,
+    meaning text not null,
+    body bytea not null,
+    via text not null check (via in ('webhook', 'sweep', 'update')),
+    correlation_id text not null,
+    received_at timestamptz not null default atlas.now(),
+    primary key (event_id, meaning)
+);
 
 -- The books: rows are only ever added (the app role has no UPDATE or DELETE on them).
 create table payments (

@@ -32,6 +32,7 @@ begin
     revoke update, delete on audit_log from atlas_app;
     revoke update on consents from atlas_app;
     revoke insert, update, delete on audit_head from atlas_app;
+    revoke update, delete on payment_event_bodies from atlas_app;
     revoke delete on payment_events, orders, ledger_accounts, accounts, subscriptions from atlas_app;
     -- the clock and the list of migrations belong to the owner
     revoke insert, update, delete on deployment, schema_migrations, currencies from atlas_app;

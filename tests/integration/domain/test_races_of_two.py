@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lib.db import Database
-from lib.domain import accounts, orders, outbox, provisioning, settlement, subscriptions
+from lib.domain import accounts, inbox, orders, outbox, provisioning, subscriptions
 from lib.domain.accounts import Person
 from lib.domain.settlement import Event, Money
 from lib.settings import pricelist
@@ -72,9 +72,7 @@ async def test_two_payments_at_once_end_as_one_after_the_other(two: tuple[Databa
     for customer in range(1, ROUNDS + 1):
         year = await one.run(order, customer, "basic", 365)
         month = await one.run(order, customer, "plus", 30)
-        both = await asyncio.gather(
-            one.run(settlement.receive, year, PRICES), other.run(settlement.receive, month, PRICES)
-        )
+        both = await asyncio.gather(one.run(inbox.receive, year, PRICES), other.run(inbox.receive, month, PRICES))
         assert {received.outcome for received in both} == {"settled"}
         assert await one.run(days_left, customer) in {basic_then_plus, plus_then_basic}
 
@@ -113,7 +111,7 @@ async def test_news_that_cannot_be_settled_notes_its_work_once(two: tuple[Databa
     event = await one.run(order, 1, "basic", 30)
     await one.run(lambda tx: tx.execute("alter table payments add constraint broken check (amount < 0) not valid"))
     try:
-        outcomes = [(await one.run(settlement.receive, event, PRICES)).outcome for _ in range(5)]
+        outcomes = [(await one.run(inbox.receive, event, PRICES)).outcome for _ in range(5)]
     finally:
         await one.run(lambda tx: tx.execute("alter table payments drop constraint broken"))
     assert outcomes == ["kept"] * 5
@@ -157,4 +155,4 @@ async def test_an_invoice_of_unknown_outcome_is_looked_for_even_after_the_claim_
         orders.release_claim(tx, opened.order.id, opened.claim)
 
     await one.run(lose)
-    assert len(await one.run(orders.orphans, "cryptobot", 10)) == 1
+    assert len(await one.run(orders.without_known_invoice, "cryptobot", 10)) == 1

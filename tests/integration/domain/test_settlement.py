@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lib.domain import accounts, orders, settlement, subscriptions
+from lib.domain import accounts, inbox, orders, subscriptions
 from lib.domain.accounts import Person
 from lib.domain.settlement import Event, Money
 from lib.settings import pricelist
@@ -51,7 +51,7 @@ def paid(order: Order, **changes: object) -> Event:
 
 async def test_a_paid_order_grants_and_is_booked(db: Database) -> None:
     order = await db.run(open_order, 1)
-    received = await db.run(settlement.receive, paid(order), PRICES)
+    received = await db.run(inbox.receive, paid(order), PRICES)
     assert received.outcome == "settled"
     assert {item.target for item in received.follow_up} == {"task_provision", "task_notify"}
     subscription = await db.run(subscriptions.current, order.account_id)
@@ -63,7 +63,7 @@ async def test_a_paid_order_grants_and_is_booked(db: Database) -> None:
 @pytest.mark.proves("S1-5")
 async def test_twenty_copies_at_once_have_one_effect(racing_db: Database) -> None:
     order = await racing_db.run(open_order, 1)
-    copies = await asyncio.gather(*(racing_db.run(settlement.receive, paid(order), PRICES) for _ in range(20)))
+    copies = await asyncio.gather(*(racing_db.run(inbox.receive, paid(order), PRICES) for _ in range(20)))
     assert sorted(copy.outcome for copy in copies) == ["repeated"] * 19 + ["settled"]
 
 
@@ -76,7 +76,7 @@ async def test_a_late_payment_settles(db: Database) -> None:
         assert orders.expire_due(tx, 10) == 1
 
     await db.run(time_is_up)
-    assert (await db.run(settlement.receive, paid(order), PRICES)).outcome == "settled"
+    assert (await db.run(inbox.receive, paid(order), PRICES)).outcome == "settled"
 
 
 @pytest.mark.parametrize(
@@ -90,17 +90,17 @@ async def test_a_late_payment_settles(db: Database) -> None:
 )
 async def test_money_that_fits_no_order_is_recorded(db: Database, changes: dict[str, object], reason: str) -> None:
     order = await db.run(open_order, 1)
-    received = await db.run(settlement.receive, paid(order, **changes), PRICES)
+    received = await db.run(inbox.receive, paid(order, **changes), PRICES)
     assert (received.outcome, received.reason) == ("unmatched", reason)
     assert await db.run(subscriptions.current, order.account_id) is None
 
 
 async def test_a_second_purchase_keeps_the_uuid_and_adds_its_time(db: Database) -> None:
     first = await db.run(open_order, 1)
-    await db.run(settlement.receive, paid(first), PRICES)
+    await db.run(inbox.receive, paid(first), PRICES)
     before = await db.run(subscriptions.current, first.account_id)
     second = await db.run(open_order, 1)
-    received = await db.run(settlement.receive, paid(second), PRICES)
+    received = await db.run(inbox.receive, paid(second), PRICES)
     assert received.outcome == "settled", received
     after = await db.run(subscriptions.current, first.account_id)
     assert before is not None
@@ -111,10 +111,10 @@ async def test_a_second_purchase_keeps_the_uuid_and_adds_its_time(db: Database) 
 
 async def test_another_tariff_converts_what_is_left_by_value(db: Database) -> None:
     first = await db.run(open_order, 1)
-    await db.run(settlement.receive, paid(first), PRICES)
+    await db.run(inbox.receive, paid(first), PRICES)
     before = await db.run(subscriptions.current, first.account_id)
     second = await db.run(open_order, 1, "plus")
-    received = await db.run(settlement.receive, paid(second), PRICES)
+    received = await db.run(inbox.receive, paid(second), PRICES)
     assert received.outcome == "settled", received
     after = await db.run(subscriptions.current, first.account_id)
     assert before is not None

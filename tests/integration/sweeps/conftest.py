@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from lib import bootstrap
 from lib.db import Database
 from lib.db.invariants import violations
 from tests.integration.sweeps.nodes import RememberingNode
+from tests.integration.sweeps.runs import Queue
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Generator, Iterator
@@ -60,3 +62,12 @@ def node(monkeypatch: pytest.MonkeyPatch) -> RememberingNode:
     """The node that `XRAY_API_KEY` opens."""
     monkeypatch.setenv("XRAY_API_KEY", "k")
     return RememberingNode()
+
+
+@pytest.fixture
+def queue(monkeypatch: pytest.MonkeyPatch, node: RememberingNode) -> Queue:
+    """Where tasks go; the HTTP client that calls nodes calls `node`."""
+    made = Queue()
+    monkeypatch.setattr(bootstrap, "task_queue", lambda: made)
+    monkeypatch.setattr(bootstrap, "http_client", lambda: node.client)
+    return made

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from lib.domain import accounts, orders, provisioning, settlement, trial
+from lib.domain import accounts, inbox, orders, provisioning, trial
 from lib.domain.accounts import Person
 from lib.domain.settlement import Event, Money
 from lib.settings import pricelist
@@ -69,7 +69,7 @@ def open_order(tx: Transaction, telegram_id: int, tariff: str, days: int, invoic
 
 def pay(tx: Transaction, event: Event) -> Received:
     """As the webhook does; its key is in the first statement."""
-    return settlement.receive(tx, event, PRICES)
+    return inbox.receive(tx, event, PRICES)
 
 
 def travel(tx: Transaction, by: timedelta) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -12,49 +12,20 @@ from functions.sweeps import sweep_activation, sweep_expiry, sweep_outbox, sweep
 from lib import bootstrap
 from lib.domain import orders, outbox, subscriptions
 from lib.payments import cryptopay
-from lib.sweeps.runner import Run
+from lib.payments.cryptopay import Listing
 from tests.integration.sweeps.grants import know_the_node, meet, open_order, start_trial, start_trials, travel
+from tests.integration.sweeps.runs import Queue, sweep_run
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from lib.db import Database, Transaction
-    from lib.db.lock import SweepLock
     from lib.tasks.queue import Task
     from tests.integration.sweeps.nodes import RememberingNode
 
 _PAGE = 5
 _FIRST = 3 * _PAGE + 1  # the pages are full, and so is what comes meanwhile
 _LATER = 2 * _PAGE
-
-
-class Queue:
-    """Takes every task, once by name."""
-
-    def __init__(self) -> None:
-        self.tasks: dict[str, Task] = {}
-
-    async def create(self, task: Task) -> bool:
-        fresh = task.name not in self.tasks
-        self.tasks[task.name] = task
-        return fresh
-
-
-class _NoLock:
-    async def renew(self) -> None:
-        """It is always there."""
-
-
-@pytest.fixture
-def queue(monkeypatch: pytest.MonkeyPatch, node: RememberingNode) -> Queue:
-    made = Queue()
-    monkeypatch.setattr(bootstrap, "task_queue", lambda: made)
-    monkeypatch.setattr(bootstrap, "http_client", lambda: node.client)
-    return made
-
-
-def _run(db: Database, sweep: str) -> Run:
-    return Run(db, sweep, "t", 0, cast("SweepLock", _NoLock()))
 
 
 class Newcomers:
@@ -86,7 +57,7 @@ async def test_grants_made_while_activation_runs_are_applied_once(
     await db.run(start_trials, 1, _FIRST)
     newcomers = Newcomers(other, start_trial)
     node.before_answer = newcomers.come
-    run = _run(db, "activation")
+    run = sweep_run(db, "activation")
     await sweep_activation._work(run)
     assert newcomers.count == _LATER
     assert (run.claimed, run.done, run.failed, run.more) == (_FIRST + _LATER, _FIRST + _LATER, 0, False)
@@ -107,14 +78,14 @@ async def test_what_a_node_refuses_is_asked_once_and_stops_no_other(
     await db.run(start_trials, 1, _FIRST)
     clients = await db.run(lambda tx: tx.values("select id from subscriptions order by id"))
     node.refusing = {str(client) for client in clients[:_PAGE]}
-    run = _run(db, "activation")
+    run = sweep_run(db, "activation")
     await sweep_activation._work(run)
     assert (run.claimed, run.done, run.failed) == (_FIRST, _FIRST - _PAGE, _PAGE)
     assert sorted(node.asked.values()) == [1] * _FIRST
     assert len(queue.tasks) == _FIRST - _PAGE
     node.refusing = set()
     await db.run(travel, timedelta(seconds=10))
-    again = _run(db, "activation")
+    again = sweep_run(db, "activation")
     await sweep_activation._work(again)
     assert (again.claimed, again.done) == (_PAGE, _PAGE)
 
@@ -131,7 +102,7 @@ async def test_access_that_ends_while_expiry_runs_is_ended_once(
     monkeypatch.setattr(sweep_expiry, "_PAGE", _PAGE)
     await db.run(know_the_node)
     await db.run(start_trials, 1, _FIRST)
-    await sweep_activation._work(_run(db, "activation"))
+    await sweep_activation._work(sweep_run(db, "activation"))
     await db.run(travel, timedelta(hours=72))
     node.asked.clear()
     queue.tasks.clear()
@@ -146,7 +117,7 @@ async def test_access_that_ends_while_expiry_runs_is_ended_once(
         return expire(tx, page, correlation_id)
 
     monkeypatch.setattr(subscriptions, "expire", with_newcomers)
-    run = _run(db, "expiry")
+    run = sweep_run(db, "expiry")
     await sweep_expiry._work(run)
     come = await other.run(lambda tx: tx.value("select count(*) from accounts")) - _FIRST
     assert come > 0
@@ -165,10 +136,14 @@ class Provider:
         self._newcomers = newcomers
         self.asked: list[str] = []
 
-    async def invoices(self, invoice_ids: list[str]) -> list[dict[str, Any]]:
+    async def invoices(self, invoice_ids: list[str]) -> Listing:
         self.asked += invoice_ids
         await self._newcomers.come()
-        return [{"invoice_id": invoice, "status": "active"} for invoice in invoice_ids]
+        return Listing([{"invoice_id": invoice, "status": "active"} for invoice in invoice_ids], complete=True)
+
+    async def listed(self, *, status: str | None = None) -> Listing:
+        assert status == "paid"
+        return Listing([], complete=True)
 
 
 @pytest.mark.proves("S4-9")
@@ -179,14 +154,14 @@ async def test_orders_opened_while_payments_are_asked_about_are_asked_about_once
     monkeypatch.setattr(cryptopay, "PAGE", _PAGE)
 
     def add(tx: Transaction, number: int) -> None:
-        open_order(tx, number, "basic", 30, f"i{number}")
+        open_order(tx, number, "basic", 30, str(number))
 
     for number in range(1, _FIRST + 1):
         await db.run(add, number)
     newcomers = Newcomers(other, add)
     provider = Provider(newcomers)
     monkeypatch.setattr(bootstrap, "cryptopay", lambda: provider)
-    run = _run(db, "payments")
+    run = sweep_run(db, "payments")
     await sweep_payments._work(run)
     assert newcomers.count == _LATER
     assert len(provider.asked) == len(set(provider.asked)) == run.claimed == _FIRST + _LATER
@@ -217,7 +192,7 @@ async def test_work_noted_while_the_outbox_is_swept_is_enqueued_once(
         return await create(task)
 
     monkeypatch.setattr(queue, "create", create_and_let_come)
-    run = _run(db, "outbox")
+    run = sweep_run(db, "outbox")
     await sweep_outbox._work(run)
     assert newcomers.count == _LATER
     assert len(made) == len(set(made)) == run.done == _FIRST + _LATER

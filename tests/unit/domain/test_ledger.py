@@ -4,8 +4,8 @@ from decimal import InvalidOperation
 
 import pytest
 
-from lib.domain import ledger
-from lib.domain.settlement import Money, _entries
+from lib.domain import bookings, ledger
+from lib.domain.bookings import Money
 
 
 @pytest.mark.parametrize(
@@ -31,7 +31,7 @@ def test_nonsense_is_refused() -> None:
 
 def test_a_foreign_payment_passes_the_exchange_account_so_each_currency_sums_to_zero() -> None:
     money = Money(14900, "RUB", "1", None, "USDT", "1.8625", "80.0", "USDT", "0.055875")
-    entries = _entries("cryptobot", money, {"USDT": 6})
+    entries = bookings.entries("cryptobot", money, {"USDT": 6})
     assert [(e.debit, e.credit, e.amount, e.currency) for e in entries] == [
         ("clearing:cryptobot", "exchange", 1_862_500, "USDT"),
         ("exchange", "revenue", 14_900, "RUB"),
@@ -41,4 +41,4 @@ def test_a_foreign_payment_passes_the_exchange_account_so_each_currency_sums_to_
 
 def test_dust_that_rounds_to_nothing_makes_no_entry() -> None:
     money = Money(14900, "RUB", "1", None, "USDT", "0.0000001", None, None, None)
-    assert [entry.currency for entry in _entries("cryptobot", money, {"USDT": 6})] == ["RUB"]
+    assert [entry.currency for entry in bookings.entries("cryptobot", money, {"USDT": 6})] == ["RUB"]

@@ -11,8 +11,11 @@ from uuid import UUID
 
 import httpx
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from lib.domain.settlement import StoredEvent
+from lib.domain import ledger
+from lib.domain.inbox import StoredEvent
 from lib.payments import cryptopay, registry
 from lib.payments.provider import ProviderError
 from lib.settings.plain import CryptoPaySettings
@@ -184,24 +187,74 @@ def test_a_purchase_id_is_a_uuid_or_none(payload: object) -> None:
         webhook(None),
         webhook([]),
         webhook({}),
-        webhook(INVOICE | {"invoice_id": "528"}),
         webhook(INVOICE | {"invoice_id": 0}),
         webhook(INVOICE | {"invoice_id": True}),
         webhook(INVOICE | {"invoice_id": 2**63}),
         webhook(INVOICE | {"invoice_id": 10**4200}),
     ],
 )
-def test_what_has_no_key_is_unreadable(body: bytes) -> None:
-    with pytest.raises(cryptopay.UnreadableEvent):
-        cryptopay.read_webhook(body, "c")
+def test_what_has_no_key_is_an_event_of_its_bytes(body: bytes) -> None:
+    """A signed event is never refused for its shape: so many refusals switch a webhook off."""
+    event = cryptopay.read_webhook(body, "c")
+    assert (event.kind, event.money, event.body) == ("other", None, body)
+    assert event.concerns_money is (b"rain" not in body), "another kind of update alarms no operator"
+    assert event.external_id == cryptopay.read_webhook(body, "d").external_id
 
 
-def test_an_unknown_kind_is_an_event_without_money_told_apart_by_its_content() -> None:
+@pytest.mark.parametrize("notation", ['"528"', "528"])
+def test_an_invoice_id_is_the_same_key_in_every_notation(notation: str) -> None:
+    body = webhook(INVOICE).replace(b'"invoice_id": 528', f'"invoice_id": {notation}'.encode())
+    event = cryptopay.read_webhook(body, "c")
+    assert (event.kind, event.external_id) == ("charge", "528")
+    assert event.money is not None
+
+
+@pytest.mark.proves("G-14")
+@pytest.mark.parametrize(
+    "amount", ['"149.00"', "149.0", "149", "149.00", '"149"', "1.49e2", "1490E-1", '"149.0000000"']
+)
+@pytest.mark.parametrize("fee", ['"0.055875"', "0.055875", "5.5875e-2"])
+def test_money_is_read_exactly_in_every_notation(amount: str, fee: str) -> None:
+    body = webhook(INVOICE | {"amount": "AMOUNT", "fee_amount": "FEE"}).decode()
+    event = cryptopay.read_webhook(body.replace('"AMOUNT"', amount).replace('"FEE"', fee).encode(), "c")
+    assert event.money is not None
+    assert event.money.amount == 14900
+    assert event.money.fee_amount is not None
+    assert ledger.minor_units(event.money.fee_amount, 6) == 55_875
+
+
+@given(st.decimals(min_value="0.01", max_value="99999999999999.99", places=2))
+def test_no_amount_loses_a_kopeck_on_its_way_through_json(amount: Decimal) -> None:
+    body = webhook(INVOICE | {"amount": "AMOUNT"}).decode()
+    for notation in (f'"{amount}"', str(amount)):
+        money = cryptopay.read_webhook(body.replace('"AMOUNT"', notation).encode(), "c").money
+        assert money is not None
+        assert money.amount == int(amount * 100)
+
+
+@pytest.mark.parametrize(
+    "amount",
+    ["NaN", "Infinity", '"١٤٩"', '"1_49"', '" 149"', "true", "null", "[149]", '"-149"', "-149", "1e400", '"0x95"'],
+)
+def test_what_is_no_amount_is_none(amount: str) -> None:
+    body = webhook(INVOICE | {"amount": "AMOUNT"}).decode().replace('"AMOUNT"', amount).encode()
+    event = cryptopay.read_webhook(body, "c")
+    assert event.money is None
+    assert event.concerns_money, "an operator has to look"
+
+
+def test_an_unknown_kind_is_an_event_without_money_or_alarm_told_apart_by_its_content() -> None:
     """Crypto Pay's update_id is documented as not unique."""
     one = cryptopay.read_webhook(b'{"update_type": "rain", "update_id": 1, "mm": 3}', "c")
     two = cryptopay.read_webhook(b'{"update_type": "rain", "update_id": 1, "mm": 4}', "c")
-    assert (one.money, one.reason) == (None, "unknown kind of update")
+    assert (one.money, one.reason, one.concerns_money) == (None, "unknown kind of update", False)
     assert one.external_id != two.external_id
+
+
+@pytest.mark.parametrize("status", ["active", "expired", None, "PAID", 1])
+def test_an_invoice_that_is_not_paid_tells_of_no_money(status: object) -> None:
+    event = cryptopay.read_webhook(webhook(INVOICE | {"status": status}), "c")
+    assert (event.external_id, event.money, event.concerns_money) == ("528", None, False)
 
 
 @pytest.mark.parametrize("via", ["webhook", "sweep", "update"])

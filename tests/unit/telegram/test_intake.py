@@ -77,10 +77,7 @@ def test_a_charge_is_recorded_under_telegrams_id_of_any_length(currency: object,
         {"message": "paid"},
         {"message": {"successful_payment": True}},
         {"message": {"successful_payment": {}}},
-        charge(telegram_payment_charge_id=None),
-        charge(telegram_payment_charge_id=""),
-        charge(telegram_payment_charge_id=17),
-        {"edited_message": charge()["message"]},
+        {"message": {"reply_to_message": charge()["message"]}},
     ],
 )
 def test_what_is_no_charge_is_none(update: dict[str, Any]) -> None:

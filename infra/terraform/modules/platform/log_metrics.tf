@@ -19,7 +19,7 @@ locals {
     }
     payment_unmatched = {
       what   = "Payments that belong to no order, or to none that they fit."
-      filter = "jsonPayload.event=\"payment_unmatched\""
+      filter = "jsonPayload.event=(\"payment_unmatched\" OR \"payment_differs\")"
       labels = {}
     }
     payment_duplicate = {
