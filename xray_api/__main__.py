@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import logging
+import sqlite3
 import sys
+from typing import TYPE_CHECKING
 
 import uvicorn
 
 from xray_api import __version__, app
+from xray_api.clock import machine
 from xray_api.inbound import InboundError, LinkMaker
 from xray_api.logs import configure, log
 from xray_api.service import Service
-from xray_api.settings import ConfigurationError, Node, load, split_address
+from xray_api.settings import ConfigurationError, Node, listen, load
 from xray_api.store import StateInUseError, Store
 from xray_api.xray import Xray, XrayRefusedError, XrayUnavailableError
 
+if TYPE_CHECKING:
+    import socket
+
 _CONFIGURATION = 2
+_NOT_STARTED = 3
 _GRACEFUL_SECONDS = 5
 
 
@@ -25,13 +32,13 @@ def main() -> int:
         node = load()
         xray = Xray(node.grpc, node.inbound.tag)
         _check_running(xray)
+        listening = listen(node.settings.xray_api_bind)
         store = _open(node)
     except ConfigurationError as error:
         lines = ["The node service can't start:", *(f"- {problem}" for problem in error.problems)]
         sys.stderr.write("\n".join(lines) + "\n")
         return _CONFIGURATION
-    _serve(node, xray, store)
-    return 0
+    return _serve(node, xray, store, listening)
 
 
 def _check_running(xray: Xray) -> None:
@@ -56,14 +63,16 @@ def _open(node: Node) -> Store:
         raise ConfigurationError([f"XRAY_STATE_PATH: {error}"]) from None
     except OSError as error:
         raise ConfigurationError([f"XRAY_STATE_PATH: can't be opened: {error.strerror}"]) from None
+    except sqlite3.DatabaseError as error:
+        name = getattr(error, "sqlite_errorname", type(error).__name__)
+        raise ConfigurationError([f"XRAY_STATE_PATH: can't be opened and written: {error} ({name})"]) from None
 
 
-def _serve(node: Node, xray: Xray, store: Store) -> None:
+def _serve(node: Node, xray: Xray, store: Store, listening: socket.socket) -> int:
     settings = node.settings
     configure(settings.log_level)
-    host, port = split_address(settings.xray_api_bind)
     links = LinkMaker(settings.xray_public_host, settings.xray_link_name, settings.xray_fingerprint)
-    service = Service(store, xray, links, node.warnings)
+    service = Service(store, xray, links, node.warnings, machine(settings.xray_api_clock_path))
     log(
         logging.INFO,
         "starting",
@@ -71,12 +80,12 @@ def _serve(node: Node, xray: Xray, store: Store) -> None:
         bind=settings.xray_api_bind,
         tls=settings.xray_api_tls_cert is not None,
     )
+    if store.damaged is not None:
+        log(logging.ERROR, "state_set_aside", now=store.damaged.name, state_id=store.state_id)
     for warning in node.warnings:
         log(logging.WARNING, "configuration", problem=warning)
-    uvicorn.run(
+    config = uvicorn.Config(
         app.build(service, settings.xray_api_keys),
-        host=host,
-        port=port,
         ssl_certfile=settings.xray_api_tls_cert,
         ssl_keyfile=settings.xray_api_tls_key,
         access_log=False,
@@ -84,6 +93,9 @@ def _serve(node: Node, xray: Xray, store: Store) -> None:
         server_header=False,
         timeout_graceful_shutdown=_GRACEFUL_SECONDS,
     )
+    server = uvicorn.Server(config)
+    server.run(sockets=[listening])
+    return 0 if server.started else _NOT_STARTED
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 import time
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
+from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
@@ -24,7 +24,7 @@ from xray_api.service import Outcome, Service, StateUnavailableError, TooBusyErr
 from xray_api.store import Change
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
     from starlette.requests import Request
     from starlette.responses import Response
@@ -49,17 +49,18 @@ def build(service: Service, keys: Sequence[str]) -> Starlette:
     return Starlette(
         routes=[
             Route("/", face.alive, methods=["GET"]),
-            Route("/apply", face.apply, methods=["POST"]),
-            Route("/add-user", face.add_user, methods=["POST"]),
-            Route("/update-user", face.update_user, methods=["POST"]),
-            Route("/remove-user/{uuid}", face.remove_user, methods=["POST"]),
-            Route("/list-users", face.list_users, methods=["GET"]),
-            Route("/health", face.health, methods=["GET"]),
+            Route("/apply", face.timed(face.apply), methods=["POST"]),
+            Route("/add-user", face.timed(face.add_user), methods=["POST"]),
+            Route("/update-user", face.timed(face.update_user), methods=["POST"]),
+            Route("/remove-user/{uuid}", face.timed(face.remove_user), methods=["POST"]),
+            Route("/list-users", face.timed(face.list_users), methods=["GET"]),
+            Route("/health", face.timed(face.health), methods=["GET"]),
         ],
         middleware=[Middleware(KeyAuthentication, keys=tuple(keys))],
         exception_handlers={
             HTTPException: _http_error,
             BadRequestError: _bad_request,
+            ClientDisconnect: _cut_off,
             TooBusyError: _too_busy,
             StateUnavailableError: _no_state,
             Exception: _unexpected,
@@ -77,13 +78,30 @@ class _Face:
     async def alive(self, _request: Request) -> Response:
         return JSONResponse({"ok": True})
 
+    def timed(self, handle: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
+        """The route, once Atlas's time in the call is heard. The call came with a key, so the time is Atlas's own."""
+
+        async def route(request: Request) -> Response:
+            atlas_ms = requests.time_ms(request.headers.getlist("x-atlas-time-ms"))
+            if atlas_ms is not None:
+                self._service.clock.hear(atlas_ms)
+            return await handle(request)
+
+        return route
+
     async def apply(self, request: Request) -> Response:
         began = time.perf_counter()
         answers: list[dict[str, Any]] = []
         changes: list[Change] = []
         places: list[int] = []
         seen: set[str] = set()
-        for raw in requests.items(await _json(request)):
+        body = await _json(request)
+        raw_items, known = requests.items(body), requests.acknowledged(body)
+        if not raw_items and not known:
+            raise BadRequestError("nothing is asked: items and acknowledged are both empty")
+        if known:
+            await self._service.acknowledge(known)
+        for raw in raw_items:
             try:
                 change = requests.item(raw)
                 if change.client in seen:
@@ -99,7 +117,7 @@ class _Face:
         for place, change, outcome in zip(places, changes, outcomes, strict=True):
             answers[place] |= _answer(change, outcome)
         _log_change(request, "apply", [answer["code"] for answer in answers], began)
-        return JSONResponse({"boot_id": self._service.boot_id, "items": answers})
+        return JSONResponse({**await self._facts(), "items": answers})
 
     async def add_user(self, request: Request) -> Response:
         return await self._person(request, "add_user", requests.person(await _json(request), uuid_needed=True))
@@ -141,16 +159,27 @@ class _Face:
             }
             for row, applied in rows
         ]
-        return JSONResponse({"users": users, "next": rows[-1][0].client if len(rows) == limit else None})
+        page = {"users": users, "next": rows[-1][0].client if len(rows) == limit else None}
+        return JSONResponse({**await self._facts(), **page})
 
     async def health(self, _request: Request) -> Response:
         status, problems = self._service.status()
-        clients, pending = await self._service.counts()
+        # What the work needs is asked, not what is near it: a change is recorded by a write.
+        writable = await self._service.writable()
+        clients: int | None = None
+        pending: int | None = None
+        try:
+            clients, pending = await self._service.counts()
+            facts = await self._facts()
+        except StateUnavailableError:
+            writable, facts = False, self._ids()
+        if not writable:
+            problems.append(f"the state can't be written ({self._service.state_problem}): every change is refused")
         return JSONResponse(
             {
-                "ok": status.up is True and status.facts is not None,
-                "boot_id": self._service.boot_id,
-                "state_id": self._service.state_id,
+                **facts,
+                "ok": status.up is True and status.facts is not None and writable,
+                "writable": writable,
                 "version": __version__,
                 "xray": {"up": status.up is True},
                 "can_cut": self._service.can_cut,
@@ -160,6 +189,15 @@ class _Face:
                 "problems": problems,
             }
         )
+
+    def _ids(self) -> dict[str, Any]:
+        service = self._service
+        return {"boot_id": service.boot_id, "state_id": service.state_id, "clock": service.clock.facts()}
+
+    async def _facts(self) -> dict[str, Any]:
+        """What every answer about clients carries: which state, which start, which time, and what was dropped unasked."""
+        dropped = [{"client": row.client, "version": row.version} for row in await self._service.untold()]
+        return {**self._ids(), "dropped": dropped}
 
     async def _person(self, request: Request, event: str, change: Change) -> Response:
         began = time.perf_counter()
@@ -182,17 +220,14 @@ async def _json(request: Request, *, empty_ok: bool = False) -> Any:
             raise HTTPException(413, "body is over 1 MiB")
     if empty_ok and not body:
         return {}
-    try:
-        return json.loads(body)
-    except (ValueError, RecursionError):
-        raise BadRequestError("body is not JSON") from None
+    return requests.document(bytes(body))
 
 
 def _named(raw: Any) -> dict[str, Any]:
     """Enough of a bad item for its sender to know it again, and no more."""
     client, version = (raw.get("client"), raw.get("version")) if isinstance(raw, dict) else (None, None)
-    named = isinstance(version, int) and not isinstance(version, bool)
-    return {"client": client if requests.is_client(client) else None} | ({"version": version} if named else {})
+    named = {"version": version} if requests.is_version(version) else {}
+    return {"client": client if requests.is_client(client) else None} | named
 
 
 def _answer(change: Change, outcome: Outcome) -> dict[str, Any]:
@@ -229,6 +264,11 @@ async def _http_error(_request: Request, error: Exception) -> Response:
 
 async def _bad_request(_request: Request, error: Exception) -> Response:
     return _error(400, str(error))
+
+
+async def _cut_off(_request: Request, _exception: Exception) -> Response:
+    log(logging.INFO, "request_cut_off")
+    return _error(400, "the body is not complete")
 
 
 async def _too_busy(_request: Request, _exception: Exception) -> Response:

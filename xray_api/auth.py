@@ -1,4 +1,4 @@
-"""The door: a key in `X-API-Key`, compared in constant time against several, before anything else looks at a request."""
+"""Who may call: a key in `X-API-Key`, compared in constant time against several, before anything else looks at a request."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import uuid as uuid_module
 from typing import Any, Final
@@ -13,6 +14,13 @@ MAX_PAGE: Final = 1000
 _CLIENT: Final = re.compile(r"[0-9a-z_-]{1,64}")
 _UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _BIGGEST: Final = (1 << 63) - 1
+# A version that could be counted up no more would lock its client for ever; the file holds 64 bits.
+_BIGGEST_VERSION: Final = 1 << 62
+MAX_DEPTH: Final = 8  # an /apply body needs three
+_EARLIEST_MS: Final = 1_577_836_800_000  # 2020: nothing of Atlas is older
+_STRING: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+_BRACKET: Final = re.compile(rb"[\[\]{}]")
+_TIME: Final = re.compile(r"[0-9]{13,15}")
 _LATEST_MS: Final = 253_402_300_799_999  # the end of the year 9999
 
 
@@ -20,12 +28,47 @@ class BadRequestError(ValueError):
     """The request can't be understood; the text says why, to whoever sent it."""
 
 
+def document(body: bytes) -> Any:
+    """A body, parsed by the one strict reader: UTF-8, no key twice, no NaN or Infinity, not nested deeply.
+
+    Raises:
+        BadRequestError: it is something else.
+    """
+    _check_depth(body)
+    try:
+        return json.loads(body.decode(), parse_constant=_no_constant, object_pairs_hook=_unique)
+    except (ValueError, RecursionError):
+        raise BadRequestError("body is not JSON in UTF-8, or holds a key twice") from None
+
+
 def items(body: Any) -> list[Any]:
-    """The 1..500 raw items of an `/apply` body."""
-    found = body.get("items") if isinstance(body, dict) else None
-    if not isinstance(found, list) or not 1 <= len(found) <= MAX_ITEMS:
+    """The raw items of an `/apply` body, up to 500."""
+    found = body.get("items", []) if isinstance(body, dict) else None
+    if not isinstance(found, list) or len(found) > MAX_ITEMS:
         raise BadRequestError(f"body must be an object with items, a list of 1..{MAX_ITEMS}")
     return found
+
+
+def acknowledged(body: Any) -> list[tuple[str, int]]:
+    """The (client, version) pairs of an `/apply` body that the caller has been told were dropped, up to 500."""
+    found = body.get("acknowledged", [])
+    if not isinstance(found, list) or len(found) > MAX_ITEMS:
+        raise BadRequestError(f"acknowledged must be a list of up to {MAX_ITEMS}")
+    pairs = []
+    for raw in found:
+        if not isinstance(raw, dict) or not is_client(raw.get("client")) or not is_version(raw.get("version")):
+            raise BadRequestError("acknowledged holds objects of client and version, as dropped does")
+        pairs.append((raw["client"], raw["version"]))
+    return pairs
+
+
+def time_ms(values: list[str]) -> int | None:
+    """Atlas's time as its header says it, Unix milliseconds; None without one."""
+    if not values:
+        return None
+    if len(values) > 1 or not _TIME.fullmatch(values[0]) or not _EARLIEST_MS <= int(values[0]) <= _LATEST_MS:
+        raise BadRequestError("X-Atlas-Time-Ms must be one Unix time in milliseconds")
+    return int(values[0])
 
 
 def item(raw: Any) -> Change:
@@ -37,7 +80,7 @@ def item(raw: Any) -> Change:
         raise BadRequestError("client must be 1..64 of 0-9 a-z _ -")
     if not isinstance(wanted, bool):
         raise BadRequestError("wanted must be true or false")
-    version = _integer(raw, "version", 1, _BIGGEST)
+    version = _integer(raw, "version", 1, _BIGGEST_VERSION)
     if not wanted:
         return Change(key, version, wanted=False)
     return Change(key, version, wanted=True, uuid=uuid(raw.get("uuid")), expiry_ms=_expiry(raw))
@@ -46,6 +89,11 @@ def item(raw: Any) -> Change:
 def is_client(value: Any) -> bool:
     """Whether the value can be a client's key."""
     return isinstance(value, str) and _CLIENT.fullmatch(value) is not None
+
+
+def is_version(value: Any) -> bool:
+    """Whether the value can be a version."""
+    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= _BIGGEST_VERSION
 
 
 def person(body: Any, *, uuid_needed: bool) -> Change:
@@ -59,9 +107,9 @@ def person(body: Any, *, uuid_needed: bool) -> Change:
 
 def optional_version(body: Any) -> int | None:
     """A version where it may be left out."""
-    if not isinstance(body, dict) or body.get("version") is None:
-        return None
-    return _integer(body, "version", 1, _BIGGEST)
+    if not isinstance(body, dict):
+        raise BadRequestError("body must be an object")
+    return None if body.get("version") is None else _integer(body, "version", 1, _BIGGEST_VERSION)
 
 
 def uuid(value: Any) -> str:
@@ -92,3 +140,24 @@ def _integer(body: dict[str, Any], name: str, low: int, high: int) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
         raise BadRequestError(f"{name} must be a whole number, {low}..{high}")
     return value
+
+
+def _check_depth(body: bytes) -> None:
+    """Refuse what nests deeper than anything asked here, before a parser recurses into it."""
+    depth = 0
+    for bracket in _BRACKET.findall(_STRING.sub(b"", body)):
+        depth += 1 if bracket in b"[{" else -1
+        if depth > MAX_DEPTH:
+            raise BadRequestError(f"body is nested more than {MAX_DEPTH} deep")
+
+
+def _no_constant(_text: str) -> Any:
+    raise ValueError("NaN or Infinity")
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object; with a key twice it would be read one way here and another way there."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key is there twice")
+    return found

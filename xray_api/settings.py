@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import re
-from ipaddress import ip_address
+import socket
+import ssl
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from pydantic import BeforeValidator, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from xray_api.clock import read_offset
 from xray_api.inbound import Inbound, InboundError, from_config
 
 if TYPE_CHECKING:
@@ -20,9 +23,18 @@ if TYPE_CHECKING:
 FINGERPRINTS: Final = ("chrome", "firefox", "safari", "ios", "edge", "qq", "random")
 _SHORTEST_KEY: Final = 16
 _KEY: Final = re.compile(r"[!-~]+")
+_NUMBER: Final = re.compile(r"[0-9]+|0x[0-9a-f]*")
 _HOST_LABEL: Final = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)")
 _LONGEST_NAME: Final = 60
+_LONGEST_HOST: Final = 253
 _DAY_SECONDS: Final = 86_400
+_BACKLOG: Final = 2048
+_PORT_DIGITS: Final = 5
+_LOCAL: Final = "local"
+# Names that no public name server answers for (RFC 6761, 6762, 7686, 8375, 9476; .internal: ICANN 2024).
+_UNREACHABLE_NAMES: Final = frozenset(
+    {"alt", "home.arpa", "internal", "invalid", "local", "localhost", "onion", "test"}
+)
 
 
 class ConfigurationError(Exception):
@@ -62,7 +74,9 @@ class Settings(BaseSettings):
     xray_link_name: str = "Atlas"
     xray_fingerprint: str = "chrome"
     xray_expiry_grace_seconds: int = Field(default=6 * 3600, ge=0, le=30 * _DAY_SECONDS)
+    xray_api_clock_path: _OptionalPath = None
     log_level: str = "INFO"
+    environment: str = "prod"
 
     @field_validator("xray_api_keys")
     @classmethod
@@ -83,7 +97,7 @@ class Settings(BaseSettings):
     @field_validator("xray_public_host")
     @classmethod
     def _check_host(cls, value: str) -> str:
-        return _public_host(value)
+        return _host(value)
 
     @field_validator("xray_link_name")
     @classmethod
@@ -99,6 +113,13 @@ class Settings(BaseSettings):
             raise ValueError(f"must be one of {', '.join(FINGERPRINTS)}: clients can't connect with others")
         return value
 
+    @field_validator("environment")
+    @classmethod
+    def _check_environment(cls, value: str) -> str:
+        if value not in {_LOCAL, "dev", "prod"}:
+            raise ValueError("must be local, dev or prod")
+        return value
+
     @field_validator("log_level")
     @classmethod
     def _check_level(cls, value: str) -> str:
@@ -109,12 +130,20 @@ class Settings(BaseSettings):
     def cross_checks(self) -> list[str]:
         """Problems that concern more than one setting, or a file."""
         problems = []
+        local = self.environment == _LOCAL
+        if not local and (why := _unreachable(self.xray_public_host)):
+            problems.append(f"XRAY_PUBLIC_HOST: {why}: no customer could reach it")
+        if self.xray_api_clock_path is not None:
+            problems += [] if local else ["XRAY_API_CLOCK_PATH: only ENVIRONMENT=local may move the clock"]
+            problems += _clock_problems(self.xray_api_clock_path)
         cert, key = self.xray_api_tls_cert, self.xray_api_tls_key
         if (cert is None) != (key is None):
             problems.append("XRAY_API_TLS_CERT, XRAY_API_TLS_KEY: set both or none")
         for name, path in (("XRAY_API_TLS_CERT", cert), ("XRAY_API_TLS_KEY", key)):
             if path is not None and not path.is_file():
                 problems.append(f"{name}: no such file: {path}")
+        if cert is not None and key is not None and not problems:
+            problems += _tls_problems(cert, key)
         if cert is None and not self.xray_api_plain_http and not _loopback(split_address(self.xray_api_bind)[0]):
             problems.append(
                 "XRAY_API_BIND: beyond loopback the keys would travel in the clear: set XRAY_API_TLS_CERT and XRAY_API_TLS_KEY, or"
@@ -218,7 +247,7 @@ def _document(path: str) -> Any:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigurationError([f"XRAY_CONFIG_PATH: can't be read: {error.strerror}"]) from None
-    except ValueError:
+    except (ValueError, RecursionError):
         raise ConfigurationError(["XRAY_CONFIG_PATH: is not JSON (comments are not read)"]) from None
 
 
@@ -245,8 +274,16 @@ def _grpc_problem(grpc: str) -> str | None:
 def split_address(text: str) -> tuple[str, int]:
     """`host:port` or `[v6]:port` as a pair; ValueError in words."""
     host, colon, port = text.rpartition(":")
-    host = host.removeprefix("[").removesuffix("]") if host.startswith("[") else host
-    if not colon or not host or not (port.isascii() and port.isdigit()) or not 0 < int(port) < 1 << 16:
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    elif ":" in host:
+        raise ValueError("must be host:port, an IPv6 address in brackets")
+    if (
+        not colon
+        or not host
+        or not (port.isascii() and port.isdigit() and len(port) <= _PORT_DIGITS)
+        or not 0 < int(port) < 1 << 16
+    ):
         raise ValueError("must be host:port")
     return host, int(port)
 
@@ -260,21 +297,81 @@ def _loopback(host: str) -> bool:
         return False
 
 
-def _public_host(text: str) -> str:
-    """An address or a name as a link carries it: IPv6 without brackets, an international name as xn--."""
-    bare = text.removeprefix("[").removesuffix("]")
+def listen(address: str) -> socket.socket:
+    """A socket that listens there: the settings are right exactly when this works, so it is done before anything else.
+
+    Raises:
+        ConfigurationError: the host is not of this machine, the port is taken or not ours to take.
+    """
+    host, port = split_address(address)
     try:
-        return str(ip_address(bare))
+        family, _, _, _, place = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        return socket.create_server(place[:2], family=family, backlog=_BACKLOG)
+    except (OSError, UnicodeError) as error:
+        why = getattr(error, "strerror", None) or "no such host"
+        raise ConfigurationError([f"XRAY_API_BIND: can't listen there: {why}"]) from None
+
+
+def _clock_problems(path: Path) -> list[str]:
+    try:
+        read_offset(path)
+    except (OSError, ValueError):
+        return ["XRAY_API_CLOCK_PATH: must be a file that holds one whole number of milliseconds"]
+    return []
+
+
+def _tls_problems(cert: Path, key: Path) -> list[str]:
+    """Load both as the server will; what OpenSSL says of them names no content."""
+    try:
+        # An empty password, so that a locked key is refused here and not asked for at a terminal.
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(cert, key, password=b"")
+    except (OSError, ValueError) as error:
+        why = getattr(error, "reason", None) or getattr(error, "strerror", None) or "not readable"
+        return [f"XRAY_API_TLS_CERT, XRAY_API_TLS_KEY: can't be used together: {why}"]
+    return []
+
+
+def _host(text: str) -> str:
+    """An address or a name as a link carries it: IPv6 without brackets, an international name as xn--, no dot at the end."""
+    bracketed = text.startswith("[") and text.endswith("]")
+    try:
+        address = ip_address(text[1:-1] if bracketed else text)
     except ValueError:
-        pass  # not an address: a name, judged below
+        address = None  # not an address: a name, judged below
+    if address is not None:
+        if (bracketed and address.version == 4) or "%" in str(address):  # noqa: PLR2004 - IPv4
+            raise ValueError("must be a host name or an IP address, without brackets or a zone")
+        return str(address)
     try:
-        name = bare.encode("idna").decode().lower()
+        name = text.encode("idna").decode().lower().removesuffix(".")
     except UnicodeError:
         raise ValueError("must be a host name or an IP address") from None
-    labels = name.removesuffix(".").split(".")
-    if not all(_HOST_LABEL.fullmatch(label) for label in labels):
+    labels = name.split(".")
+    if len(name) > _LONGEST_HOST or not all(_HOST_LABEL.fullmatch(label) for label in labels):
         raise ValueError("must be a host name or an IP address, without scheme or port")
+    if _NUMBER.fullmatch(labels[-1]):  # clients read it as an address: 127.1 is 127.0.0.1
+        raise ValueError("is neither an IP address in its usual form nor a name")
     return name
+
+
+def _unreachable(host: str) -> str | None:
+    """Why no customer could reach this host (as `_host` gives it); None when they could."""
+    try:
+        address = ip_address(host)
+    except ValueError:
+        pass  # a name
+    else:
+        return None if _is_global(address) else f"{host} is not an address of the Internet"
+    if "." not in host:
+        return f"{host} is a name of one label, known to no public name server"
+    if any(host == name or host.endswith(f".{name}") for name in _UNREACHABLE_NAMES):
+        return f"{host} is a name that no public name server answers for"
+    return None
+
+
+def _is_global(address: IPv4Address | IPv6Address) -> bool:
+    inner = address.ipv4_mapped or address.sixtofour if isinstance(address, IPv6Address) else None
+    return _is_global(inner) if inner is not None else address.is_global and not address.is_multicast
 
 
 def _plain(message: str) -> str:

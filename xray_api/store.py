@@ -7,12 +7,15 @@ A row lives for ever: a removed client's row is the tombstone that keeps a late 
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import secrets
 import sqlite3
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
+
+from xray_api.clock import Kept
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -27,20 +30,29 @@ create table if not exists clients (
   uuid_key text,         -- what Xray compares: the UUID without bytes 6 and 7
   born integer,          -- version at which this UUID became this client's: half of its name in Xray
   expiry_ms integer,
+  told integer not null default 0 check (told in (0, 1)),  -- of a dropped one: Atlas knows
   check (state = 'removed' or (uuid is not null and uuid_key is not null and born is not null and expiry_ms is not null))
 ) strict, without rowid;
 -- Two clients wanted with one UUID: in Xray the removal of either would lock out both.
 create unique index if not exists one_client_a_uuid on clients (uuid_key) where state = 'wanted';
 create index if not exists clients_by_uuid on clients (uuid) where uuid is not null;
 create index if not exists wanted_by_expiry on clients (expiry_ms) where state = 'wanted';
+create index if not exists dropped_untold on clients (client) where state = 'dropped' and told = 0;
 create table if not exists facts (name text primary key, value text not null) strict, without rowid;
 """
+# Another value each time, so that there is something to write.
+_TRIED: Final = "insert into facts values ('tried', '1') on conflict (name) do update set value = 1 - facts.value"
 _COLUMNS: Final = "client, version, state, uuid, born, expiry_ms"
+_KEPT_TIME: Final = "atlas_time"
 _VARIABLES: Final = 500  # bound parameters in one statement; SQLite's oldest limit is 999
 
 
 class StateInUseError(RuntimeError):
     """Another process owns the state file."""
+
+
+class StateDamagedError(RuntimeError):
+    """The file is no database, or not one that holds together: what it says can't be relied on. `Store` deals with it."""
 
 
 class Client(NamedTuple):
@@ -90,7 +102,19 @@ def uuid_key(uuid: str) -> str:
 
 
 class Store:
-    """The state file. Methods block: call them from one thread at a time (see `reader` for another)."""
+    """The state file. Methods block: call them from one thread at a time (see `reader` for another).
+
+    A file that is damaged is never worked with: it is renamed to `<file>.damaged-<n>` and an empty one, with another `state_id`, takes its
+    place. Atlas then sends every client again (docs/node.md).
+
+    Attributes:
+        state_id: names this state; another one says that what was recorded is lost.
+        damaged: where a damaged file was moved to just now; None in the normal case.
+
+    Raises:
+        StateInUseError: another process owns it.
+        OSError, sqlite3.OperationalError: it can't be opened or written (no right to, a folder in its place, a full disk).
+    """
 
     def __init__(self, path: Path, grace_ms: int) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -103,18 +127,41 @@ class Store:
             os.close(self._lock)
             raise StateInUseError(f"another process uses the state file {path}") from None
         try:
-            self._db = _connect(path)
-            path.chmod(0o600)
-            self._db.execute("pragma synchronous = full")
-            self._db.executescript(_SCHEMA)
-            with self._transaction():
-                self._db.execute(
-                    "insert into facts values ('state_id', ?) on conflict do nothing", (secrets.token_hex(8),)
-                )
-            self.state_id: str = self._db.execute("select value from facts where name = 'state_id'").fetchone()[0]
+            self.damaged: Path | None = None
+            try:
+                self._db, self.state_id = _opened(path)
+            except StateDamagedError:
+                self.damaged = _set_aside(path)
+                self._db, self.state_id = _opened(path)
         except BaseException:
             os.close(self._lock)
             raise
+
+    def try_writing(self) -> None:
+        """Write and commit something that changes nothing: what every recorded change needs.
+
+        Raises:
+            sqlite3.Error: it can't be done now.
+        """
+        with self._transaction():
+            self._db.execute(_TRIED)
+
+    def kept_time(self) -> Kept | None:
+        """The time kept by `keep_time`, or None: never, or by a version that kept something else."""
+        row = self._db.execute("select value from facts where name = ?", (_KEPT_TIME,)).fetchone()
+        try:
+            atlas_ms, steady_ms, boot, sure = json.loads(row[0] if row else "[]")
+            return Kept(int(atlas_ms), int(steady_ms), str(boot), sure is True)
+        except (ValueError, TypeError):
+            return None
+
+    def keep_time(self, kept: Kept) -> None:
+        """Keep Atlas's time for after a restart."""
+        with self._transaction():
+            self._db.execute(
+                "insert into facts values (?, ?) on conflict (name) do update set value = excluded.value",
+                (_KEPT_TIME, json.dumps(list(kept))),
+            )
 
     def close(self) -> None:
         """Close the file and let another process have it."""
@@ -125,12 +172,12 @@ class Store:
         """A second, read-only connection, for the thread that calls this."""
         return Reader(self._path)
 
-    def apply(self, changes: Sequence[Change], now_ms: int, uuids_elsewhere: frozenset[str]) -> list[Recorded]:
+    def apply(self, changes: Sequence[Change], now_ms: int | None, uuids_elsewhere: frozenset[str]) -> list[Recorded]:
         """Record a batch in one transaction, durable when this returns; one answer a change, in order.
 
         Args:
             changes: at most one for a client.
-            now_ms: Unix milliseconds, to refuse what expired longer ago than the grace.
+            now_ms: Unix milliseconds, to refuse what expired longer ago than the grace; None when unknown: nothing has expired.
             uuids_elsewhere: keys of UUIDs that Xray runs for users which are not ours.
         """
         with self._transaction():
@@ -143,8 +190,23 @@ class Store:
                 "select client from clients where state = 'wanted' and expiry_ms <= ? order by expiry_ms limit ?",
                 (now_ms - self._grace_ms, limit),
             ).fetchall()
-            self._db.executemany("update clients set state = 'dropped' where client = ?", rows)
+            self._db.executemany("update clients set state = 'dropped', told = 0 where client = ?", rows)
         return [client for (client,) in rows]
+
+    def untold(self, limit: int) -> list[Client]:
+        """Clients that the node dropped by itself, not acknowledged yet, in key order."""
+        rows = self._db.execute(
+            f"select {_COLUMNS} from clients where state = 'dropped' and told = 0 order by client limit ?",  # noqa: S608 - a constant
+            (limit,),
+        )
+        return [Client(*row) for row in rows]
+
+    def acknowledge(self, dropped: Sequence[tuple[str, int]]) -> None:
+        """Tell no more of these (client, version); a client that is not dropped at just this version stays as it is."""
+        with self._transaction():
+            self._db.executemany(
+                "update clients set told = 1 where client = ? and version = ? and state = 'dropped'", dropped
+            )
 
     def find(self, client: str) -> Client | None:
         """One row, or None."""
@@ -171,7 +233,7 @@ class Store:
         """How many clients are wanted."""
         return int(self._db.execute("select count(*) from clients where state = 'wanted'").fetchone()[0])
 
-    def _record(self, change: Change, now_ms: int, uuids_elsewhere: frozenset[str]) -> Recorded:
+    def _record(self, change: Change, now_ms: int | None, uuids_elsewhere: frozenset[str]) -> Recorded:
         held = self.find(change.client)
         same = held is not None and _same(change, held)
         version = change.version
@@ -191,7 +253,7 @@ class Store:
             return Recorded(held, UUID_IN_USE)
         keeps = held is not None and held.state == "wanted" and held.uuid == change.uuid
         born = held.born if held is not None and keeps else version
-        if change.expiry_ms + self._grace_ms <= now_ms:
+        if now_ms is not None and change.expiry_ms + self._grace_ms <= now_ms:
             # Recorded all the same: an older version that comes later is still refused.
             self._write(Client(change.client, version, "dropped", change.uuid, born, change.expiry_ms))
             return Recorded(self.find(change.client), EXPIRED)
@@ -210,7 +272,7 @@ class Store:
         self._db.execute(
             "insert into clients (client, version, state, uuid, uuid_key, born, expiry_ms) values (?, ?, ?, ?, ?, ?, ?)"
             " on conflict (client) do update set version = excluded.version, state = excluded.state, uuid = excluded.uuid,"
-            " uuid_key = excluded.uuid_key, born = excluded.born, expiry_ms = excluded.expiry_ms",
+            " uuid_key = excluded.uuid_key, born = excluded.born, expiry_ms = excluded.expiry_ms, told = 0",
             (
                 row.client,
                 row.version,
@@ -229,7 +291,8 @@ class Store:
         try:
             yield
         except BaseException:
-            self._db.execute("rollback")
+            if self._db.in_transaction:  # a full disk ends it by itself
+                self._db.execute("rollback")
             raise
         self._db.execute("commit")
 
@@ -274,7 +337,58 @@ def _dropped_same(change: Change, held: Client) -> bool:
     return change.wanted and held.state == "dropped" and (held.uuid, held.expiry_ms) == (change.uuid, change.expiry_ms)
 
 
+def _set_aside(path: Path) -> Path:
+    """Move a damaged state file, and what SQLite keeps beside it, out of the way; the name it has now."""
+    number = 1
+    while (aside := path.with_name(f"{path.name}.damaged-{number}")).exists():
+        number += 1
+    for ending in ("-wal", "-shm"):
+        beside = path.with_name(path.name + ending)
+        if beside.exists():
+            beside.rename(aside.with_name(aside.name + ending))
+    path.rename(aside)
+    return aside
+
+
+def _opened(path: Path) -> tuple[sqlite3.Connection, str]:
+    """A connection to a file that holds together (structure, constraints, each index against its table) and can be written; its id.
+
+    Raises:
+        StateDamagedError: what is there is not what this service wrote.
+    """
+    db = None
+    try:
+        db = _connect(path)
+        path.chmod(0o600)
+        (found,) = db.execute("pragma integrity_check(1)").fetchone()
+        if found != "ok":
+            raise StateDamagedError
+        db.execute("pragma synchronous = full")
+        db.executescript(_SCHEMA)
+        db.execute("begin immediate")
+        db.execute(_TRIED)
+        db.execute("insert into facts values ('state_id', ?) on conflict do nothing", (secrets.token_hex(8),))
+        db.execute("commit")
+        (state_id,) = db.execute("select value from facts where name = 'state_id'").fetchone()
+    except BaseException as error:
+        if db is not None:
+            db.close()
+        if isinstance(error, sqlite3.DatabaseError) and _is_damage(error):
+            raise StateDamagedError from None
+        raise
+    return db, str(state_id)
+
+
+def _is_damage(error: sqlite3.DatabaseError) -> bool:
+    """Whether the file itself is wrong, rather than the disk or our rights. SQLITE_ERROR: tables that lack what we wrote."""
+    return error.sqlite_errorcode & 0xFF in {sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+
+
 def _connect(path: Path) -> sqlite3.Connection:
     db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=1.0)
-    db.execute("pragma journal_mode = wal")
+    try:
+        db.execute("pragma journal_mode = wal")
+    except BaseException:
+        db.close()
+        raise
     return db

@@ -55,9 +55,21 @@ async def until(condition: Callable[[], bool | Awaitable[bool]], what: str, seco
 class NodeCaller:
     """An async context manager around one connection pool to a node service."""
 
-    def __init__(self, url: str, key: str, *, timeout_seconds: float = 15.0) -> None:
+    def __init__(
+        self, url: str, key: str, *, timeout_seconds: float = 15.0, time_ms: Callable[[], int] | None = now_ms
+    ) -> None:
+        """`time_ms` is the time that each call tells, Atlas's; None tells none."""
+
+        async def tell_time(request: httpx.Request) -> None:
+            if time_ms is not None:
+                request.headers["X-Atlas-Time-Ms"] = str(time_ms())
+
         self.http = httpx.AsyncClient(
-            base_url=url, headers={"X-API-Key": key}, timeout=timeout_seconds, trust_env=False
+            base_url=url,
+            headers={"X-API-Key": key},
+            timeout=timeout_seconds,
+            trust_env=False,
+            event_hooks={"request": [tell_time]},
         )
 
     async def __aenter__(self) -> Self:

@@ -203,6 +203,7 @@ class XrayNode:
             "XRAY_STATE_PATH": str(folder / "state.sqlite3"),
             "XRAY_PUBLIC_HOST": "127.0.0.1",
             "XRAY_LINK_NAME": link_name,
+            "ENVIRONMENT": "local",
             **(environment or {}),
         }
         self.service_log = folder / "xray_api.log"
