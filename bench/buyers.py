@@ -56,7 +56,7 @@ class Buyers:
         return next(self._ids)
 
     async def paid(self) -> Paid:
-        """The next one. He has started the bot, so his key can be delivered.
+        """The next one. They have started the bot, so their key can be delivered.
 
         Raises:
             lib.db.DatabaseError, lib.payments.provider.ProviderError: a part does not work.

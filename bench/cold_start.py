@@ -88,7 +88,7 @@ def _contenders(system: System, buyers: Buyers) -> list[_Contender]:
 
 
 def _start_update(telegram_id: int, secret: str) -> Question:
-    """A /start of somebody new; the answer is useful when it is a message to him with buttons."""
+    """A /start of a new customer; the answer is useful when it is a message to them with buttons."""
     person = {"id": telegram_id, "is_bot": False, "first_name": "Anna", "language_code": "en"}
     update = {
         "update_id": _UPDATES_FROM + telegram_id,

@@ -1,6 +1,6 @@
 """How long a person waits for the bot's first answer: after a fresh clone, on an empty state folder, and when all is warm.
 
-He does what the README says, `make run`, and writes /start in the chat the moment it is up.
+They do what the README says, `make run`, and write /start in the chat the moment it is up.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 PERSONS_FROM = 500_000_000
 _NEW_FROM = PERSONS_FROM + 1_000_000_000
 _COMES_BACK_AFTER = 64
-"""Updates between a person's first one and his second: far more than are ever under way."""
+"""Updates between a person's first one and their second: far more than are ever under way."""
 _GIVE_UP_S = 60.0
 
 

@@ -34,7 +34,7 @@ async def _work(run: Run) -> None:
     await _activate(run)
     late = await run.db.run(health_snapshot.overdue, _OVERDUE_S)
     if late.count:
-        # the first alert of all: somebody has access in the books and none in his hands
+        # the first alert of all: a customer has paid access that no node has applied
         log.error("paid_not_applied", count=late.count, oldest_s=round(late.oldest_s))
 
 

@@ -67,7 +67,7 @@ async def _not_now(db: Database, outbox_id: int, message_id: int) -> dict[str, A
     if state.status != "queued":
         await db.run(outbox.finish, outbox_id)
         return {"outcome": state.status}
-    # Somebody is sending it at this moment, or died while doing so: look again when his lease has ended.
+    # Another task is sending it now, or died doing so: look again when its lease has ended.
     await db.run(outbox.put_off, outbox_id, state.lease_left_s + 1)
     return {"put_off": round(state.lease_left_s + 1)}
 

@@ -73,7 +73,7 @@ class Outcome:
     """What became of a message that nobody waits for.
 
     Attributes:
-        kind: sent; blocked (unreachable until he writes again); flood (not sent, later); refused (not sent);
+        kind: sent; blocked (unreachable until they write again); flood (not sent, later); refused (not sent);
             unknown (it may have been sent).
         message_id: Telegram's, when it told.
         retry_after: seconds, for flood.

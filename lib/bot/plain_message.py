@@ -1,4 +1,4 @@
-"""The commonest update, read without aiogram's models: a text that a person typed in his own chat.
+"""The commonest update, read without aiogram's models: a text that a person typed in their own chat.
 
 Building the schema of `Update` takes 60 ms of a process's first answer, which is nearly always one to /start. What comes out
 is an `aiogram.types.Message` like any other, but for its entities, which the bot has no use for. Anything unusual, a key or

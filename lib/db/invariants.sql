@@ -62,7 +62,7 @@ select currency from (
 select t.id from ledger_transfers t where not exists (select from ledger_entries e where e.transfer_id = t.id);
 
 -- name: balances_are_their_entries
--- A customer's cached balance is what his entries say, and never negative.
+-- A customer's cached balance is what their entries say, and never negative.
 select a.id from ledger_accounts a
 where a.account_id is not null and a.balance is distinct from
     coalesce((select sum(e.amount) from ledger_entries e where e.credit_account_id = a.id), 0)

@@ -17,7 +17,7 @@ LANGUAGES = ("ru", "en")
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Who wrote to the bot, as Telegram describes him now."""
+    """Who wrote to the bot, as Telegram describes them now."""
 
     telegram_id: int
     first_name: str
@@ -68,13 +68,13 @@ returning id, telegram_id, first_name, language, language_chosen, trial_used_at,
 def meeting(
     person: Person, *, start_payload: str | None = None, update_id: int | None = None, even_if_done: bool = False
 ) -> Query[Account]:
-    """What finds the person's account, or makes it in a language he reads (any but Russian falls back to English).
+    """Query that finds the person's account, or makes it in a language they read (any but Russian falls back to English).
 
     Args:
-        person: as the update tells of him.
-        start_payload: of the deep link that he came by.
-        update_id: the update by which he is met, whose effect this transaction has; claimed in it before.
-        even_if_done: when that update was done before, meet him all the same; otherwise nothing happens, and there is no row.
+        person: as the update describes them.
+        start_payload: of the deep link that they came by.
+        update_id: the update whose effect this transaction has; claimed in it before.
+        even_if_done: return the account even when that update was done before; otherwise nothing happens, and there is no row.
     """
     code = (person.language_code or "ru").lower()
     found = {
@@ -96,7 +96,7 @@ def meet(tx: Transaction, person: Person, *, start_payload: str | None = None, u
 
 
 def has_moved_on(tx: Transaction, telegram_id: int, update_id: int) -> bool:
-    """Whether another update of his had its effect after this one had."""
+    """Whether another update of theirs had its effect after this one had."""
     latest = tx.value("select latest_update_id from accounts where telegram_id = :id", id=telegram_id)
     return latest is not None and latest != update_id
 

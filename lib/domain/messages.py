@@ -162,7 +162,7 @@ def keep_claim(tx: Transaction, due: Due, outbox_id: int, error: str) -> None:
 
 
 def mark_unreachable(tx: Transaction, account_id: int) -> None:
-    """The person blocked the bot or is gone; until he writes again nothing is sent."""
+    """The person blocked the bot or is gone; until they write again nothing is sent."""
     tx.execute(
         "update accounts set unreachable_since = coalesce(unreachable_since, atlas.now()) where id = :id",
         id=account_id,

@@ -104,7 +104,7 @@ from new where s.id = new.id
 returning s.id as subscription_id, s.uuid, s.version, s.expires_at, s.activation_status, new.renewed
 """
 
-# The wish reaches every node in the same transaction; whoever was at work on a row finds his claim gone.
+# The desired state is written for every node in the same transaction; claims on these rows are no longer valid.
 _WANT = """
 with history as (
     insert into subscription_history (subscription_id, event, source, tariff, uuid, version, expires_at, payment_id)

@@ -44,7 +44,7 @@ class Pace:
 
 
 class Poller:
-    """Fills the inbox. `say` tells a person what he may want to know, a line each time something changes."""
+    """Fills the inbox. `say` tells a person what they may want to know, a line each time something changes."""
 
     def __init__(self, api: Api, inbox: Inbox, say: Callable[[str], None], pace: Pace) -> None:
         self._api = api

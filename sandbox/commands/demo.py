@@ -145,7 +145,7 @@ class Story:
             )
 
     async def _boris_tries(self) -> None:
-        async with self._tell.step("Boris takes the free trial, and his key comes by itself") as notes:
+        async with self._tell.step("Boris takes the free trial, and the key comes by itself") as notes:
             await self._boris.start()
             pressed = time.monotonic()
             await self._boris.follow(("go:trial", "trial"), _says_it_began, "the trial")
@@ -154,7 +154,7 @@ class Story:
             self._links["Boris"] = link
         async with self._tell.step("an independent client (sing-box) reads that link") as notes:
             notes.append(await self._pull(link, _MEGABYTE))
-        async with self._tell.step("he is offered no second one"):
+        async with self._tell.step("Boris is offered no second one"):
             menu = await self._boris.start()
             need("go:trial" not in buttons_of(menu), "the trial is offered again")
 

@@ -159,7 +159,7 @@ class Story:
         await self._sees(_CYRILLIC, BORIS)
         await _shows(self._pane(BORIS).locator("header"), "admin")
         await self._album.take(
-            self._desk, "side-by-side", "Several people and admins side by side, each in his own language."
+            self._desk, "side-by-side", "Several people and admins side by side, each in their own language."
         )
 
     async def _inspects(self) -> None:

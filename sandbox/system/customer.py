@@ -70,11 +70,11 @@ def urls_of(message: Message) -> list[str]:
 
 @dataclass
 class Customer:
-    """A person with the app, and how he finds his way: by what a button means, not by how it is called.
+    """A person with the app, and how they find their way: by what a button means, not by how it is called.
 
     Attributes:
-        patience_s: after so many real seconds without an answer he does the same again, as people do; None waits on.
-        meanwhile: what happens whenever his patience ends while he waits for what comes by itself: lets time pass, say.
+        patience_s: after so many real seconds without an answer they do the same again, as people do; None waits on.
+        meanwhile: what happens whenever their patience ends while they wait for what comes by itself: lets time pass, say.
     """
 
     user: User
@@ -115,7 +115,7 @@ class Customer:
     async def follow(self, meanings: Sequence[str], until: Callable[[Message], object], what: str) -> Message:
         """Press button after button, each on the newest message that has it, until what the last one leads to is seen.
 
-        A button that has changed while he reached for it leads to the screen as it is now; he goes on from there.
+        A button that has changed while they reached for it leads to the screen as it is now; they go on from there.
         """
         for meaning, following in itertools.pairwise(meanings):
             goal = functools.partial(_button, meaning=following)
@@ -134,7 +134,7 @@ class Customer:
         return await self._look(wanted, what, ANSWER_S, functools.partial(self._press_newest, meaning, wanted))
 
     async def _press_newest(self, meaning: str, unless: Callable[[Message], object] = lambda _message: False) -> None:
-        """Press it on the newest message that has it; not when what is hoped for came while he reached for it once more."""
+        """Press it on the newest message that has it; not when what is hoped for came while they reached for it once more."""
         screen = await self.sees(lambda message: _button(message, meaning) or unless(message), f"a button {meaning!r}")
         if not unless(screen):
             await self.user.click_raw(screen["message_id"], str(_button(screen, meaning)))
@@ -142,7 +142,7 @@ class Customer:
     async def _until_seen(
         self, do: Callable[[], Awaitable[object]], wanted: Callable[[Message], object], what: str
     ) -> Message:
-        """What he does, done again whenever his patience ends, until it is seen."""
+        """What they do, done again whenever their patience ends, until it is seen."""
         await do()
         return await self._look(wanted, what, ANSWER_S, do)
 

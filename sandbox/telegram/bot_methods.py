@@ -95,7 +95,7 @@ class BotMethods:
         self._store = store
         self._clicks = clicks
         self._checkouts = checkouts
-        # What each user saw after his clicks, oldest first.
+        # What each user saw after their clicks, oldest first.
         self.answers: dict[int, list[Answer]] = {}
         # How the bot answered a pre-checkout, by query id: empty = go on, else the reason shown to the payer.
         self.checkout_answers: dict[str, str] = {}
@@ -187,7 +187,7 @@ class BotMethods:
         return commands.get(self._commands_key(arguments), [])
 
     def commands_of(self, user_id: int, language: str) -> list[dict[str, Any]]:
-        """What the app of a user shows: the narrowest scope first, in each his language before none."""
+        """What the app of a user shows: the narrowest scope first, in each their language before none."""
         commands: dict[str, list[dict[str, Any]]] = self._store.setting("commands") or {}
         scopes: list[dict[str, Any]] = [
             {"type": "chat", "chat_id": user_id},

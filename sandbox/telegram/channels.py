@@ -119,16 +119,16 @@ class Channel:
         return self.move(account, "kicked", self.owner)
 
     def unban(self, account: Account) -> int:
-        """The owner lets somebody come again; he is not back in by that."""
+        """The owner lets a person come again; they are not back in by that."""
         if self.status_of(account.id) != "kicked":
-            raise ValueError("he is not banned")
+            raise ValueError("they are not banned")
         return self.move(account, "left", self.owner)
 
     def move(self, account: Account, status: str, by: Account) -> int:
         """Change what somebody is here; the answer is the id of the `chat_member` update.
 
         Raises:
-            ValueError: he is that already, owns the channel, or was thrown out and wants in.
+            ValueError: they are that already, own the channel, or were thrown out and want in.
         """
         before = self.status_of(account.id)
         if before in {status, "creator"} or (before == "kicked" and status == "member"):

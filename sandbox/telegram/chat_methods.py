@@ -44,7 +44,7 @@ class ChatMethods:
         }
 
     def _place(self, arguments: Arguments) -> Account | Channel:
-        """The chat of a call that reads: a person's, even if he blocked the bot, or a channel's."""
+        """The chat of a call that reads: a person's, even if they blocked the bot, or a channel's."""
         channel = self._chats.channels.find(arguments.text("chat_id"))
         if channel is not None:
             channel.check_access()

@@ -23,7 +23,7 @@ Message = dict[str, Any]
 
 @dataclass
 class Account:
-    """One Telegram user and where he stands with the bot."""
+    """One Telegram user and where they stand with the bot."""
 
     id: int
     first_name: str
@@ -33,9 +33,9 @@ class Account:
     started: bool = False
     blocked: bool = False
     deleted: bool = False
-    # What he can pay with; ten thousand is a good deal more than anybody owns.
+    # What they can pay with; ten thousand is a good deal more than any user owns.
     stars: int = 10_000
-    # What he fills in where an invoice asks for it; made up when empty. The phone number is digits alone.
+    # What they fill in where an invoice asks for it; made up when empty. The phone number is digits alone.
     phone_number: str = ""
     email: str = ""
 

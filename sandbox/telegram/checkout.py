@@ -260,11 +260,11 @@ class Checkout:
         """A person ends a subscription's renewals, or lets them go on; the answer is the update's id.
 
         Raises:
-            ValueError: not his, over, so already, or ended by the bot.
+            ValueError: not theirs, over, so already, or ended by the bot.
         """
         subscription = self._payments.subscription(charge_id)
         if subscription is None or subscription.user_id != user_id:
-            raise ValueError("he has no such subscription")
+            raise ValueError("they have no such subscription")
         if subscription.failed or subscription.paid_until <= self._chats.now or subscription.canceled_by_bot:
             raise ValueError("this subscription is over")
         if subscription.canceled == canceled:

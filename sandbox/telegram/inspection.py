@@ -1,7 +1,7 @@
 """What the inspector shows: each update with its attempts and the calls that belong near it, and calls that stand alone.
 
 Telegram itself ties no call to an update, so the tie is made by what they name: the query that a call answers, or the
-person, when the call came soon after his update and before his next one.
+person, when the call came soon after their update and before their next one.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class _Update:
 
 
 def _title(update: dict[str, Any]) -> str:
-    """What a person would call it: the text he sent, the data of his button, what he pays."""
+    """What a person would call it: the text they sent, the data of their button, what they pay."""
     kind = kind_of(update)
     content = update.get(kind)
     if not isinstance(content, dict):

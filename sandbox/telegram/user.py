@@ -1,4 +1,4 @@
-"""A person with a Telegram app: what he does, and what he sees."""
+"""A person with a Telegram app: what they do, and what they see."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class User:
-    """One account in its private chat with the bot. Everything he does becomes an update, delivered in the background."""
+    """One account in its private chat with the bot. Everything they do becomes an update, delivered in the background."""
 
     def __init__(
         self,
@@ -43,12 +43,12 @@ class User:
 
     @property
     def id(self) -> int:
-        """His Telegram id, which is also the id of the chat."""
+        """Their Telegram id, which is also the id of the chat."""
         return self.account.id
 
     @property
     def messages(self) -> list[Message]:
-        """The chat as he sees it now, oldest first: full Bot API messages, a photo's bytes under `photo_bytes`."""
+        """The chat as they see it now, oldest first: full Bot API messages, a photo's bytes under `photo_bytes`."""
         messages = self._chats.messages(self.id)
         for message in messages:
             stored = self._chats.files.picture(message["photo"][-1]["file_id"]) if "photo" in message else None
@@ -58,12 +58,12 @@ class User:
 
     @property
     def answers(self) -> list[Answer]:
-        """What his clicks were answered with, oldest first; an empty `text` only stopped the spinner."""
+        """What their clicks were answered with, oldest first; an empty `text` only stopped the spinner."""
         return list(self._bot.answers.get(self.id, []))
 
     @property
     def commands(self) -> list[dict[str, Any]]:
-        """The command menu his app shows."""
+        """The command menu their app shows."""
         return self._bot.commands_of(self.id, self.account.language_code)
 
     async def send(self, text: str) -> int:
@@ -86,16 +86,16 @@ class User:
         return self._updates.emit("message", message)
 
     def edit(self, message_id: int, text: str) -> int:
-        """Change a text he sent; the answer is the update's id.
+        """Change a text they sent; the answer is the update's id.
 
         Raises:
-            ValueError: not a text of his, or one the app would not send.
+            ValueError: not a text of theirs, or one the app would not send.
         """
         self._be_there()
         message = self._chats.message(self.id, message_id)
         text = clean(text).strip()
         if message is None or message["from"]["id"] != self.id or "text" not in message:
-            raise ValueError(f"message {message_id} is no text of his")
+            raise ValueError(f"message {message_id} is no text of theirs")
         if not 1 <= len(text) <= TEXT_LIMIT:
             raise ValueError(f"the app sends texts of 1 to {TEXT_LIMIT} characters, not {len(text)}")
         entities = find_entities(text)
@@ -105,7 +105,7 @@ class User:
         return self._updates.emit("edited_message", edited)
 
     def delete_message(self, message_id: int) -> None:
-        """Delete a message for both sides, his or the bot's. The bot is told nothing: its next edit finds none.
+        """Delete a message for both sides, theirs or the bot's. The bot is told nothing: its next edit finds none.
 
         Raises:
             ValueError: there is none.
@@ -157,7 +157,7 @@ class User:
         return str(int.from_bytes(digest[:8], signed=True))
 
     async def pay(self, message_id: int, *, method: str = "card", tip: int = 0, charges: int = 1) -> Payment:
-        """Press Pay on an invoice in his chat and wait for the end of it.
+        """Press Pay on an invoice in their chat and wait for the end of it.
 
         Args:
             message_id: the invoice's.
@@ -171,19 +171,19 @@ class User:
         return await self._checkout.pay_message(self.account, message_id, tip, charges, method)
 
     async def pay_link(self, url: str, *, method: str = "card", tip: int = 0, charges: int = 1) -> Payment:
-        """Pay at a link of createInvoiceLink, `https://t.me/$...`; again and again if he likes. The rest is as in `pay`."""
+        """Pay at a link of createInvoiceLink, `https://t.me/$...`; again and again if they like. The rest is as in `pay`."""
         return await self._checkout.pay_link(self.account, url, tip, charges, method)
 
     @property
     def subscriptions(self) -> list[Subscription]:
-        """His Star subscriptions, oldest first, those that are over included."""
+        """Their Star subscriptions, oldest first, those that are over included."""
         return self._checkout.subscriptions_of(self.id)
 
     def cancel_subscription(self, charge_id: str) -> int:
         """End a subscription's renewals, named by its first charge; the answer is the id of the `subscription` update.
 
         Raises:
-            ValueError: not his, over, or canceled already.
+            ValueError: not theirs, over, or canceled already.
         """
         return self._checkout.switch(self.id, charge_id, canceled=True)
 
@@ -191,7 +191,7 @@ class User:
         """Let a canceled subscription go on; the answer is the id of the `subscription` update.
 
         Raises:
-            ValueError: not his, over, not canceled, or canceled by the bot.
+            ValueError: not theirs, over, not canceled, or canceled by the bot.
         """
         return self._checkout.switch(self.id, charge_id, canceled=False)
 
@@ -199,7 +199,7 @@ class User:
         """Enter a channel; the answer is the id of the `chat_member` update, 0 when the bot may not see it.
 
         Raises:
-            ValueError: no such channel, he is in it already, or was thrown out of it.
+            ValueError: no such channel, they are in it already, or were thrown out of it.
         """
         return self._channel(channel_id).move(self.account, "member", self.account)
 
@@ -207,11 +207,11 @@ class User:
         """Leave a channel; the answer is the id of the `chat_member` update, 0 when the bot may not see it.
 
         Raises:
-            ValueError: no such channel, or he is not in it.
+            ValueError: no such channel, or they are not in it.
         """
         channel = self._channel(channel_id)
         if channel.status_of(self.id) != "member":
-            raise ValueError("he is no member")
+            raise ValueError("they are no member")
         return channel.move(self.account, "left", self.account)
 
     def _channel(self, channel_id: int) -> Channel:
@@ -257,7 +257,7 @@ class User:
             raise ValueError("this account is deleted")
 
     async def wait_for(self, predicate: Callable[[list[Message]], Any], timeout: float = 10) -> list[Message]:  # noqa: ASYNC109 - the caller gets an AssertionError that shows the chat, not a bare timeout
-        """Wait until the predicate over his messages is true, at most so many real seconds.
+        """Wait until the predicate over their messages is true, at most so many real seconds.
 
         Returns the list it gave when it gave one (a filter, say), else all messages.
 

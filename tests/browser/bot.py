@@ -144,7 +144,7 @@ class Chat:
         return self.pane(person).locator(".bubble")
 
     async def started(self, person: int = 1001) -> dict[str, Any]:
-        """He has started the bot; its menu."""
+        """They have started the bot; its menu."""
         user = self.bot.telegram.user(person)
         await user.send("/start")
         return (await user.wait_for(lambda messages: [one for one in messages if one["from"]["is_bot"]]))[-1]

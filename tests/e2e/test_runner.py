@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _ROOT = Path(__file__).resolve().parents[2]
-_NOTHING_GIVEN = ("--stand-in", "--env-file", "/none")  # whatever the developer has in his .env
+_NOTHING_GIVEN = ("--stand-in", "--env-file", "/none")  # whatever the developer has in their .env
 _UP_S = 90.0
 _GONE_S = 20.0
 _CONTROL = re.compile(r"^ {4}(http://127\.0\.0\.1:\d+)/$", re.MULTILINE)

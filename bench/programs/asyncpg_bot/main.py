@@ -1,7 +1,7 @@
 """P1 (a): the same bot as aiogram's and asyncpg's documentation would have it, fast: one process, one loop, one pool.
 
 An update's effect is one transaction with the statements of Atlas (tests/bench compares them): the update's key, the account,
-whether the free period is open to him, the stored reply. The reply goes into the webhook's response, by aiogram's own
+whether the free period is open to them, the stored reply. The reply goes into the webhook's response, by aiogram's own
 `SimpleRequestHandler` with `handle_in_background=False`.
 
 Given it for speed, over what the documentations show: no FSM middleware, no reset of a connection between transactions (one

@@ -95,7 +95,7 @@ class Scheduler:
 
     async def halt(self) -> None:
         """Fire no more and cut what the schedule has under way; what somebody else runs or fires goes on."""
-        loops, self._loops = self._loops, []  # who starts it meanwhile gets loops of his own
+        loops, self._loops = self._loops, []  # who starts it meanwhile gets loops of their own
         for loop in loops:
             loop.cancel()
         await asyncio.gather(*loops, return_exceptions=True)
@@ -126,7 +126,7 @@ class Scheduler:
 
     @property
     def held(self) -> bool:
-        """Whether somebody else fires the jobs, who lets time pass by himself (`fire`)."""
+        """Whether a caller who lets time pass fires the jobs (`fire`)."""
         return self._held
 
     def hold(self) -> None:
@@ -167,7 +167,7 @@ class Scheduler:
             return await self._attempt(state.job, self.clock.now(), 1)
 
     async def fire(self, name: str, seen: datetime) -> list[Run]:
-        """What the schedule does for ticks after `seen`, for who lets time pass by himself; KeyError when there is no such job.
+        """What the schedule does for ticks after `seen`, for a caller who lets time pass; KeyError when there is no such job.
 
         One execution for the latest of them, or as many as `faults` say; none when there was no tick. `seen` being long ago
         already, nothing comes late.

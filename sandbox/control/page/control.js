@@ -106,7 +106,7 @@ function show() {
 
 let asking = null;
 
-// One question at a time; who asks meanwhile gets the answer to the next one, which is later than what he did.
+// One question at a time; who asks meanwhile gets the answer to the next one, which is later than what they did.
 async function refresh() {
   const before = asking;
   const mine = (async () => {

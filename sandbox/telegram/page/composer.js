@@ -101,7 +101,7 @@ export class Composer {
     this.field.value = "";
     this.closed = true;
     this.draw();
-    // What was refused comes back, unless he writes something else already.
+    // What was refused comes back, unless they write something else already.
     if (!await this.pane.send(text) && !this.field.value) { this.field.value = text; this.draw(); }
   }
 }

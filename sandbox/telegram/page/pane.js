@@ -1,4 +1,4 @@
-// One person's chat with the bot: header, messages, and where he writes or starts.
+// One person's chat with the bot: header, messages, and where they write or start.
 
 import { Composer } from "./composer.js";
 import { live, post, userOf } from "./connection.js";
@@ -176,7 +176,7 @@ export class Pane {
     ]);
   }
 
-  // -- what he sees ---------------------------------------------------------------------------------------------------
+  // -- what they see ---------------------------------------------------------------------------------------------------
 
   toast(text) {
     this.toastBox.textContent = text;

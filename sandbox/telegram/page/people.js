@@ -5,7 +5,7 @@ import { $, badge, face, fullName, iconButton, make, moveAlong } from "./element
 import { short } from "./moments.js";
 import { route } from "./route.js";
 
-const read = new Map(); // user id -> last message seen while his chat was open
+const read = new Map(); // user id -> last message seen while their chat was open
 
 function line(user) {
   if (user.deleted) return "Account deleted";

@@ -159,7 +159,7 @@ async def test_a_node_that_is_down_during_a_payment_heals_by_itself(system: Syst
     # from here on nobody asks for anything: the node comes back and time passes
     await system.node.start()
     await system.switch_scheduler(on=True)
-    await customer.gets_key(timeout_s=120)  # each turn of his patience is twelve seconds of the minutes that it takes
+    await customer.gets_key(timeout_s=120)  # each turn of their patience is twelve seconds of the minutes that it takes
     await system.switch_scheduler(on=False)
     await until_nothing_is_left(system, since)
     await system.settled()

@@ -40,7 +40,7 @@ async def sweep_by_all(system: System, sweep: str) -> list[dict[str, Any]]:
 
 
 async def holds_one_client(system: System, customer: Customer) -> dict[str, Any]:
-    """The node holds this customer once, under the UUID that Postgres wants; his row."""
+    """The node holds this customer once, under the UUID that Postgres wants; their row."""
     row = await subscription(system, customer)
     held = (await on_node(system)).get(str(row["id"]), [])
     assert [(one["uuid"], one["applied"]) for one in held] == [(str(row["uuid"]), True)]
@@ -129,7 +129,7 @@ async def _pending(system: System, count: int) -> list[Customer]:
 @pytest.mark.parametrize("rows", [1, 50])
 async def test_four_activation_sweeps_claim_each_row_once(several: System, rows: int) -> None:
     people = await _pending(several, 1)
-    if rows > 1:  # the rest are copies of his grant, made at once
+    if rows > 1:  # the rest are copies of the customer's grant, made at once
         await several.sql(
             "with people as (insert into accounts (telegram_id, first_name, language, trial_used_at)"
             "  select 900000000 + n, 'Copy', 'en', atlas.now() from generate_series(2, :rows) n returning id),"

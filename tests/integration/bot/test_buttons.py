@@ -177,7 +177,7 @@ async def test_a_second_delivery_shows_the_screen_again_unless_the_person_has_mo
 
 
 async def test_a_second_delivery_changes_nothing_of_the_person(anna: Customer) -> None:
-    """He is met in the same round trip as the update is claimed; of one that is done nothing must be taken."""
+    """The account is found in the round trip that claims the update; of one that is done nothing must be taken."""
 
     def account(tx: Transaction) -> list[Any]:
         return tx.values("select cast(a as text) from accounts a")

@@ -27,7 +27,7 @@ async def far_away(proxy: DatabaseProxy) -> AsyncIterator[Customer]:
 @pytest.mark.parametrize(
     ("text", "trips"),
     [
-        ("/start", 3),  # claimed and met; may he have a trial; the reply with COMMIT
+        ("/start", 3),  # claimed and met; may they have a trial; the reply with COMMIT
         ("/language", 2),
     ],
 )
@@ -44,4 +44,4 @@ async def test_a_repeated_one_takes_no_more(proxy: DatabaseProxy, far_away: Cust
     await far_away.give(update)
     before = proxy.sent
     assert (await far_away.give(update)).reply == first.reply
-    assert proxy.sent - before == 3  # claimed, and not met; did he move on; COMMIT
+    assert proxy.sent - before == 3  # claimed, and not met; did they move on; COMMIT

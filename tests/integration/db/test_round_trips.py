@@ -107,7 +107,7 @@ async def test_after_a_refused_one_the_other_of_the_two_is_not_run(wired: Databa
 
 
 async def test_two_that_cannot_be_read_end_their_connection(wired: Database) -> None:
-    """The second's answer is still unread then: nobody may take it for his own."""
+    """The second's answer is still unread then: no other statement may take it for its own."""
 
     def unreadable(tx: Transaction) -> None:
         tx.together(

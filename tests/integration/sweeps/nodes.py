@@ -44,7 +44,7 @@ class RememberingNode:
         items = json.loads(request.content)["items"]
         for item in items:
             self.asked[item["client"], item["version"], item["wanted"]] += 1
-        await asyncio.sleep(0)  # whoever else is ready gets his turn in the middle of the call
+        await asyncio.sleep(0)  # other ready work gets its turn in the middle of the call
         if self.before_answer is not None:
             await self.before_answer()
         return httpx.Response(200, json={"items": [self._apply(item) for item in items]})

@@ -163,7 +163,7 @@ def _files_with_the_token(folder: Path) -> list[Path]:
 
 
 def _assert_only_functions_have_the_token(runner: Runner) -> None:
-    """Nobody has it on his command line; in their environment those that the table gives it to, and the run that was given it."""
+    """No process has it on its command line; in their environment those that the table gives it to, and the run that was given it."""
     looked_at = 0
     for process in runner.family():
         with contextlib.suppress(psutil.NoSuchProcess):  # it has ended: PostgreSQL's helpers come and go

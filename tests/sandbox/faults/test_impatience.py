@@ -1,4 +1,4 @@
-"""Somebody who presses again whenever his patience ends (sandbox/system/customer.py)."""
+"""A customer who presses again whenever their patience ends (sandbox/system/customer.py)."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _message(text: str, keyboard: list[list[dict[str, str]]]) -> dict[str, Any]:
     return {"message_id": 1, "from": {"is_bot": True}, "text": text, "reply_markup": {"inline_keyboard": keyboard}}
 
 
-async def test_what_came_while_he_reached_for_the_button_again_is_taken() -> None:
+async def test_what_came_while_they_reached_for_the_button_again_is_taken() -> None:
     """The button is gone then, with the screen that it belonged to: to wait for it would be to wait for ever."""
     chat = _LateChat()
     anna = Customer(cast("User", chat), 0.05, None)

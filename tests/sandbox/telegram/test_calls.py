@@ -286,7 +286,7 @@ async def test_people_edit_and_delete(bench: Bench) -> None:
     assert last["edited_message"]["text"] == "/help now"
     assert last["edited_message"]["entities"] == [{"type": "bot_command", "offset": 0, "length": 5}]
     assert last["edited_message"]["edit_date"] >= last["edited_message"]["date"]
-    with pytest.raises(ValueError, match="no text of his"):
+    with pytest.raises(ValueError, match="no text of theirs"):
         anna.edit(sent, "forged")
     anna.delete_message(sent)
     gone = {"chat_id": 777, "message_id": sent}

@@ -295,7 +295,7 @@ async def test_there_is_one_connection_until_something_succeeds(endpoints: tuple
             await bench.telegram.user(user_id).send("a")
         await failures(bench, 10)  # each at once again
         bench.clock.travel(timedelta(seconds=12))
-        await failures(bench, 15)  # and again without a pause: whoever answers keeps his connection
+        await failures(bench, 15)  # and again without a pause: a webhook that answers keeps its connection
         assert bench.hook.most_running == 1
         codes["now"] = 200
         bench.clock.travel(timedelta(seconds=8))
