@@ -1,9 +1,9 @@
-"""P12: a payment webhook while 200 people nobody has met press /start in the same moment, against one without that.
+"""P12: a payment webhook while 200 new people press /start in the same moment, against one without that.
 
 The whole local system. The updates come from a process of their own as Telegram delivers them, as many at once as setWebhook allows,
 to the server of `telegram_webhook`; payment webhooks come from another at a steady pace to that of `cryptobot_webhook`, each
 counted from the moment it was due. As deployed, those are two services, here two processes: what they share is Postgres, and here
-also the machine's cores. The sandbox's gateway is left out: through it both wait for one Python process that nobody deploys. What follows payments (access on the node, messages) runs
+also the machine's cores. The sandbox's gateway is left out: through it both wait for one Python process that is not deployed. What follows payments (access on the node, messages) runs
 meanwhile.
 """
 

@@ -52,7 +52,7 @@ class Buyers:
         await self.db.close()
 
     def telegram_id(self) -> int:
-        """Of somebody nobody has met."""
+        """Of a person the bot does not know."""
         return next(self._ids)
 
     async def paid(self) -> Paid:

@@ -39,7 +39,7 @@ class Series:
         return statistics.quantiles(self.samples, n=_HUNDREDTHS, method="inclusive")[percent - 1]
 
     def as_dict(self, digits: int = 5) -> dict[str, Any]:
-        """For the results file; every sample, so that anybody can look again."""
+        """For the results file; every sample, so that they can be read again."""
         return {
             "n": len(self.samples),
             "median": round(self.median, digits),

@@ -37,7 +37,7 @@ class Load:
         first: number of the first update; persons and update ids follow from it, so no two loads share any.
         connections: how many updates are under way at once.
         secret: Telegram's secret token of the webhook.
-        returning: every other update is of somebody who has sent one before; else each is of somebody new.
+        returning: every other update is of a person who has sent one before; else each is of a new person.
         answered: what the body of an answer must hold; `{chat_id}` stands for the person's.
     """
 
@@ -62,7 +62,7 @@ class Taken:
 
 
 def person(number: int) -> int:
-    """Who sends the update of this number. Every person sends two: every other update is of somebody nobody has met."""
+    """Who sends the update of this number. Every person sends two: every other update is of a person the bot does not know."""
     pair, second = divmod(number, 2)
     return PERSONS_FROM + (pair - _COMES_BACK_AFTER // 2 if second else pair)
 

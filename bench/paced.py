@@ -2,7 +2,7 @@
 
 `python -m bench.paced` reads one line, a `Paced` as JSON, says `ready`, starts with the next line it reads, ends with the one
 after (or when all is sent), and writes a list of `Answer`. A request is counted from the moment it was due, not from when
-it could be sent, so a server that holds everybody up is not spared.
+it could be sent, so a server that holds all callers up is not spared.
 """
 
 from __future__ import annotations

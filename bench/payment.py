@@ -4,7 +4,7 @@ Everything runs: every function in its own process, Postgres with synchronous co
 record, Xray, the task queue's stand-in. The webhook goes straight to the function, as the platform's front end would hand
 it over; follow-up work takes the queue's way.
 
-The floor, measured between the orders of the same series, is what could not be left out by anybody: one `/apply` of one
+The floor, measured between the orders of the same series, is what could not be left out: one `/apply` of one
 client over HTTP, durable, and one settlement transaction.
 """
 

@@ -64,7 +64,7 @@ class _Block:
 
 async def measure(system: System, _buyers: Buyers, sizes: Sizes) -> Outcome:
     """Raises: WrongAnswerError, UnlikeError, ProcessFailedError."""
-    await system.fleet.stop()  # a function that nobody calls still has a process here
+    await system.fleet.stop()  # a function without calls still has a process here
     contenders = _contenders(system)
     blocks: dict[str, list[_Block]] = defaultdict(list)
     number = 0

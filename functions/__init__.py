@@ -1,1 +1,1 @@
-"""Entry points by trigger: `public` (anybody), `tasks` (Cloud Tasks), `sweeps` (Cloud Scheduler)."""
+"""Entry points by trigger: `public` (any caller), `tasks` (Cloud Tasks), `sweeps` (Cloud Scheduler)."""

@@ -22,7 +22,7 @@ _UNIX = 3
 
 
 class UnknownFileError(Exception):
-    """A file lies among what is deployed and nobody said whether it is; the text names it."""
+    """A file lies among what is deployed and no rule says whether it is; the text names it."""
 
 
 def names(root: Path = ROOT) -> list[str]:

@@ -1,1 +1,1 @@
-"""What every function shares. Each folder is one room; `pyproject.toml` says which room may know which."""
+"""What every function shares. Each folder is one package; `pyproject.toml` says which package may import which."""

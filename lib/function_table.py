@@ -33,7 +33,7 @@ class Function:
     """One deployable target.
 
     Attributes:
-        trigger: who calls it: anybody, a task of `queue`, or the scheduler by `schedule` (unix-cron, UTC).
+        trigger: who calls it: any caller, a task of `queue`, or the scheduler by `schedule` (unix-cron, UTC).
         deadline_s: what the caller waits; always more than `timeout_s`, the platform's limit of a request.
         connections: threads = Postgres connections of one instance (`DB_CONNECTIONS`).
         second_pass_s: the sweep runs once more so many seconds after each tick.

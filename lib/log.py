@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 correlation: ContextVar[str] = ContextVar("correlation", default="-")
-"""What ties update, order, payment, task and node call together; set by whoever begins to handle an event."""
+"""What ties update, order, payment, task and node call together; set where the handling of an event begins."""
 
-# A second line of defence: nobody should log these, and if somebody does, they do not get out.
+# A second line of defence: no code should log these, and if some does, they do not get out.
 _SECRETS = re.compile(
     r"(?P<uuid>[0-9a-f]{8})-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
     r'|\bvless://[^\s"\\]+'
@@ -76,7 +76,7 @@ def info(event: str, **fields: Any) -> None:
 
 
 def warning(event: str, **fields: Any) -> None:
-    """Something that heals by itself, or that somebody outside did wrong."""
+    """Something that heals by itself, or that a caller did wrong."""
     _logger.warning(event, extra={"fields": fields})
 
 

@@ -52,7 +52,7 @@ class Status:
 
 
 class _DriftError(Exception):
-    """Xray does not run what it was seen to run: it restarted, or somebody else changed it."""
+    """Xray does not run what it was seen to run: it restarted, or another program changed it."""
 
 
 class _Running:
@@ -314,7 +314,7 @@ class Converger:
                 "api.services lacks StatsService: a restart is noticed by the lost connection and user counts alone"
             )
         if self._foreign:
-            problems.append(f"the inbound has {self._foreign} users that are not Atlas's; nobody looks after them")
+            problems.append(f"the inbound has {self._foreign} users that are not Atlas's; they are left alone")
         self.status = Status(up=True, facts=facts, problems=tuple(problems), unsettled=len(self._failed))
 
     def _down(self, why: str) -> None:

@@ -2,7 +2,7 @@
 
 Xray refuses a removed user's new connections at once and leaves the open ones flowing. The kernel can end them (`ss -K`, which needs
 CAP_NET_ADMIN and a kernel with INET_DIAG_DESTROY). Xray tells the addresses a user is connected from, not the ports, so an
-address that another user shares (an office, a mobile carrier) is left alone: nobody pays for somebody else's removal.
+address that another user shares (an office, a mobile carrier) is left alone: no client pays for another's removal.
 """
 
 from __future__ import annotations

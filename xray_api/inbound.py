@@ -2,7 +2,7 @@
 
 Both readings give one `Inbound`, judged by one list of `problems`. The file is judged before anything starts; links are only
 ever built from the reading of the running Xray (`architecture.md#nodes`), so a file edited after Xray started can't put a
-wrong key into somebody's phone.
+wrong key into a customer's phone.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ _LATEST_MS: Final = 253_402_300_799_999  # the end of the year 9999
 
 
 class BadRequestError(ValueError):
-    """The request can't be understood; the text says why, to whoever sent it."""
+    """The request can't be understood; the text says why, to the caller."""
 
 
 def document(body: bytes) -> Any:

@@ -93,7 +93,7 @@ class Xray:
 
         Raises:
             InboundError: no inbound of that tag runs.
-            XrayUnavailableError: nobody answers.
+            XrayUnavailableError: no answer.
         """
         answer = _call(self._inbounds, messages.make("ListInboundsRequest"), timeout_seconds)
         for handler in answer.inbounds:

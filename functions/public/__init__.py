@@ -1,1 +1,1 @@
-"""Functions anybody may call; each authenticates its caller itself."""
+"""Functions any caller may call; each authenticates its caller itself."""

@@ -44,7 +44,7 @@ async def _activate(run: Run) -> None:
         await run.db.run(provisioning.ensure_first_node, node.url, node.key_name)
     spread = _PAGE
     while spread == _PAGE and await run.next_page():
-        # a page of what a new node lacks, then what is due: filling a node delays nobody's key
+        # a page of what a new node lacks, then what is due: filling a node delays no customer's key
         spread = await run.db.run(provisioning.spread, subscription_id=None, page=_PAGE)
         await _apply(run)
 

@@ -29,7 +29,7 @@ async def sweep_expiry(request: Request) -> Response:
 
 
 async def _work(run: Run) -> None:
-    """First end what is over, then bring the nodes to it: a node that hangs delays nobody's end in the books."""
+    """First end what is over, then bring the nodes to it: a node that hangs delays no customer's end in the books."""
     while await run.next_page():
         failpoints.reach("expiry.before-claim")
         told = await run.db.run(subscriptions.expire, _PAGE, log.correlation.get())

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _PAGE = 500
 _FRESH_S = 30.0
-"""Younger rows are still being enqueued by whoever committed them."""
+"""Younger rows are still being enqueued by the process that committed them."""
 _AGAIN_S = 30.0
 """A run drives again no more than a queue dispatches in so many seconds."""
 

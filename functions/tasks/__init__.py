@@ -1,1 +1,1 @@
-"""Functions that Cloud Tasks calls, one item each; IAM admits nobody else."""
+"""Functions that Cloud Tasks calls, one item each; IAM admits no other caller."""

@@ -40,7 +40,7 @@ async def _notify(body: dict[str, Any]) -> dict[str, Any]:
         await db.run(messages.finish, due, outbox_id, "unreachable")
         return {"outcome": "unreachable"}
     if due.attempts > 1 and due.delivery == "once":
-        # an earlier attempt ended without anybody knowing how: a `once` message is never repeated
+        # an earlier attempt ended with an unknown outcome: a `once` message is never repeated
         await db.run(messages.finish, due, outbox_id, "unclear")
         log.warning("message_unclear", message_id=due.id, kind=due.kind)
         return {"outcome": "unclear"}

@@ -8,7 +8,7 @@ that is not built yet is used.
 
 aiogram's Bot also imports aiohttp, for a session that most first answers have no use for; it gets `LateSession` instead.
 
-Only public names of pydantic are touched, and only while aiogram is being imported. Whoever imported aiogram earlier has
+Only public names of pydantic are touched, and only while aiogram is being imported. A program that imported aiogram earlier has
 paid for the models already: nothing is left to defer, and nothing breaks.
 """
 

@@ -22,7 +22,7 @@ class Workers:
     short transaction takes. The thread that was busy last gets the next job, so few connections do most of the work.
 
     Args:
-        name: of the threads, for whoever looks at a stack.
+        name: of the threads, for a reader of a stack.
     """
 
     def __init__(self, name: str) -> None:
@@ -65,10 +65,10 @@ class Workers:
             except StopIteration as raised:  # which no future may hold; a generator's end reads the same way (PEP 479)
                 error = RuntimeError("the work raised StopIteration")
                 error.__cause__ = raised
-            except BaseException as raised:  # noqa: BLE001 -- whatever it is, it is for whoever waits
+            except BaseException as raised:  # noqa: BLE001 -- whatever it is, it is for the waiting caller
                 error = raised
             self._idle.append(jobs)  # first, so that who is told finds this thread free
-            with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile: nobody waits
+            with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile: no caller waits
                 done.get_loop().call_soon_threadsafe(_tell, done, result, error)
             del job, work, done, result, error  # or they would live until the next job
 

@@ -1,6 +1,6 @@
 """What operators did: one row an action, in a chain of hashes (docs/data.md, Audit log).
 
-Postgres links a new row to the one before (the trigger `audit_link`), so whoever inserts, the chain is whole. The lock that this
+Postgres links a new row to the one before (the trigger `audit_link`), so the chain is whole by whichever program a row is added. The lock that this
 takes is held until COMMIT: `record` belongs at the end of its transaction.
 """
 

@@ -21,7 +21,7 @@ class ChatState:
 
 NOWHERE = ChatState("", {}, 0)
 
-# Inserts only over version 0, replaces only the version that was read; no row comes back when somebody was faster.
+# Inserts only over version 0, replaces only the version that was read; no row comes back when another update was faster.
 _SWAP = """
 insert into fsm (account_id, state, data) select :account_id, :state, cast(:data as jsonb) where :expected = 0
 on conflict (account_id) do nothing

@@ -54,7 +54,7 @@ with wanted as (
 select count(*) from posted
 """
 
-# Only on an account's or a currency's first use; a currency nobody listed is kept with 18 digits, which loses nothing.
+# Only on an account's or a currency's first use; a currency that is not listed is kept with 18 digits, which loses nothing.
 _OPEN_CURRENCIES = """
 insert into currencies (code, exponent)
 select distinct currency, 18 from jsonb_to_recordset(cast(:entries as jsonb)) as e (currency text)

@@ -32,7 +32,7 @@ select 'messages', 'task_notify', jsonb_build_object('message_id', id), :correla
 returning id, queue, target, payload, attempt, correlation_id
 """
 
-# Marks the attempt before it is made: a crash in between leaves an attempt whose outcome nobody knows, and that shows.
+# Marks the attempt before it is made: a crash in between leaves an attempt of unknown outcome, which the counter shows.
 _CLAIM = """
 update messages m
 set attempts = m.attempts + 1, claimed_by = gen_random_uuid(),
@@ -54,7 +54,7 @@ where id = :id and status = 'queued' and claimed_by = :claimed_by
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """A message that this task may send now, and nobody else until the lease ends."""
+    """A message that this task may send now, and no other until the lease ends."""
 
     id: int
     key: str
@@ -103,7 +103,7 @@ def queue(
 
 
 def claim(tx: Transaction, message_id: int) -> Due | None:
-    """Take the message for one attempt; None when it is finished or somebody else is at it."""
+    """Take the message for one attempt; None when it is finished or another task holds its lease."""
     return tx.row(Due, _CLAIM, id=message_id, lease_s=_LEASE_S)
 
 

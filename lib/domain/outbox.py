@@ -50,7 +50,7 @@ values (:queue, :target, cast(:payload as jsonb), :correlation_id)
 returning {_COLUMNS}
 """  # noqa: S608 -- a constant list of columns
 
-# Enqueued by whoever committed it, unless that instance died; then its age tells. The name makes a second enqueue harmless.
+# Enqueued by the process that committed it, unless that instance died; then its age shows it. The name makes a second enqueue harmless.
 _NEVER_ENQUEUED = f"""
 select {_COLUMNS} from outbox
 where done_at is null and enqueued_at is null and attempt = 1
@@ -101,7 +101,7 @@ def put_off(tx: Transaction, outbox_id: int, seconds: float) -> Item | None:
 
 
 def never_enqueued(tx: Transaction, after: int, page: int, age_s: float) -> list[Item]:
-    """Work whose task nobody made, oldest first, a keyset page."""
+    """Work whose task was never made, oldest first, a keyset page."""
     return tx.rows(Item, _NEVER_ENQUEUED, after=after, page=page, age_s=age_s)
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from lib.db import Transaction
 
 LEASE_S = 60.0
-"""A claim outlives the longest node call with its attempts; then somebody else may try."""
+"""A claim outlives the longest node call with its attempts; then another runner may try."""
 RETRY_MIN_S, RETRY_MAX_S = 5.0, 300.0
 
 
@@ -89,7 +89,7 @@ from due where c.subscription_id = due.subscription_id and c.node_id = due.node_
 returning c.subscription_id, c.node_id, c.uuid, c.version, c.wanted, c.expires_at, c.claimed_by
 """
 
-# Work is claimed by lease: the node is called after this commits, and whoever dies leaves a claim that ends by itself.
+# Work is claimed by lease: the node is called after this commits, and a runner that dies leaves a claim that ends by itself.
 _CLAIM_ONE = f"""
 with due as (
     select subscription_id, node_id from node_clients

@@ -119,7 +119,7 @@ on conflict (subscription_id, node_id) do update
         changed_at = atlas.now()
 """
 
-# A page of access that is over; rows somebody else is at work on are passed over. `for update`, since the UUID is a key.
+# A page of access that is over; rows that another transaction has locked are passed over. `for update`, since the UUID is a key.
 _LOCK_DUE = """
 select id from subscriptions
 where status = 'active' and expires_at <= atlas.now()

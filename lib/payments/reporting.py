@@ -1,4 +1,4 @@
-"""One way to say in the log what became of money, whoever brought the news (docs/runbooks, payment-*)."""
+"""One way to say in the log what became of money, whichever source told of it (docs/runbooks, payment-*)."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ def read(path: Path) -> PriceList:
         raw = tomllib.loads(path.read_text("utf-8"))
     except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InvalidPriceList(f"TARIFFS_PATH: {error}") from None
-    problems = [f"{name}: nobody knows this entry" for name in _unknown(raw)]
+    problems = [f"{name}: unknown entry" for name in _unknown(raw)]
     tariffs = {
         name: Tariff(name, _positive(row, "devices", f"tariffs.{name}", problems), _prices(name, row, problems))
         for name, row in _table(raw, "tariffs", problems).items()

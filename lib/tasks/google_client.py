@@ -1,4 +1,4 @@
-"""Cloud Tasks by Google's own client, for functions whose cold start nobody waits for."""
+"""Cloud Tasks by Google's own client, for functions whose cold start no customer waits for."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 class QueueUnavailable(Exception):
-    """The task was not made, or nobody knows. The outbox row stays, so `sweep_outbox` makes it."""
+    """The task was not made, or the outcome is unknown. The outbox row stays, so `sweep_outbox` makes it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """`pre_checkout_query` and `successful_payment`: raw JSON, no aiogram, a reserved thread (Telegram waits 10 s).
 
-Neither Stars nor cards are offered yet, so a checkout is refused before anybody pays, and a charge that comes all the
+Neither Stars nor cards are offered yet, so a checkout is refused before the customer pays, and a charge that comes all the
 same is recorded as unmatched: money that arrives is never refused.
 """
 

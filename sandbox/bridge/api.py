@@ -46,7 +46,7 @@ class Api:
 
     def __init__(self, base: str, token: str) -> None:
         self._url = f"{base}/bot{token}"
-        for talkative in ("httpx", "httpcore"):  # at INFO and DEBUG they tell the URL to whoever has turned logging on
+        for talkative in ("httpx", "httpcore"):  # at INFO and DEBUG they write the URL to a log that has them turned on
             logging.getLogger(talkative).setLevel(logging.WARNING)
         # Proxies of the environment are left alone: functions don't take them either, and would be alone in failing.
         self._client = httpx.AsyncClient(trust_env=False)

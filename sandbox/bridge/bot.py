@@ -76,7 +76,7 @@ def _is_private(host: str) -> bool:
 
 
 async def look(token: str, api_base: str) -> Bot:
-    """The bot of a token, when it waits for somebody to ask for its updates.
+    """The bot of a token, when it waits for a program to ask for its updates.
 
     Raises:
         UnusableBotError: malformed or revoked token, no way to Telegram, or the bot has a webhook.

@@ -33,7 +33,7 @@ _FINISH_S: Final = 5.0
 class Bridge:
     """A bot of the real Telegram (`sandbox.system.messenger.Messenger`).
 
-    Its time is real: whoever travels on this machine takes neither Telegram nor what waits from it along.
+    Its time is real: time travel on this machine takes neither Telegram nor what waits from it along.
 
     Args:
         home: keeps what was fetched and not delivered.
@@ -97,7 +97,7 @@ class Bridge:
         self._polling = asyncio.create_task(poller.run())
 
     async def ended(self) -> str:
-        """Wait for the end that nobody asked for; the reason, for a person."""
+        """Wait for the end that was not asked for; the reason, for a person."""
         if self._polling is None:
             raise RuntimeError("not started")
         await asyncio.wait([self._polling])
@@ -131,7 +131,7 @@ class Bridge:
                     await self._inbox.updates.changes.after(self._inbox.updates.changes.count)
 
     async def idle(self, timeout: float) -> None:  # noqa: ASYNC109 - as in the protocol
-        """Wait until what was fetched is delivered; what waits at Telegram nobody here knows."""
+        """Wait until what was fetched is delivered; what waits at Telegram is not known here."""
         updates = self._inbox.updates
         try:
             async with asyncio.timeout(timeout):
@@ -156,7 +156,7 @@ class Bridge:
         return f"https://t.me/{self.username}"
 
     async def _execute(self, method: str, arguments: Arguments) -> None:
-        """A call that came in a response. Its result is nobody's; it is repeated only when it surely was not made."""
+        """A call that came in a response. Its result goes nowhere; it is repeated only when it surely was not made."""
         if not is_executed_in_response(method):
             self._note(f"{method} in a webhook response is ignored, as Telegram does")
             return

@@ -18,9 +18,9 @@ _NEWEST: Final = "newest_batch"
 class Inbox:
     """The queues of `Updates`, filled by batches.
 
-    Telegram forgets a batch when the next one is asked for by its offset. Whoever dies in between is given the batch again,
+    Telegram forgets a batch when the next one is asked for by its offset. A run that dies in between is given the batch again,
     so the ids of the newest one are kept with it. An offset is not kept: after a week of silence ids begin anew, and an old
-    offset could confirm what nobody has seen.
+    offset could confirm what was never seen.
     """
 
     def __init__(self, path: Path, clock: Clock) -> None:

@@ -38,7 +38,7 @@ class Pace:
     within_s: float = 180.0
 
     def pause(self, failures: int) -> float:
-        """After so many failures in a row: about 1, 2, 4 ... 60, each up to a half shorter, so that nobody comes in step."""
+        """After so many failures in a row: about 1, 2, 4 ... 60, each up to a half shorter, so that no two callers come in step."""
         longest = min(_LONGEST_PAUSE_S, 2.0 ** min(failures - 1, 10))
         return self.backoff * random.uniform(longest / 2, longest)  # noqa: S311 - spreads load, guards nothing
 
@@ -59,7 +59,7 @@ class Poller:
         """Poll until cancelled.
 
         Raises:
-            MessengerFailedError: somebody set a webhook, or polls too, or the token was revoked, or the inbox failed.
+            MessengerFailedError: a webhook was set, another program polls too, or the token was revoked, or the inbox failed.
         """
         while True:
             try:
@@ -76,7 +76,7 @@ class Poller:
                 self._offset = self._inbox.take(batch) if batch else None
 
     async def confirm(self) -> None:
-        """Tell Telegram at the end what we have, so that it gives it to nobody again; if it can't be told, the inbox knows."""
+        """Tell Telegram at the end what we have, so that it is given to no run again; if it can't be told, the inbox knows."""
         if self._offset is not None:
             with contextlib.suppress(UnreachableError, RefusedError, TimeoutError):  # see above
                 async with asyncio.timeout(_LAST_WORD_S):
@@ -113,9 +113,9 @@ class Poller:
             raise MessengerFailedError(f"Telegram refuses getUpdates: {error.code} {error}")
 
     async def _conflict(self, error: RefusedError) -> None:
-        """Who polls later ends the poll of the other, so a conflict that comes back means that somebody goes on polling."""
+        """Who polls later ends the poll of the other, so a conflict that comes back means that another program goes on polling."""
         if _WEBHOOK in str(error):
-            raise MessengerFailedError("Somebody has set a webhook for the bot; its updates go there now.")
+            raise MessengerFailedError("A webhook was set for the bot; its updates go there now.")
         now = time.monotonic()
         self._conflicts.append(now)
         while self._conflicts[0] < now - self._pace.within_s:

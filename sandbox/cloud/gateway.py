@@ -43,7 +43,7 @@ class _Gone(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Backend:
-    """The instances of one function. `webhook`: called by somebody outside who comes again until it is answered 2xx."""
+    """The instances of one function. `webhook`: called from outside, again until it is answered 2xx."""
 
     name: str
     ports: tuple[int, ...]
@@ -135,7 +135,7 @@ class Gateway:
     def _copy(self, backend: Backend, forward: _Forward, after_s: float) -> None:
         async def follow() -> None:
             await asyncio.sleep(after_s)
-            with contextlib.suppress(ConnectionResetError):  # broken off in the middle: nobody hears of it
+            with contextlib.suppress(ConnectionResetError):  # broken off in the middle: no caller is left
                 await self._pass(backend, forward, "copy")
 
         task = asyncio.create_task(follow())
@@ -199,7 +199,7 @@ def _again(body: bytes) -> Receive:
 
 
 async def _unheard(_message: Message) -> None:
-    """Where an answer goes that nobody hears."""
+    """Where an answer goes that has no reader."""
 
 
 class _Forward:

@@ -3,9 +3,9 @@
 A public function (`allUsers` has `roles/run.invoker`) takes everybody. Any other wants an identity token in `Authorization: Bearer`
 (or in `X-Serverless-Authorization`, which then counts alone): signed by the issuer's key, not expired, made out to this very
 function, for an account that may invoke it. The function sees the token without its signature, as on the platform, so that it can
-pass it on to nobody.
+pass it on to no other.
 
-Not modelled: `ingress = internal`, since on loopback nobody is outside.
+Not modelled: `ingress = internal`, since on loopback no caller is outside.
 """
 
 from __future__ import annotations

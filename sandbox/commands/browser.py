@@ -63,7 +63,7 @@ async def opened(executable: Path) -> AsyncIterator[Browser]:
 
 
 def _install() -> None:
-    """In CI a missing part is a failure, so what Debian has is installed; nobody's own machine is touched."""
+    """In CI a missing part is a failure, so what Debian has is installed; a developer's machine is left alone."""
     apt = shutil.which("apt-get")
     if os.environ.get("CI") != "true" or os.geteuid() != 0 or apt is None:
         return

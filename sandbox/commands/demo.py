@@ -43,7 +43,7 @@ _SOME_SECONDS = timedelta(seconds=10)
 
 _CUT_S = 10.0
 _A_MINUTE = timedelta(seconds=61)  # every sweep of a minute's schedule has its turn in it
-# Xray lists nobody who comes from 127.0.0.1 as online; only Linux has the rest of 127/8 without being asked.
+# Xray lists no client that comes from 127.0.0.1 as online; only Linux has the rest of 127/8 without being asked.
 _ELSEWHERE = "127.0.0.2" if sys.platform == "linux" else None
 _GREEN, _RED, _PLAIN = "\x1b[32m", "\x1b[31m", "\x1b[0m"
 
@@ -103,7 +103,7 @@ class Story:
         self._links: dict[str, str] = {}
 
     def _person(self, telegram_id: int, name: str, language: str) -> Customer:
-        """Somebody who, when patience ends, presses again, or lets some seconds go by: what was lost comes again by then."""
+        """A customer who, when patience ends, presses again, or lets some seconds go by: what was lost comes again by then."""
         user = self._system.telegram.user(telegram_id, name, language_code=language)
         return Customer(user, self._patience_s, lambda: self._system.travel(_SOME_SECONDS))
 
@@ -164,7 +164,7 @@ class Story:
             notes.append(f"invoice over {invoice['amount']} {invoice['fiat']}")
         async with self._tell.step("a forged webhook is refused and changes nothing"):
             body = self._system.cryptopay.webhook_body(invoice["invoice_id"])
-            forged = {"crypto-pay-api-signature": self._system.cryptopay.sign(body, "31337:of-somebody-else")}
+            forged = {"crypto-pay-api-signature": self._system.cryptopay.sign(body, "31337:of-another-app")}
             answer = await self._system.call("cryptobot_webhook", content=body, headers=forged)
             need(answer.status_code == 401, f"answered {answer.status_code}")  # noqa: PLR2004 - wrong signature
             need(await self._payments(invoice) == 0, "it was booked")
@@ -263,7 +263,7 @@ class Story:
 
     async def _books_are_right(self) -> None:
         system = self._system
-        async with self._tell.step("the node holds nobody, and no work is left"):
+        async with self._tell.step("the node holds no client, and no work is left"):
             left = await system.sql("select subscription_id from node_clients")
             need(not left, f"node clients left: {left}")
             waiting = await system.sql("select id, target, attempt from outbox where done_at is null")
@@ -458,6 +458,6 @@ def main(megabytes: int, faults: Faults = NONE) -> int:
     except KeyboardInterrupt:
         code = 130
     if code == 0:
-        with contextlib.suppress(OSError):  # a leftover in the folder for temporary files harms nobody
+        with contextlib.suppress(OSError):  # a leftover in the folder for temporary files does no harm
             shutil.rmtree(folder)
     return code

@@ -65,7 +65,7 @@ def read(env_file: Path, *, stand_in: bool = False, ask: bool = False) -> Option
 
     Raises:
         EnvFileError: the file can't be read, or has a line that gives a name no value.
-        NotGivenError: to be asked for, and nobody is there to answer.
+        NotGivenError: to be asked for, without a terminal to answer.
     """
     environment, file = _filled(os.environ), _filled(_file(env_file))
     found = file | environment

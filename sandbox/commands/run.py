@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 _PARENT_LOOK_S = 1.0
 _REAL = """
 This is the real Telegram: @{bot.username} (token from {source}).{waiting}
-  real      every message, command and click, by anybody who finds the bot; Stars, if somebody pays with them
+  real      every message, command and click, by any person who finds the bot; Stars, if they are paid with
   not real  Crypto Pay, tasks, schedules; the VPN node is on this machine, so keys work on this machine only
 """
 
@@ -176,7 +176,7 @@ def _open(url: str) -> None:
 
 
 async def _watch_make(end: Callable[[], None]) -> None:
-    """Under `make`, whose death by kill -9 nobody would tell us: look who our parent is."""
+    """Under `make`, whose death by kill -9 goes unnoticed here: look who our parent is."""
     if "MAKELEVEL" not in os.environ:
         return
     parent = os.getppid()

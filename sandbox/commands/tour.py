@@ -322,7 +322,7 @@ def main(out: Path = SCREENS) -> int:
         _say(f"\nThis step did not hold.\n{type(error).__name__}: {error}\nPictures and logs: {work}")
         return 1
     _keep(made, out)
-    with suppress(OSError):  # a leftover in the folder for temporary files harms nobody
+    with suppress(OSError):  # a leftover in the folder for temporary files does no harm
         shutil.rmtree(work)
     _say(f"\nEvery step held, in {time.monotonic() - began:.1f} s: {out}")
     return 0

@@ -83,7 +83,7 @@ def active_faults(system: System) -> list[str]:
 
 
 async def end_all(system: System) -> None:
-    """Undo every fault: as if nobody had broken anything. What broke while they were on is for the sweeps to mend."""
+    """Undo every fault: as if nothing had been broken. What broke while they were on is for the sweeps to mend."""
     system.faults = NONE
     system.scheduler.faults = TickFaults()
     for name in SHARES:

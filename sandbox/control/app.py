@@ -107,7 +107,7 @@ class Control:
         self, act: Callable[[Request], Awaitable[dict[str, Any]]]
     ) -> Callable[[Request], Awaitable[Response]]:
         async def answer(request: Request) -> Response:
-            # One at a time of the same thing: a sweep that waits for a dead database must not keep anybody from healing it.
+            # One at a time of the same thing: a sweep that waits for a dead database must not keep a user from healing it.
             async with self._busy[request.url.path]:
                 try:
                     return JSONResponse(await act(request))

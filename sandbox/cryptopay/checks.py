@@ -95,10 +95,10 @@ class Checks:
         return next((made for made in self._made.values() if made["hash"] == wanted), None)
 
     def activate(self, check_id: int, user_id: int, username: str | None, now: datetime) -> None:
-        """Somebody opens the link.
+        """A user opens the link.
 
         Raises:
-            InvoiceError: there is no such check, it was activated before, or it is for somebody else.
+            InvoiceError: there is no such check, it was activated before, or it is for another user.
         """
         made = self._made.get(check_id)
         if made is None:
@@ -107,7 +107,7 @@ class Checks:
             raise InvoiceError(f"check {check_id} was activated before")
         named = (username or "").removeprefix("@").lower()
         if made.get("pin_to_user_id", user_id) != user_id or made.get("pin_to_username", named) != named:
-            raise InvoiceError(f"check {check_id} is for somebody else")
+            raise InvoiceError(f"check {check_id} is for another user")
         made |= {"status": "activated", "activated_at": iso(now)}
         self._keep(made)
 

@@ -104,7 +104,7 @@ def pay_form(invoice: Invoice) -> str:
 
 
 def expired(invoice: Invoice) -> str:
-    """What became of an invoice that nobody paid."""
+    """What became of an unpaid invoice."""
     at = when(invoice.fields["expiration_date"])
     return f"<p class='state bad' role='status'><b>Expired</b> at {at}. It can't be paid any more.</p>"
 

@@ -95,7 +95,7 @@ class Methods:
         )
 
     def on_hold(self, asset: str) -> Decimal:
-        """What lies in checks that nobody has activated."""
+        """What lies in checks that are not activated."""
         return _sum(asset, self.checks.amounts("active"))
 
     def balance(self) -> list[dict[str, str]]:

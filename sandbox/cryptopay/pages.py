@@ -123,7 +123,7 @@ class _Pages:
         return told + markup.button(f"/invoice/{invoice.fields['hash']}/webhook", "Send the webhook again")
 
     async def show_check(self, request: Request) -> Response:
-        """A check: to open, or that somebody did."""
+        """A check: to open, or already opened."""
         check = self._service.methods.checks.by_hash(request.path_params["hash"])
         if check is None:
             return self._gone()

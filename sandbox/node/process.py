@@ -30,7 +30,7 @@ async def accepts(port: int, host: str = "127.0.0.1") -> bool:
     try:
         await writer.wait_closed()
     except OSError:
-        return True  # it took the connection and reset it: still somebody there
+        return True  # it took the connection and reset it: the process is still there
     return True
 
 
@@ -120,7 +120,7 @@ class Part:
             await self.wait()
 
     def suspend(self) -> None:
-        """SIGSTOP: the kernel goes on accepting connections for it and nobody answers them."""
+        """SIGSTOP: the kernel goes on accepting connections for it, unanswered."""
         self._signal(signal.SIGSTOP)
         self._frozen = True
 

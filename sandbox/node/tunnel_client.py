@@ -31,7 +31,7 @@ _NEEDED = ("type", "security", "encryption", "pbk", "fp", "sni")
 
 
 class TunnelRefusedError(ConnectionError):
-    """The node took no byte for us: unknown UUID, missing flow, wrong key material, or nobody there."""
+    """The node took no byte for us: unknown UUID, missing flow, wrong key material, or no listener."""
 
 
 @dataclass(frozen=True)

@@ -209,7 +209,7 @@ class Postgres:
         return f"postgresql://{who}@/{quote(database, safe='')}?host={quote(str(self._socket_folder))}&port={self.port}"
 
     def create_database(self, name: str, template: str | None = None) -> str:
-        """Make a database, as a copy of `template` when given (which nobody may be connected to); returns its URL."""
+        """Make a database, as a copy of `template` when given (which must have no sessions); returns its URL."""
         source = "" if template is None else f" TEMPLATE {pg8000.native.identifier(template)}"
         with self._session() as session:
             session.run(f"CREATE DATABASE {pg8000.native.identifier(name)}{source}")
@@ -499,7 +499,7 @@ def _reachable_copy(packages: Path, inside: Path) -> Path:
     except OSError as error:
         if error.errno not in {errno.EEXIST, errno.ENOTEMPTY}:
             raise
-        shutil.rmtree(draft)  # somebody else finished the same copy first
+        shutil.rmtree(draft)  # another process finished the same copy first
     return copy
 
 

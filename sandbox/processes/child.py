@@ -48,7 +48,7 @@ async def answers(port: int) -> bool:
 
 
 async def refuses(port: int) -> bool:
-    """Whether nobody listens on the port of 127.0.0.1."""
+    """Whether no process listens on the port of 127.0.0.1."""
     try:
         _, writer = await asyncio.open_connection("127.0.0.1", port)
     except OSError:
@@ -93,7 +93,7 @@ class Process:
 
     @property
     def pid(self) -> int:
-        """Process id of the program, which is the id of its group too; RuntimeError while nobody knows it."""
+        """Process id of the program, which is the id of its group too; RuntimeError while it is unknown."""
         if self._pid is None:
             raise RuntimeError("never started")
         return self._pid

@@ -38,7 +38,7 @@ def _death_signal() -> Callable[[], None] | None:
 
 
 def _wake_on_child_exit() -> int:
-    """A file descriptor that becomes readable when the program ends, so that nobody waits a whole look."""
+    """A file descriptor that becomes readable when the program ends, so that its end is seen at once."""
     readable, writable = os.pipe()
     os.set_blocking(writable, False)
     signal.signal(signal.SIGCHLD, lambda _number, _frame: None)

@@ -27,7 +27,7 @@ def _death_signal() -> None:
 
 
 def _wake_on_child_exit() -> int:
-    """A file descriptor that becomes readable when the program ends, so that nobody waits a whole look."""
+    """A file descriptor that becomes readable when the program ends, so that its end is seen at once."""
     readable, writable = os.pipe()
     os.set_blocking(writable, False)
     signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
@@ -71,7 +71,7 @@ def main() -> int:
     sys.stdout.close()
     while child.poll() is None and _parent_lives(options.parent, child_exit):
         pass
-    with contextlib.suppress(ProcessLookupError):  # it ended and left nobody
+    with contextlib.suppress(ProcessLookupError):  # it ended and left no process
         os.killpg(child.pid, signal.SIGKILL)
     code = child.wait()
     return code if code >= 0 else 128 - code

@@ -43,7 +43,7 @@ class Clock:
             del self._alarms[alarm]
 
     def next_alarm(self) -> datetime | None:
-        """The earliest moment still to come that somebody sleeps until; None when nobody does."""
+        """The earliest moment still to come that a sleeper waits for; None without one."""
         now = self.now()
         return min((moment for moment in self._alarms.values() if moment > now), default=None)
 

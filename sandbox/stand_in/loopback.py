@@ -73,7 +73,7 @@ class OwnPageOnly:
 class JsonOnly:
     """ASGI middleware: what changes something says that it is JSON.
 
-    A form can't send that, and a script of another origin would have to ask before it may, which nobody answers.
+    A form can't send that, and a script of another origin would have to ask before it may, which is not answered.
     """
 
     def __init__(self, app: ASGIApp) -> None:

@@ -74,7 +74,7 @@ class Home:
         write_private_json(self._run, {"pid": os.getpid(), **facts})
 
     def running(self) -> dict[str, Any]:
-        """What the process that has the folder announced last; stale when nobody has it."""
+        """What the process that has the folder announced last; stale when no process has it."""
         return _read(self._run)
 
     def is_taken(self) -> bool:

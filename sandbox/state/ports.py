@@ -1,7 +1,7 @@
-"""Ports of 127.0.0.1 that nobody listens on and no other local system has set its eyes on.
+"""Free ports of 127.0.0.1 that no other local system has chosen.
 
 A port is chosen seconds before its server listens. Two systems that start together would choose among the same ports, and some
-days choose the same one. So whoever chooses locks the byte of that number in a file all of them share, until its process
+days choose the same one. So a process that chooses locks the byte of that number in a file all of them share, until its process
 ends, however it ends.
 """
 
@@ -27,7 +27,7 @@ _file: int | None = None  # open while the process lives: to close it would give
 
 
 class NoPortError(RuntimeError):
-    """Every port that was tried is in use, or nobody can tell which are; the text says which of the two."""
+    """Every port that was tried is in use, or it can't be told which are; the text says which of the two."""
 
 
 def free_port(besides: Collection[int] = ()) -> int:
@@ -47,7 +47,7 @@ def free_port(besides: Collection[int] = ()) -> int:
 
 
 def claim(port: int) -> bool:
-    """Whether this process may listen on a port that it knows from before; if so, nobody else is given it from now on.
+    """Whether this process may listen on a port that it knows from before; if so, no other is given it from now on.
 
     Raises:
         NoPortError: the file that all systems share can't be had.
@@ -74,7 +74,7 @@ def _is_free(port: int) -> bool:
 
 
 def _shared_file() -> int:
-    """One for each user: nobody can be made to wait for, or to write to, a file of somebody else."""
+    """One for each user: no user can be made to wait for, or to write to, another user's file."""
     global _file  # noqa: PLW0603 -- one for the process, as the locks are
     if _file is None:
         path = Path(tempfile.gettempdir()) / f"atlas-ports-{os.getuid()}"

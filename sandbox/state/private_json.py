@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def write_private_json(path: Path, content: dict[str, Any]) -> None:
-    """Whole or not at all, and for nobody else to read."""
+    """Whole or not at all, and readable by its owner alone."""
     draft = path.with_suffix(".new")
     draft.touch(mode=0o600)
     draft.write_text(json.dumps(content, indent=1), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""A customer as the demo and the end-to-end tests play one: through the chat alone, by what buttons mean."""
+"""A customer as the demo and the end-to-end tests simulate one: through the chat alone, by what buttons mean."""
 
 from __future__ import annotations
 

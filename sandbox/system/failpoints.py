@@ -68,7 +68,7 @@ class Failpoints:
                 self._placed.pop(name, None)
 
     def is_armed(self, place: str) -> bool:
-        """Whether nobody has got there yet."""
+        """Whether no process has reached it yet."""
         return (self.folder / place).exists()
 
     def armed(self) -> dict[str, str]:

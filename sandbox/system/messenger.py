@@ -1,6 +1,6 @@
 """Where the local system's bot lives: the stand-in on this machine, or the real Telegram (`sandbox.bridge`).
 
-`System` knows no more of it than this; people to play, the chat page and faults on demand are the stand-in's own.
+`System` knows no more of it than this; simulated people, the chat page and faults on demand are the stand-in's own.
 """
 
 from __future__ import annotations
@@ -181,7 +181,7 @@ class StandIn:
 
     @property
     def chat_url(self) -> str:
-        """The chat page, open at the first person there is; somebody new at a new system, so that *Start* is one click away."""
+        """The chat page, open at the first person there is; a new one at a new system, so that *Start* is one click away."""
         people = self.telegram.users
         language = "ru" if os.environ.get("LANG", "").startswith("ru") else "en"
         person = people[0] if people else self.telegram.user(_FIRST_PERSON, "Anna", language_code=language)

@@ -269,13 +269,13 @@ class System:
 
     @property
     def telegram(self) -> Telegram:
-        """The stand-in for Telegram: people to play, faults on demand.
+        """The stand-in for Telegram: simulated people, faults on demand.
 
         Raises:
             RuntimeError: it is not up, or this system talks to the real one.
         """
         if not isinstance(self.messenger, StandIn):
-            raise RuntimeError("nobody can be played on the real Telegram")  # noqa: TRY004 - no wrong argument: a wrong moment
+            raise RuntimeError("the real Telegram has no simulated people")  # noqa: TRY004 - no wrong argument: a wrong moment
         return self.messenger.telegram
 
     @property

@@ -194,7 +194,7 @@ class BotApi:
         raise fault.error()
 
     async def call_in_response(self, method: str, arguments: Arguments) -> None:
-        """Execute a call that came inside a webhook response: nobody hears what came of it."""
+        """Execute a call that came inside a webhook response: its outcome is reported nowhere."""
         if not is_executed_in_response(method):
             ignored = self._record(method, arguments, in_response=True)
             ignored.description = "ignored in a webhook response"

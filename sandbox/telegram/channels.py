@@ -98,7 +98,7 @@ class Channel:
         return {"id": self.id, "title": self._kept.title, **username, "type": "channel"}
 
     def status_of(self, user_id: int) -> str:
-        """creator, administrator (the bot alone), member, left or kicked; left for somebody who never came."""
+        """creator, administrator (the bot alone), member, left or kicked; left for a person who never came."""
         if user_id == self._chats.bot["id"]:
             return self._kept.bot
         return "creator" if user_id == self._kept.owner_id else self._kept.members.get(str(user_id), "left")
@@ -115,7 +115,7 @@ class Channel:
         return self._tell("my_chat_member", by or self.owner.user(), self._chats.bot, (before, status))
 
     def ban(self, account: Account) -> int:
-        """The owner throws somebody out; the answer is the id of the `chat_member` update."""
+        """The owner throws a person out; the answer is the id of the `chat_member` update."""
         return self.move(account, "kicked", self.owner)
 
     def unban(self, account: Account) -> int:
@@ -125,7 +125,7 @@ class Channel:
         return self.move(account, "left", self.owner)
 
     def move(self, account: Account, status: str, by: Account) -> int:
-        """Change what somebody is here; the answer is the id of the `chat_member` update.
+        """Change a person's status here; the answer is the id of the `chat_member` update.
 
         Raises:
             ValueError: they are that already, own the channel, or were thrown out and want in.

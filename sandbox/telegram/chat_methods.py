@@ -73,7 +73,7 @@ class ChatMethods:
         return info
 
     async def get_member(self, arguments: Arguments) -> dict[str, Any]:
-        """What somebody is in a chat; people who never came to a channel have left it."""
+        """A person's status in a chat; people who never came to a channel have left it."""
         user_id = arguments.integer("user_id")
         if user_id <= 0:
             raise bad_request("invalid user_id specified")

@@ -222,7 +222,7 @@ class ChatPage:
         return Response(stored.body, media_type=media_type, headers={"X-Content-Type-Options": "nosniff"})
 
     async def _sent_file(self, request: Request) -> Response:
-        """Anything else that was sent. Played on the page or saved, never opened: a bot may send a page of its own."""
+        """Anything else that was sent. Shown on the page or saved, never opened: a bot may send a page of its own."""
         stored = self._telegram.chats.files.file(request.path_params["file_id"])
         if stored is None:
             return JSONResponse({"error": "not found"}, 404)

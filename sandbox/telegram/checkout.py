@@ -85,7 +85,7 @@ class Checkout:
         return await self._pay(account, invoice, tip, charges, method, message_id=message_id)
 
     async def pay_link(self, account: Account, url: str, tip: int, charges: int, method: str) -> Payment:
-        """Pay what a link of createInvoiceLink offers: anybody, any number of times.
+        """Pay what a link of createInvoiceLink offers: any user, any number of times.
 
         Raises:
             ValueError: no such link, a deleted account, or a tip the invoice does not take.
@@ -307,7 +307,7 @@ class Checkout:
             self._updates.emit("message", message)
 
     def charge_back(self, charge_id: str) -> None:
-        """The store the Stars were bought in takes them back from the bot, without an update to anybody.
+        """The store the Stars were bought in takes them back from the bot, without an update.
 
         Raises:
             ApiError: no such charge in Stars, or given back before.

@@ -1,4 +1,4 @@
-"""Clicks as the app sends them: again, with new ids, while nobody answers."""
+"""Clicks as the app sends them: again, with new ids, while no answer comes."""
 
 from __future__ import annotations
 

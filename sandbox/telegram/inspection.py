@@ -126,7 +126,7 @@ def _shown_attempt(attempt: Attempt) -> dict[str, Any]:
 
 
 def _gather(telegram: Telegram) -> tuple[list[_Update], list[Call]]:
-    """Updates with their calls, and the calls that are nobody's; both oldest first."""
+    """Updates with their calls, and the calls that belong to none; both oldest first."""
     found: dict[int, _Update] = {}
     for attempt in telegram.deliveries[-LOOKED_AT:]:
         if attempt.update_id not in found:

@@ -1,4 +1,4 @@
-"""Every method of the Bot API with its parameters, taken from aiogram's models so that nobody types it by hand.
+"""Every method of the Bot API with its parameters, taken from aiogram's models so that it is not typed by hand.
 
 `methods.json` beside this file is the table; `python -m sandbox.telegram.method_table` writes it anew after an upgrade of
 aiogram, and a test compares the two. The sandbox reads the file: importing aiogram costs seconds.

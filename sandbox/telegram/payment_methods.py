@@ -50,7 +50,7 @@ class PaymentMethods:
         }
 
     async def send_invoice(self, arguments: Arguments) -> Message:
-        """Offer something in a chat; the first button pays, whoever gave it."""
+        """Offer something in a chat; the first button pays, whatever its text."""
         invoice = parse_invoice(arguments, self._provider_tokens)
         markup = parse_markup(arguments.text("reply_markup"))
         account = self._chats.open_chat(arguments.text("chat_id"))
@@ -61,7 +61,7 @@ class PaymentMethods:
         return message
 
     async def create_link(self, arguments: Arguments) -> str:
-        """A link anybody can pay at, repeatedly; the only way to sell a subscription."""
+        """A link any user can pay at, repeatedly; the only way to sell a subscription."""
         if arguments.text("business_connection_id"):
             raise bad_request("business connection not found")
         invoice = parse_invoice(arguments, self._provider_tokens, link=True)

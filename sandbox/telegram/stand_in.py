@@ -231,7 +231,7 @@ class Telegram:
             channel_id: below -1 000 000 000 000.
             title: as its readers see it.
             username: without the @; none for a private channel.
-            owner: somebody of id 1 unless said.
+            owner: a user of id 1 unless said.
         """
         found = self._chats.channels.get(channel_id)
         if found is not None:
@@ -288,7 +288,7 @@ class Telegram:
             raise AssertionError(f"undelivered after {timeout} s: {left}; last attempt: {last}") from None
 
     def charge_back(self, charge_id: str) -> None:
-        """Take a charge's Stars back from the bot, as a phone's store may weeks later; nobody is told.
+        """Take a charge's Stars back from the bot, as a phone's store may weeks later; no update tells of it.
 
         Raises:
             ApiError: no such charge in Stars, or given back before.

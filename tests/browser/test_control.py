@@ -407,7 +407,7 @@ async def test_without_a_link_only_a_crash_is_to_be_had(opened: Page) -> None:
     await opened.unroute_all(behavior="wait")
 
 
-async def test_a_slow_database_is_slow_for_functions_and_for_no_other_function(opened: Page, system: System) -> None:
+async def test_a_slow_database_is_slow_for_functions_alone(opened: Page, system: System) -> None:
     await opened.get_by_label("slower by").fill("500")
     await _press(opened, "slow", "500 ms longer")
     await _chip(opened, "database", "slow: 500 ms")

@@ -185,7 +185,7 @@ class Dispatcher:
         self, task: StoredTask, headers: dict[str, str], start: datetime
     ) -> tuple[Attempt, httpx.Response | None]:
         request = task.message.http_request
-        as_sent = httpx.Headers(headers, encoding="utf-8")  # whatever somebody gave a task is no reason to lose it
+        as_sent = httpx.Headers(headers, encoding="utf-8")  # whatever a task was given is no reason to lose it
         attempt = Attempt(
             self.queue.name, task.short_name, task.message.dispatch_count, request.url, start, request.body, headers
         )

@@ -94,7 +94,7 @@ class Scheduler:
             self._loops = [asyncio.create_task(self._fire(state, now)) for state in self._states.values()]
 
     async def halt(self) -> None:
-        """Fire no more and cut what the schedule has under way; what somebody else runs or fires goes on."""
+        """Fire no more and cut what the schedule has under way; what others run or fire goes on."""
         loops, self._loops = self._loops, []  # who starts it meanwhile gets loops of their own
         for loop in loops:
             loop.cancel()

@@ -44,7 +44,7 @@ const updates = new Table(at("work"), {
 
 const subscriptions = new Table(at("access"), {
   label: "Subscriptions",
-  none: "nobody has access yet",
+  none: "no access yet",
   columns: [
     number("id"), text("who"), { title: "telegram", number: true, text: (row) => row.telegram_id }, text("tariff"), text("source"),
     { title: "status", text: (row) => row.status, mood: (row) => (row.status === "active" ? "good" : "") },
@@ -59,7 +59,7 @@ const subscriptions = new Table(at("access"), {
 title("access", "Node clients");
 const clients = new Table(at("access"), {
   label: "Node clients",
-  none: "no node holds anybody",
+  none: "no node holds a client",
   columns: [
     { title: "client", text: (row) => row.id }, text("who"), text("node"),
     { title: "wanted", text: (row) => (row.wanted ? "yes" : "no") },
@@ -155,7 +155,7 @@ const invariants = new Table(at("invariants"), {
   ],
 });
 
-at("failpoints").append(element("p", "Whoever gets to an armed place first acts, once: dies by SIGKILL, raises, or sleeps.", "hint"));
+at("failpoints").append(element("p", "The first process at an armed place acts, once: dies by SIGKILL, raises, or sleeps.", "hint"));
 const form = element("form", null, "line");
 form.append(label("find", "search", ""), label("does", "text", "kill"));
 const [find, does] = form.querySelectorAll("input");

@@ -37,7 +37,7 @@ press("database-crash", asksFirst("Kill PostgreSQL, for everybody, and let it re
 
 const forget = () => { for (const name of FIELDS) delete at(name).dataset.touched; };
 
-// Only what somebody has typed is sent: the other fields may be older than what is in force.
+// Only what was typed is sent: the other fields may be older than what is in force.
 at("delivery").addEventListener("submit", (event) => {
   event.preventDefault();
   const typed = FIELDS.filter((name) => at(name).dataset.touched);
@@ -50,7 +50,7 @@ at("delivery").addEventListener("submit", (event) => {
 });
 for (const name of FIELDS) at(name).addEventListener("input", (event) => { event.target.dataset.touched = "yes"; });
 
-// What somebody is typing, or has gone to the field to type, is left alone until it is set.
+// A field that has the focus is left alone until it is set.
 function showShares(faults) {
   for (const name of FIELDS) {
     const field = at(name);

@@ -111,7 +111,7 @@ function drawPeopleFilter() {
   filter.value = [...filter.options].some((one) => one.value === picked) ? picked : "";
 }
 
-// The focus goes in with whoever opened it, past the chats: to the heading, which Tab leaves for the buttons and entries.
+// The focus goes in with the person who opened it, past the chats: to the heading, which Tab leaves for the buttons and entries.
 export function enterInspector() {
   if (toEnter && route.inspecting) $("inspector-title").focus();
   toEnter = false;

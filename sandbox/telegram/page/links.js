@@ -68,7 +68,7 @@ function share(url, pane) {
       route.showBeside(user.id);
       post(`users/${user.id}/start`, { payload }).catch((error) => pane.toast(error.message));
     };
-    content.push(make("h3", {}, "Or let somebody here open the link"), make("div", { class: "choices" }, ...others.map((user) =>
+    content.push(make("h3", {}, "Or let a user here open the link"), make("div", { class: "choices" }, ...others.map((user) =>
       make("button", { type: "button", onclick: () => open(user) }, face(user), fullName(user)))));
   }
   const opened = sheet("Share", content, { kind: "share" });

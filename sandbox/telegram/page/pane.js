@@ -139,7 +139,7 @@ export class Pane {
       maxlength: "64", pattern: "[A-Za-z0-9_\\-]{1,64}", required: true, autocomplete: "off", spellcheck: "false", "aria-label": "Parameter of the link", placeholder: "r_abc",
     });
     const go = make("form", { method: "dialog", class: "deep-link", onsubmit: () => { this.start(field.value.trim()); } },
-      make("p", {}, "Somebody opened ", make("code", {}, `t.me/${live.state.bot.username}?start=\u2026`), " and pressed Start."),
+      make("p", {}, "A user opened ", make("code", {}, `t.me/${live.state.bot.username}?start=\u2026`), " and pressed Start."),
       field, make("small", {}, "1 to 64 of A-Z a-z 0-9 _ and -"),
       make("div", { class: "actions" }, make("button", { class: "primary" }, "Start")));
     sheet("Start by a deep link", [go]);

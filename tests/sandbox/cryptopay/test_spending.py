@@ -142,11 +142,11 @@ async def test_a_deleted_check_gives_its_coins_back_and_its_id_is_not_used_again
     assert (await rich.call("createCheck", asset="USDT", amount="1"))["check_id"] == 2
 
 
-async def test_a_pinned_check_is_for_no_other_function(rich: Shop) -> None:
+async def test_a_pinned_check_is_for_no_other_user(rich: Shop) -> None:
     await rich.call("createCheck", asset="USDT", amount="1", pin_to_user_id=7)
     await rich.call("createCheck", asset="USDT", amount="1", pin_to_username="@Anna")
     for check, stranger in ((1, {"user_id": 8}), (2, {"user_id": 7}), (2, {"username": "boris"})):
-        with pytest.raises(InvoiceError, match="somebody else"):
+        with pytest.raises(InvoiceError, match="another user"):
             await rich.pay.activate_check(check, **stranger)
     await rich.pay.activate_check(1, 7)
     await rich.pay.activate_check(2, 8, "anna")
@@ -216,5 +216,5 @@ async def test_books_survive_a_restart(make_shop: Callable[..., Any], tmp_path: 
     assert (await second.call("transfer", **SENT))["transfer_id"] == 1
     assert (await second.call("getStats"))["unique_users_count"] == 1
     assert (await second.call("createCheck", asset="USDT", amount="1"))["check_id"] == 3
-    with pytest.raises(InvoiceError, match="somebody else"):
+    with pytest.raises(InvoiceError, match="another user"):
         await second.pay.activate_check(1, 8)

@@ -25,7 +25,7 @@ resource "google_cloud_tasks_queue_iam_member" "enqueuer" {
   member   = google_service_account.main.member
 }
 
-# Whoever makes a task says as whom it shall be called, and must be allowed to.
+# The maker of a task says as whom it shall be called, and must be allowed to.
 resource "google_service_account_iam_member" "acts_as_invoker" {
   count = length(var.enqueues) > 0 ? 1 : 0
 

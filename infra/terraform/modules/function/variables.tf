@@ -76,7 +76,7 @@ variable "memory_mib" {
 }
 
 variable "min_instances" {
-  description = "Instances that are kept while nobody calls."
+  description = "Instances that are kept without any calls."
   type        = number
 }
 

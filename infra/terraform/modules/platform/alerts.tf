@@ -16,7 +16,7 @@ locals {
     misconfigured       = { title = "A function lacks a setting", page = "configuration-invalid", severity = "ERROR", more_than = 0, window_s = 60 }
     webhook_refused     = { title = "Webhook calls with a wrong secret", page = "webhook-refused", severity = "WARNING", more_than = 20, window_s = 600 }
     message_failed      = { title = "Messages are refused by Telegram", page = "messages-refused", severity = "WARNING", more_than = 20, window_s = 600 }
-    secret_read_by_hand = { title = "Somebody read a secret", page = "secret-read-by-hand", severity = "WARNING", more_than = 0, window_s = 60 }
+    secret_read_by_hand = { title = "A secret was read by hand", page = "secret-read-by-hand", severity = "WARNING", more_than = 0, window_s = 60 }
   }
 
   # Windows of the sweeps' alerts: some periods, at least five minutes; the service takes at most 23.5 hours for absence.
@@ -132,7 +132,7 @@ resource "google_monitoring_alert_policy" "function_errors" {
 
   project               = var.project_id
   display_name          = "${each.key} answers 5xx"
-  combiner              = "AND" # a ratio alone would wake somebody for one failed request of two
+  combiner              = "AND" # a ratio alone would wake an operator for one failed request of two
   severity              = each.value.trigger == "public" ? "CRITICAL" : "ERROR"
   notification_channels = local.channels
 

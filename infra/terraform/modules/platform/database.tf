@@ -50,7 +50,7 @@ resource "google_sql_database_instance" "main" {
       update_track = "stable"
     }
 
-    # Whoever asks for more waits or is told 503 (architecture.md, Budgets).
+    # A function that asks for more waits or is told 503 (architecture.md, Budgets).
     database_flags {
       name  = "max_connections"
       value = tostring(local.max_connections)

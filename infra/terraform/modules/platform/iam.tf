@@ -16,7 +16,7 @@ resource "google_service_account" "scheduler_invoker" {
   depends_on = [google_project_service.main]
 }
 
-# Whoever reads a secret's value leaves a trace.
+# A read of a secret's value leaves a trace.
 resource "google_project_iam_audit_config" "secrets" {
   project = var.project_id
   service = "secretmanager.googleapis.com"

@@ -123,7 +123,7 @@ resource "terraform_data" "table" {
     }
     precondition {
       condition     = contains(keys(local.functions), local.health)
-      error_message = "functions/table.json: without the function ${local.health} nobody can tell whether the platform answers."
+      error_message = "functions/table.json: without the function ${local.health} it is unknown whether the platform answers."
     }
   }
 }

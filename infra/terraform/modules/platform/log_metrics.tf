@@ -63,7 +63,7 @@ locals {
       labels = { function = "EXTRACT(jsonPayload.function)" }
     }
     webhook_refused = {
-      what   = "Webhook calls with a wrong secret or signature: somebody guesses, or a rotation went wrong."
+      what   = "Webhook calls with a wrong secret or signature: an outsider guesses, or a rotation went wrong."
       filter = "jsonPayload.event=\"telegram_webhook_bad_secret\" OR jsonPayload.event=\"cryptobot_webhook_bad_signature\""
       labels = { function = "EXTRACT(jsonPayload.function)" }
     }
@@ -105,7 +105,7 @@ resource "google_logging_metric" "main" {
 resource "google_logging_metric" "secret_read_by_hand" {
   project     = var.project_id
   name        = "atlas_secret_read_by_hand"
-  description = "Secrets' values read by somebody who is not one of the platform's accounts."
+  description = "Secrets' values read by an account that is not one of the platform's accounts."
   filter      = "resource.type=\"audited_resource\" AND protoPayload.methodName=~\"AccessSecretVersion$\" AND NOT protoPayload.authenticationInfo.principalEmail=~\"@${var.project_id}\\.iam\\.gserviceaccount\\.com$\""
 
   metric_descriptor {

@@ -26,5 +26,5 @@ resource "google_cloud_scheduler_job" "main" {
     }
   }
 
-  depends_on = [module.function] # no tick before there is somebody to answer it
+  depends_on = [module.function] # no tick before there is a function to answer it
 }

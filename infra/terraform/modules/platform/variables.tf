@@ -4,7 +4,7 @@ variable "alert_emails" {
 
   validation {
     condition     = length(var.alert_emails) > 0 && alltrue([for address in var.alert_emails : can(regex("^[^@\\s]+@[^@\\s]+\\.[^@\\s]+$", address))])
-    error_message = "alert_emails needs at least one address, each like oncall@example.org: an alert that nobody gets is none."
+    error_message = "alert_emails needs at least one address, each like oncall@example.org: an alert without a receiver is none."
   }
 }
 
@@ -170,7 +170,7 @@ variable "secret_versions" {
 
   validation {
     condition     = alltrue([for version in values(var.secret_versions) : can(regex("^[1-9][0-9]*$", version))])
-    error_message = "secret_versions must hold numbers: with `latest` nobody knows which value an instance runs with."
+    error_message = "secret_versions must hold numbers: with `latest` it is unknown which value an instance runs with."
   }
 }
 

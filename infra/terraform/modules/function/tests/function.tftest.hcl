@@ -44,7 +44,7 @@ variables {
 run "a_task_is_called_by_tasks_alone" {
   assert {
     condition     = google_cloud_run_v2_service.main.ingress == "INGRESS_TRAFFIC_INTERNAL_ONLY" && [for binding in google_cloud_run_v2_service_iam_member.invoker : binding.member] == ["serviceAccount:tasks-invoker@atlas-test-000000.iam.gserviceaccount.com"]
-    error_message = "Somebody else may call a task."
+    error_message = "Another account may call a task."
   }
   assert {
     condition     = keys(google_secret_manager_secret_iam_member.reader) == ["DATABASE_URL"] && keys(google_cloud_tasks_queue_iam_member.enqueuer) == ["nodes"]

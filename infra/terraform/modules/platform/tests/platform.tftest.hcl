@@ -55,7 +55,7 @@ run "everything_of_the_table_is_there" {
   }
   assert {
     condition     = alltrue([for job in google_cloud_scheduler_job.main : job.time_zone == "Etc/UTC" && job.http_target[0].oidc_token[0].audience == job.http_target[0].uri])
-    error_message = "A scheduler job is not in UTC, or its token is for somebody else."
+    error_message = "A scheduler job is not in UTC, or its token is for another account."
   }
 }
 
@@ -83,7 +83,7 @@ run "every_function_has_an_alert_and_every_alert_a_page" {
   }
   assert {
     condition     = alltrue([for policy in concat(values(google_monitoring_alert_policy.event), values(google_monitoring_alert_policy.sweep), values(google_monitoring_alert_policy.function_errors)) : length(policy.notification_channels) > 0])
-    error_message = "An alert tells nobody."
+    error_message = "An alert has no receiver."
   }
 }
 
