@@ -35,8 +35,8 @@ class Opened:
     """The account's one open order.
 
     Attributes:
-        claim: set when the caller is the one who is to make the invoice now; nobody else will for a while.
-        asked_before: an earlier attempt may have made an invoice that nobody knows of: look before making another.
+        claim: set when the caller is to make the invoice now; no other will for a while.
+        asked_before: an earlier attempt may have made an invoice that is not known here: look before making another.
         replaced: orders that this one replaces, whose invoices are to be withdrawn, best effort.
     """
 
