@@ -12,7 +12,7 @@ from lib.domain import chat_state, flags, orders, subscriptions
 
 if TYPE_CHECKING:
     from lib.bot.screen import Rows
-    from lib.bot.turn import Scene
+    from lib.bot.update_context import UpdateContext
     from lib.db import Transaction
     from lib.domain.chat_state import ChatState
     from lib.domain.pricelist import Tariff
@@ -23,77 +23,79 @@ BUY_CONFIRM = "buy.confirm"
 BUY_ORDER = "buy.order"
 
 
-def begin(tx: Transaction, scene: Scene, toast: str = "") -> Screen:
+def begin(tx: Transaction, context: UpdateContext, toast: str = "") -> Screen:
     """From the beginning, wherever the dialogue was."""
-    if not scene.crypto_offered or not flags.enabled(tx, flags.PAYMENTS):
-        return order_screen.unavailable(scene)
-    state = chat_state.read(tx, scene.account.id)
-    moved = chat_state.swap(tx, scene.account.id, state.version, BUY_TARIFF, {})
+    if not context.crypto_offered or not flags.enabled(tx, flags.PAYMENTS):
+        return order_screen.unavailable(context)
+    state = chat_state.read(tx, context.account.id)
+    moved = chat_state.swap(tx, context.account.id, state.version, BUY_TARIFF, {})
     if moved is None:
-        return show_state(tx, scene, chat_state.read(tx, scene.account.id), toast or "toast-stale")
-    return _tariffs(scene, moved, toast)
+        return show_state(tx, context, chat_state.read(tx, context.account.id), toast or "toast-stale")
+    return _tariffs(context, moved, toast)
 
 
-def pick_tariff(tx: Transaction, scene: Scene, name: str, version: int) -> Screen:
+def pick_tariff(tx: Transaction, context: UpdateContext, name: str, version: int) -> Screen:
     """Forward to the periods, or back to them from the confirm screen."""
-    state = chat_state.read(tx, scene.account.id)
+    state = chat_state.read(tx, context.account.id)
     if state.version != version or state.state not in {BUY_TARIFF, BUY_PERIOD, BUY_CONFIRM}:
-        return show_state(tx, scene, state, "toast-stale")
-    if name not in scene.prices.tariffs:
-        return show_state(tx, scene, state, "toast-stale")
-    moved = chat_state.swap(tx, scene.account.id, version, BUY_PERIOD, {"tariff": name})
-    return show_state(tx, scene, moved or chat_state.read(tx, scene.account.id), "" if moved else "toast-stale")
+        return show_state(tx, context, state, "toast-stale")
+    if name not in context.prices.tariffs:
+        return show_state(tx, context, state, "toast-stale")
+    moved = chat_state.swap(tx, context.account.id, version, BUY_PERIOD, {"tariff": name})
+    return show_state(tx, context, moved or chat_state.read(tx, context.account.id), "" if moved else "toast-stale")
 
 
-def pick_period(tx: Transaction, scene: Scene, days: int, version: int) -> Screen:
+def pick_period(tx: Transaction, context: UpdateContext, days: int, version: int) -> Screen:
     """Forward to the confirm screen; the price shown there is kept, and is what an order must agree with."""
-    state = chat_state.read(tx, scene.account.id)
+    state = chat_state.read(tx, context.account.id)
     if state.version != version or state.state != BUY_PERIOD:
-        return show_state(tx, scene, state, "toast-stale")
-    tariff = _tariff(scene, state)
+        return show_state(tx, context, state, "toast-stale")
+    tariff = _tariff(context, state)
     if tariff is None or days not in tariff.prices:
-        return show_state(tx, scene, state, "toast-stale")
-    return _confirm_next(tx, scene, version, tariff, days)
+        return show_state(tx, context, state, "toast-stale")
+    return _confirm_next(tx, context, version, tariff, days)
 
 
-def confirm_again(tx: Transaction, scene: Scene, state: ChatState, toast: str) -> Screen:
+def confirm_again(tx: Transaction, context: UpdateContext, state: ChatState, toast: str) -> Screen:
     """The same order at today's price: shown before it is agreed to."""
-    tariff = _tariff(scene, state)
+    tariff = _tariff(context, state)
     days = _days(state)
     if tariff is None or days not in tariff.prices:
-        return begin(tx, scene, toast)
-    return _confirm_next(tx, scene, state.version, tariff, days, toast=toast)
+        return begin(tx, context, toast)
+    return _confirm_next(tx, context, state.version, tariff, days, toast=toast)
 
 
-def _confirm_next(tx: Transaction, scene: Scene, version: int, tariff: Tariff, days: int, *, toast: str = "") -> Screen:
+def _confirm_next(
+    tx: Transaction, context: UpdateContext, version: int, tariff: Tariff, days: int, *, toast: str = ""
+) -> Screen:
     data = {"tariff": tariff.name, "days": days, "price": tariff.prices[days]}
-    moved = chat_state.swap(tx, scene.account.id, version, BUY_CONFIRM, data)
+    moved = chat_state.swap(tx, context.account.id, version, BUY_CONFIRM, data)
     if moved is None:
-        return show_state(tx, scene, chat_state.read(tx, scene.account.id), "toast-stale")
-    return _confirm(tx, scene, moved, tariff, days, toast=toast)
+        return show_state(tx, context, chat_state.read(tx, context.account.id), "toast-stale")
+    return _confirm(tx, context, moved, tariff, days, toast=toast)
 
 
-def show_state(tx: Transaction, scene: Scene, state: ChatState, toast: str = "") -> Screen:
+def show_state(tx: Transaction, context: UpdateContext, state: ChatState, toast: str = "") -> Screen:
     """The dialogue where it stands now, with buttons of its present version; `toast` is the id of a text."""
     if state.state == BUY_ORDER:
-        order = orders.of_account(tx, scene.account.id, int(state.data.get("order", 0)))
+        order = orders.of_account(tx, context.account.id, int(state.data.get("order", 0)))
         if order is not None:
-            return order_screen.show(tx, scene, order, toast)
-    tariff = _tariff(scene, state)
+            return order_screen.show(tx, context, order, toast)
+    tariff = _tariff(context, state)
     if state.state == BUY_TARIFF:
-        return _tariffs(scene, state, toast)
+        return _tariffs(context, state, toast)
     if state.state == BUY_PERIOD and tariff is not None:
-        return _periods(scene, state, tariff, toast)
+        return _periods(context, state, tariff, toast)
     days = _days(state)
     if state.state == BUY_CONFIRM and tariff is not None and days in tariff.prices:
         if tariff.prices[days] != state.data.get("price"):
-            return confirm_again(tx, scene, state, "toast-price-changed")
-        return _confirm(tx, scene, state, tariff, days, toast=toast)
-    return begin(tx, scene, toast)
+            return confirm_again(tx, context, state, "toast-price-changed")
+        return _confirm(tx, context, state, tariff, days, toast=toast)
+    return begin(tx, context, toast)
 
 
-def _tariff(scene: Scene, state: ChatState) -> Tariff | None:
-    return scene.prices.tariffs.get(str(state.data.get("tariff")))
+def _tariff(context: UpdateContext, state: ChatState) -> Tariff | None:
+    return context.prices.tariffs.get(str(state.data.get("tariff")))
 
 
 def _days(state: ChatState) -> int:
@@ -101,15 +103,15 @@ def _days(state: ChatState) -> int:
     return days if isinstance(days, int) else 0
 
 
-def _tariffs(scene: Scene, state: ChatState, toast: str) -> Screen:
-    say = scene.texts
-    on_sale = scene.prices.tariffs.values()
+def _tariffs(context: UpdateContext, state: ChatState, toast: str) -> Screen:
+    say = context.texts
+    on_sale = context.prices.tariffs.values()
     lines = "\n".join(
         say.html(
             "buy-tariff-line",
             tariff=say.tariff(tariff.name),
             devices=say.plain("devices", count=tariff.devices),
-            traffic=_traffic(scene, tariff),
+            traffic=_traffic(context, tariff),
         )
         for tariff in on_sale
     )
@@ -119,7 +121,7 @@ def _tariffs(scene: Scene, state: ChatState, toast: str) -> Screen:
                 say.plain(
                     "button-tariff",
                     tariff=say.tariff(tariff.name),
-                    price=say.money(min(tariff.prices.values()), scene.prices.currency),
+                    price=say.money(min(tariff.prices.values()), context.prices.currency),
                 ),
                 PickTariff(tariff=tariff.name, version=state.version),
             ),
@@ -127,18 +129,18 @@ def _tariffs(scene: Scene, state: ChatState, toast: str) -> Screen:
         for tariff in on_sale
     )
     menu = tap(say.plain("button-menu"), Go(to=Place.MENU))
-    return Screen(f"{say.html('buy-tariff')}\n\n{lines}", (*rows, (menu,)), toast=_toast(scene, toast))
+    return Screen(f"{say.html('buy-tariff')}\n\n{lines}", (*rows, (menu,)), toast=_toast(context, toast))
 
 
-def _periods(scene: Scene, state: ChatState, tariff: Tariff, toast: str) -> Screen:
-    say = scene.texts
+def _periods(context: UpdateContext, state: ChatState, tariff: Tariff, toast: str) -> Screen:
+    say = context.texts
     rows: Rows = tuple(
         (
             tap(
                 say.plain(
                     "button-period",
                     period=say.plain("period", days=days),
-                    price=say.money(tariff.prices[days], scene.prices.currency),
+                    price=say.money(tariff.prices[days], context.prices.currency),
                 ),
                 PickPeriod(days=days, version=state.version),
             ),
@@ -148,25 +150,27 @@ def _periods(scene: Scene, state: ChatState, tariff: Tariff, toast: str) -> Scre
     devices = say.plain("devices", count=tariff.devices)
     back = (tap(say.plain("button-back"), Go(to=Place.BUY)), tap(say.plain("button-menu"), Go(to=Place.MENU)))
     text = say.html("buy-period", tariff=say.tariff(tariff.name), devices=devices)
-    return Screen(text, (*rows, back), toast=_toast(scene, toast))
+    return Screen(text, (*rows, back), toast=_toast(context, toast))
 
 
-def _confirm(tx: Transaction, scene: Scene, state: ChatState, tariff: Tariff, days: int, *, toast: str) -> Screen:
-    say = scene.texts
-    held = subscriptions.current(tx, scene.account.id)
-    value = scene.prices.conversion(held.tariff, tariff.name) if held is not None else subscriptions.SAME_VALUE
+def _confirm(
+    tx: Transaction, context: UpdateContext, state: ChatState, tariff: Tariff, days: int, *, toast: str
+) -> Screen:
+    say = context.texts
+    held = subscriptions.current(tx, context.account.id)
+    value = context.prices.conversion(held.tariff, tariff.name) if held is not None else subscriptions.SAME_VALUE
     now = subscriptions.now(tx)
     until = subscriptions.end_after(held, now, value, timedelta(days=days))
-    price = say.money(tariff.prices[days], scene.prices.currency)
+    price = say.money(tariff.prices[days], context.prices.currency)
     parts = [
         say.html(
             "buy-confirm",
             tariff=say.tariff(tariff.name),
             devices=say.plain("devices", count=tariff.devices),
-            traffic=_traffic(scene, tariff),
+            traffic=_traffic(context, tariff),
             period=say.plain("period", days=days),
             price=price,
-            until=scene.moment(until),
+            until=context.moment(until),
         )
     ]
     if held is not None and value != subscriptions.SAME_VALUE and subscriptions.has_paid_time_left(held, now):
@@ -179,14 +183,14 @@ def _confirm(tx: Transaction, scene: Scene, state: ChatState, tariff: Tariff, da
             tap(say.plain("button-menu"), Go(to=Place.MENU)),
         ),
     )
-    return Screen("\n\n".join(parts), rows, toast=_toast(scene, toast))
+    return Screen("\n\n".join(parts), rows, toast=_toast(context, toast))
 
 
-def _traffic(scene: Scene, tariff: Tariff) -> str:
+def _traffic(context: UpdateContext, tariff: Tariff) -> str:
     if tariff.traffic_gb is None:
-        return scene.texts.plain("traffic-unlimited")
-    return scene.texts.plain("traffic", gb=tariff.traffic_gb)
+        return context.texts.plain("traffic-unlimited")
+    return context.texts.plain("traffic", gb=tariff.traffic_gb)
 
 
-def _toast(scene: Scene, toast: str) -> str:
-    return scene.texts.plain(toast) if toast else ""
+def _toast(context: UpdateContext, toast: str) -> str:
+    return context.texts.plain(toast) if toast else ""

@@ -70,7 +70,7 @@ class Delivered:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a message that nobody waits for.
+    """What became of a notification.
 
     Attributes:
         kind: sent; blocked (unreachable until they write again); flood (not sent, later); refused (not sent);
@@ -144,7 +144,7 @@ async def perform(bot: Bot, call: Call) -> Any:
 
 
 def _may_go_in_response(reply: list[Call]) -> bool:
-    # Its result is lost, so only what nobody has to know of: the answer to a tap, a lone new message.
+    # Its result is lost, so only calls whose outcome changes nothing: the answer to a tap, a lone new message.
     last = reply[-1]["method"]
     return bool(last == "answerCallbackQuery" or (last == "sendMessage" and len(reply) == 1))
 
@@ -223,14 +223,14 @@ def _outcome(error: AiogramError) -> Outcome:  # noqa: PLR0911 -- a table of fai
             return Outcome("refused", error=text, permanent=True)
         case TelegramUnauthorizedError() | TelegramNotFound():
             return Outcome("refused", error=text, retry_after=30.0)  # the token is wrong: an operator's matter
-        case TelegramNetworkError() if _nobody_was_there(error):
+        case TelegramNetworkError() if _never_connected(error):
             return Outcome("refused", error=text)
         case ClientDecodeError() if isinstance(error.data, dict) and error.data.get("ok") is True:
             return Outcome("sent")  # taken; only what it was answered with is beyond this version
     return Outcome("unknown", error=text)
 
 
-def _nobody_was_there(error: TelegramNetworkError) -> bool:
+def _never_connected(error: TelegramNetworkError) -> bool:
     from aiohttp import ClientConnectorError  # noqa: PLC0415 -- a call was made, so it is loaded
 
     return isinstance(error.__cause__, ClientConnectorError)

@@ -44,7 +44,7 @@ async def handle(services: Services, incoming: Incoming, update: dict[str, Any])
     handled = None
     if parsed is not None and (context := _context(services, incoming, parsed)) is not None:
         runner = UpdateRunner(services, context)
-        await the_dispatcher().feed_update(bot, parsed, runner=runner, turn=runner)
+        await the_dispatcher().feed_update(bot, parsed, runner=runner)
         handled = runner.handled
     if handled is None:
         handled = await services.db.run(finish_silently, incoming)

@@ -9,7 +9,7 @@ from lib.bot.screen import Button, Screen, tap
 from lib.domain import provisioning, subscriptions
 
 if TYPE_CHECKING:
-    from lib.bot.turn import Scene
+    from lib.bot.update_context import UpdateContext
     from lib.db import Transaction
     from lib.domain.orders import Order
 
@@ -19,82 +19,84 @@ def is_live(tx: Transaction, order: Order) -> bool:
     return order.status == "open" and order.expires_at > subscriptions.now(tx)
 
 
-def show(tx: Transaction, scene: Scene, order: Order, toast: str = "") -> Screen:
+def show(tx: Transaction, context: UpdateContext, order: Order, toast: str = "") -> Screen:
     """The order as it is; `toast` is the id of a text."""
     if order.status == "paid":
-        return _paid(tx, scene, order, toast)
+        return _paid(tx, context, order, toast)
     if not is_live(tx, order):
-        return _over(scene, order, toast)
+        return _over(context, order, toast)
     if order.invoice_url is None:
-        return _preparing(scene, order)
-    return _open(scene, order, order.invoice_url, toast)
+        return _preparing(context, order)
+    return _open(context, order, order.invoice_url, toast)
 
 
-def _open(scene: Scene, order: Order, url: str, toast: str) -> Screen:
-    say = scene.texts
+def _open(context: UpdateContext, order: Order, url: str, toast: str) -> Screen:
+    say = context.texts
     price = say.money(order.price, order.currency)
-    text = say.html("order-open", **_facts(scene, order), until=scene.moment(order.expires_at))
+    text = say.html("order-open", **_facts(context, order), until=context.moment(order.expires_at))
     if toast == "toast-unpaid":
         text += "\n\n" + say.html("order-unpaid-yet")
     rows = (
         (Button(say.plain("button-pay-url", price=price), url=url),),
         (tap(say.plain("button-check"), CheckOrder(order=order.id)),),
-        (tap(say.plain("button-back"), Go(to=Place.BUY)), _menu(scene)),
+        (tap(say.plain("button-back"), Go(to=Place.BUY)), _menu(context)),
     )
     return Screen(text, rows, toast=say.plain(toast) if toast else "")
 
 
-def _preparing(scene: Scene, order: Order) -> Screen:
-    say = scene.texts
+def _preparing(context: UpdateContext, order: Order) -> Screen:
+    say = context.texts
     refresh = tap(say.plain("button-refresh"), CheckOrder(order=order.id))
-    text = say.html("order-preparing", **_facts(scene, order))
-    return Screen(text, ((refresh,), (_menu(scene),)), toast=say.plain("toast-preparing"))
+    text = say.html("order-preparing", **_facts(context, order))
+    return Screen(text, ((refresh,), (_menu(context),)), toast=say.plain("toast-preparing"))
 
 
-def _paid(tx: Transaction, scene: Scene, order: Order, toast: str) -> Screen:
-    say = scene.texts
-    held = subscriptions.current(tx, scene.account.id)
+def _paid(tx: Transaction, context: UpdateContext, order: Order, toast: str) -> Screen:
+    say = context.texts
+    held = subscriptions.current(tx, context.account.id)
     toast_text = say.plain(toast) if toast else ""
     if held is None or not held.is_current:
         buy = tap(say.plain("button-buy"), Go(to=Place.BUY))
-        text = say.html("order-paid-ended", **_facts(scene, order))
-        return Screen(text, ((buy,), (_menu(scene),)), toast=toast_text)
-    link = provisioning.link_of(tx, scene.account.id)
-    text = say.html("order-paid", **_facts(scene, order), until=scene.moment(held.expires_at))
+        text = say.html("order-paid-ended", **_facts(context, order))
+        return Screen(text, ((buy,), (_menu(context),)), toast=toast_text)
+    link = provisioning.link_of(tx, context.account.id)
+    text = say.html("order-paid", **_facts(context, order), until=context.moment(held.expires_at))
     text += "\n\n" + say.html("order-key-ready" if link else "order-key-pending")
     rows = (
         (
             tap(say.plain("button-key"), Go(to=Place.KEY)),
             tap(say.plain("button-instruction"), Go(to=Place.INSTRUCTION)),
         ),
-        (_menu(scene),),
+        (_menu(context),),
     )
     return Screen(text, rows, toast=toast_text)
 
 
-def _over(scene: Scene, order: Order, toast: str) -> Screen:
-    say = scene.texts
+def _over(context: UpdateContext, order: Order, toast: str) -> Screen:
+    say = context.texts
     again = () if order.invoice_id is None else ((tap(say.plain("button-check"), CheckOrder(order=order.id)),),)
     buy = tap(say.plain("button-buy"), Go(to=Place.BUY))
     text = say.html("order-over", number=str(order.id))
-    return Screen(text, (*again, (buy,), (_menu(scene),)), toast=say.plain(toast) if toast else "")
+    return Screen(text, (*again, (buy,), (_menu(context),)), toast=say.plain(toast) if toast else "")
 
 
-def provider_down(scene: Scene, order: Order) -> Screen:
+def provider_down(context: UpdateContext, order: Order) -> Screen:
     """No invoice this time; the button tries again."""
-    say = scene.texts
+    say = context.texts
     retry = tap(say.plain("button-retry"), CheckOrder(order=order.id))
-    return Screen(say.html("order-provider-down"), ((retry,), (_menu(scene),)), toast=say.plain("toast-provider-down"))
+    return Screen(
+        say.html("order-provider-down"), ((retry,), (_menu(context),)), toast=say.plain("toast-provider-down")
+    )
 
 
-def unavailable(scene: Scene) -> Screen:
+def unavailable(context: UpdateContext) -> Screen:
     """Nothing can be ordered now."""
-    text = scene.texts.html("buy-unavailable")
-    return Screen(text, ((_menu(scene),),), toast=scene.texts.plain("toast-no-orders"))
+    text = context.texts.html("buy-unavailable")
+    return Screen(text, ((_menu(context),),), toast=context.texts.plain("toast-no-orders"))
 
 
-def _facts(scene: Scene, order: Order) -> dict[str, str | int]:
-    say = scene.texts
+def _facts(context: UpdateContext, order: Order) -> dict[str, str | int]:
+    say = context.texts
     return {
         "number": str(order.id),
         "tariff": say.tariff(order.tariff),
@@ -103,5 +105,5 @@ def _facts(scene: Scene, order: Order) -> dict[str, str | int]:
     }
 
 
-def _menu(scene: Scene) -> Button:
-    return tap(scene.texts.plain("button-menu"), Go(to=Place.MENU))
+def _menu(context: UpdateContext) -> Button:
+    return tap(context.texts.plain("button-menu"), Go(to=Place.MENU))

@@ -109,8 +109,8 @@ def take_effect(
 ) -> Handled | ExternalCall:
     """Consume the update, run `action(tx, context, *arguments)`, keep the reply: one transaction."""
     update_id = context.incoming.update_id
-    meeting = accounts.meeting(context.person, start_payload=context.start_payload, update_id=update_id)
-    (claimed,), met = tx.together(updates.claiming(context.incoming), meeting)
+    account_query = accounts.meet_query(context.person, start_payload=context.start_payload, update_id=update_id)
+    (claimed,), met = tx.together(updates.claim_query(context.incoming), account_query)
     if claimed.done:
         moved_on = accounts.has_moved_on(tx, context.person.telegram_id, update_id)
         if moved_on or not context.after_external_call:

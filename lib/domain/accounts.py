@@ -65,7 +65,7 @@ returning id, telegram_id, first_name, language, language_chosen, trial_used_at,
 """
 
 
-def meeting(
+def meet_query(
     person: Person, *, start_payload: str | None = None, update_id: int | None = None, even_if_done: bool = False
 ) -> Query[Account]:
     """Query that finds the person's account, or makes it in a language they read (any but Russian falls back to English).
@@ -90,8 +90,8 @@ def meeting(
 
 
 def meet(tx: Transaction, person: Person, *, start_payload: str | None = None, update_id: int | None = None) -> Account:
-    """The person's account, whatever became of the update; see `meeting`."""
-    (account,) = tx.ask(meeting(person, start_payload=start_payload, update_id=update_id, even_if_done=True))
+    """The person's account, whatever became of the update; see `meet_query`."""
+    (account,) = tx.ask(meet_query(person, start_payload=start_payload, update_id=update_id, even_if_done=True))
     return account
 
 

@@ -66,7 +66,7 @@ where update_id = :update_id
 """
 
 
-def claiming(incoming: Incoming) -> Query[Claimed]:
+def claim_query(incoming: Incoming) -> Query[Claimed]:
     """What consumes the update's key: the first statement of its one effect transaction. Always one row."""
     key = {"update_id": incoming.update_id, "body": incoming.body, "correlation_id": incoming.correlation_id}
     return Query(Claimed, _CLAIM, key)
@@ -74,7 +74,7 @@ def claiming(incoming: Incoming) -> Query[Claimed]:
 
 def claim(tx: Transaction, incoming: Incoming) -> Claimed:
     """Consume the update's key, with no other statement on the way."""
-    (claimed,) = tx.ask(claiming(incoming))
+    (claimed,) = tx.ask(claim_query(incoming))
     return claimed
 
 

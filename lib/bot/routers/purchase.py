@@ -17,7 +17,7 @@ from lib import log
 from lib.bot import order_screen
 from lib.bot.buy_dialogue import BUY_CONFIRM, BUY_ORDER, begin, confirm_again, pick_period, pick_tariff, show_state
 from lib.bot.callbacks import CheckOrder, Go, Method, Pay, PickPeriod, PickTariff, Place
-from lib.bot.turn import Errand, Turn
+from lib.bot.update_context import ExternalCall, UpdateRunner
 from lib.domain import chat_state, consents, flags, inbox, orders
 from lib.payments.provider import Invoice, InvoiceOver, Provider, ProviderError
 from lib.payments.reporting import report
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from aiogram.types import CallbackQuery, Message
 
     from lib.bot.screen import Screen
-    from lib.bot.turn import Scene
+    from lib.bot.update_context import UpdateContext
     from lib.db import Transaction
     from lib.domain.orders import Opened, Order, Replaced
     from lib.domain.outbox import Item
@@ -41,11 +41,11 @@ _WITHDRAW_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
-class MakeInvoice(Errand):
+class MakeInvoice(ExternalCall):
     """The order is ours to get an invoice for.
 
     Attributes:
-        asked_before: one may exist already that nobody heard of.
+        asked_before: one may exist already whose creation had no known outcome.
         version: of the dialogue that led here, or None when it was an order's own button.
         description: what the provider's page says is bought.
     """
@@ -59,89 +59,91 @@ class MakeInvoice(Errand):
 
 
 @dataclass(frozen=True, slots=True)
-class AskProvider(Errand):
+class AskProvider(ExternalCall):
     """Was this one paid?"""
 
     order: Order
 
 
-# Acts ------------------------------------------------------------------------------------------------------------
+# Actions ---------------------------------------------------------------------------------------------------------
 
 
-def open_order(tx: Transaction, scene: Scene, method: Method, version: int) -> Screen | MakeInvoice:
+def open_order(tx: Transaction, context: UpdateContext, method: Method, version: int) -> Screen | MakeInvoice:
     """Consent, and the account's one open order for exactly what the confirm screen showed."""
-    account_id = scene.account.id
+    account_id = context.account.id
     state = chat_state.read(tx, account_id)
     if state.version != version or state.state != BUY_CONFIRM:
         # the second tap of two finds the order that the first one opened: nothing was wrong with the button
         second_tap = state.state == BUY_ORDER and state.version == version + 1
-        return show_state(tx, scene, state, "" if second_tap else "toast-stale")
+        return show_state(tx, context, state, "" if second_tap else "toast-stale")
     tariff, days = str(state.data.get("tariff")), int(state.data.get("days", 0))
-    tariff_on_sale = scene.prices.tariffs.get(tariff)
+    tariff_on_sale = context.prices.tariffs.get(tariff)
     if tariff_on_sale is None or days not in tariff_on_sale.prices:
-        return begin(tx, scene, "toast-stale")
-    price = scene.prices.price(tariff, days)
+        return begin(tx, context, "toast-stale")
+    price = context.prices.price(tariff, days)
     if price != state.data.get("price"):
-        return confirm_again(tx, scene, state, "toast-price-changed")
-    if not scene.crypto_offered or not flags.enabled(tx, flags.PAYMENTS):
-        return order_screen.unavailable(scene)
-    consents.answer(tx, scene.account.telegram_id, consents.Kind.TERMS, accepted=True)
+        return confirm_again(tx, context, state, "toast-price-changed")
+    if not context.crypto_offered or not flags.enabled(tx, flags.PAYMENTS):
+        return order_screen.unavailable(context)
+    consents.answer(tx, context.account.telegram_id, consents.Kind.TERMS, accepted=True)
     opened = orders.open_subscription(
         tx,
         account_id,
         tariff=tariff,
         period_days=days,
         price=price,
-        currency=scene.prices.currency,
+        currency=context.prices.currency,
         provider=method.value,
-        minutes=scene.prices.order_minutes,
+        minutes=context.prices.order_minutes,
     )
-    return _errand_or_screen(tx, scene, opened, version)
+    return _call_or_screen(tx, context, opened, version)
 
 
-def _errand_or_screen(tx: Transaction, scene: Scene, opened: Opened, version: int | None) -> Screen | MakeInvoice:
+def _call_or_screen(
+    tx: Transaction, context: UpdateContext, opened: Opened, version: int | None
+) -> Screen | MakeInvoice:
     if opened.claim is not None:
         order = opened.order
-        description = scene.texts.plain(
+        description = context.texts.plain(
             "invoice",
-            tariff=scene.texts.tariff(order.tariff),
-            period=scene.texts.plain("period", days=order.period_days),
+            tariff=context.texts.tariff(order.tariff),
+            period=context.texts.plain("period", days=order.period_days),
         )
         return MakeInvoice(order, opened.claim, opened.asked_before, opened.replaced, version, description)
     if opened.order.invoice_id is not None and version is not None:
-        _move_on(tx, scene, version, opened.order)
-    return order_screen.show(tx, scene, opened.order)
+        _move_on(tx, context, version, opened.order)
+    return order_screen.show(tx, context, opened.order)
 
 
-def _move_on(tx: Transaction, scene: Scene, version: int, order: Order) -> None:
+def _move_on(tx: Transaction, context: UpdateContext, version: int, order: Order) -> None:
     # None when the dialogue has moved meanwhile: the order stands, and its screen does not need the dialogue.
-    chat_state.swap(tx, scene.account.id, version, BUY_ORDER, {"order": order.id})
+    chat_state.swap(tx, context.account.id, version, BUY_ORDER, {"order": order.id})
 
 
-def show_invoice(tx: Transaction, scene: Scene, made: MakeInvoice, order: Order) -> Screen:
+def show_invoice(tx: Transaction, context: UpdateContext, made: MakeInvoice, order: Order) -> Screen:
     """The provider has it and the order holds it: show the order."""
     if made.version is not None:
-        _move_on(tx, scene, made.version, order)
-    return order_screen.show(tx, scene, order)
+        _move_on(tx, context, made.version, order)
+    return order_screen.show(tx, context, order)
 
 
-def give_up_invoice(tx: Transaction, scene: Scene, made: MakeInvoice) -> Screen:
+def give_up_invoice(tx: Transaction, context: UpdateContext, made: MakeInvoice) -> Screen:
     """The provider failed: the next tap may try at once."""
     orders.release_claim(tx, made.order.id, made.claim)
-    return order_screen.provider_down(scene, made.order)
+    return order_screen.provider_down(context, made.order)
 
 
-def look_at_order(tx: Transaction, scene: Scene, order_id: int) -> Screen | MakeInvoice | AskProvider:
+def look_at_order(tx: Transaction, context: UpdateContext, order_id: int) -> Screen | MakeInvoice | AskProvider:
     """An order of one's own: asked about while unpaid, given an invoice when it is open and has none."""
-    order = orders.of_account(tx, scene.account.id, order_id)
+    order = orders.of_account(tx, context.account.id, order_id)
     if order is None:
-        return show_state(tx, scene, chat_state.read(tx, scene.account.id), "toast-not-yours")
+        return show_state(tx, context, chat_state.read(tx, context.account.id), "toast-not-yours")
     if order.status == "paid":
-        return order_screen.show(tx, scene, order, "toast-paid")
+        return order_screen.show(tx, context, order, "toast-paid")
     if order.invoice_id is not None:
         return AskProvider(order)
-    if not scene.crypto_offered or not order_screen.is_live(tx, order):
-        return order_screen.show(tx, scene, order)
+    if not context.crypto_offered or not order_screen.is_live(tx, order):
+        return order_screen.show(tx, context, order)
     # The account's row is locked since this transaction began, so this is still its one open order: nothing is replaced.
     opened = orders.open_subscription(
         tx,
@@ -151,56 +153,56 @@ def look_at_order(tx: Transaction, scene: Scene, order_id: int) -> Screen | Make
         price=order.price,
         currency=order.currency,
         provider=order.provider,
-        minutes=scene.prices.order_minutes,
+        minutes=context.prices.order_minutes,
     )
-    return _errand_or_screen(tx, scene, opened, None)
+    return _call_or_screen(tx, context, opened, None)
 
 
-def show_order(tx: Transaction, scene: Scene, order_id: int) -> Screen:
+def show_order(tx: Transaction, context: UpdateContext, order_id: int) -> Screen:
     """What is true of it now."""
-    order = orders.of_account(tx, scene.account.id, order_id)
+    order = orders.of_account(tx, context.account.id, order_id)
     if order is None:
-        return show_state(tx, scene, chat_state.read(tx, scene.account.id), "toast-not-yours")
-    return order_screen.show(tx, scene, order, "toast-paid" if order.status == "paid" else "toast-unpaid")
+        return show_state(tx, context, chat_state.read(tx, context.account.id), "toast-not-yours")
+    return order_screen.show(tx, context, order, "toast-paid" if order.status == "paid" else "toast-unpaid")
 
 
-# Errands ---------------------------------------------------------------------------------------------------------
+# External calls --------------------------------------------------------------------------------------------------
 
 
-async def make_invoice(turn: Turn, errand: MakeInvoice) -> None:
+async def make_invoice(runner: UpdateRunner, call: MakeInvoice) -> None:
     """Get the invoice with no transaction open, then keep it and finish the update."""
-    provider = turn.services.cryptopay
+    provider = runner.services.cryptopay
     if provider is None:
-        await turn.run(give_up_invoice, errand)
+        await runner.run(give_up_invoice, call)
         return
     try:
-        invoice = await _invoice(provider, errand)
+        invoice = await _invoice(provider, call)
     except ProviderError as error:
-        log.warning("invoice_failed", order_id=errand.order.id, reason=str(error))
-        await turn.run(give_up_invoice, errand)
+        log.warning("invoice_failed", order_id=call.order.id, reason=str(error))
+        await runner.run(give_up_invoice, call)
         return
-    # By a transaction of its own, keyed by the order: another delivery of this update may have finished it meanwhile
-    # ("the invoice is being made"), and an invoice that exists must be known, whoever answers.
-    order = await turn.services.db.run(orders.attach_invoice, errand.order.id, invoice.invoice_id, invoice.url)
-    await turn.run(show_invoice, errand, order)
-    for replaced in errand.replaced:
-        await _withdraw(turn, provider, replaced)
+    # In a transaction of its own, keyed by the order: another delivery of this update may have finished it meanwhile
+    # ("the invoice is being made"), and an invoice that exists must be known whichever delivery answers.
+    order = await runner.services.db.run(orders.attach_invoice, call.order.id, invoice.invoice_id, invoice.url)
+    await runner.run(show_invoice, call, order)
+    for replaced in call.replaced:
+        await _withdraw(runner, provider, replaced)
 
 
-async def _invoice(provider: Provider, errand: MakeInvoice) -> Invoice:
-    order = errand.order
-    if errand.asked_before:
+async def _invoice(provider: Provider, call: MakeInvoice) -> Invoice:
+    order = call.order
+    if call.asked_before:
         found = await provider.find(order.purchase_id, order.price, order.currency)
         if found is not None:
             return found
-    return await provider.create_invoice(order, errand.description)
+    return await provider.create_invoice(order, call.description)
 
 
-async def _withdraw(turn: Turn, provider: Provider, replaced: Replaced) -> None:
+async def _withdraw(runner: UpdateRunner, provider: Provider, replaced: Replaced) -> None:
     """Best effort: money for a replaced order settles all the same. Asked before it is deleted: what was paid meanwhile settles."""
     try:
         async with asyncio.timeout(_WITHDRAW_S):
-            event = await provider.paid_event(replaced.invoice_id, turn.context.correlation_id, "update")
+            event = await provider.paid_event(replaced.invoice_id, runner.context.correlation_id, "update")
             if event is None:
                 await provider.delete_invoice(replaced.invoice_id)
     except InvoiceOver:
@@ -209,36 +211,36 @@ async def _withdraw(turn: Turn, provider: Provider, replaced: Replaced) -> None:
         log.warning("invoice_not_withdrawn", invoice_id=replaced.invoice_id, reason=str(error) or "timeout")
         return
     if event is None:
-        await turn.services.db.run(orders.close_at_provider, [replaced.order_id])
+        await runner.services.db.run(orders.close_at_provider, [replaced.order_id])
         return
-    received = await turn.services.db.run(inbox.receive, event, turn.services.prices)
+    received = await runner.services.db.run(inbox.receive, event, runner.services.prices)
     report(event.provider, event.via, received)
-    turn.add_follow_up(received.follow_up)
+    runner.add_follow_up(received.follow_up)
 
 
-async def ask_provider(turn: Turn, errand: AskProvider) -> None:
+async def ask_provider(runner: UpdateRunner, call: AskProvider) -> None:
     """Settle by the very transaction that the webhook uses, then show what is true."""
-    settled = await _settle(turn, errand.order)
-    await turn.run(show_order, errand.order.id)
-    turn.add_follow_up(settled)
+    settled = await _settle(runner, call.order)
+    await runner.run(show_order, call.order.id)
+    runner.add_follow_up(settled)
 
 
-async def _settle(turn: Turn, order: Order) -> tuple[Item, ...]:
-    provider = turn.services.cryptopay
+async def _settle(runner: UpdateRunner, order: Order) -> tuple[Item, ...]:
+    provider = runner.services.cryptopay
     if provider is None or order.invoice_id is None:
         return ()
     try:
         async with asyncio.timeout(_ASK_S):
-            event = await provider.paid_event(order.invoice_id, turn.context.correlation_id, "update")
+            event = await provider.paid_event(order.invoice_id, runner.context.correlation_id, "update")
     except InvoiceOver:
-        await turn.services.db.run(orders.close_at_provider, [order.id])
+        await runner.services.db.run(orders.close_at_provider, [order.id])
         return ()
     except (ProviderError, TimeoutError) as error:
         log.warning("invoice_not_asked", order_id=order.id, reason=str(error) or "timeout")
         return ()
     if event is None:
         return ()
-    received = await turn.services.db.run(inbox.receive, event, turn.services.prices)
+    received = await runner.services.db.run(inbox.receive, event, runner.services.prices)
     report(event.provider, event.via, received)
     return received.follow_up
 
@@ -248,36 +250,31 @@ async def _settle(turn: Turn, order: Order) -> tuple[Item, ...]:
 
 @router.message(Command("buy", ignore_case=True, ignore_mention=True))
 @router.callback_query(Go.filter(F.to == Place.BUY))
-async def on_buy(_event: Message | CallbackQuery, turn: Turn) -> None:
-    """From the beginning."""
-    await turn.run(begin)
+async def _on_buy(_event: Message | CallbackQuery, runner: UpdateRunner) -> None:
+    await runner.run(begin)
 
 
 @router.callback_query(PickTariff.filter())
-async def on_tariff(_query: CallbackQuery, callback_data: PickTariff, turn: Turn) -> None:
-    """A tariff was chosen."""
-    await turn.run(pick_tariff, callback_data.tariff, callback_data.version)
+async def _on_tariff(_query: CallbackQuery, callback_data: PickTariff, runner: UpdateRunner) -> None:
+    await runner.run(pick_tariff, callback_data.tariff, callback_data.version)
 
 
 @router.callback_query(PickPeriod.filter())
-async def on_period(_query: CallbackQuery, callback_data: PickPeriod, turn: Turn) -> None:
-    """A period was chosen."""
-    await turn.run(pick_period, callback_data.days, callback_data.version)
+async def _on_period(_query: CallbackQuery, callback_data: PickPeriod, runner: UpdateRunner) -> None:
+    await runner.run(pick_period, callback_data.days, callback_data.version)
 
 
 @router.callback_query(Pay.filter())
-async def on_pay(_query: CallbackQuery, callback_data: Pay, turn: Turn) -> None:
-    """Consent, and how to pay."""
-    errand = await turn.run_step(open_order, callback_data.method, callback_data.version)
-    if errand is not None:
-        await make_invoice(turn, errand)
+async def _on_pay(_query: CallbackQuery, callback_data: Pay, runner: UpdateRunner) -> None:
+    call = await runner.run_step(open_order, callback_data.method, callback_data.version)
+    if call is not None:
+        await make_invoice(runner, call)
 
 
 @router.callback_query(CheckOrder.filter())
-async def on_check(_query: CallbackQuery, callback_data: CheckOrder, turn: Turn) -> None:
-    """How is my order?"""
-    errand = await turn.run_step(look_at_order, callback_data.order)
-    if isinstance(errand, MakeInvoice):
-        await make_invoice(turn, errand)
-    elif isinstance(errand, AskProvider):
-        await ask_provider(turn, errand)
+async def _on_check(_query: CallbackQuery, callback_data: CheckOrder, runner: UpdateRunner) -> None:
+    call = await runner.run_step(look_at_order, callback_data.order)
+    if isinstance(call, MakeInvoice):
+        await make_invoice(runner, call)
+    elif isinstance(call, AskProvider):
+        await ask_provider(runner, call)

@@ -39,7 +39,7 @@ APPS = {
     Platform.MACOS: App("Hiddify", _HIDDIFY, "instruction-add-hiddify", "instruction-connect-desktop"),
     Platform.LINUX: App("Hiddify", _HIDDIFY, "instruction-add-hiddify", "instruction-connect-desktop"),
 }
-"""One client a platform: a choice helps nobody who has never done this."""
+"""One client a platform: a choice does not help a customer who has never done this."""
 _READINGS = ("help", "terms", "privacy", "paysupport")
 """Commands whose text has the command's name."""
 
