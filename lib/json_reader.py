@@ -27,7 +27,7 @@ def read(body: bytes, *, exact: bool = False) -> Any:
     """The value of a body.
 
     Args:
-        body: as it came; its size was bounded by whoever read it from the wire.
+        body: as it came; its size was bounded where it was read.
         exact: numbers with a fraction or an exponent become Decimal, for money; else float.
 
     Raises:

@@ -278,12 +278,12 @@ class Connection:
         return [(one.columns, got.rows or [], got.row_count) for one, got in zip(prepared, contexts, strict=True)]
 
     def hold(self, sql: str, parameters: dict[str, Any]) -> None:
-        """Keep a statement, whose result nobody needs, until COMMIT takes it along, or whatever is sent next.
+        """Keep a statement, whose result is not needed, until COMMIT takes it along, or whatever is sent next.
 
         If it fails, COMMIT is not run, and raises its error.
 
         Raises:
-            ValueError: it returns rows, for which nobody waits.
+            ValueError: it returns rows, which are not read.
         """
         self.send_held()
         self._statement("commit")  # prepared now: what fails from here on may have been a commit

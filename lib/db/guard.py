@@ -1,4 +1,4 @@
-"""Test guards of the rule "a transaction calls nobody" (docs/architecture.md, rule 1).
+"""Test guards of the rule "a transaction calls no one outside" (docs/architecture.md, rule 1).
 
 With `ATLAS_TEST_GUARDS=1` in a local environment, every process of Atlas
 

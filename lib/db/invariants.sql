@@ -84,7 +84,7 @@ select account_id from orders where status = 'open' group by account_id, kind ha
 select id from messages where delivery = 'once' and status = 'sent' and attempts > 1;
 
 -- name: trial_mark_and_grant_together
--- Whoever used the trial was granted one, and the other way round; never twice.
+-- An account that used the trial was granted one, and the other way round; never twice.
 select a.id from accounts a left join subscriptions s on s.account_id = a.id
     left join subscription_history h on h.subscription_id = s.id and h.source = 'trial' and h.event in ('granted', 'extended')
 group by a.id, a.trial_used_at having (a.trial_used_at is not null) <> (count(h.id) = 1);

@@ -69,7 +69,7 @@ class SweepLock:
         """Show that this runner is alive.
 
         Raises:
-            LockLost: it was too late; somebody else may be running.
+            LockLost: it was too late; another runner may be running.
         """
         await self._on_thread(self._ping)
 

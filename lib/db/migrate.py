@@ -22,7 +22,7 @@ _LOCK = "select pg_advisory_lock(7300, 1)"
 _OLDEST_SERVER = 15
 _WAIT_S = 600
 _TIMEOUTS = Timeouts(statement_ms=_WAIT_S * 1000, lock_ms=0, idle_in_transaction_ms=_WAIT_S * 1000)
-# Statements on tables wait shortly for whoever uses them; the wait for another migration is bounded by the statement's time alone.
+# Statements on tables wait shortly for their users; the wait for another migration is bounded by the statement's time alone.
 _LOCK_TIMEOUT = "set lock_timeout = '5s'"
 LOCAL = "local"
 

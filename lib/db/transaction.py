@@ -99,7 +99,7 @@ class Transaction:
         return self._run(sql, parameters)[2]
 
     def conclude(self, sql: str, **parameters: Any) -> None:
-        """Run a statement whose result nobody needs, on the way with COMMIT: the last one of most transactions.
+        """Run a statement whose result is not needed, on the way with COMMIT: the last one of most transactions.
 
         Its refusal ends the transaction there. A statement after it is allowed; then it goes before that one, alone.
         """

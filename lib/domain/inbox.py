@@ -1,4 +1,4 @@
-"""The inbox of payment news: one event a key, and one effect an event, whoever brings it and however often.
+"""The inbox of payment news: one event a key, and one effect an event, whichever source tells of it and however often.
 
 A key is used up by an effect alone. What had none (unmatched, no money in it, not understood) is looked at again when more is
 said under its key; what is said after an effect and differs from it is kept and told.

@@ -95,7 +95,7 @@ def finish(tx: Transaction, outbox_id: int) -> bool:
 def put_off(tx: Transaction, outbox_id: int, seconds: float) -> Item | None:
     """Not now: `sweep_outbox` drives it again, under the next attempt's name, once the moment has come.
 
-    Whoever can't leave a person waiting for the next sweep enqueues what is returned; None when it was done meanwhile.
+    A caller that can't leave a person waiting for the next sweep enqueues what is returned; None when it was done meanwhile.
     """
     return tx.row(Item, _PUT_OFF, id=outbox_id, seconds=seconds)
 

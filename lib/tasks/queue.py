@@ -34,7 +34,7 @@ class Task:
 
 
 class TaskQueue(Protocol):
-    """Whoever makes tasks."""
+    """What makes tasks."""
 
     async def create(self, task: Task) -> bool:
         """Make the task; False when its name was used before, which is as good.

@@ -69,7 +69,7 @@ def _run(folder: Path, tests: list[str]) -> tuple[int, str]:
 
 
 def break_everything(wanted: set[str]) -> int:
-    """Break the wanted ids one by one, or all; how many sabotages nobody noticed."""
+    """Break the wanted ids one by one, or all; how many sabotages went unnoticed."""
     tests = proofs()
     unnoticed = []
     for sabotage in load():

@@ -1,4 +1,4 @@
-"""The benchmarks run, tiny, and write what they promise. Their figures are nobody's business here."""
+"""The benchmarks run, tiny, and write what they promise. Their figures are not looked at here."""
 
 from __future__ import annotations
 

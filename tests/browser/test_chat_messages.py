@@ -231,7 +231,7 @@ async def test_a_shared_link_is_copied_or_opened_by_another_user(chat: Chat) -> 
 
 
 async def test_a_link_to_a_user_of_the_real_telegram_opens_nothing(chat: Chat) -> None:
-    """The sandbox's support account has a name that anybody may own out there."""
+    """The sandbox's support account has a name that any user may own out there."""
     await chat.started()
     keyboard = {"inline_keyboard": [[{"text": "Support", "url": "https://t.me/atlas_local_support"}]]}
     await chat.bot.call("sendMessage", chat_id=1001, text="Ask", reply_markup=keyboard)

@@ -1,4 +1,4 @@
-"""One whole system for the tests that play customers, and people to play."""
+"""One whole system for the tests that simulate customers, and those customers."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ async def system(running_system: System) -> AsyncIterator[System]:
 
 @pytest.fixture
 def customer(system: System) -> Callable[..., Customer]:
-    """Make a person nobody has met yet: `customer()`, `customer("Anna", "ru")`."""
+    """Make a person the bot does not know yet: `customer()`, `customer("Anna", "ru")`."""
 
     def make(name: str = "Anna", language: str = "en") -> Customer:
         return Customer(system.telegram.user(next(_IDS), name, language_code=language))

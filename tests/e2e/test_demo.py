@@ -54,7 +54,7 @@ def test_the_whole_customer_life_holds(tmp_path: Path) -> None:
     [
         # Atlas signs and asks with another token than Crypto Pay knows.
         ({"CRYPTOPAY_TOKEN": "31337:another-one-than-it-knows"}, "Anna picks a tariff"),
-        # Nodes refuse Atlas: nobody gets a key.
+        # Nodes refuse Atlas: no customer gets a key.
         ({"XRAY_API_KEY": "another-key"}, "Boris takes the free trial"),
     ],
 )

@@ -63,7 +63,7 @@ class _Runner:
         return found[1]
 
     def assert_nothing_left(self) -> None:
-        """Of all processes that ran under it, none runs; a zombie that nobody reaped does not count."""
+        """Of all processes that ran under it, none runs; a zombie that was not reaped does not count."""
         _, alive = psutil.wait_procs(self.started, timeout=_GONE_S)
         left = [process for process in alive if process.status() != psutil.STATUS_ZOMBIE]
         for process in left:
@@ -136,7 +136,7 @@ def test_a_run_is_attended_from_outside_and_ctrl_c_leaves_no_process(home: Path,
         assert runner.process.wait(_GONE_S) == 0
         runner.assert_nothing_left()
     assert "Stopped." in runner.output.read_text()
-    assert _run(home, "sweep", "expiry").returncode == 2  # nobody is up any more
+    assert _run(home, "sweep", "expiry").returncode == 2  # nothing is up any more
     assert _run(home, "reset").returncode == 0
     assert not home.exists()
     home.mkdir()

@@ -1,4 +1,4 @@
-"""In the running system nobody but tasks and the scheduler reaches a private function, as on the platform."""
+"""In the running system no caller but tasks and the scheduler reaches a private function, as on the platform."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ def _chosen(one: subprocess.Popen[str]) -> list[int]:
 
 
 def test_systems_that_start_together_choose_different_ports() -> None:
-    """Nobody listens yet, so that alone would tell them nothing: five times forty among four hundred, all at once."""
+    """Nothing listens yet, so that alone would tell them nothing: five times forty among four hundred, all at once."""
     with ThreadPoolExecutor() as pool:
         choosers = [_chooser(31_000) for _ in range(5)]
         chosen = [port for ports_of_one in pool.map(_chosen, choosers) for port in ports_of_one]
@@ -95,7 +95,7 @@ def test_a_shared_file_that_is_not_ours_is_named(tmp_path: Path, monkeypatch: py
     else:
         path.touch()
         if os.getuid() != 0:
-            pytest.skip("only root can give a file to somebody else")
+            pytest.skip("only root can give a file to another user")
         os.chown(path, 65_534, -1)
     with pytest.raises(ports.NoPortError, match=str(path)):
         free_port()

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _ROOT = Path(__file__).resolve().parents[2]
 _GONE_S = 10.0
-# A server whose forked worker, deaf to SIGTERM and in nobody's care, holds the listening socket too: gunicorn at its worst.
+# A server whose forked worker, deaf to SIGTERM and in no supervisor's care, holds the listening socket too: gunicorn at its worst.
 _SERVER = """
 import http.server, os, signal, sys
 server = http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), http.server.SimpleHTTPRequestHandler)

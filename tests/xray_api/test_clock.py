@@ -179,7 +179,7 @@ async def test_a_clock_40_days_ahead_drops_no_paying_customer_and_one_behind_let
         await until(empty, "all that ended are dropped")
         await node.service.stop()
         await node.start_service()
-        ahead_ms = 0  # and an old call held up for a month brings nobody back
+        ahead_ms = 0  # and an old call held up for a month brings no client back
         assert await caller.users() == {}
         assert (await caller.apply(paid[0]))[0]["error"] == "expired on this node"
 

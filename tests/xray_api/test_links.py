@@ -214,7 +214,7 @@ async def test_links_follow_the_running_inbound_not_the_file(new_node: Callable[
     async with NodeCaller(node.url, node.key) as caller:
         link = ShareLink.parse((await caller.apply(item))[0]["vless_link"])
         assert (link.public_key, link.short_id, link.sni) == (node.public_key, node.short_id, "www.example.com")
-        # Now Xray runs it: so do the links, without anybody telling the service.
+        # Now Xray runs it: so do the links, without the service being told.
         node.core.config = edited
         await node.core.restart()
 

@@ -1,4 +1,4 @@
-"""What is recorded survives: a slow, killed or restarted Xray, a killed service, an expiry nobody told about."""
+"""What is recorded survives: a slow, killed or restarted Xray, a killed service, an expiry that was not told of."""
 
 from __future__ import annotations
 
@@ -229,7 +229,7 @@ async def test_kill_9_during_a_thousand_changes_loses_none_that_was_acknowledged
 
 
 def read(node: XrayNode) -> dict[str, tuple[int, str, str]]:
-    """The state as anybody can read it from the file; it must be whole."""
+    """The state as any program can read it from the file; it must be whole."""
     db = sqlite3.connect(node.environment["XRAY_STATE_PATH"])
     try:
         assert db.execute("pragma integrity_check").fetchall() == [("ok",)]

@@ -103,7 +103,7 @@ create table orders (
     status text not null default 'open' check (status in ('open', 'paid', 'expired', 'replaced')),
     invoice_id text,
     invoice_url text,
-    -- who is talking to the provider about this order's invoice, and until when nobody else may
+    -- which run is talking to the provider about this order's invoice, and until when no other may
     invoice_claimed_by uuid,
     invoice_claimed_until timestamptz,
     invoice_asked_at timestamptz,

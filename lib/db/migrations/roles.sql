@@ -1,4 +1,4 @@
--- Who may do what. Run after every migration, idempotent. Login users are made members of these roles by whoever makes
+-- Who may do what. Run after every migration, idempotent. Login users are made members of these roles by what makes
 -- them (Terraform, the local runner); an owner without CREATEROLE works alone and is told so.
 do $$
 declare

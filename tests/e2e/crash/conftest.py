@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="module")
 async def crashing(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[System]:
-    """One system for the whole matrix, sweeps by hand; it is killed in many places, so nobody else gets it."""
+    """One system for the whole matrix, sweeps by hand; it is killed in many places, so no other test gets it."""
     async with System(tmp_path_factory.mktemp("crash"), guards=True) as system:
         yield system
 

@@ -1,4 +1,4 @@
-"""S4-13: SIGKILL at a named place of each operation; nobody helps; exactly one effect."""
+"""S4-13: SIGKILL at a named place of each operation; no help; exactly one effect."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_the_matrix_is_the_acceptance_list() -> None:
 
 async def _dies(system: System, cell: Cell, dead_before: int) -> None:
     """The failpoint fired, and a function server says that it lost a worker to SIGKILL: one, and no more."""
-    await until(lambda: killed_workers(system) > dead_before, f"somebody dies at {cell.failpoint}")
+    await until(lambda: killed_workers(system) > dead_before, f"a process dies at {cell.failpoint}")
     assert not system.failpoints.is_armed(cell.failpoint)
     assert killed_workers(system) == dead_before + 1
 
@@ -166,7 +166,7 @@ async def test_a_kill_while_access_ends_leaves_no_client_on_the_node_and_tells_o
 
 
 async def test_the_matrix_kills_what_it_says(crashing: System) -> None:
-    """Unarmed, the same story kills nobody: what the cells count is the failpoints' doing."""
+    """Unarmed, the same story kills no process: what the cells count is the failpoints' doing."""
     dead = killed_workers(crashing)
     menu = await a_customer(crashing).start()
     assert "go:trial" in buttons_of(menu), text_of(menu)

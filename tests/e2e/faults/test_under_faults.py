@@ -47,7 +47,7 @@ _ORDERS = (
 
 
 def _person(system: System, name: str = "Anna") -> Customer:
-    """Somebody who, when nothing comes, presses again, or waits some seconds more."""
+    """A customer who, when nothing comes, presses again, or waits some seconds more."""
     user = system.telegram.user(new_telegram_id(), name, language_code="en")
     return Customer(user, _PATIENCE_S, lambda: system.travel(_SOME_SECONDS))
 
@@ -156,7 +156,7 @@ async def test_a_node_that_is_down_during_a_payment_heals_by_itself(system: Syst
     receipt = next(text_of(message) for message in customer.user.messages if "Payment received" in text_of(message))
     assert "The key is being prepared and comes here by itself" in receipt
     await system.settled()  # the tasks of the payment have tried and given up
-    # from here on nobody asks for anything: the node comes back and time passes
+    # from here on no one taps or writes: the node comes back and time passes
     await system.node.start()
     await system.switch_scheduler(on=True)
     await customer.gets_key(timeout_s=120)  # each turn of their patience is twelve seconds of the minutes that it takes
@@ -220,7 +220,7 @@ async def _tap_twice(
 ) -> None:
     """Two taps at once, each an update of its own, each delivered twice; again when nothing comes of them.
 
-    A tap on a screen that has changed since leads to the screen as it is now, so whoever was too quick taps there.
+    A tap on a screen that has changed since leads to the screen as it is now, so a customer who was too quick taps there.
     """
     deadline = time.monotonic() + 30
     while True:

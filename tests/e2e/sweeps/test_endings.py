@@ -66,7 +66,7 @@ async def _sessions(system: System, *applications: str) -> list[tuple[str, str]]
 
 @asynccontextmanager
 async def _told_and_recorded(system: System, sweep: str, outcome: str) -> AsyncIterator[None]:
-    """Exactly one `sweep_end` line and one row more, of this outcome; and nobody holds the lock afterwards."""
+    """Exactly one `sweep_end` line and one row more, of this outcome; and no session holds the lock afterwards."""
     told, recorded = lines(system, f"sweep_{sweep}", event="sweep_end"), len(await _runs(system, sweep))
     yield
     await until(lambda: lines(system, f"sweep_{sweep}", event="sweep_end") == told + 1, "one sweep_end line")
@@ -76,7 +76,7 @@ async def _told_and_recorded(system: System, sweep: str, outcome: str) -> AsyncI
 
 
 async def _recovers(system: System, customer: Customer) -> None:
-    """Nobody helps: once the lease is over, the next run brings the customer to the real node."""
+    """Without help: once the lease is over, the next run brings the customer to the real node."""
     await system.travel(LEASE)
     async with _told_and_recorded(system, "activation", "done"):
         answer = await system.sweep("activation")

@@ -1,4 +1,4 @@
-"""Any number of instances: whoever does the work, it is done once (S0-1, S0-2, S0-3, S2-5.6, S1-6)."""
+"""Any number of instances: whichever does the work, it is done once (S0-1, S0-2, S0-3, S2-5.6, S1-6)."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ SECRET_HEADER = "X-Telegram-Bot-Api-Secret-Token"
 SIGNATURE_HEADER = "crypto-pay-api-signature"
 RIGHT = "right"  # stands for whatever is configured
 
-_telegram_ids = itertools.count(6_100_000_001)  # beyond 32 bits, and nobody else's
+_telegram_ids = itertools.count(6_100_000_001)  # beyond 32 bits, and no other person's
 _update_ids = itertools.count(900_000_001)  # far from those that the stand-in gives out
 _places = itertools.count()
 
@@ -68,7 +68,7 @@ async def until_nothing_is_left(system: System, since: int, timeout_s: float = 6
         await system.travel(timedelta(seconds=10))
         await system.sweep("outbox")
         left: list[Any] = list(system.telegram.pending)
-        left += system.telegram._clicks._waiting  # which the app is to send again, for nobody has answered them
+        left += system.telegram._clicks._waiting  # which the app is to send again, since they are unanswered
         left += [one for number in system.cryptopay.invoices for one in system.cryptopay.webhooks.waiting_for(number)]
         left += await system.sql(UNDONE)
         left += await system.sql("select id, target from outbox where done_at is null and id > :since", since=since)
@@ -122,7 +122,7 @@ select (select count(*) from booked) as payments,
 
 
 async def effects(system: System, customer: Customer, *invoices: dict[str, Any]) -> Effects:
-    """Counted in the books, and at Telegram: whatever was sent to the customer by anybody."""
+    """Counted in the books, and at Telegram: whatever was sent to the customer by any process."""
     row = (await system.sql(_EFFECTS, ids=[str(invoice["invoice_id"]) for invoice in invoices]))[0]
     told = [text_of(message) for message in customer.user.messages if message["from"]["is_bot"]]
     return Effects(
@@ -177,7 +177,7 @@ def click_update(customer: Customer, message: dict[str, Any], data: str) -> dict
 async def post_update(
     system: System, update: dict[str, Any] | bytes, *, secret: str | bytes | None = RIGHT, method: str = "POST"
 ) -> httpx.Response:
-    """Straight to the function, past the stand-in's queues; nobody executes what comes back in the response."""
+    """Straight to the function, past the stand-in's queues; what comes back is not executed in the response."""
     body = update if isinstance(update, bytes) else json.dumps(update).encode()
     given = system.webhook_secret if secret is RIGHT else secret
     headers: Mapping[str, Any] = {} if given is None else {SECRET_HEADER: given}
@@ -243,7 +243,7 @@ class FunctionLog:
         return cls(system.fleet.processes[target][0].log)
 
     def text(self) -> str:
-        """All of it, whoever wrote it."""
+        """All of it, of every writer."""
         with self._path.open("rb") as file:
             file.seek(self._start)
             return file.read().decode()

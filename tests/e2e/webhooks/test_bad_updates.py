@@ -1,4 +1,4 @@
-"""Whatever comes to Telegram's webhook gets its defined answer, one log line, and costs nobody anything."""
+"""Whatever comes to Telegram's webhook gets its defined answer, one log line, and costs no customer anything."""
 
 from __future__ import annotations
 
@@ -106,12 +106,12 @@ ROWS = {
     "a kind it does not use": Row(
         lambda: _of_kind("poll_answer", {"poll_id": "1", "option_ids": []}), 200, "update_end"
     ),
-    "a kind nobody knows yet": Row(lambda: _of_kind("telepathy", {"thought": 1}), 200, "update_end"),
+    "a kind not known yet": Row(lambda: _of_kind("telepathy", {"thought": 1}), 200, "update_end"),
     "no kind at all": Row(lambda: _text({"update_id": new_update_id()}), 200, "update_end"),
     "a message that is a text": Row(lambda: _of_kind("message", "hello"), 200, "update_end"),
     "a message that is null": Row(lambda: _of_kind("message", None), 200, "update_end"),
     "an empty message": Row(lambda: _of_kind("message", {}), 200, _NOT_UNDERSTOOD),
-    "a message from nobody": Row(
+    "a message without a sender": Row(
         lambda: _of_kind("message", {"message_id": 1, "date": 1, "chat": {"id": -5, "type": "channel"}}),
         200,
         "update_end",
@@ -186,7 +186,7 @@ BUTTONS: dict[str, Any] = {
     "junk": "💣" * 10,
     "nothing": None,
     "nothing but colons": ":::::",
-    "an order of nobody": "order_id=9223372036854775807",
+    "an order that does not exist": "order_id=9223372036854775807",
     "an order beyond bigint": "order_id=9" + "9" * 25,
     "an order that is a word": "order_id=mine",
     "a negative version": "pay:cryptobot:-1",
@@ -235,7 +235,7 @@ async def test_a_click_of_unknown_shape_is_recorded(system: System, field: str, 
 
 
 async def test_a_body_without_a_length_is_not_read_to_its_end(system: System) -> None:
-    """Chunked, so nobody says beforehand how long it is; reading stops at 1 MiB."""
+    """Chunked, so its length is not said beforehand; reading stops at 1 MiB."""
     log = FunctionLog.of(system, "telegram_webhook")
     port = system.fleet.processes["telegram_webhook"][0].port
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -287,7 +287,7 @@ async def test_the_same_update_twice_at_the_same_moment(system: System) -> None:
 
 
 async def test_an_id_that_postgres_can_not_hold_in_a_reply_is_kept_and_given_up(system: System) -> None:
-    """A query id with a NUL comes back in the reply, which jsonb refuses: 200, kept, tried again, nobody is held up."""
+    """A query id with a NUL comes back in the reply, which jsonb refuses: 200, kept, tried again, nothing is held up."""
     customer = new_customer(system)
     update = click_update(customer, await customer.start(), "go:menu")
     update["callback_query"]["id"] = "a\x00b"

@@ -62,7 +62,7 @@ def _logs(system: System) -> list[Path]:
 
 
 def search(paths: Iterable[Path], secrets: Mapping[str, str]) -> list[str]:
-    """Where one of them stands, raw or as in a URL, and every full UUID and link whoever's it is."""
+    """Where one of them stands, raw or as in a URL, and every full UUID and link of any owner."""
     hits = []
     for path in paths:
         content = path.read_bytes()

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 @pytest.mark.proves("S0-4")
 @pytest.mark.parametrize("first", ["webhook", "sweep", "button"])
 async def test_webhook_sweep_and_button_at_once_settle_once(system: System, first: str) -> None:
-    """Whoever comes first is held for a moment inside the settlement, so the others really meet it there."""
+    """The first to come is held for a moment inside the settlement, so the others really meet it there."""
     customer = new_customer(system)
     invoice = await order(system, customer)
     screen = customer.user.messages[-1]
@@ -138,7 +138,7 @@ async def test_the_purchase_id_stays_while_the_provider_fails(system: System) ->
 
 @pytest.mark.proves("N-1")
 async def test_money_after_the_order_expired_settles(system: System) -> None:
-    """Paid in the last moment, and the news comes when the order is long closed and nobody asks any more."""
+    """Paid in the last moment, and the news comes when the order is long closed and no sweep asks any more."""
     customer = new_customer(system)
     invoice = await order(system, customer)
     await system.sweep("payments")  # and leaves its second pass, which becomes due with the journey and asks too

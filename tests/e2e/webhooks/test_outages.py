@@ -75,7 +75,7 @@ async def test_a_node_that_is_down_during_a_payment_heals_by_itself(system: Syst
     await system.settled()
     assert [one.status for one in system.cryptopay.deliveries if one.invoice_id == invoice["invoice_id"]] == [200]
     assert await customer.shown_key() is None
-    # from here on nobody asks for anything: the node comes back and time passes
+    # from here on no one taps or writes: the node comes back and time passes
     await system.node.start()
     await system.switch_scheduler(on=True)
     await system.travel(_A_TICK)

@@ -188,7 +188,7 @@ async def test_a_second_delivery_changes_nothing_of_the_person(anna: Customer) -
     await anna.say("/profile")
     await anna.services.db.run(lambda tx: tx.execute("update accounts set unreachable_since = atlas.now()"))
     before = await anna.services.db.run(account)
-    first["callback_query"]["from"]["first_name"] = "Somebody else"
+    first["callback_query"]["from"]["first_name"] = "Another name"
     await anna.give(first)
     assert await anna.services.db.run(account) == before
 

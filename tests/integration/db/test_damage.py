@@ -135,7 +135,7 @@ async def test_what_the_server_refused_is_known_to_be_undone(one: Database, how:
 async def test_no_caller_is_told_unchanged_after_an_attempt_that_may_have_committed(
     one: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    endings: list[Exception] = [OutcomeUnknown("lost during COMMIT"), Unavailable("nobody is let in")]
+    endings: list[Exception] = [OutcomeUnknown("lost during COMMIT"), Unavailable("no session is let in")]
 
     def attempt(*_given: object) -> None:
         raise endings.pop(0)

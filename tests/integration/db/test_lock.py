@@ -77,7 +77,7 @@ async def test_the_lock_connection_cannot_leak(database_url: str) -> None:
             await asyncio.sleep(60)
 
     task = asyncio.create_task(cancelled())
-    await asyncio.wait_for(has_it.wait(), 20)  # whoever looks before may be the one who holds it
+    await asyncio.wait_for(has_it.wait(), 20)  # a look before that may hold it itself
     assert not await held(database_url)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):

@@ -190,7 +190,7 @@ async def test_a_connection_lost_before_commit_is_run_again(proxy: DatabaseProxy
     db = Database(proxy.url, connections=1, application="test", guards=False)
     await db.run(count)
     proxy.cut_before = b"commit\x00"
-    # the COMMIT never reached Postgres, but nobody here can know that: not keyed, so it is not run again
+    # the COMMIT never reached Postgres, but that can't be known here: not keyed, so it is not run again
     with pytest.raises(OutcomeUnknown):
         await db.run(add_one)
     assert await db.run(count) == 0

@@ -44,7 +44,7 @@ def database_url(postgres: Postgres) -> Iterator[str]:
 async def processes(database_url: str) -> AsyncIterator[Callable[..., list[Database]]]:
     """Make so many databases with connections of their own, as processes have them.
 
-    As many as anybody needs at once: what is raced for is rows, not connections.
+    As many as any test needs at once: what is raced for is rows, not connections.
     """
     async with AsyncExitStack() as stack:
 

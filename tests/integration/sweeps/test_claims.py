@@ -1,4 +1,4 @@
-"""Claims are rows: with no lock at all, every row is worked on by one, and whoever is late changes nothing."""
+"""Claims are rows: with no lock at all, every row is worked on by one, and a late runner changes nothing."""
 
 from __future__ import annotations
 

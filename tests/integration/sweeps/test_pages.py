@@ -109,7 +109,7 @@ async def test_access_that_ends_while_expiry_runs_is_ended_once(
     expire = subscriptions.expire
 
     def with_newcomers(tx: Transaction, page: int, correlation_id: str) -> list[outbox.Item]:
-        """Each page meets somebody whose access ended since the page before."""
+        """Each page meets a customer whose access ended since the page before."""
         numbers = tx.value("select count(*) from accounts")
         if numbers < _FIRST + _LATER:
             start_trial(tx, 1_000 + numbers)

@@ -49,7 +49,7 @@ select count(*) from (
 
 
 class Life:
-    """What may happen to somebody, each through the transaction that the business runs."""
+    """What may happen to a customer, each through the transaction that the business runs."""
 
     def __init__(self, databases: list[Database], node: RememberingNode, dice: random.Random) -> None:
         self._databases = databases
@@ -153,7 +153,7 @@ async def test_at_most_one_uuid_is_wanted_whatever_races(
     assert watching.result() > 10
     assert await watcher.run(lambda tx: tx.value(_GRANTS_WITHOUT_END)) == 0
     assert await watcher.run(lambda tx: tx.value(_EXTENDED_UNDER_ANOTHER_UUID)) == 0
-    # the dust settles: the node holds each running access once, under the UUID that Postgres wants, and nobody else
+    # the dust settles: the node holds each running access once, under the UUID that Postgres wants, and no other client
     for _ in range(3):
         await watcher.run(travel, timedelta(seconds=400))
         await life.ends()

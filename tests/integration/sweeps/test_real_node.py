@@ -85,6 +85,6 @@ async def test_a_frozen_node_is_given_up_after_three_attempts(
     assert failure.value.temporary
     pauses = 0.5 * (2 + 4)  # the longest that the jitter may draw
     assert 3 * _READ_S <= time.monotonic() - began < 3 * _READ_S + pauses + 1
-    # what it took while it was frozen and what comes now are the same wish: one client
+    # what it took while it was frozen and what comes now are the same change: one client
     (added,) = await caller.apply([work])
     assert added.applied

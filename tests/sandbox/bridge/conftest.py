@@ -1,4 +1,4 @@
-"""The stand-in plays api.telegram.org here: what the bridge asks goes there over HTTP, and a bare server plays the function."""
+"""The stand-in is api.telegram.org here: what the bridge asks goes there over HTTP, and a bare server plays the function."""
 
 from __future__ import annotations
 

@@ -76,7 +76,7 @@ def ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
 
 @pytest.fixture
 async def live(far: ApiTelegramOrg, function: Function) -> ApiTelegramOrg:
-    """A bot that is in use somewhere: whoever gets as far as to look at it is refused, and says so."""
+    """A bot that is in use somewhere: a run that gets as far as to look at it is refused, and says so."""
     assert (await far.call("setWebhook", url=f"{function.url}?key=of-the-webhook"))["ok"]
     return far
 

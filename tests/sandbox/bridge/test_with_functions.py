@@ -64,7 +64,7 @@ class Runner:
         return [self.process, *self.process.children(recursive=True)]
 
     def pause_webhook(self) -> None:
-        """Its function is alive and answers nobody."""
+        """Its function is alive and answers no call."""
         for process in self.family():
             with contextlib.suppress(psutil.NoSuchProcess):  # it has ended: PostgreSQL's helpers come and go
                 if "telegram_webhook" in process.cmdline() and "supervisor.py" not in " ".join(process.cmdline()):

@@ -82,7 +82,7 @@ BAD: dict[str, dict[str, Any]] = {
     "header size": {"headers": {"X-A": "a" * 90_000}},
     "retry attempts": {"task": {"retryConfig": {"maxAttempts": -2}}},
     "retry backoffs": {"task": {"retryConfig": {"minBackoff": "9s", "maxBackoff": "8s"}}},
-    "token for nobody": {"oidcToken": {"audience": "https://target"}},
+    "token for no account": {"oidcToken": {"audience": "https://target"}},
     "size": {"body": base64.b64encode(b"a" * 102_400).decode()},
 }
 
@@ -235,7 +235,7 @@ async def test_a_task_that_never_ran_is_deleted_after_thirty_one_days(stand: Sta
     stand.clock.travel(timedelta(hours=1, seconds=1))
     assert [task["name"] for task in (await stand.http.get(f"{stand.parent()}/tasks")).json()["tasks"]] == [young]
     assert error(await stand.http.get(f"{stand.url}/v2/{old}")) == (404, "NOT_FOUND")
-    await until(lambda: not stand.tasks.dispatcher("q")._wake.is_set())  # it sleeps, and nobody will ask
+    await until(lambda: not stand.tasks.dispatcher("q")._wake.is_set())  # it sleeps, and no caller will ask
     stand.clock.travel(timedelta(days=31))
     await until(lambda: not stand.tasks.tasks)
     stand.tasks.resume("q")

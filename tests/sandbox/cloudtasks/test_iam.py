@@ -1,4 +1,4 @@
-"""Who may call a private function: nobody without a token that google-auth, too, finds good, and only the account with the role."""
+"""Who may call a private function: no caller without a token that google-auth, too, finds good, and only the account with the role."""
 
 from __future__ import annotations
 

@@ -103,7 +103,7 @@ async def running(library: str, url: str) -> AsyncIterator[Script]:
         if process.returncode is None:
             process.kill()
         await process.wait()
-        process._transport.close()  # type: ignore[attr-defined] # its pipes, which nobody else closes in time
+        process._transport.close()  # type: ignore[attr-defined] # its pipes, which nothing else closes in time
 
 
 def money_in(answer: Any) -> list[Any]:

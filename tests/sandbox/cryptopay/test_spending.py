@@ -1,4 +1,4 @@
-"""Transfers, checks and what is left: the balance adds up, nothing is sent twice, nobody gets another's check."""
+"""Transfers, checks and what is left: the balance adds up, nothing is sent twice, no user gets another's check."""
 
 from __future__ import annotations
 

@@ -212,7 +212,7 @@ async def test_an_attempt_that_just_failed_is_given_up_with_the_rest(
 
     async def deliver_then_disable(pending: Any) -> Any:
         delivery = await deliver(pending)
-        asyncio.get_running_loop().call_soon(hooks.disable)  # the task is done, but nobody has looked at it yet
+        asyncio.get_running_loop().call_soon(hooks.disable)  # the task is done, but it was not looked at yet
         return delivery
 
     monkeypatch.setattr(hooks, "_deliver", deliver_then_disable)

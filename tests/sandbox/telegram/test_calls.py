@@ -381,7 +381,7 @@ async def test_commands_are_kept_by_scope_and_language(bench: Bench) -> None:
     ],
 )
 async def test_commands_of_a_chat_need_a_chat(bench: Bench, scope: Any, reason: str) -> None:
-    """One the bot knows: 5 is nobody, and 6 never started it."""
+    """One the bot knows: 5 is no user, and 6 never started it."""
     bench.telegram.user(6)
     for method in ("setMyCommands", "getMyCommands", "deleteMyCommands"):
         assert await bench.refusal(method, scope=scope) == f"Bad Request: {reason}"

@@ -138,7 +138,7 @@ async def test_calls_are_shown_near_the_update_they_answer(bench: Bench) -> None
     await bench.telegram.idle()
     bench.clock.travel(timedelta(minutes=5))
     await bench.call("sendMessage", chat_id=777, text="much later")
-    await bench.call("sendMessage", chat_id=1, text="to nobody")
+    await bench.call("sendMessage", chat_id=1, text="to no user")
     alone, late, click, message, *_ = trace(bench.telegram)["entries"]
     assert [(call["method"], call["in_response"]) for call in message["calls"]] == [
         ("sendMessage", True),

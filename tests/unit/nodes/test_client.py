@@ -220,7 +220,7 @@ async def test_an_absent_client_is_removed(waits: list[float]) -> None:
 
 
 async def test_a_node_that_is_not_there_is_not_waited_for_longer_than_said(unused_port: Callable[[], int]) -> None:
-    """The one real call here: nobody listens, three attempts with their pauses, bounded by the limits above."""
+    """The one real call here: nothing listens, three attempts with their pauses, bounded by the limits above."""
     node = Node(1, "first", f"http://127.0.0.1:{unused_port()}", "XRAY_API_KEY")
     async with httpx.AsyncClient(trust_env=False) as client, asyncio.timeout(10):
         with pytest.raises(NodeError) as failure:
