@@ -24,7 +24,7 @@ _SIGNATURE = "crypto-pay-api-signature"
 
 @functions_framework.aio.http
 async def cryptobot_webhook(request: Request) -> Response:
-    """Answers on any path (docs/interface.md, Webhook paths): 405, 503 unconfigured, 413, 401, 400 (half a body), 200, 503 no database."""
+    """Answers on any path (docs/interface.md, Webhook paths): 405, 503 unconfigured, 413, 401, 400 (body ended early), 200, 503 no database."""
     log.configure()
     if request.method != "POST":
         log.warning("cryptobot_webhook_not_post", method=request.method)
@@ -39,8 +39,8 @@ async def cryptobot_webhook(request: Request) -> Response:
         log.warning("cryptobot_webhook_too_large")
         return answers.refused(413, "over 1 MiB")
     except requests.ClientDisconnect:
-        log.warning("cryptobot_webhook_hung_up")
-        return answers.refused(400, "half a body")
+        log.warning("cryptobot_webhook_client_disconnected")
+        return answers.refused(400, "body ended early")
     signature = requests.header_bytes(request, _SIGNATURE) or b""
     if not cryptopay.signed_by(body, signature.decode("latin-1"), tokens):
         log.warning("cryptobot_webhook_bad_signature", bytes=len(body))

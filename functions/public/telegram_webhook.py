@@ -62,8 +62,8 @@ def _refused(error: Exception) -> Response:
             log.warning("telegram_webhook_too_large")
             return answers.refused(413, "over 1 MiB")
         case requests.ClientDisconnect():
-            log.warning("telegram_webhook_hung_up")
-            return answers.refused(400, "half a body")
+            log.warning("telegram_webhook_client_disconnected")
+            return answers.refused(400, "body ended early")
     log.warning("telegram_webhook_unreadable", error=str(error))
     return answers.refused(400, str(error))
 

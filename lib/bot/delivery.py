@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 TIMEOUT_S = 10
 """Of one call, connecting included."""
 _PAUSE_S = 3.0
-"""When the sender should come back after a failure that names no time of its own."""
+"""When the sender should come back after a failure without a time to retry at."""
 _NOT_MODIFIED = "message is not modified"
 _QUERY_TOO_OLD = "query is too old"
 # What an edit is answered with when there is no message that could take the text.

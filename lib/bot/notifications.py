@@ -41,7 +41,7 @@ def facts(tx: Transaction, account_id: int) -> Facts:
     """Read just before sending."""
     held = subscriptions.current(tx, account_id)
     until = held.expires_at if held is not None and held.is_current else None
-    return Facts(provisioning.link_of(tx, account_id), until)
+    return Facts(provisioning.share_link(tx, account_id), until)
 
 
 def render(tx: Transaction, due: Due) -> list[Call] | None:

@@ -59,7 +59,7 @@ def _paid(tx: Transaction, context: UpdateContext, order: Order, toast: str) -> 
         buy = tap(say.plain("button-buy"), Go(to=Place.BUY))
         text = say.html("order-paid-ended", **_facts(context, order))
         return Screen(text, ((buy,), (_menu(context),)), toast=toast_text)
-    link = provisioning.link_of(tx, context.account.id)
+    link = provisioning.share_link(tx, context.account.id)
     text = say.html("order-paid", **_facts(context, order), until=context.moment(held.expires_at))
     text += "\n\n" + say.html("order-key-ready" if link else "order-key-pending")
     rows = (

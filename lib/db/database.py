@@ -270,7 +270,7 @@ async def _finish(running: asyncio.Future[T], job: _Job) -> T:
                 await asyncio.wait([running])
             except asyncio.CancelledError:
                 continue  # already on its way out; the thread is still waited for
-        running.exception()  # seen: the cancellation is what the caller is told
+        running.exception()  # marked as seen: the caller gets the cancellation
         raise
 
 

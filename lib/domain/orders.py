@@ -69,7 +69,7 @@ class Watched:
 
 @dataclass(frozen=True, slots=True)
 class WithoutInvoice:
-    """An order that asked for an invoice and never heard of it: it may exist."""
+    """An order whose invoice was asked for, with an unknown outcome: it may exist."""
 
     id: int
     purchase_id: UUID

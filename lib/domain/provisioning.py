@@ -274,7 +274,7 @@ def record(tx: Transaction, answers: list[Answer], correlation_id: str) -> Confi
     return Confirmed(len(activated), tuple(follow_up))
 
 
-def link_of(tx: Transaction, account_id: int) -> str | None:
+def share_link(tx: Transaction, account_id: int) -> str | None:
     """The share link a node built for the account's current access, or None while no node holds it."""
     link: str | None = tx.value(
         "select c.link from subscriptions s join node_clients c on c.subscription_id = s.id"

@@ -19,7 +19,7 @@ _BACKOFF_S = 0.5
 _OK, _CONFLICT, _TOO_MANY = 200, 409, 429
 _AUTHENTICATION = frozenset({401, 403})
 _SERVER_ERROR = 500
-_MOST = 2**62  # a version beyond it could not be overtaken
+_MOST = 2**62  # no higher version could be sent for one beyond it
 
 
 class NodeError(Exception):

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 SOFT_BUDGET_S = 45.0
 HARD_LIMIT_S = 120.0
-"""Soft: no new page after so long. Hard: the run is cancelled; the platform's own limit lies above."""
+"""Soft: no new page after so long. Hard: the run is cancelled; the platform's own limit is longer."""
 RENEW_S = 10.0
 """Within a page, the lock is shown that its holder lives this often; Postgres frees it after a minute of silence."""
 _BODY_LIMIT = 100 * 1024
@@ -174,7 +174,7 @@ async def _exclusive(
             return answers.ok({"sweep": sweep, "skipped": "running"})
         run = Run(db, sweep, tick.name, tick.cursor, lock)
         outcome, error = await _bounded(run, work)
-    # After the lock is free, and only when something was done: two runners never take turns over nothing.
+    # After the lock is free, and only when something was done: else two runners could hand on to each other without end.
     if run.more and run.done:
         hop = tick.hop + 1  # in the name too: two runs of a tick that did equally much are two
         await hand_on(sweep, f"{tick.name}|{run.cursor}|{hop}", {"tick": tick.name, "cursor": run.cursor, "hop": hop})

@@ -56,7 +56,7 @@ async def enqueue(queue: TaskQueue, items: Iterable[Item], *, after: str) -> lis
 
 
 async def enqueue_put_off(db: Database, queue: TaskQueue, item: Item | None) -> None:
-    """Let the queue itself bring back work that was put off by a moment that a customer waits through (flood control).
+    """Let the queue itself bring back work that was put off briefly while a customer waits (flood control).
 
     A person who waits for a key is not to wait for the next minute's sweep. Failing here, or a crash, leaves it to the sweep.
     """

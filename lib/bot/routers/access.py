@@ -64,7 +64,7 @@ def show_key(tx: Transaction, context: UpdateContext) -> Screen:
         buy = tap(say.plain("button-buy"), Go(to=Place.BUY))
         return Screen(say.html("key-none"), ((buy,), (tap(say.plain("button-menu"), Go(to=Place.MENU)),)))
     until = context.moment(held.expires_at)
-    link = provisioning.link_of(tx, context.account.id)
+    link = provisioning.share_link(tx, context.account.id)
     if link is None:
         refresh = tap(say.plain("button-refresh"), Go(to=Place.KEY))
         menu = tap(say.plain("button-menu"), Go(to=Place.MENU))
@@ -88,7 +88,7 @@ def key_rows(say: Texts, link: str) -> Rows:
 
 def show_qr(tx: Transaction, context: UpdateContext) -> Screen:
     """The link as a picture, in a message of its own; without a link, what the key screen says."""
-    link = provisioning.link_of(tx, context.account.id)
+    link = provisioning.share_link(tx, context.account.id)
     if link is None:
         return show_key(tx, context)
     say = context.texts

@@ -307,7 +307,7 @@ create index node_clients_to_add on node_clients (next_attempt_at, subscription_
     where wanted and applied_version is distinct from version;
 create index node_clients_to_remove on node_clients (next_attempt_at, subscription_id, node_id) where not wanted;
 
--- What is told to people -------------------------------------------------------------------------------------------
+-- Notifications -----------------------------------------------------------------------------------------------------
 
 create table messages (
     id bigint generated always as identity primary key,

@@ -119,7 +119,7 @@ async def test_a_sender_who_hangs_up_in_the_middle_is_one_log_line(system: Syste
         return bool(log.lines())
 
     await until(is_logged, "a log line")
-    assert log.told() == ["cryptobot_webhook_hung_up"]
+    assert log.told() == ["cryptobot_webhook_client_disconnected"]
     assert "Traceback" not in log.text()
 
 
