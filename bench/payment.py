@@ -161,7 +161,7 @@ class _Bench:
         return took
 
     async def _node(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
-        node = self._system.node
+        node = self._system.nodes[0]
         response = await self._client.request(
             method, f"{node.url}{path}", json=body, headers={"X-API-Key": node.key}, timeout=_DEADLINE_S
         )

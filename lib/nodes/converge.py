@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from lib import failpoints, log
 from lib.domain import provisioning
 from lib.domain.provisioning import Answer
+from lib.nodes import keys
 from lib.nodes.client import NodeClient, NodeError
 from lib.settings import plain
 
@@ -77,7 +78,7 @@ async def converge(
 
 async def _ask(client: httpx.AsyncClient, node: Node, batch: list[Work]) -> list[Answer]:
     try:
-        return await NodeClient(client, node, plain.required(node.key_name)).apply(batch)
+        return await NodeClient(client, node, keys.api_key(node.name, node.key_name)).apply(batch)
     except (NodeError, plain.MissingSetting) as error:
         # without a key it is our configuration, with one the node's answer: either way a person is told
         lasting = isinstance(error, plain.MissingSetting) or not error.temporary

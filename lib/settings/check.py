@@ -20,6 +20,7 @@ from lib.db.address import DatabaseAddress
 from lib.settings import plain, pricelist
 
 DISPLAY_TZ = "Europe/Moscow"
+_MASTER_KEY = re.compile(r"[!-+\--~]{32,}\Z")
 _BOT_TOKEN = re.compile(r"^\d+:[A-Za-z0-9_-]{8,}$")
 _WEBHOOK_SECRET = re.compile(r"^[A-Za-z0-9_-]{1,256}$")
 _ASSET = re.compile(r"^[A-Z][A-Z0-9]{1,11}$")
@@ -100,6 +101,9 @@ class Settings(BaseSettings):
     function_url_template: Annotated[str, AfterValidator(_template)]
     xray_api_url: HttpUrl | None = None
     xray_api_key: str | None = None
+    node_master_keys: (
+        Annotated[str, _each(_MASTER_KEY, "each needs at least 32 printable characters without spaces")] | None
+    ) = None
     support_url: HttpUrl | None = None
     display_tz: Annotated[str, AfterValidator(_zone)] = DISPLAY_TZ
     health_key: str | None = None

@@ -7,11 +7,12 @@ from dataclasses import fields, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from sandbox.control.active_faults import NEXT_TASK, SHARES, end_all, node_state, set_share, start_node
+from sandbox.control.active_faults import NEXT_TASK, SHARES, end_all, node_state, set_share
 from sandbox.control.asking import RefusedError, body_of, number, text
 from sandbox.control.books import known_flags
 from sandbox.stand_in.faults import BAD_DAY, NONE, Faults
 from sandbox.system.failpoints import BadActionError, places
+from sandbox.system.system import NODE_NAMES
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -214,20 +215,25 @@ class Actions:
     # -- node, database, delivery --------------------------------------------------------------------------------------
 
     async def node(self, request: Request) -> dict[str, Any]:
-        """Down, up, hung."""
-        node, what = self._system.node, request.path_params["what"]
+        """One of them down, up, hung."""
+        name, what = request.path_params["name"], request.path_params["what"]
+        if name not in NODE_NAMES:
+            raise RefusedError(f"there is no node {name!r}")
+        node = self._system.nodes[NODE_NAMES.index(name)]
         match what:
             case "down":
                 await node.kill()
             case "up":
-                await start_node(self._system)
+                if node.service.frozen:
+                    node.unhang()
+                await node.start()
             case "hang":
-                if node_state(self._system) != "up":
+                if node_state(node) != "up":
                     raise RefusedError("only a node that is up can hang")
                 node.hang()
             case _:
                 raise RefusedError(f"a node goes down, up or hangs, not {what!r}")
-        return _said(f"The node is {node_state(self._system)}.")
+        return _said(f"The {name} node is {node_state(node)}.")
 
     async def database(self, request: Request) -> dict[str, Any]:
         """Slow, silent or cut off for functions; killed and started for everybody."""

@@ -10,10 +10,12 @@ from sandbox.cloud.scheduler.faults import TickFaults
 from sandbox.cryptopay.faults import Standing
 from sandbox.postgres.link import Wire
 from sandbox.stand_in.faults import NONE
+from sandbox.system.system import NODE_NAMES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from sandbox.node.lab import XrayNode
     from sandbox.system.system import System
 
 # What the page calls them: whose they are, their name there, the most they may be.
@@ -71,7 +73,7 @@ def active_faults(system: System) -> list[str]:
     """Every fault that is on, one sentence each; empty when all is well. Flags are an operator's choice, not a fault."""
     return [
         *(_WORDS[name].format(share) for name, share in shares(system).items() if share),
-        *_of_node(system),
+        *_of_nodes(system),
         *_of_database(system),
         *_of_functions(system),
         *(f"queue {name} is paused" for name in system.tasks.queues if system.tasks.is_paused(name)),
@@ -101,7 +103,7 @@ async def end_all(system: System) -> None:
     for process in system.fleet.chosen():
         if process.running and process.frozen:
             process.resume()
-    await start_node(system)
+    await system.start_nodes()
     await system.fleet.start()
     _end_cryptopays(system)
 
@@ -116,26 +118,20 @@ def _end_cryptopays(system: System) -> None:
         cryptopay.webhooks.release(newest_first=False)
 
 
-async def start_node(system: System) -> None:
-    """Let it go on when it hangs, and start of it what does not run."""
-    if system.node.service.frozen:
-        system.node.unhang()
-    await system.node.start()
-
-
-def node_state(system: System) -> str:
+def node_state(node: XrayNode) -> str:
     """`up`, `hung` (connections are taken, nothing is answered) or `down`."""
-    if system.node.service.frozen:
+    if node.service.frozen:
         return "hung"
-    return "up" if system.node.service.running and system.node.core.running else "down"
+    return "up" if node.service.running and node.core.running else "down"
 
 
-def _of_node(system: System) -> Iterator[str]:
-    state = node_state(system)
-    if state == "hung":
-        yield "the VPN node hangs"
-    elif state == "down":
-        yield "the VPN node is down"
+def _of_nodes(system: System) -> Iterator[str]:
+    for name, node in zip(NODE_NAMES, system.nodes, strict=True):
+        state = node_state(node)
+        if state == "hung":
+            yield f"the {name} VPN node hangs"
+        elif state == "down":
+            yield f"the {name} VPN node is down"
 
 
 def _of_database(system: System) -> Iterator[str]:

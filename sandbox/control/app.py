@@ -72,7 +72,7 @@ class Control:
             "/next-task/{name}/{what}": act.next_task,
             "/task/{what}": act.task,
             "/function/{name}/{instance:int}/{what}": act.function,
-            "/node/{what}": act.node,
+            "/node/{name}/{what}": act.node,
             "/database/{what}": act.database,
             "/faults": act.faults,
             "/faults/{name}": act.preset,

@@ -11,6 +11,7 @@ from sandbox.control.actions import PRESETS
 from sandbox.control.active_faults import active_faults, node_state, shares
 from sandbox.control.books import Books
 from sandbox.control.machinery import Machinery
+from sandbox.system.system import NODE_NAMES
 
 if TYPE_CHECKING:
     from sandbox.control.time_travel import TimeTravel
@@ -51,7 +52,10 @@ class View:
             "active_faults": active_faults(system),
             "faults": shares(system),
             "presets": [{"id": name, "says": says} for name, (says, _) in PRESETS.items()],
-            "node": {"state": node_state(system), "url": system.node.url},
+            "nodes": [
+                {"name": name, "state": node_state(node), "url": node.url}
+                for name, node in zip(NODE_NAMES, system.nodes, strict=True)
+            ],
             "link": self._link(),
             "functions": functions,
             "functions_up": sum(row["state"] == "up" for row in functions),

@@ -170,6 +170,7 @@ class XrayNode:
         ports: pins some of `port` (VLESS), `api_port` (Xray's gRPC), `target_port`, `service_port` (xray_api), whatever they were;
             links that were given out with another VLESS port no longer lead here.
         link_name: what clients show for the link.
+        key: the service's API key; one made up here unless said.
         environment: further settings of the service, over the ones made here.
     """
 
@@ -179,11 +180,16 @@ class XrayNode:
         *,
         ports: Mapping[str, int] | None = None,
         link_name: str = "Atlas",
+        key: str | None = None,
         environment: Mapping[str, str] | None = None,
     ) -> None:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         self._identity = _identity(folder / "node.json", dict(ports or {}))
+        self.key = key or self._identity.api_key
+        self._clock_path = folder / "clock"
+        if not self._clock_path.exists():
+            self.set_clock(0)
         self.target = RealityTarget(folder, self._identity.target_port, SERVER_NAME)
         self.core = XrayCore(
             folder,
@@ -196,7 +202,8 @@ class XrayNode:
             ),
         )
         self.environment = {
-            "XRAY_API_KEYS": self._identity.api_key,
+            "XRAY_API_KEYS": self.key,
+            "XRAY_API_CLOCK_PATH": str(self._clock_path),
             "XRAY_API_BIND": f"127.0.0.1:{self._identity.service_port}",
             "XRAY_CONFIG_PATH": str(self.core.config_path),
             "XRAY_GRPC": f"127.0.0.1:{self._identity.api_port}",
@@ -216,10 +223,11 @@ class XrayNode:
         """Base URL of the node service: `XRAY_API_URL`."""
         return f"http://127.0.0.1:{self._identity.service_port}"
 
-    @property
-    def key(self) -> str:
-        """Its key: `XRAY_API_KEY`."""
-        return self._identity.api_key
+    def set_clock(self, off_ms: int) -> None:
+        """Make the machine's wall clock, as the service sees it, wrong by so many milliseconds, at once."""
+        making = self._clock_path.with_suffix(".new")
+        making.write_text(f"{off_ms}\n", encoding="ascii")
+        making.replace(self._clock_path)
 
     @property
     def public_key(self) -> str:

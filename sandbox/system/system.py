@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 import httpx
 
 from lib import function_table
+from lib.nodes import keys
 from sandbox.cloud.cloudtasks import CloudTasks, Queue
 from sandbox.cloud.cloudtasks.oidc import test_key_signer
 from sandbox.cloud.gateway import Gateway
@@ -46,6 +47,14 @@ if TYPE_CHECKING:
 TASKS_INVOKER = "tasks-invoker@atlas-local.iam.gserviceaccount.com"
 SCHEDULER_INVOKER = "scheduler-invoker@atlas-local.iam.gserviceaccount.com"
 _SCHEDULED = "schedule"
+NODE_NAMES = ("first", "second")
+"""Two, always: what is broken in a test of provisioning, expiry or an outage is one of them, and the other carries on."""
+_KEY_NAMES = ("XRAY_API_KEY", keys.MASTER_KEYS)
+# As an operator adds them (docs/configuration.md); an address may have changed since the last run.
+_ADD_NODE = """
+insert into nodes (name, api_url, key_name) values (:name, :api_url, :key_name)
+on conflict (name) do update set api_url = excluded.api_url
+"""
 _FUNCTION_URL = re.compile(r"http://127\.0\.0\.1:[0-9]+/(?P<rest>(?P<service>[^/?]+).*)", re.DOTALL)
 _QUIET_LOOKS = 2  # how often in a row nothing must have happened before the system counts as settled
 
@@ -149,8 +158,8 @@ class System:
         self.database = LocalDatabase(home, durable=self._durable, functions_port=functions_port)
         if functions_port is not None:
             self.link = DatabaseLink(functions_port, self.database.server.port)
-        ports = {f"{name}_port": home.port(f"node.{name}") for name in ("api", "target", "service")}
-        self.node = XrayNode(home.folder("node"), ports={"port": home.port("node.vless"), **ports})
+        self.node_master_key = home.secret("node.master", prefix="master-")
+        self.nodes = tuple(self._make_node(name) for name in NODE_NAMES)
         self.messenger = self._make_messenger(home, self.clock)
         self.bot_token = self.messenger.token
         self.webhook_secret = home.secret("telegram.webhook")
@@ -165,10 +174,20 @@ class System:
             signer=test_key_signer(),
         )
 
+    def _make_node(self, name: str) -> XrayNode:
+        """One VPN node; further nodes than the first have keys derived from the master key."""
+        home, parts = (
+            self.home,
+            {"port": "vless", "api_port": "api", "target_port": "target", "service_port": "service"},
+        )
+        ports = {port: home.port(f"node.{name}.{part}") for port, part in parts.items()}
+        key = None if name == NODE_NAMES[0] else keys.derived(self.node_master_key, name)
+        return XrayNode(home.folder("nodes") / name, ports=ports, link_name=f"Atlas {name}", key=key)
+
     async def _start(self, tell: Callable[[str, float], None]) -> None:
         async with _timed(tell, "database, node and functions"), asyncio.TaskGroup() as parts:
             parts.create_task(self._start_database(tell))
-            parts.create_task(self._start_node(tell))
+            parts.create_task(self._start_nodes(tell))
             # They ask for the database with their first request, so they may load meanwhile.
             parts.create_task(self._start_fleet(tell))
         async with _timed(tell, "Telegram, Crypto Pay, task queues and scheduler"):
@@ -178,14 +197,33 @@ class System:
         async with _timed(tell, "PostgreSQL with the newest schema"):
             self._undo.push_async_callback(asyncio.to_thread, self.database.stop)
             await asyncio.to_thread(self.database.start)
+            for name, node, key_name in zip(NODE_NAMES, self.nodes, _KEY_NAMES, strict=True):
+                await asyncio.to_thread(self.database.query, _ADD_NODE, name=name, api_url=node.url, key_name=key_name)
             if self.link is not None:
                 self._undo.push_async_callback(self.link.stop)
                 await self.link.start()
 
-    async def _start_node(self, tell: Callable[[str, float], None]) -> None:
-        async with _timed(tell, "VPN node: Xray and its service"):
-            self._undo.push_async_callback(self.node.stop)
-            await self.node.start()
+    async def _start_nodes(self, tell: Callable[[str, float], None]) -> None:
+        async with _timed(tell, f"{len(self.nodes)} VPN nodes, each Xray and its service"):
+            for node in self.nodes:
+                self._undo.push_async_callback(node.stop)
+            await self.start_nodes()
+
+    async def start_nodes(self) -> None:
+        """Bring every node back: what hangs goes on, what does not run starts; side by side."""
+
+        async def back(node: XrayNode) -> None:
+            if node.service.frozen:
+                node.unhang()
+            await node.start()
+
+        async with asyncio.TaskGroup() as starting:
+            for node in self.nodes:
+                starting.create_task(back(node))
+
+    async def kill_nodes(self) -> None:
+        """All machines lose power at once."""
+        await asyncio.gather(*(node.kill() for node in self.nodes))
 
     async def _start_fleet(self, tell: Callable[[str, float], None]) -> None:
         async with _timed(tell, f"{len(self.fleet.chosen())} function processes"):
@@ -195,6 +233,7 @@ class System:
     async def _start_stand_ins(self) -> None:
         offset = await asyncio.to_thread(self.database.offset)
         self.clock.travel(offset - self.clock.offset)
+        self._set_node_clocks()
         stores = self.home.folder("stores")
         self.cryptopay = CryptoPay(tokens=[self.cryptopay_token], clock=self.clock, store=stores / "cryptopay.sqlite3")
         self.cryptopay.public_url = self.urls["cryptopay"]
@@ -246,8 +285,9 @@ class System:
             "TASKS_LOCATION": "local",
             "TASKS_INVOKER": TASKS_INVOKER,
             "FUNCTION_URL_TEMPLATE": f"{self.urls['gateway']}/{{name}}",
-            "XRAY_API_URL": self.node.url,
-            "XRAY_API_KEY": self.node.key,
+            "XRAY_API_URL": self.nodes[0].url,
+            "XRAY_API_KEY": self.nodes[0].key,
+            keys.MASTER_KEYS: self.node_master_key,
             "ATLAS_FAILPOINTS": str(self.failpoints.folder),
         }
         if self._guards:
@@ -401,10 +441,15 @@ class System:
     # -- time, state, rest ---------------------------------------------------------------------------------------------
 
     async def travel(self, by: timedelta) -> None:
-        """Let time pass, for the database and all stand-ins together. The node lives in real time."""
+        """Let time pass, for the database, all stand-ins and the nodes' wall clocks together."""
         ahead = await asyncio.to_thread(self.database.travel, by)
         # Not by `by`: the database may have gone before, in a call that it died over, or in one that is still to be heard of.
         self.clock.travel(max(ahead - self.clock.offset, timedelta(0)))
+        self._set_node_clocks()
+
+    def _set_node_clocks(self) -> None:
+        for node in self.nodes:
+            node.set_clock(round(self.clock.offset / timedelta(milliseconds=1)))
 
     async def sql(self, query: str, **parameters: Any) -> list[dict[str, Any]]:
         """One statement as the owner of the database; rows by column name."""
@@ -414,10 +459,11 @@ class System:
         """What must never be, and is; empty when all holds."""
         return await asyncio.to_thread(self.database.invariants)
 
-    async def node_health(self) -> dict[str, Any]:
-        """What the node service says of itself (`GET /health`)."""
+    async def node_health(self, index: int) -> dict[str, Any]:
+        """What the service of one node says of itself (`GET /health`)."""
+        node = self.nodes[index]
         async with _client() as client:
-            response = await client.get(f"{self.node.url}/health", headers={"X-API-Key": self.node.key})
+            response = await client.get(f"{node.url}/health", headers={"X-API-Key": node.key})
         facts: dict[str, Any] = response.json()
         return facts
 

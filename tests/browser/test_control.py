@@ -154,22 +154,24 @@ async def test_a_killed_function_is_counted_down_and_started_again(opened: Page,
     )
 
 
-async def test_what_is_paid_while_the_node_is_down_is_shown_until_it_is_back(opened: Page, system: System) -> None:
+async def test_what_is_paid_while_the_nodes_are_down_is_shown_until_one_is_back(opened: Page, system: System) -> None:
     boris = Customer(system.telegram.user(6_000_002, "Boris", language_code="en"))
     invoice = await _orders(system, boris)
-    await _press(opened, "take it down", "The node is down")
-    await expect(opened.get_by_role("alert")).to_contain_text("the VPN node is down")
+    for name in ("first", "second"):
+        await opened.get_by_label("which node").select_option(name)
+        await _press(opened, "take it down", f"The {name} node is down")
+        await expect(opened.get_by_role("alert")).to_contain_text(f"the {name} VPN node is down")
     told = boris.user.messages[-1]["message_id"]
     await system.cryptopay.pay(invoice["invoice_id"])
     await expect(opened.locator("[data-chip=paid] b")).to_contain_text("1 since")
-    await expect(_row(opened, "Node clients", "Boris")).to_contain_text("not yet")
+    await expect(_row(opened, "Node clients", "Boris").first).to_contain_text("not yet")
 
-    await _press(opened, "bring it back", "The node is up")
+    await _press(opened, "bring it back", "The second node is up")  # the one chosen last; the first stays down
     await opened.locator("#travel").get_by_role("button", name="an hour").click()
     await expect(opened.get_by_role("status")).to_contain_text("Sweeps follow")
-    await _press(opened, "run now: activation", '"failed":0')
+    await _press(opened, "run now: activation", '"done":1')
     await _chip(opened, "paid", "0")
-    await expect(_row(opened, "Node clients", "Boris")).to_contain_text("applied")
+    await expect(_row(opened, "Node clients", "Boris").filter(has_text="second")).to_contain_text("applied")
     await boris.gets_key(told)
 
 
@@ -259,7 +261,7 @@ async def test_faults_are_loud_and_all_of_them_are_undone_by_one_button(opened: 
     await expect(opened.get_by_role("alert")).to_contain_text("webhooks are up to 1.5 s late")
     assert (system.faults.late_s, system.faults.twice) == (1.5, 1.0)
     assert system.scheduler.faults.missed_share == 0.2
-    await _press(opened, "let it hang", "The node is hung")
+    await _press(opened, "let it hang", "The first node is hung")
     await _press(opened, "pause ticks of outbox", "pass unheard")
     await _press(opened, "cut", "cut off from functions")
     await _chip(opened, "database", "cut")  # for functions: the page has its own way to it
@@ -269,7 +271,7 @@ async def test_faults_are_loud_and_all_of_them_are_undone_by_one_button(opened: 
     banner = opened.get_by_role("alert")
     for words in (
         "8 faults are on",
-        "the VPN node hangs",
+        "the first VPN node hangs",
         "ticks of sweep-outbox pass unheard",
         "the database is cut off",
     ):
@@ -282,7 +284,7 @@ async def test_faults_are_loud_and_all_of_them_are_undone_by_one_button(opened: 
     answer = await system.call("health", headers={"X-Health-Key": system.health_key})
     assert answer.status_code == 200
     assert not system.scheduler.is_paused("sweep-outbox")
-    assert (await system.node_health())["ok"]
+    assert [(await system.node_health(index))["ok"] for index in (0, 1)] == [True, True]
 
 
 async def test_what_is_to_happen_once_is_loud_until_it_has_happened_or_is_undone(opened: Page, system: System) -> None:
@@ -488,10 +490,10 @@ async def test_no_foreign_page_presses_its_buttons(
 ) -> None:
     async with httpx.AsyncClient(trust_env=False) as client:
         own = {"Content-Type": "application/json", "Origin": url}
-        refused = await client.post(f"{url}/node/down", content=b"{}", headers=own | headers)
+        refused = await client.post(f"{url}/node/first/down", content=b"{}", headers=own | headers)
         assert refused.status_code == status
-        assert system.node.service.running
-        preflight = await client.request("OPTIONS", f"{url}/node/down", headers={"Origin": "http://127.0.0.1:1"})
+        assert system.nodes[0].service.running
+        preflight = await client.request("OPTIONS", f"{url}/node/first/down", headers={"Origin": "http://127.0.0.1:1"})
         assert "access-control-allow-origin" not in preflight.headers
         assert (await client.post(f"{url}/scheduler/off", content=b"{}", headers=own)).status_code == 200
 

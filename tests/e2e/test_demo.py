@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _ROOT = Path(__file__).resolve().parents[2]
-_STEPS = 23
+_STEPS = 24
 
 
 @pytest.fixture
@@ -54,8 +54,11 @@ def test_the_whole_customer_life_holds(tmp_path: Path) -> None:
     [
         # Atlas signs and asks with another token than Crypto Pay knows.
         ({"CRYPTOPAY_TOKEN": "31337:another-one-than-it-knows"}, "Anna picks a tariff"),
-        # Nodes refuse Atlas: no customer gets a key.
-        ({"XRAY_API_KEY": "another-key"}, "Boris takes the free trial"),
+        # Nodes refuse Atlas: no key comes.
+        (
+            {"XRAY_API_KEY": "another-key", "NODE_MASTER_KEYS": "another-master-key-of-32-characters"},
+            "Boris takes the free trial",
+        ),
     ],
 )
 async def test_a_broken_part_turns_it_red(

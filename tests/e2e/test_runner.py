@@ -172,12 +172,12 @@ async def test_a_second_run_goes_on_where_the_first_one_was(home: Path) -> None:
         await anna.press(offer, "trial")
         link = await anna.gets_key()
         await first.travel(timedelta(days=1))
-        before = (first.bot_token, first.urls, first.node.port)
+        before = (first.bot_token, first.urls, [node.port for node in first.nodes])
         moment = first.clock.now()
         said = len(anna.user.messages)
 
     async with System(home) as second:
-        assert (second.bot_token, second.urls, second.node.port) == before
+        assert (second.bot_token, second.urls, [node.port for node in second.nodes]) == before
         assert second.clock.now() >= moment
         anna = Customer(second.telegram.user(77))
         assert len(anna.user.messages) == said
@@ -195,7 +195,11 @@ async def test_a_run_whose_ports_were_taken_meanwhile_moves_with_all_that_waits(
         message.http_request.oidc_token.audience = url
         message.http_request.body = b'{"update_id": 1}'
         first.tasks.create("projects/local/locations/local/queues/updates", message)
-        addresses = (first.urls["gateway"], first.node.url, f"http://127.0.0.1:{first.node.port}")
+        addresses = (
+            first.urls["gateway"],
+            *(node.url for node in first.nodes),
+            f"http://127.0.0.1:{first.nodes[1].port}",
+        )
     with ExitStack() as strangers:
         for address in addresses:
             strangers.enter_context(socket.create_server(("127.0.0.1", int(address.rpartition(":")[2]))))
@@ -205,7 +209,7 @@ async def test_a_run_whose_ports_were_taken_meanwhile_moves_with_all_that_waits(
             await second.tasks.idle()
             attempt = second.tasks.attempts[-1]
             assert (attempt.url, attempt.status) == (second.function_url("task_update"), 200)
-            assert (await second.node_health())["ok"]
+            assert (await second.node_health(1))["ok"]
 
 
 def test_wrong_settings_are_all_named_before_anything_starts(home: Path) -> None:

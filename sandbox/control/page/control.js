@@ -37,7 +37,8 @@ function showHealth() {
   const violated = state.violations?.length ?? 0;
   const reached = databaseWords(state.link);
   chip("database", "faults", "database", up ? reached : `down (${state.database})`, up && reached === "up");
-  chip("node", "faults", "node", state.node.state, state.node.state === "up");
+  const nodesUp = state.nodes.filter((node) => node.state === "up").length;
+  chip("nodes", "faults", "nodes", `${nodesUp} of ${state.nodes.length}`, nodesUp === state.nodes.length);
   chip("functions", "functions", "functions", `${state.functions_up} of ${state.functions.length}`, state.functions_up === state.functions.length);
   if (health) {
     const late = health.paid_not_applied;

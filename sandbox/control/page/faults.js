@@ -22,9 +22,9 @@ at("pass").addEventListener("submit", (event) => {
 press("stop", asks("/pass/stop"));
 press("well", asks("/well"));
 
-press("node-down", asks("/node/down"));
-press("node-hang", asks("/node/hang"));
-press("node-up", asks("/node/up"));
+for (const what of ["down", "hang", "up"]) {
+  press(`node-${what}`, (pressed) => asks(`/node/${at("node-name").value}/${what}`)(pressed));
+}
 
 at("slow").addEventListener("submit", (event) => {
   event.preventDefault();
@@ -106,11 +106,13 @@ export function showFaults(state) {
   showTimeTravel(state.time_travel);
   showPresets(state.presets);
   showShares(state.faults);
-  write(at("node-state"), state.node.state);
-  put(at("node-state"), "className", state.node.state === "up" ? "good" : "bad");
-  able("node-down", state.node.state !== "down");
-  able("node-hang", state.node.state === "up");
-  able("node-up", state.node.state !== "up");
+  const up = state.nodes.every((node) => node.state === "up");
+  const chosen = state.nodes.find((node) => node.name === at("node-name").value).state;
+  write(at("node-state"), state.nodes.map((node) => `${node.name} ${node.state}`).join(", "));
+  put(at("node-state"), "className", up ? "good" : "bad");
+  able("node-down", chosen !== "down");
+  able("node-hang", chosen === "up");
+  able("node-up", chosen !== "up");
   const link = state.link;
   const words = databaseWords(link);
   write(at("database-state"), link ? words : "reached directly");

@@ -8,9 +8,8 @@ import time
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-import httpx
-
 from lib.db.connection import Connection, Timeouts
+from sandbox.node.caller import NodeCaller
 from sandbox.system.customer import Customer, need, text_of, urls_of
 
 if TYPE_CHECKING:
@@ -71,21 +70,14 @@ async def as_superuser(system: System, sql: str, **parameters: Any) -> list[dict
     return await asyncio.to_thread(run)
 
 
-async def on_node(system: System) -> dict[str, list[dict[str, Any]]]:
-    """What the real node holds, by client: everybody it lists, applied to Xray or not."""
+async def on_nodes(system: System) -> dict[str, list[dict[str, Any]]]:
+    """What the real nodes hold, by client: whatever each of them lists, applied to Xray or not; in the order of the nodes."""
     held: dict[str, list[dict[str, Any]]] = {}
-    after: str | None = None
-    async with httpx.AsyncClient(base_url=system.node.url, trust_env=False, timeout=10) as node:
-        while True:
-            page = await node.get(
-                "/list-users", params={"after": after} if after else {}, headers={"X-API-Key": system.node.key}
-            )
-            page.raise_for_status()
-            for user in page.json()["users"]:
-                held.setdefault(user["client"], []).append(user)
-            after = page.json()["next"]
-            if after is None:
-                return held
+    for node in system.nodes:
+        async with NodeCaller(node.url, node.key) as caller:
+            for client, user in (await caller.users()).items():
+                held.setdefault(client, []).append(user)
+    return held
 
 
 def said(customer: Customer, words: str) -> list[str]:

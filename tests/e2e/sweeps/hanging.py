@@ -54,11 +54,11 @@ class HangingNode:
 
 @asynccontextmanager
 async def in_place_of_the_node(system: System) -> AsyncIterator[HangingNode]:
-    """The functions of the system call this one instead of the real node."""
-    change = "update nodes set api_url = :url"
+    """The functions of the system call this one instead of the first of the two real nodes."""
+    change = "update nodes set api_url = :url where name = 'first'"
     async with HangingNode() as node:
         await system.sql(change, url=node.url)
         try:
             yield node
         finally:
-            await system.sql(change, url=system.node.url)
+            await system.sql(change, url=system.nodes[0].url)

@@ -13,7 +13,7 @@ from tests.e2e.sweeps.customers import (
     a_customer,
     accept_trial,
     keys_sent,
-    on_node,
+    on_nodes,
     order,
     said,
     subscription,
@@ -40,10 +40,10 @@ async def sweep_by_all(system: System, sweep: str) -> list[dict[str, Any]]:
 
 
 async def holds_one_client(system: System, customer: Customer) -> dict[str, Any]:
-    """The node holds this customer once, under the UUID that Postgres wants; their row."""
+    """Each node holds this customer once, under the UUID that Postgres wants; their row."""
     row = await subscription(system, customer)
-    held = (await on_node(system)).get(str(row["id"]), [])
-    assert [(one["uuid"], one["applied"]) for one in held] == [(str(row["uuid"]), True)]
+    held = (await on_nodes(system)).get(str(row["id"]), [])
+    assert [(one["uuid"], one["applied"]) for one in held] == [(str(row["uuid"]), True)] * len(system.nodes)
     assert (row["status"], row["activation_status"]) == ("active", "active")
     return row
 
@@ -140,13 +140,13 @@ async def test_four_activation_sweeps_claim_each_row_once(several: System, rows:
             " select id, 'granted', source, tariff, uuid, version, expires_at from granted",
             rows=rows,
         )
-    held_before = await on_node(several)
+    held_before = await on_nodes(several)
     answers = await sweep_by_all(several, "activation")
     ran = [answer for answer in answers if "skipped" not in answer]
-    assert sum(answer["claimed"] for answer in ran) == sum(answer["done"] for answer in ran) == rows, answers
+    assert sum(answer["claimed"] for answer in ran) == sum(answer["done"] for answer in ran) == 2 * rows, answers
     assert {answer["skipped"] for answer in answers if "skipped" in answer} <= {"running"}
-    assert len(await on_node(several)) - len(held_before) == rows
-    assert all(len(clients) == 1 for clients in (await on_node(several)).values())
+    assert len(await on_nodes(several)) - len(held_before) == rows
+    assert all(len(clients) == len(several.nodes) for clients in (await on_nodes(several)).values())
     row = await holds_one_client(several, people[0])
     keys = await several.sql("select key from messages where kind = 'key' and account_id = :id", id=row["account_id"])
     assert len(keys) == 1
@@ -168,9 +168,9 @@ async def test_four_expiry_sweeps_end_each_access_once(several: System) -> None:
     answers = await sweep_by_all(several, "expiry")
     await several.settled()
     ended = len(await several.sql("select id from messages where kind = 'expired'")) - len(told)
-    # each access that ended counts twice: once in the books, once on the node
-    assert sum(answer.get("done", 0) for answer in answers) == 2 * ended, answers
-    held = await on_node(several)
+    # each access that ended counts three times: once in the books, once on each node
+    assert sum(answer.get("done", 0) for answer in answers) == 3 * ended, answers
+    held = await on_nodes(several)
     for customer, row in zip(people, rows, strict=True):
         assert len(said(customer, "The free period has ended")) == 1
         assert str(row["id"]) not in held
@@ -262,5 +262,5 @@ async def _footprint(system: System, subscription_id: int) -> tuple[Any, ...]:
         await system.sql("select id from subscription_history"),
         await system.sql("select id from outbox"),
         await system.sql("select id from messages"),
-        (await on_node(system)).get(str(subscription_id)),
+        (await on_nodes(system)).get(str(subscription_id)),
     )

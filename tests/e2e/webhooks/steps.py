@@ -142,6 +142,23 @@ async def has_key(customer: Customer) -> str:
     return str(link_of(message))
 
 
+async def on_every_node(system: System, customer: Customer) -> list[dict[str, Any]]:
+    """What the nodes hold for this customer, once each of them has confirmed it."""
+    query = (
+        "select c.link, cast(c.uuid as text) as uuid, c.applied_version = c.version as applied from node_clients c"
+        " join subscriptions s on s.id = c.subscription_id join accounts a on a.id = s.account_id"
+        " where a.telegram_id = :id order by c.node_id"
+    )
+    rows: list[dict[str, Any]] = []
+
+    async def held() -> bool:
+        rows[:] = await system.sql(query, id=customer.user.id)
+        return len(rows) == len(system.nodes) and all(row["applied"] for row in rows)
+
+    await until(held, "the client is on every node")
+    return rows
+
+
 # By hand ----------------------------------------------------------------------------------------------------------
 
 

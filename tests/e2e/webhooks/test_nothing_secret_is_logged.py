@@ -35,9 +35,13 @@ async def _secrets(system: System) -> dict[str, str]:
         "password of the owner": owner,
         "password of the functions": functions,
         "password of the superuser": system.database.server.password,
-        "the node's REALITY key": str(
-            system.node.core.config["inbounds"][0]["streamSettings"]["realitySettings"]["privateKey"]
-        ),
+        **{
+            f"REALITY key of node {number}": str(
+                node.core.config["inbounds"][0]["streamSettings"]["realitySettings"]["privateKey"]
+            )
+            for number, node in enumerate(system.nodes, 1)
+        },
+        **{f"API key of node {number}": node.key for number, node in enumerate(system.nodes, 1)},
     }
     issued = await system.sql("select distinct cast(uuid as text) as uuid from subscription_history")
     found |= {f"UUID {row['uuid'][:8]}": row["uuid"] for row in issued}
@@ -57,8 +61,8 @@ async def _secrets(system: System) -> dict[str, str]:
 def _logs(system: System) -> list[Path]:
     """Of functions, Postgres, Xray and the node service."""
     functions = sorted(system.home.logs.glob("*.log"))
-    node = [system.node.service_log, system.node.core.folder / "xray.log"]
-    return [*functions, system.database.server.log_path, *node]
+    nodes = [path for node in system.nodes for path in (node.service_log, node.core.folder / "xray.log")]
+    return [*functions, system.database.server.log_path, *nodes]
 
 
 def search(paths: Iterable[Path], secrets: Mapping[str, str]) -> list[str]:

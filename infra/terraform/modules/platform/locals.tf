@@ -65,7 +65,7 @@ locals {
   migrate_secret   = "MIGRATE_DATABASE_URL"
   secret_settings  = toset(concat([local.migrate_secret], flatten([for row in values(local.functions) : row.secrets])))
   secret_ids       = { for setting in local.secret_settings : setting => lower(replace(setting, "_", "-")) }
-  optional_secrets = ["CRYPTOPAY_TOKEN", "XRAY_API_KEY"] # method not offered; nodes are rows of their own
+  optional_secrets = ["CRYPTOPAY_TOKEN", "NODE_MASTER_KEYS", "XRAY_API_KEY"] # method not offered; one node only; nodes are rows of their own
   missing_secrets  = [for setting in sort(tolist(local.secret_settings)) : setting if !contains(concat(local.optional_secrets, keys(var.secret_versions)), setting)]
 
   # The release: everything that is made of the bundle carries its hash.

@@ -1,0 +1,31 @@
+"""The API keys of the nodes: one secret in the functions, so a node more needs no deploy (docs/configuration.md)."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+
+from lib.settings import plain
+
+MASTER_KEYS = "NODE_MASTER_KEYS"
+
+
+def derived(master: str, name: str) -> str:
+    """The key of the node of that name: 43 characters of base64url. The node itself is given this, never the master key."""
+    digest = hmac.digest(master.encode(), f"node:{name}".encode(), hashlib.sha256)
+    return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
+
+
+def api_key(name: str, key_name: str) -> str:
+    """What opens a node whose row names this setting: a value derived from the first master key, or the setting's own value.
+
+    Raises:
+        lib.settings.plain.MissingSetting: it is unset.
+    """
+    if key_name == MASTER_KEYS:
+        masters = plain.listed(MASTER_KEYS)
+        if not masters:
+            raise plain.MissingSetting(MASTER_KEYS)
+        return derived(masters[0], name)
+    return plain.required(key_name)

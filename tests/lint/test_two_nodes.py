@@ -1,0 +1,42 @@
+"""Every system that a test, the demo or the bench starts has two nodes, and tests break one of them or both by saying so."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from sandbox.system.system import NODE_NAMES, System
+
+ROOT = Path(__file__).resolve().parents[2]
+STARTED_FROM = ("tests/e2e", "tests/browser", "tests/bench", "tests/sandbox", "bench", "sandbox/commands")
+# A node of its own is for what a node alone does: no customer is provisioned there.
+ALONE = {"tests/integration/sweeps/test_real_node.py"}
+
+
+@pytest.mark.proves("G-10")
+def test_a_system_has_two_nodes_with_keys_and_ports_of_their_own(tmp_path: Path) -> None:
+    system = System(tmp_path)
+    system.home.take()
+    try:
+        system._assemble()
+        assert len(NODE_NAMES) == len(system.nodes) == 2
+        assert len({node.key for node in system.nodes}) == 2
+        assert len({port for node in system.nodes for port in (node.port, node.api_port, node.url)}) == 6
+        assert system.settings()["XRAY_API_KEY"] == system.nodes[0].key
+    finally:
+        system.home.let_go()
+
+
+@pytest.mark.proves("G-10")
+def test_no_test_of_access_makes_a_node_of_its_own_or_a_system_with_other_nodes() -> None:
+    made = [
+        f"{path.relative_to(ROOT)}:{call.lineno}"
+        for folder in (*STARTED_FROM, "tests/integration", "tests/deploy")
+        for path in sorted((ROOT / folder).rglob("*.py"))
+        for call in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "XrayNode"
+        if str(path.relative_to(ROOT)) not in ALONE
+    ]
+    assert made == [], "let it use the nodes of a System"
