@@ -1,4 +1,7 @@
-"""Who may do what besides the owners. Owners are a setting (`ADMIN_IDS`) and have no row."""
+"""Operators: their roles, and the switches they flip, each change with its row in the audit log.
+
+Owners are a setting (`ADMIN_IDS`) and have no row. No customer's path loads this module.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,13 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
     from lib.db import Transaction
+
+
+# The row is made first when there is none, so that two who flip it at once queue up on it.
+_LOCK_FLAG = """
+insert into flags as f (name, enabled) values (:name, true)
+on conflict (name) do update set enabled = f.enabled returning enabled
+"""
 
 
 class Role(StrEnum):
@@ -68,6 +78,29 @@ def revoke(tx: Transaction, actor: int, telegram_id: int, role: Role, correlatio
             tx, actor, "role.revoked", subject, before={"role": role.value}, after=None, correlation_id=correlation_id
         )
     return bool(taken)
+
+
+def switch_flag(tx: Transaction, actor: int | None, name: str, *, on: bool, correlation_id: str) -> bool:
+    """Set the switch; False when it stands so already. `actor` is the operator's Telegram id, None for a command."""
+    before = bool(tx.value(_LOCK_FLAG, name=name))
+    if before == on:
+        return False
+    tx.execute(
+        "update flags set enabled = :on, updated_by = cast(:actor as bigint), updated_at = atlas.now() where name = :name",
+        on=on,
+        actor=actor,
+        name=name,
+    )
+    audit.record(
+        tx,
+        actor,
+        "flag.switched",
+        audit.Subject("flag", name),
+        before={"enabled": before},
+        after={"enabled": on},
+        correlation_id=correlation_id,
+    )
+    return True
 
 
 def _check(role: Role) -> None:

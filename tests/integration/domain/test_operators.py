@@ -53,10 +53,10 @@ async def test_no_operator_becomes_an_owner(db: Database, change: Callable[..., 
 
 async def test_a_switch_tells_who_flipped_it_and_what_it_was(db: Database) -> None:
     assert await db.run(flags.enabled, flags.TRIAL)
-    assert not await db.run(lambda tx: flags.switch(tx, OWNER, flags.TRIAL, on=True, correlation_id="c-1"))
-    assert await db.run(lambda tx: flags.switch(tx, OWNER, flags.TRIAL, on=False, correlation_id="c-2"))
+    assert not await db.run(lambda tx: operators.switch_flag(tx, OWNER, flags.TRIAL, on=True, correlation_id="c-1"))
+    assert await db.run(lambda tx: operators.switch_flag(tx, OWNER, flags.TRIAL, on=False, correlation_id="c-2"))
     assert not await db.run(flags.enabled, flags.TRIAL)
-    assert await db.run(lambda tx: flags.switch(tx, None, flags.TRIAL, on=True, correlation_id="c-3"))
+    assert await db.run(lambda tx: operators.switch_flag(tx, None, flags.TRIAL, on=True, correlation_id="c-3"))
     assert await db.run(flags.enabled, flags.TRIAL)
     assert await db.run(actions) == [
         '7 flag.switched trial {"enabled": true} {"enabled": false}',

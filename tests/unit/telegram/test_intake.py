@@ -88,3 +88,12 @@ def test_the_payment_path_imports_no_aiogram() -> None:
     """Telegram waits ten seconds for a pre-checkout; aiogram's import alone takes seconds on a small instance."""
     code = "import sys, lib.telegram.intake; sys.exit('aiogram' in sys.modules or 'pydantic' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, timeout=60, check=False).returncode == 0
+
+
+def test_the_customers_path_imports_nothing_of_operators() -> None:
+    """A cold /start pays for each import, so operators' code is loaded when an operator comes."""
+    code = "import sys, lib.bot.handle, lib.bot.wiring; print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, timeout=60, check=True, capture_output=True, text=True
+    )
+    assert {"lib.domain.audit", "lib.domain.operators"}.isdisjoint(done.stdout.split())
