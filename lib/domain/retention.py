@@ -36,7 +36,7 @@ RULES = (
         "sweep_runs",
         30,
         "delete from sweep_runs where id in (select id from sweep_runs"
-        " where ended_at < atlas.now() - make_interval(days => :days) order by id limit :page)",
+        " where ended_at < atlas.now() - make_interval(days => :days) order by ended_at limit :page)",
     ),
 )
 

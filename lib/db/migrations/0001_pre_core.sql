@@ -376,6 +376,8 @@ create table sweep_runs (
     error text
 );
 create index sweep_runs_last on sweep_runs (sweep, id desc);
+-- retention: what is past its time, without reading the rest
+create index sweep_runs_ended on sweep_runs (ended_at);
 
 -- Switches an operator flips at run time. No row means on. Earlier values are in audit_log.
 create table flags (
