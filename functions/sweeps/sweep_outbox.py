@@ -56,11 +56,13 @@ async def _drive_again(run: Run) -> None:
         if not await run.next_page():
             return
         page = min(_PAGE, int(queue.rate_per_second * _AGAIN_S))
-        items = await run.db.run(outbox.drive_again, queue.name, page, queue.max_retry_s)
+        items = await run.db.run(outbox.stuck, queue.name, page, queue.max_retry_s)
         if not items:
             continue
         log.info("outbox_driven_again", queue=queue.name, count=len(items))
         made = await enqueue(bootstrap.task_queue(), items, after="outbox")
+        if made:
+            await run.db.run(outbox.mark_enqueued, made)
         run.claimed += len(items)
         run.done += len(made)
         run.failed += len(items) - len(made)

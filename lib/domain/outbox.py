@@ -58,25 +58,29 @@ where done_at is null and enqueued_at is null and attempt = 1
 order by id limit :page
 """  # noqa: S608 -- a constant list of columns
 
-# Enqueued, and not done although its queue has given up by now, or put off to a moment that has come: once more,
-# under a new name. The row is moved on here, so two runners can't drive the same attempt twice. One page a queue and
-# run, no more than it dispatches in half a minute: a queue that is only slow is not buried in second tasks.
-_DRIVE_AGAIN = f"""
-with stuck as (
-    select id as stuck_id from outbox
-    where done_at is null and queue = :queue and (enqueued_at is not null or attempt > 1)
-      and not_before <= atlas.now()
-      and (enqueued_at is null or enqueued_at < atlas.now() - make_interval(secs => :window_s))
-    order by id limit :page
-    for update skip locked
-)
-update outbox set attempt = attempt + 1, enqueued_at = atlas.now() from stuck where id = stuck_id
-returning {_COLUMNS}
-"""  # noqa: S608 -- a constant list of columns
+# Enqueued, and not done although its queue has stopped retrying, or put off to a moment that has come: once more, under the
+# next attempt's name. The row moves on only when that task exists (`_MARK`): a queue that refuses costs one pass, and two
+# runners make one name. A page a queue and run, no more than it dispatches in half a minute: a slow queue is not flooded.
+_STUCK = """
+select id, queue, target, payload, attempt + 1 as attempt, correlation_id from outbox
+where done_at is null and queue = :queue and (enqueued_at is not null or attempt > 1)
+  and not_before <= atlas.now()
+  and (enqueued_at is null or enqueued_at < atlas.now() - make_interval(secs => :window_s))
+order by id limit :page
+"""
 
+# Only the attempt whose task was made: a task that ran at once and was put off has moved its row past this attempt.
+_MARK = """
+update outbox o set attempt = made.attempt, enqueued_at = atlas.now()
+from unnest(cast(:ids as bigint[]), cast(:attempts as integer[])) as made (id, attempt)
+where o.id = made.id and o.done_at is null
+  and (o.attempt = made.attempt - 1 or (o.attempt = made.attempt and o.enqueued_at is null))
+"""
+
+# Two further, since `_STUCK` may have used the next attempt's name and died before it was marked.
 _PUT_OFF = f"""
 update outbox
-set not_before = atlas.now() + make_interval(secs => :seconds), enqueued_at = null, attempt = attempt + 1
+set not_before = atlas.now() + make_interval(secs => :seconds), enqueued_at = null, attempt = attempt + 2
 where id = :id and done_at is null
 returning {_COLUMNS}, not_before
 """  # noqa: S608 -- a constant list of columns
@@ -105,18 +109,14 @@ def never_enqueued(tx: Transaction, after: int, page: int, age_s: float) -> list
     return tx.rows(Item, _NEVER_ENQUEUED, after=after, page=page, age_s=age_s)
 
 
-def mark_enqueued(tx: Transaction, ids: list[int]) -> None:
-    """Their tasks exist."""
-    tx.execute(
-        "update outbox set enqueued_at = atlas.now()"
-        " where id = any(cast(:ids as bigint[])) and done_at is null and enqueued_at is null",
-        ids=ids,
-    )
+def mark_enqueued(tx: Transaction, items: list[Item]) -> None:
+    """Their tasks exist, each under the name of its item's attempt."""
+    tx.execute(_MARK, ids=[item.id for item in items], attempts=[item.attempt for item in items])
 
 
-def drive_again(tx: Transaction, queue: str, page: int, window_s: int) -> list[Item]:
-    """Take the oldest stuck work of a queue, which retries by itself for `window_s` seconds."""
-    return tx.rows(Item, _DRIVE_AGAIN, queue=queue, page=page, window_s=window_s)
+def stuck(tx: Transaction, queue: str, page: int, window_s: int) -> list[Item]:
+    """The oldest stuck work of a queue, which retries by itself for `window_s` seconds, as its next attempt."""
+    return tx.rows(Item, _STUCK, queue=queue, page=page, window_s=window_s)
 
 
 def is_open(tx: Transaction, outbox_id: int) -> bool:

@@ -33,14 +33,14 @@ def task_of(item: Item) -> Task:
     )
 
 
-async def enqueue(queue: TaskQueue, items: Iterable[Item], *, after: str) -> list[int]:
-    """Make the tasks, several at once; the ids of the rows whose task exists now.
+async def enqueue(queue: TaskQueue, items: Iterable[Item], *, after: str) -> list[Item]:
+    """Make the tasks, several at once; the items whose task exists now.
 
     `after` names the committed work, for its failpoint: a crash right here is what `sweep_outbox` is for.
     """
     failpoints.reach(f"{after}.after-commit")
     gate = asyncio.Semaphore(_AT_ONCE)
-    made: list[int] = []
+    made: list[Item] = []
 
     async def make(item: Item) -> None:
         async with gate:
@@ -49,7 +49,7 @@ async def enqueue(queue: TaskQueue, items: Iterable[Item], *, after: str) -> lis
             except QueueUnavailable as error:
                 log.warning("enqueue_failed", outbox_id=item.id, queue=item.queue, error=str(error))
             else:
-                made.append(item.id)
+                made.append(item)
 
     await asyncio.gather(*(make(item) for item in items))
     return made

@@ -127,11 +127,12 @@ async def test_a_slow_queue_is_not_buried_in_second_tasks(two: tuple[Database, D
         tx.execute("update outbox set enqueued_at = atlas.now() - interval '1 hour'")
 
     await one.run(fill)
-    first = await one.run(outbox.drive_again, "messages", 20, 300)
-    second = await one.run(outbox.drive_again, "messages", 20, 300)
+    first = await one.run(outbox.stuck, "messages", 20, 300)
+    await one.run(outbox.mark_enqueued, first)
+    second = await one.run(outbox.stuck, "messages", 20, 300)
     assert [len(first), len(second)] == [20, 20]
     assert not {item.id for item in first} & {item.id for item in second}
-    assert await one.run(outbox.drive_again, "nodes", 20, 300) == []
+    assert await one.run(outbox.stuck, "nodes", 20, 300) == []
 
 
 async def test_an_invoice_of_unknown_outcome_is_looked_for_even_after_the_claim_was_given_back(
