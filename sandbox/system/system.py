@@ -233,7 +233,7 @@ class System:
     async def _start_stand_ins(self) -> None:
         offset = await asyncio.to_thread(self.database.offset)
         self.clock.travel(offset - self.clock.offset)
-        self._set_node_clocks()
+        _set_clocks(self.nodes, self.clock.offset)
         stores = self.home.folder("stores")
         self.cryptopay = CryptoPay(tokens=[self.cryptopay_token], clock=self.clock, store=stores / "cryptopay.sqlite3")
         self.cryptopay.public_url = self.urls["cryptopay"]
@@ -445,11 +445,7 @@ class System:
         ahead = await asyncio.to_thread(self.database.travel, by)
         # Not by `by`: the database may have gone before, in a call that it died over, or in one that is still to be heard of.
         self.clock.travel(max(ahead - self.clock.offset, timedelta(0)))
-        self._set_node_clocks()
-
-    def _set_node_clocks(self) -> None:
-        for node in self.nodes:
-            node.set_clock(round(self.clock.offset / timedelta(milliseconds=1)))
+        _set_clocks(self.nodes, self.clock.offset)
 
     async def sql(self, query: str, **parameters: Any) -> list[dict[str, Any]]:
         """One statement as the owner of the database; rows by column name."""
@@ -497,6 +493,12 @@ class System:
             "tasks": len(self.tasks.attempts),
             "requests": self.gateway.count,
         }
+
+
+def _set_clocks(nodes: Iterable[XrayNode], offset: timedelta) -> None:
+    """The nodes' wall clocks, as much ahead as everything else here."""
+    for node in nodes:
+        node.set_clock(round(offset / timedelta(milliseconds=1)))
 
 
 @asynccontextmanager

@@ -208,7 +208,7 @@ async def test_a_jump_whose_answer_was_lost_is_made_up_for_by_the_next() -> None
         return ahead
 
     clock = Clock()
-    system = cast("System", SimpleNamespace(clock=clock, database=SimpleNamespace(travel=travel)))
+    system = cast("System", SimpleNamespace(clock=clock, database=SimpleNamespace(travel=travel), nodes=()))
     with pytest.raises(ConnectionResetError):
         await System.travel(system, _HOUR)
     await System.travel(system, _HOUR)
