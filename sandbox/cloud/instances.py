@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lib import function_table
+from sandbox.cloud.cloudtasks.api import CALLERS
 from sandbox.cloud.gateway import Backend
 from sandbox.commands.options import PROVIDER
 from sandbox.processes.child import Process, ProcessFailedError, bare_environment
@@ -28,6 +29,10 @@ def settings_of(function: Function, settings: Mapping[str, str]) -> dict[str, st
     """
     secret = {name for row in function_table.load().functions.values() for name in row.secrets} | {PROVIDER}
     given = {name: value for name, value in settings.items() if name not in secret or name in function.secrets}
+    if endpoint := given.get("TASKS_ENDPOINT"):
+        given["TASKS_ENDPOINT"] = (
+            f"{endpoint}{CALLERS}{function.service}"  # who it is, as its service account says when deployed
+        )
     return given | {"DB_CONNECTIONS": str(function.connections), "HOST": "127.0.0.1"}
 
 

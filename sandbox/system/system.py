@@ -241,7 +241,12 @@ class System:
         self.cryptopay.framed_by = (
             self.messenger.page_origin
         )  # the chat page shows an invoice as Telegram shows a mini app
-        self.tasks = CloudTasks(_queues(), clock=self.clock, store=stores / "cloudtasks.sqlite3")
+        self.tasks = CloudTasks(
+            _queues(),
+            clock=self.clock,
+            store=stores / "cloudtasks.sqlite3",
+            grants={function.service: function.enqueues for function in function_table.load().functions.values()},
+        )
         self.tasks.readdress(self._here)
         self.scheduler = Scheduler(self._jobs(), clock=self.clock)
         self._undo.push_async_callback(self.gateway.close)

@@ -30,6 +30,8 @@ _PATH = re.compile(
     r"(?:/(?P<queue>[^/:]+)(?:(?P<tasks>/tasks)(?:/(?P<task>[^/:]+))?)?)?(?::(?P<verb>[A-Za-z]+))?"
 )
 _BODY_LIMIT = 4 * 1024 * 1024
+CALLERS = "/callers/"
+"""Below it, and its name, a function has an API of its own: it stands for the service account that a deployed one calls with."""
 _SYSTEM_PARAMETERS = frozenset({"alt", "prettyPrint", "key", "fields", "quotaUser", "access_token"})
 
 
@@ -81,7 +83,7 @@ def make_app(service: CloudTasks, operations: Operations) -> Starlette:
 
     async def answer(request: Request) -> Response:
         try:
-            return JSONResponse(await _answer(operations, request))
+            return JSONResponse(await _answer(service, operations, request))
         except ApiError as error:
             return JSONResponse(error.body(), error.code)
 
@@ -92,12 +94,13 @@ def make_app(service: CloudTasks, operations: Operations) -> Starlette:
             Route("/oauth2/v3/certs", keys),
             Route("/.well-known/openid-configuration", configuration),
             Route("/v2/{path:path}", answer, methods=methods),
+            Route(f"{CALLERS}{{caller}}/v2/{{path:path}}", answer, methods=methods),
         ],
         middleware=[Middleware(LoopbackOnly), Middleware(OwnPageOnly)],
     )
 
 
-async def _answer(operations: Operations, request: Request) -> Any:
+async def _answer(service: CloudTasks, operations: Operations, request: Request) -> Any:
     body = b""
     async for chunk in request.stream():
         body += chunk
@@ -106,6 +109,11 @@ async def _answer(operations: Operations, request: Request) -> Any:
     match = _PATH.fullmatch(request.path_params["path"])
     if match is None:
         raise ApiError(404, "The requested URL was not found on this server.")
+    caller, queue = request.path_params.get("caller"), match["queue"]
+    if caller is not None and queue not in service.grants.get(caller, ()):
+        raise ApiError(
+            403, f'The principal lacks IAM permission "cloudtasks.tasks.create" for the resource "{match[0]}".'
+        )
     kind = "task" if match["task"] else "tasks" if match["tasks"] else "queue" if match["queue"] else "queues"
     key = f"{request.method} {kind}{':' + match['verb'] if match['verb'] else ''}"
     if (rule := _RULES.get(key)) is None:

@@ -22,7 +22,7 @@ from sandbox.cloud.cloudtasks.store import Store
 from sandbox.stand_in.outgoing import outgoing_client
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
     import httpx
@@ -47,6 +47,8 @@ class CloudTasks:
         clock: the sandbox's; schedule times, backoff, rates and tombstones follow it, attempt deadlines are real time.
         store: SQLite file that keeps tasks, used names and what was done to queues between runs; None keeps nothing.
         tombstone: how long a used name stays used.
+        grants: queues by caller, for callers that say who they are (`api.CALLERS`): another queue is 403, as it is where Terraform
+            granted none.
         deadline_limit: real seconds that no attempt may outlast whatever its own deadline says; for tests.
     """
 
@@ -58,7 +60,9 @@ class CloudTasks:
         store: Path | None = None,
         tombstone: timedelta = timedelta(hours=24),
         deadline_limit: float | None = None,
+        grants: Mapping[str, Iterable[str]] | None = None,
     ) -> None:
+        self.grants = {caller: frozenset(queues) for caller, queues in (grants or {}).items()}
         self.clock = clock
         self.attempts: list[Attempt] = []
         self.signer = test_key_signer()
