@@ -16,6 +16,7 @@ from lib.settings import plain
 if TYPE_CHECKING:
     import httpx
 
+    from lib.nodes.transport import Transport
     from lib.payments.cryptopay import CryptoPay
     from lib.tasks.queue import TaskQueue
 
@@ -40,15 +41,23 @@ def database() -> Database:
 
 @cache
 def http_client() -> httpx.AsyncClient:
-    """One client with kept-alive connections for everything but Telegram; every call gives its own timeout."""
+    """One client with kept-alive connections for payment providers; every call gives its own timeout."""
     import httpx  # noqa: PLC0415 -- 50 ms that the first answer of a public function need not wait for
 
     return httpx.AsyncClient(limits=httpx.Limits(max_connections=64, max_keepalive_connections=16), trust_env=False)
 
 
 @cache
+def node_transport() -> Transport:
+    """The one way to nodes, with kept connections."""
+    from lib.nodes.transport import AiohttpTransport  # noqa: PLC0415 -- aiohttp, which few functions need
+
+    return AiohttpTransport()
+
+
+@cache
 def budgeted_queue() -> TaskQueue:
-    """Cloud Tasks by REST, for public functions."""
+    """Cloud Tasks by REST, for functions that a customer waits for."""
     from lib.tasks.rest import RestTaskQueue  # noqa: PLC0415 -- only where something follows
 
     return RestTaskQueue(plain.tasks())

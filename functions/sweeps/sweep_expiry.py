@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import uuid
 from typing import TYPE_CHECKING
 
 import functions_framework.aio
 
 from lib import bootstrap, failpoints, log
-from lib.domain import provisioning, subscriptions
-from lib.nodes.converge import converge
+from lib.domain import subscriptions
+from lib.nodes.converge import Nodes
 from lib.sweeps import runner
 from lib.tasks.enqueue import enqueue
 
@@ -29,24 +28,15 @@ async def sweep_expiry(request: Request) -> Response:
 
 
 async def _work(run: Run) -> None:
-    """First end what is over, then bring the nodes to it: a node that hangs delays no customer's end in the books."""
+    """First end what is over, then bring the nodes to it: a node that hangs delays no end in the books."""
+    queue = bootstrap.task_queue()
     while await run.next_page():
         failpoints.reach("expiry.before-claim")
-        told = await run.db.run(subscriptions.expire, _PAGE, log.correlation.get())
-        if not told:
+        ended = await run.db.run(subscriptions.expire, _PAGE, log.correlation.get())
+        if not ended.count:
             break
-        run.claimed += len(told)
-        run.done += len(told)
-        log.info("access_ended", count=len(told))
-        await enqueue(bootstrap.task_queue(), told, after="expiry")
-    while await run.next_page():
-        works = await run.db.run(provisioning.claim_to_remove, uuid.uuid4(), _PAGE)
-        failpoints.reach("expiry.after-claim")
-        if not works:
-            return
-        result = await converge(
-            run.db, bootstrap.http_client(), works, operation="expiry", correlation_id=log.correlation.get()
-        )
-        run.claimed += len(works)
-        run.done += result.done
-        run.failed += result.failed
+        run.claimed += ended.count
+        run.done += ended.count
+        log.info("access_ended", count=ended.count, told=len(ended.follow_up))
+        await enqueue(queue, ended.follow_up, after="expiry")
+    await Nodes(run.db, bootstrap.node_transport(), queue, "expiry").sweep(run, wanted=False)

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import functions_framework.aio
 
-from lib import bootstrap, failpoints, log
+from lib import bootstrap, failpoints
 from lib.domain import outbox, provisioning
-from lib.nodes.converge import converge
+from lib.nodes.converge import Nodes
 from lib.settings import plain
-from lib.tasks.enqueue import enqueue
 from lib.web import task
 
 if TYPE_CHECKING:
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
     from lib.db import Transaction
-    from lib.domain.provisioning import Work
+    from lib.domain.provisioning import Claimed
 
 
 @functions_framework.aio.http
@@ -32,17 +31,21 @@ async def task_provision(request: Request) -> Response:
 
 def claim(
     tx: Transaction, outbox_id: int, subscription_id: int, me: UUID, first_node: tuple[str, str] | None
-) -> list[Work]:
+) -> list[Claimed]:
     """What nodes still have to learn about the subscription, ours alone for the length of a lease.
 
-    Nothing when this work is done: a second task of it is not to call a node that is down once more.
+    Nothing when this work is done: a second task of it is not to call a node that is down once more. Nothing to do
+    finishes it here.
     """
     if not outbox.is_open(tx, outbox_id):
         return []
     if first_node is not None:
         provisioning.ensure_first_node(tx, *first_node)
-    provisioning.spread(tx, subscription_id=subscription_id, page=100)
-    return provisioning.claim_subscription(tx, subscription_id, me)
+    provisioning.place(tx, subscription_id=subscription_id, page=1)
+    claims = provisioning.claim_subscription(tx, subscription_id, me)
+    if not claims:
+        outbox.finish(tx, outbox_id)
+    return claims
 
 
 async def _provision(body: dict[str, Any]) -> dict[str, Any]:
@@ -50,12 +53,9 @@ async def _provision(body: dict[str, Any]) -> dict[str, Any]:
     node = plain.first_node()
     first_node = (node.url, node.key_name) if node else None
     failpoints.reach("activation.before-claim")
-    works = await db.run(claim, body["outbox_id"], body["subscription_id"], uuid.uuid4(), first_node)
+    claims = await db.run(claim, body["outbox_id"], body["subscription_id"], uuid.uuid4(), first_node)
     failpoints.reach("activation.after-claim")
-    result = await converge(
-        db, bootstrap.http_client(), works, operation="activation", correlation_id=log.correlation.get()
-    )
-    await enqueue(bootstrap.task_queue(), result.follow_up, after="activation")
     # What a node refused has its own next time now, and sweep_activation is its retry: this task is over either way.
-    await db.run(outbox.finish, body["outbox_id"])
+    nodes = Nodes(db, bootstrap.node_transport(), bootstrap.budgeted_queue(), "activation")
+    result = await nodes.converge_each(claims, finishes=body["outbox_id"])
     return {"applied": result.done, "put_off": result.failed}

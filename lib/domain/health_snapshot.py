@@ -6,8 +6,11 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from lib.domain import sweep_runs
+from lib.domain.provisioning import CLOCK_OFF_MS
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from lib.db import Transaction
     from lib.domain.sweep_runs import LastRun
 
@@ -28,11 +31,29 @@ class Waiting:
 
 
 @dataclass(frozen=True, slots=True)
+class NodeTrouble:
+    """A node that an operator has to look at.
+
+    Attributes:
+        clock_off_s: how far its clock is ahead of Atlas's (seconds; 0 when it can't tell).
+        state_lost: within the last day it lost what it held, and was filled again since or is being filled.
+        trouble: see `lib.domain.provisioning.Node`.
+    """
+
+    name: str
+    clock_off_s: int
+    state_lost: bool
+    trouble: str | None
+    lost_since: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
 class Condition:
     """The answer of `health` with a key."""
 
     waiting: Waiting
     sweeps: tuple[LastRun, ...]
+    nodes: tuple[NodeTrouble, ...]
 
     def as_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -40,7 +61,16 @@ class Condition:
             run.sweep: {"outcome": run.outcome, "age_s": round(run.age_s, 1), "ended_at": run.ended_at.isoformat()}
             for run in self.sweeps
         }
-        return {"ok": True, "database": True, **asdict(self.waiting), "sweeps": sweeps}
+        nodes = {
+            node.name: {
+                "clock_off_s": node.clock_off_s,
+                "state_lost": node.state_lost,
+                "trouble": node.trouble,
+                "lost_since": node.lost_since.isoformat() if node.lost_since else None,
+            }
+            for node in self.nodes
+        }
+        return {"ok": True, "database": True, **asdict(self.waiting), "sweeps": sweeps, "nodes_in_trouble": nodes}
 
 
 _WAITING = """
@@ -79,6 +109,17 @@ def overdue(tx: Transaction, after_s: float) -> Overdue:
     )
 
 
+_NODES_IN_TROUBLE = """
+select name, cast(coalesce(clock_off_ms, 0) / 1000 as integer) as clock_off_s,
+       coalesce(state_lost_at > atlas.now() - interval '1 day', false) as state_lost, trouble, lost_since
+from nodes
+where abs(clock_off_ms) > :clock_off_ms or state_lost_at > atlas.now() - interval '1 day' or trouble is not null
+   or lost_since is not null
+order by name
+"""
+
+
 def take(tx: Transaction) -> Condition:
     """Everything at one moment."""
-    return Condition(tx.one(Waiting, _WAITING), tuple(sweep_runs.last(tx)))
+    nodes = tx.rows(NodeTrouble, _NODES_IN_TROUBLE, clock_off_ms=CLOCK_OFF_MS)
+    return Condition(tx.one(Waiting, _WAITING), tuple(sweep_runs.last(tx)), tuple(nodes))

@@ -1,4 +1,4 @@
-"""Bringing nodes to what Postgres wants: claims, confirmations, retries (docs/architecture.md, rule 2)."""
+"""Bringing nodes to what Postgres wants: placement, claims, confirmations, retries (docs/architecture.md, rule 2)."""
 
 from __future__ import annotations
 
@@ -9,24 +9,39 @@ from typing import TYPE_CHECKING
 from lib.domain import messages, outbox
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
     from uuid import UUID
 
     from lib.db import Transaction
 
 LEASE_S = 60.0
-"""A claim outlives the longest node call with its attempts; then another runner may try."""
+"""A claim outlives the one node call it is taken for (`lib.nodes.client.CALL_S`); then another runner may try."""
 RETRY_MIN_S, RETRY_MAX_S = 5.0, 300.0
+CLOCK_OFF_MS = 60_000
+"""A node's clock that is further off than this is told to an operator."""
 
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A VPN node; `key_name` is the setting that holds its API key."""
+    """A VPN node as Postgres knows it.
+
+    Attributes:
+        key_name: the setting that holds its API key.
+        state_id: of its memory, as it said last; another one means that it lost what it held.
+        clock_off_ms: how far its clock was ahead of Atlas's, None when it could not tell.
+        trouble: what an operator has to mend: `authentication`, `configuration` or `answer`.
+        asked_at: `atlas.now()` when this was read; the node is told Atlas's time.
+    """
 
     id: int
     name: str
     api_url: str
     key_name: str
+    state_id: str | None
+    clock_off_ms: int | None
+    trouble: str | None
+    asked_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,26 +76,81 @@ class Answer:
     error: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """A client that the node removed by itself, past its end by the node's time, and the version it held then."""
+
+    subscription_id: int
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What a node said about itself.
+
+    Attributes:
+        state_id: None when the node did not say.
+        clock_off_ms: see `Node`.
+        dropped: what it removed by itself and has not been told about since.
+        trouble: see `Node`; None when it answered as it should.
+    """
+
+    state_id: str | None = None
+    clock_off_ms: int | None = None
+    dropped: tuple[Dropped, ...] = ()
+    trouble: str | None = None
+
+
+# An address that no client could parse is no node; `check` refuses it before.
 _FIRST_NODE = """
 insert into nodes (name, api_url, key_name)
-select 'first', :api_url, :key_name where not exists (select from nodes)
+select 'first', :api_url, :key_name where atlas.is_node_address(:api_url) and not exists (select from nodes)
 on conflict (name) do nothing
 """
-# A node that joined after the grant, or a grant made before the first node was known.
-# Locked, or passed over when an expiry or a grant is at work on it: what is inserted is what the subscription still is.
-_SPREAD = """
+_NODE = "select n.id, n.name, n.api_url, n.key_name, n.state_id, n.clock_off_ms, n.trouble, atlas.now() as asked_at from nodes n"
+_NODES = f"{_NODE} where n.id = any(cast(:ids as bigint[])) order by n.id"
+
+# Desired state that is missing or behind: a node that joined after the grant, or a row whose content is not its
+# subscription's. Judged by content: versions of two nodes differ whenever one of them was overtaken or joined later.
+# The subscription is locked, or passed over when an expiry or a grant is at work on it, so what is written is what it
+# still is; every change of a row takes the subscription's next version, so the node never sees one version twice.
+_PLACE = """
 with due as materialized (
-    select s.id, n.id as node_id, s.uuid, s.version, s.expires_at
-    from subscriptions s cross join nodes n
-    where n.enabled and s.status = 'active' and (cast(:subscription_id as bigint) is null or s.id = :subscription_id)
-      and not exists (select from node_clients c where c.subscription_id = s.id and c.node_id = n.id)
+    select s.id from subscriptions s
+    where s.status = 'active' and (cast(:subscription_id as bigint) is null or s.id = :subscription_id)
+      and (exists (select from nodes n where n.state = 'active' and n.lost_since is null
+                   and not exists (select from node_clients c where c.subscription_id = s.id and c.node_id = n.id))
+           or exists (select from node_clients c where c.subscription_id = s.id and c.wanted
+                      and (c.uuid <> s.uuid or c.expires_at <> s.expires_at)))
     order by s.id limit :page
     for no key update of s skip locked
+), raised as (
+    update subscriptions s set version = s.version + 1 from due where s.id = due.id
+    returning s.id, s.uuid, s.version, s.expires_at
+), behind as (
+    update node_clients c
+    set uuid = raised.uuid, version = raised.version, expires_at = raised.expires_at, attempts = 0,
+        next_attempt_at = atlas.now(), claimed_by = null, claimed_until = null, last_error = null, changed_at = atlas.now()
+    from raised
+    where c.subscription_id = raised.id and c.wanted
+      and (c.uuid <> raised.uuid or c.expires_at <> raised.expires_at)
+    returning c.subscription_id
+), missing as (
+    insert into node_clients (subscription_id, node_id, uuid, version, wanted, expires_at)
+    select raised.id, n.id, raised.uuid, raised.version, true, raised.expires_at
+    from raised cross join nodes n
+    where n.state = 'active' and n.lost_since is null
+      and not exists (select from node_clients c where c.subscription_id = raised.id and c.node_id = n.id)
+    returning subscription_id
 )
-insert into node_clients (subscription_id, node_id, uuid, version, wanted, expires_at)
-select id, node_id, uuid, version, true, expires_at from due
-on conflict do nothing
+select (select count(*) from raised) as subscriptions,
+       (select count(*) from behind) + (select count(*) from missing) as clients
 """
+
+# A node that is not to be asked now (its breaker is open) keeps its rows as they are: nothing of theirs is rewritten.
+_ASKED = "(n.open_until is null or n.open_until <= atlas.now())"
+
+_SERVING = f"{_NODE} where n.state <> 'retired' and {_ASKED} order by n.id"
 
 _CLAIM_TAIL = """
 update node_clients c
@@ -89,39 +159,65 @@ from due where c.subscription_id = due.subscription_id and c.node_id = due.node_
 returning c.subscription_id, c.node_id, c.uuid, c.version, c.wanted, c.expires_at, c.claimed_by
 """
 
-# Work is claimed by lease: the node is called after this commits, and a runner that dies leaves a claim that ends by itself.
+# Work is claimed by lease: the node is called after this commits, and a runner that dies leaves a claim that ends by
+# itself.
 _CLAIM_ONE = f"""
 with due as (
-    select subscription_id, node_id from node_clients
-    where subscription_id = :subscription_id
-      and (not wanted or applied_version is distinct from version)
-      and (claimed_until is null or claimed_until <= atlas.now())
-    order by node_id
-    for no key update skip locked
+    select c.subscription_id, c.node_id from node_clients c join nodes n on n.id = c.node_id
+    where c.subscription_id = :subscription_id
+      and (not c.wanted or c.applied_version is distinct from c.version)
+      and (c.claimed_until is null or c.claimed_until <= atlas.now()) and {_ASKED}
+    order by c.node_id
+    for no key update of c skip locked
 ){_CLAIM_TAIL}"""  # noqa: S608 -- constants
 
 _CLAIM_TO_ADD = f"""
 with due as (
     select subscription_id, node_id from node_clients
-    where wanted and applied_version is distinct from version and next_attempt_at <= atlas.now()
+    where node_id = :node_id
+      and wanted and applied_version is distinct from version and next_attempt_at <= atlas.now()
       and (claimed_until is null or claimed_until <= atlas.now())
-    order by next_attempt_at, subscription_id, node_id limit :page
+    order by next_attempt_at, subscription_id limit :page
     for no key update skip locked
 ){_CLAIM_TAIL}"""  # noqa: S608 -- constants
 
 _CLAIM_TO_REMOVE = f"""
 with due as (
     select subscription_id, node_id from node_clients
-    where not wanted and next_attempt_at <= atlas.now()
+    where node_id = :node_id
+      and not wanted and next_attempt_at <= atlas.now()
       and (claimed_until is null or claimed_until <= atlas.now())
-    order by next_attempt_at, subscription_id, node_id limit :page
+    order by next_attempt_at, subscription_id limit :page
     for no key update skip locked
 ){_CLAIM_TAIL}"""  # noqa: S608 -- constants
 
-# Locks in the order every grant takes them: subscriptions first, then their clients.
+# Nodes with something due: one probe of an index for each node.
+_DUE_TO_ADD = f"""
+select n.id from nodes n
+where {_ASKED} and exists (
+    select from node_clients c
+    where c.node_id = n.id and c.wanted and c.applied_version is distinct from c.version
+      and c.next_attempt_at <= atlas.now() and (c.claimed_until is null or c.claimed_until <= atlas.now()))
+order by n.id
+"""  # noqa: S608 -- constants
+_DUE_TO_REMOVE = f"""
+select n.id from nodes n
+where {_ASKED} and exists (
+    select from node_clients c
+    where c.node_id = n.id and not c.wanted
+      and c.next_attempt_at <= atlas.now() and (c.claimed_until is null or c.claimed_until <= atlas.now()))
+order by n.id
+"""  # noqa: S608 -- constants
+
+# Locks in the order every grant takes them: subscriptions first, then their clients. Only those that may change: the
+# ones that wait for their first confirmation, and those whose version has to be raised. Two nodes' confirmations of the
+# same customers do not wait for each other otherwise.
 _LOCK_SUBSCRIPTIONS = """
 select count(*) from (
-    select id from subscriptions where id = any(cast(:ids as bigint[])) order by id for no key update
+    select id from subscriptions
+    where id = any(cast(:ids as bigint[]))
+      and (activation_status = 'pending' or id = any(cast(:raised as bigint[])))
+    order by id for no key update
 ) locked
 """
 
@@ -138,8 +234,8 @@ with answer as (
       and a.applied and not c.wanted and c.version = a.version
 ), there as (
     update node_clients c
-    set applied_version = a.version, applied_at = atlas.now(), link = a.link, attempts = 0, last_error = null,
-        claimed_by = null, claimed_until = null
+    set applied_version = a.version, applied_at = atlas.now(), applied_uuid = c.uuid, link = a.link, attempts = 0,
+        last_error = null, claimed_by = null, claimed_until = null
     from answer a
     where c.subscription_id = a.subscription_id and c.node_id = a.node_id and c.claimed_by = a.claimed_by
       and a.applied and c.wanted and c.version = a.version
@@ -150,8 +246,9 @@ with answer as (
     where s.id = t.subscription_id and s.uuid = t.uuid and s.activation_status = 'pending'
     returning s.id, s.account_id, s.source, s.tariff, s.uuid, s.version, s.expires_at
 ), history as (
-    insert into subscription_history (subscription_id, event, source, tariff, uuid, version, expires_at)
-    select id, 'activated', source, tariff, uuid, version, expires_at from activated
+    insert into subscription_history
+        (subscription_id, event, source, tariff, uuid, version, expires_before, expires_at)
+    select id, 'activated', source, tariff, uuid, version, expires_at, expires_at from activated
 )
 select id as subscription_id, account_id, uuid, expires_at from activated
 """
@@ -173,22 +270,76 @@ where c.subscription_id = a.subscription_id and c.node_id = a.node_id and c.clai
 returning c.subscription_id, c.node_id
 """
 
-# The node knows a newer version than ours: ours goes beyond it, and is due at once; but the node is believed once only,
-# after that the row's own next time stands.
+# The node knows a newer version than ours: the subscription's counter goes beyond it, and this node's row takes it; other
+# nodes' rows stay as they are. It is due at once, but the node is believed once only: after that the row's own next time
+# stands.
 _OVERTAKE = """
-with answer as (
-    select subscription_id, max(held_version) as held
-    from jsonb_to_recordset(cast(:answers as jsonb)) as a (subscription_id bigint, held_version bigint)
-    where held_version is not null group by subscription_id
+with behind as (
+    select subscription_id, node_id, held_version
+    from jsonb_to_recordset(cast(:answers as jsonb)) as a (subscription_id bigint, node_id bigint, held_version bigint)
 ), newer as (
-    update subscriptions s set version = answer.held + 1 from answer
-    where s.id = answer.subscription_id and s.version <= answer.held
+    update subscriptions s set version = greatest(s.version, b.held) + 1
+    from (select subscription_id, max(held_version) as held from behind group by subscription_id) b
+    where s.id = b.subscription_id
     returning s.id, s.version
 )
 update node_clients c
 set version = newer.version, claimed_by = null, claimed_until = null,
     next_attempt_at = case when c.attempts > 1 then c.next_attempt_at else atlas.now() end
-from newer where c.subscription_id = newer.id
+from newer join behind on behind.subscription_id = newer.id
+where c.subscription_id = behind.subscription_id and c.node_id = behind.node_id
+"""
+
+# What a node said about itself. The node's row is locked, so of two answers that bring a new state only one finds it new.
+_HEARD = """
+with before as (
+    select id, state_id, trouble, trouble_since from nodes where id = :node_id for no key update
+), after as (
+    update nodes n
+    set state_id = coalesce(cast(:state_id as text), before.state_id),
+        state_lost_at = case when before.state_id <> cast(:state_id as text) then atlas.now() else n.state_lost_at end,
+        clock_off_ms = case when cast(:answered as boolean) then cast(:clock_off_ms as bigint) else n.clock_off_ms end,
+        trouble = cast(:trouble as text),
+        trouble_since = case when cast(:trouble as text) is null then null
+                             when before.trouble = cast(:trouble as text) then before.trouble_since else atlas.now() end
+    from before where n.id = before.id
+    returning n.id
+)
+select coalesce(before.state_id <> cast(:state_id as text), false) from before join after using (id)
+"""
+
+# The node lost its memory: whatever it confirmed, it holds no longer. It is filled again by the next sweep, a batch at a
+# time; a customer who was let in before stays activated, their other nodes serve them.
+_FORGET = """
+update node_clients
+set applied_version = null, attempts = 0, next_attempt_at = atlas.now(), changed_at = atlas.now()
+where node_id = :node_id and wanted and applied_version is not null
+"""
+
+# What the node removed by itself although it is wanted and not over: due again, under a version of its own, since the
+# node remembers the dropped version as ended. A row that moved on meanwhile is due already.
+_RESTORE = """
+with dropped as (
+    select subscription_id, version
+    from jsonb_to_recordset(cast(:dropped as jsonb)) as d (subscription_id bigint, version bigint)
+), due as materialized (
+    select c.subscription_id from node_clients c join dropped d using (subscription_id)
+    where c.node_id = :node_id and c.wanted and c.version <= d.version and c.expires_at > atlas.now()
+), raised as (
+    update subscriptions s set version = s.version + 1 from due where s.id = due.subscription_id
+    returning s.id, s.version
+)
+update node_clients c
+set version = raised.version, applied_version = null, attempts = 0, next_attempt_at = atlas.now(),
+    claimed_by = null, claimed_until = null, changed_at = atlas.now()
+from raised where c.subscription_id = raised.id and c.node_id = :node_id
+"""
+
+# Reports of clients that this node is not to hold at all: acknowledged, or it would repeat them for ever.
+_UNKNOWN = """
+select d.subscription_id, d.version
+from jsonb_to_recordset(cast(:dropped as jsonb)) as d (subscription_id bigint, version bigint)
+where not exists (select from node_clients c where c.node_id = :node_id and c.subscription_id = d.subscription_id)
 """
 
 
@@ -207,59 +358,101 @@ class _Activated:
 
 
 @dataclass(frozen=True, slots=True)
-class Confirmed:
-    """How many subscriptions became usable, and the follow-up work that sends their keys."""
+class Placed:
+    """What `place` wrote: of so many subscriptions, so many clients."""
+
+    subscriptions: int
+    clients: int
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A claim of one node's clients."""
+
+    node: Node
+    works: tuple[Work, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """What came of a node's answers.
+
+    Attributes:
+        activated: how many subscriptions became usable.
+        follow_up: the work that sends their keys.
+        restored: how many clients are due again, since the node lost or dropped them.
+        acknowledge: reports of the node that are answered by telling it so.
+    """
 
     activated: int
-    follow_up: tuple[outbox.Item, ...]
+    follow_up: tuple[outbox.Item, ...] = ()
+    restored: int = 0
+    acknowledge: tuple[Dropped, ...] = ()
 
 
 def ensure_first_node(tx: Transaction, api_url: str, key_name: str) -> None:
-    """The configured node, while the table is empty (`XRAY_API_URL`)."""
+    """The configured node, while the table is empty (`XRAY_API_URL`); an address of no use makes none."""
     tx.execute(_FIRST_NODE, api_url=api_url, key_name=key_name)
 
 
 def nodes(tx: Transaction) -> list[Node]:
-    """Every node, the disabled ones too: a removal may still be owed to them."""
-    return tx.rows(Node, "select id, name, api_url, key_name from nodes order by id")
+    """The nodes that are to serve customers and may be asked now."""
+    return tx.rows(Node, _SERVING)
 
 
-def spread(tx: Transaction, *, subscription_id: int | None, page: int) -> int:
-    """Want active subscriptions on enabled nodes that do not have them yet; how many clients were added."""
-    return tx.execute(_SPREAD, subscription_id=subscription_id, page=page)
+def place(tx: Transaction, *, subscription_id: int | None, page: int) -> Placed:
+    """Write the desired state that active nodes lack, or that is behind its subscription, for up to `page` subscriptions."""
+    return tx.one(Placed, _PLACE, subscription_id=subscription_id, page=page)
 
 
-def claim_subscription(tx: Transaction, subscription_id: int, me: UUID) -> list[Work]:
-    """Everything that nodes still have to learn about one subscription, whatever its next time says."""
-    return tx.rows(Work, _CLAIM_ONE, subscription_id=subscription_id, me=me, lease_s=LEASE_S)
+def nodes_due(tx: Transaction, *, wanted: bool) -> list[int]:
+    """Ids of nodes that have clients to add (`wanted`) or to remove, due now."""
+    return tx.values(_DUE_TO_ADD if wanted else _DUE_TO_REMOVE)
 
 
-def claim_to_add(tx: Transaction, me: UUID, page: int) -> list[Work]:
-    """A page of wanted clients that no node has confirmed, due now."""
-    return tx.rows(Work, _CLAIM_TO_ADD, me=me, page=page, lease_s=LEASE_S)
+def claim_subscription(tx: Transaction, subscription_id: int, me: UUID) -> list[Claimed]:
+    """Everything that nodes still have to learn about one subscription, by node, whatever its next time says."""
+    works = tx.rows(Work, _CLAIM_ONE, subscription_id=subscription_id, me=me, lease_s=LEASE_S)
+    return _by_node(tx, works)
 
 
-def claim_to_remove(tx: Transaction, me: UUID, page: int) -> list[Work]:
-    """A page of clients that must go, due now."""
-    return tx.rows(Work, _CLAIM_TO_REMOVE, me=me, page=page, lease_s=LEASE_S)
+def claim(tx: Transaction, node_id: int, me: UUID, page: int, *, wanted: bool) -> Claimed | None:
+    """A batch of one node's clients to add (`wanted`) or to remove, due now; None when there are none."""
+    statement = _CLAIM_TO_ADD if wanted else _CLAIM_TO_REMOVE
+    works = tx.rows(Work, statement, node_id=node_id, me=me, page=page, lease_s=LEASE_S)
+    found = _by_node(tx, works)
+    return found[0] if found else None
 
 
-def record(tx: Transaction, answers: list[Answer], correlation_id: str) -> Confirmed:
-    """Write down what nodes answered; claims that were lost meanwhile change nothing."""
-    rows = json.dumps([asdict(answer) for answer in answers])
-    tx.value(_LOCK_SUBSCRIPTIONS, ids=sorted({answer.subscription_id for answer in answers}))
-    activated = tx.rows(_Activated, _CONFIRM, answers=rows)
-    if activated:
-        tx.reach("activation.mid-transaction")
-    if not all(answer.applied for answer in answers):
-        ours = set(tx.rows(_Row, _PUT_OFF, answers=rows, min_s=RETRY_MIN_S, max_s=RETRY_MAX_S))
-        behind = [
-            {"subscription_id": answer.subscription_id, "held_version": answer.held_version}
-            for answer in answers
-            if answer.held_version is not None and _Row(answer.subscription_id, answer.node_id) in ours
-        ]
-        if behind:
-            tx.execute(_OVERTAKE, answers=json.dumps(behind))
+def _by_node(tx: Transaction, works: list[Work]) -> list[Claimed]:
+    if not works:
+        return []
+    nodes = tx.rows(Node, _NODES, ids=sorted({work.node_id for work in works}))
+    return [Claimed(node, tuple(work for work in works if work.node_id == node.id)) for node in nodes]
+
+
+def record(
+    tx: Transaction,
+    node: Node,
+    answers: Sequence[Answer],
+    heard: Heard | None,
+    *,
+    correlation_id: str,
+    finishes: int | None = None,
+) -> Recorded:
+    """Write down what one node answered; claims that were lost meanwhile change nothing.
+
+    `heard` is what it said about itself, None when it could not be asked. `finishes` is the outbox row that this work
+    was for: it is done in the same transaction.
+    """
+    dropped = json.dumps([asdict(one) for one in heard.dropped]) if heard and heard.dropped else None
+    behind = {answer.subscription_id for answer in answers if answer.held_version is not None}
+    raised = behind | ({one.subscription_id for one in heard.dropped} if heard else set())
+    ids = {answer.subscription_id for answer in answers} | raised
+    tx.value(_LOCK_SUBSCRIPTIONS, ids=sorted(ids), raised=sorted(raised))
+    restored = _listen(tx, node, heard, dropped) if heard is not None else 0
+    activated = _confirm(tx, answers) if answers else []
+    unknown = tx.rows(Dropped, _UNKNOWN, node_id=node.id, dropped=dropped) if dropped else []
     follow_up: list[outbox.Item] = []
     for one in activated:
         # the UUID's first digits tell two keys of one subscription apart without naming either
@@ -271,16 +464,70 @@ def record(tx: Transaction, answers: list[Answer], correlation_id: str) -> Confi
             params={"subscription_id": one.subscription_id},
             correlation_id=correlation_id,
         )
-    return Confirmed(len(activated), tuple(follow_up))
+    if finishes is not None:
+        outbox.finish(tx, finishes)
+    return Recorded(len(activated), tuple(follow_up), restored, tuple(unknown))
+
+
+def _listen(tx: Transaction, node: Node, heard: Heard, dropped: str | None) -> int:
+    """Keep what the node said about itself, when it is news; how many clients are due again because of it."""
+    restored = 0
+    if _is_news(node, heard):
+        is_other_state = tx.value(
+            _HEARD,
+            node_id=node.id,
+            state_id=heard.state_id,
+            clock_off_ms=heard.clock_off_ms,
+            trouble=heard.trouble,
+            answered=heard.trouble is None,
+        )
+        if is_other_state:
+            restored += tx.execute(_FORGET, node_id=node.id)
+    if dropped is not None:
+        restored += tx.execute(_RESTORE, node_id=node.id, dropped=dropped)
+    return restored
+
+
+def _is_news(node: Node, heard: Heard) -> bool:
+    """Whether the node's row has to change: an answer like the last one must not cost every grant a hot row."""
+    if heard.trouble != node.trouble or heard.state_id not in {None, node.state_id}:
+        return True
+    if heard.trouble is not None:
+        return False
+    if heard.clock_off_ms is None or node.clock_off_ms is None:
+        return heard.clock_off_ms != node.clock_off_ms
+    return abs(heard.clock_off_ms - node.clock_off_ms) > CLOCK_OFF_MS // 6
+
+
+def _confirm(tx: Transaction, answers: Sequence[Answer]) -> list[_Activated]:
+    rows = json.dumps([asdict(answer) for answer in answers])
+    activated = tx.rows(_Activated, _CONFIRM, answers=rows)
+    if activated:
+        tx.reach("activation.mid-transaction")
+    if not all(answer.applied for answer in answers):
+        ours = set(tx.rows(_Row, _PUT_OFF, answers=rows, min_s=RETRY_MIN_S, max_s=RETRY_MAX_S))
+        behind = [
+            {
+                "subscription_id": answer.subscription_id,
+                "node_id": answer.node_id,
+                "held_version": answer.held_version,
+            }
+            for answer in answers
+            if answer.held_version is not None and _Row(answer.subscription_id, answer.node_id) in ours
+        ]
+        if behind:
+            tx.execute(_OVERTAKE, answers=json.dumps(behind))
+    return activated
 
 
 def share_link(tx: Transaction, account_id: int) -> str | None:
     """The share link a node built for the account's current access, or None while no node holds it."""
     link: str | None = tx.value(
         "select c.link from subscriptions s join node_clients c on c.subscription_id = s.id"
+        " join nodes n on n.id = c.node_id"
         " where s.account_id = :account_id and s.status = 'active' and s.expires_at > atlas.now()"
-        " and c.wanted and c.uuid = s.uuid and c.link is not null and c.applied_version is not null"
-        " order by c.node_id limit 1",
+        " and c.wanted and c.applied_uuid = s.uuid"
+        " order by n.lost_since is not null, c.applied_version is null, n.weight desc, c.node_id limit 1",
         account_id=account_id,
     )
     return link

@@ -44,12 +44,14 @@ class Grant:
 
     Attributes:
         renewed: the access was active before, so UUID and link stay.
+        expires_before: the end before this grant, None for the first one.
         activation_status: `pending` until a node holds the client.
     """
 
     subscription_id: int
     uuid: UUID
     version: int
+    expires_before: datetime | None
     expires_at: datetime
     activation_status: str
     renewed: bool
@@ -68,7 +70,8 @@ select :account_id, :tariff, :source, 'active', 'pending', gen_random_uuid(), at
        case when :source = 'trial' then e.expires_at end
 from (select atlas.now() + make_interval(secs => :seconds) as expires_at) e
 on conflict (account_id) do nothing
-returning id as subscription_id, uuid, version, expires_at, activation_status, false as renewed
+returning id as subscription_id, uuid, version, cast(null as timestamptz) as expires_before, expires_at,
+    activation_status, false as renewed
 """
 
 # Active: end = max(end, now) + period, same UUID. Expired: end = now + period, new UUID, from this very statement.
@@ -76,11 +79,11 @@ returning id as subscription_id, uuid, version, expires_at, activation_status, f
 # Locked where it is read: an expiry that commits while this waits must be seen, or it would extend what has no UUID.
 _AGAIN = """
 with old as (
-    select id, status = 'active' as renewed, greatest(expires_at, atlas.now()) as ends,
+    select id, status = 'active' as renewed, expires_at as expires_before, greatest(expires_at, atlas.now()) as ends,
            greatest(least(coalesce(trial_until, atlas.now()), expires_at), atlas.now()) as trial_ends
     from subscriptions where account_id = :account_id for no key update
 ), new as (
-    select id, renewed,
+    select id, renewed, expires_before,
            case when not renewed then atlas.now()
                 when cast(:numerator as bigint) = cast(:denominator as bigint) then ends
                 else trial_ends + make_interval(mins => cast(
@@ -101,25 +104,32 @@ set tariff = :tariff,
     expires_at = new.expires_at,
     updated_at = atlas.now()
 from new where s.id = new.id
-returning s.id as subscription_id, s.uuid, s.version, s.expires_at, s.activation_status, new.renewed
+returning s.id as subscription_id, s.uuid, s.version, new.expires_before, s.expires_at, s.activation_status, new.renewed
 """
 
-# The desired state is written for every node in the same transaction; claims on these rows are no longer valid.
+# Desired state is written for every row that exists, whatever its node's state: a row left behind would let its node drop
+# the client at the old end. A node that takes new clients gets the missing ones; one that does not only keeps those it
+# has. Claims on the rows end here, so a call that is under way confirms nothing of the older version.
 _WANT = """
 with history as (
-    insert into subscription_history (subscription_id, event, source, tariff, uuid, version, expires_at, payment_id)
-    values (:subscription_id, :event, :source, :tariff, :uuid, :version, :expires_at, :payment_id)
-)
-insert into node_clients (subscription_id, node_id, uuid, version, wanted, expires_at)
-select :subscription_id, n.id, :uuid, :version, true, :expires_at from nodes n where n.enabled
-on conflict (subscription_id, node_id) do update
-    set link = case when node_clients.uuid = excluded.uuid then node_clients.link end,
-        uuid = excluded.uuid, version = excluded.version, wanted = true, expires_at = excluded.expires_at,
+    insert into subscription_history
+        (subscription_id, event, source, tariff, uuid, version, expires_before, expires_at, payment_id)
+    values (:subscription_id, :event, :source, :tariff, :uuid, :version, :expires_before, :expires_at, :payment_id)
+), held as (
+    update node_clients c
+    set uuid = :uuid, version = :version, expires_at = :expires_at,
+        wanted = c.wanted or (n.state = 'active' and n.lost_since is null),
         attempts = 0, next_attempt_at = atlas.now(), claimed_by = null, claimed_until = null, last_error = null,
         changed_at = atlas.now()
+    from nodes n where n.id = c.node_id and c.subscription_id = :subscription_id
+)
+insert into node_clients (subscription_id, node_id, uuid, version, wanted, expires_at)
+select :subscription_id, n.id, :uuid, :version, true, :expires_at from nodes n
+where n.state = 'active' and n.lost_since is null
+on conflict (subscription_id, node_id) do nothing
 """
 
-# A page of access that is over; rows that another transaction has locked are passed over. `for update`, since the UUID is a key.
+# A page of access that is over; rows that another transaction is at work on are passed over. `for update`, since the UUID is a key.
 _LOCK_DUE = """
 select id from subscriptions
 where status = 'active' and expires_at <= atlas.now()
@@ -130,39 +140,51 @@ for update skip locked
 # Set-based, and a statement of its own: its snapshot is younger than the locks, so it sees every client that a node was
 # given until they were taken.
 _EXPIRE = """
-with due as materialized (
+with clock as materialized (
+    select atlas.now() as at
+), due as materialized (
     select id, account_id, uuid, tariff, source, expires_at from subscriptions
     where id = any(cast(:ids as bigint[]))
 ), ended as (
     update subscriptions s
     set status = 'expired', uuid = null, activation_status = 'none', pending_since = null,
-        version = s.version + 1, updated_at = atlas.now()
-    from due where s.id = due.id
+        version = s.version + 1, updated_at = clock.at
+    from due, clock where s.id = due.id
     returning s.id, s.version
 ), unwanted as (
     update node_clients c
-    set wanted = false, version = ended.version, attempts = 0, next_attempt_at = atlas.now(),
-        claimed_by = null, claimed_until = null, last_error = null, changed_at = atlas.now()
-    from ended where c.subscription_id = ended.id
+    set wanted = false, version = ended.version, attempts = 0, next_attempt_at = clock.at,
+        claimed_by = null, claimed_until = null, last_error = null, changed_at = clock.at
+    from ended, clock where c.subscription_id = ended.id
 ), history as (
-    insert into subscription_history (subscription_id, event, source, tariff, uuid, version, expires_at)
-    select due.id, 'expired', due.source, due.tariff, due.uuid, ended.version, due.expires_at
-    from due join ended using (id)
+    insert into subscription_history
+        (subscription_id, event, source, tariff, uuid, version, expires_before, expires_at, created_at)
+    select due.id, 'expired', due.source, due.tariff, due.uuid, ended.version, due.expires_at, due.expires_at, clock.at
+    from due join ended using (id), clock
 ), told as (
     -- the key holds the end it speaks of: each end is told once
-    insert into messages (key, account_id, kind, delivery, params)
+    insert into messages (key, account_id, kind, delivery, params, created_at)
     select 'expired:' || due.id || ':' || cast(extract(epoch from due.expires_at) as bigint),
-           due.account_id, 'expired', 'once', jsonb_build_object('trial', due.source = 'trial')
-    from due
+           due.account_id, 'expired', 'once', jsonb_build_object('trial', due.source = 'trial'), clock.at
+    from due, clock
     on conflict (key) do nothing
     returning id
 ), follow_up as (
-    insert into outbox (queue, target, payload, correlation_id)
-    select 'messages', 'task_notify', jsonb_build_object('message_id', id), :correlation_id from told
+    insert into outbox (queue, target, payload, correlation_id, created_at, not_before)
+    select 'messages', 'task_notify', jsonb_build_object('message_id', told.id), :correlation_id, clock.at, clock.at
+    from told, clock
     returning id, queue, target, payload, attempt, correlation_id
 )
 select id, queue, target, payload, attempt, correlation_id from follow_up
 """
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """What `expire` did: how many subscriptions ended, and the work that tells those who are to be told."""
+
+    count: int
+    follow_up: tuple[outbox.Item, ...]
 
 
 def current(tx: Transaction, account_id: int) -> Subscription | None:
@@ -230,21 +252,23 @@ def grant(
         tariff=tariff,
         uuid=given.uuid,
         version=given.version,
+        expires_before=given.expires_before,
         expires_at=given.expires_at,
         payment_id=payment_id,
     )
     return given
 
 
-def expire(tx: Transaction, page: int, correlation_id: str) -> list[outbox.Item]:
-    """End the access of up to `page` subscriptions whose time is over; the follow-up work that tells each owner.
+def expire(tx: Transaction, page: int, correlation_id: str) -> Ended:
+    """End the access of up to `page` subscriptions whose time is over.
 
     One transaction sets `expired`, takes the UUID away and makes every node client unwanted; an extension that commits
-    first is seen by the row lock, so renewed access is never ended.
+    first is seen by the row lock, so renewed access is never ended. Not every end is told: a page may end many and
+    tell none, so `count` says whether there may be another.
     """
     ids = tx.values(_LOCK_DUE, page=page)
     if not ids:
-        return []
+        return Ended(0, ())
     told = tx.rows(outbox.Item, _EXPIRE, ids=ids, correlation_id=correlation_id)
     tx.reach("expiry.mid-transaction")
-    return told
+    return Ended(len(ids), tuple(told))

@@ -2,107 +2,151 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import random
+import re
+import time
 from asyncio import sleep
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, TypeGuard
 
-import httpx
-
-from lib import log
-from lib.domain.provisioning import Answer
+from lib import json_reader, log
+from lib.domain.provisioning import Answer, Dropped, Heard
+from lib.nodes.transport import NodeError
 
 if TYPE_CHECKING:
-    from lib.domain.provisioning import Node, Work
+    from collections.abc import Sequence
 
-CONNECT_S, READ_S, ATTEMPTS = 5.0, 10.0, 3
+    from lib.domain.provisioning import Node, Work
+    from lib.nodes.transport import Transport
+
+ATTEMPTS = 3
+CALL_S = 50.0
+"""One call with its attempts and pauses ends by then, whatever the node does; a claim's lease outlives it."""
 _BACKOFF_S = 0.5
 _OK, _CONFLICT, _TOO_MANY = 200, 409, 429
 _AUTHENTICATION = frozenset({401, 403})
 _SERVER_ERROR = 500
 _MOST = 2**62  # no higher version could be sent for one beyond it
+_MOST_DROPPED = 500
+_MOST_LINK, _MOST_NAME = 4096, 200
+_LARGEST_OFFSET_MS = 86_400_000 * 36_500
 
 
-class NodeError(Exception):
-    """The node could not be made to agree; the text names no key, link or UUID.
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A node's answer: about each client, and about itself."""
 
-    Attributes:
-        temporary: worth another attempt (network, timeout, 429, 5xx); otherwise a person has to look.
-    """
-
-    def __init__(self, text: str, *, temporary: bool) -> None:
-        super().__init__(text)
-        self.temporary = temporary
+    answers: tuple[Answer, ...]
+    heard: Heard
 
 
 class NodeClient:
     """Speaks to one node."""
 
-    def __init__(self, client: httpx.AsyncClient, node: Node, key: str) -> None:
-        self._client = client
+    def __init__(self, transport: Transport, node: Node, key: str) -> None:
+        self._transport = transport
         self._node = node
         self._key = key
+        self._read = time.monotonic()
 
-    async def apply(self, works: list[Work]) -> list[Answer]:
-        """Tell the node what is wanted of each client, and what it says about each.
+    async def apply(self, works: Sequence[Work], acknowledged: Sequence[Dropped] = ()) -> Said:
+        """Tell the node what is wanted of each client, and what it says about each and about itself.
+
+        `acknowledged` are clients it removed by itself that nothing is to be done about.
 
         Raises:
             NodeError: no usable answer for the whole batch.
         """
-        items = await self._post("/apply", {"items": [_wish(work) for work in works]})
+        body: dict[str, Any] = {"items": [_change(work) for work in works]}
+        if acknowledged:
+            body["acknowledged"] = [
+                {"client": str(one.subscription_id), "version": one.version} for one in acknowledged
+            ]
+        answer = await self._ask("/apply", json.dumps(body).encode(), "items")
         by_client = {
-            item["client"]: item for item in items if isinstance(item, dict) and type(item.get("client")) is str
+            item["client"]: item
+            for item in answer["items"]
+            if isinstance(item, dict) and isinstance(item.get("client"), str)
         }
-        return [_answer(work, by_client.get(str(work.subscription_id))) for work in works]
+        answers = tuple(_answer(work, by_client.get(str(work.subscription_id))) for work in works)
+        return Said(answers, _heard(answer))
 
-    async def _post(self, path: str, body: dict[str, Any]) -> list[Any]:
+    async def look(self) -> Heard:
+        """What the node says about itself, when there is nothing to tell it.
+
+        Raises:
+            NodeError: no usable answer.
+        """
+        return _heard(await self._ask("/list-users?limit=1", None, "users"))
+
+    async def _ask(self, path: str, body: bytes | None, holds: str) -> dict[str, Any]:
+        """The answer, which `holds` a list under that name."""
+        try:
+            async with asyncio.timeout(CALL_S):
+                return await self._again(path, body, holds)
+        except TimeoutError:
+            raise NodeError(f"no answer within {CALL_S:.0f} s", temporary=True) from None
+
+    async def _again(self, path: str, body: bytes | None, holds: str) -> dict[str, Any]:
         attempt = 1
         while True:
             try:
-                return await self._once(path, body)
+                return await self._once(path, body, holds)
             except NodeError as error:
                 if not error.temporary or attempt == ATTEMPTS:
                     raise
             await sleep(random.uniform(0, _BACKOFF_S * 2**attempt))  # noqa: S311 -- full jitter, not a secret
             attempt += 1
 
-    async def _once(self, path: str, body: dict[str, Any]) -> list[Any]:
-        try:
-            response = await self._client.post(
-                f"{self._node.api_url}{path}",
-                json=body,
-                headers={"X-API-Key": self._key, "X-Correlation-Id": log.correlation.get()},
-                timeout=httpx.Timeout(READ_S, connect=CONNECT_S),
-            )
-        except httpx.HTTPError as error:
-            raise NodeError(type(error).__name__, temporary=True) from None
-        status = response.status_code
+    async def _once(self, path: str, body: bytes | None, holds: str) -> dict[str, Any]:
+        status, answer = await self._transport.send(f"{self._node.api_url}{path}", body, self._headers())
         if status in _AUTHENTICATION:
-            raise NodeError(f"HTTP {status}: the node does not know our key", temporary=False)
+            raise NodeError(f"HTTP {status}: the node does not know our key", temporary=False, trouble="authentication")
         if status != _OK:
-            raise NodeError(f"HTTP {status}", temporary=status == _TOO_MANY or status >= _SERVER_ERROR)
+            temporary = status == _TOO_MANY or status >= _SERVER_ERROR
+            raise NodeError(f"HTTP {status}", temporary=temporary, trouble=None if temporary else "answer")
         try:
-            items = response.json()["items"]
-        except (ValueError, KeyError, TypeError):
-            raise NodeError("unreadable answer", temporary=False) from None
-        if not isinstance(items, list):
-            raise NodeError("unreadable answer", temporary=False)
-        return items
+            found = json_reader.read_object(answer)
+        except json_reader.UnreadableJson:
+            raise NodeError("unreadable answer", temporary=False, trouble="answer") from None
+        if not isinstance(found.get(holds), list):
+            raise NodeError("unreadable answer", temporary=False, trouble="answer")
+        return found
+
+    def _headers(self) -> dict[str, str]:
+        """Atlas's time is the database's, and what has passed here since it was read."""
+        if not self._key.isascii() or not self._key.isprintable():
+            raise NodeError("the key can't be sent", temporary=False, trouble="configuration")
+        moment = self._node.asked_at + timedelta(seconds=time.monotonic() - self._read)
+        return {
+            "Content-Type": "application/json",
+            "X-API-Key": self._key,
+            "X-Atlas-Time-Ms": str(int(moment.timestamp() * 1000)),
+            "X-Correlation-Id": log.correlation.get(),
+        }
 
 
-def _wish(work: Work) -> dict[str, Any]:
-    wish: dict[str, Any] = {"client": str(work.subscription_id), "version": work.version, "wanted": work.wanted}
+def _change(work: Work) -> dict[str, Any]:
+    change: dict[str, Any] = {"client": str(work.subscription_id), "version": work.version, "wanted": work.wanted}
     if work.wanted:
-        wish |= {"uuid": str(work.uuid), "expiry_timestamp_ms": int(work.expires_at.timestamp() * 1000)}
-    return wish
+        change |= {"uuid": str(work.uuid), "expiry_timestamp_ms": int(work.expires_at.timestamp() * 1000)}
+    return change
 
 
 def _is_link(value: object) -> bool:
-    return isinstance(value, str) and value.startswith("vless://") and value == _storable(value)
+    return (
+        isinstance(value, str)
+        and value.startswith("vless://")
+        and len(value) <= _MOST_LINK
+        and json_reader.is_storable(value)
+    )
 
 
-def _storable(text: str) -> str:
-    """Without what Postgres does not take; one node's nonsense must not cost the batch its confirmations."""
-    return text.replace("\x00", "").encode("utf-8", "replace").decode("utf-8")
+def _is_version(value: object) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 < value < _MOST
 
 
 def _answer(work: Work, item: dict[str, Any] | None) -> Answer:
@@ -111,10 +155,13 @@ def _answer(work: Work, item: dict[str, Any] | None) -> Answer:
     if item is None:
         error = "no answer for this client"
     elif item.get("code") != _OK:
-        error = f"code {item.get('code')}: {_storable(str(item.get('error', '')))[:100]}"
+        code = item.get("code")
+        error = f"code {code if isinstance(code, int) else 'none'}: {_words(item.get('error'))}"
         held_version = item.get("held_version")
-        if item.get("code") == _CONFLICT and type(held_version) is int and work.version <= held_version < _MOST:
+        if code == _CONFLICT and _is_version(held_version) and work.version <= held_version:
             held = held_version
+    elif item.get("version") != work.version:
+        error = "the node answered about another version"
     elif not work.wanted:
         applied = True
     elif item.get("uuid") != str(work.uuid):
@@ -133,3 +180,31 @@ def _answer(work: Work, item: dict[str, Any] | None) -> Answer:
         held_version=held,
         error=error,
     )
+
+
+def _words(value: object) -> str:
+    """A node's own words, as Postgres and the log take them."""
+    return str(json_reader.storable(value))[:100] if isinstance(value, str) else ""
+
+
+def _heard(answer: dict[str, Any]) -> Heard:
+    """What the node said about itself; a part that is not as it should be counts as not said."""
+    state_id = answer.get("state_id")
+    if not isinstance(state_id, str) or not 0 < len(state_id) <= _MOST_NAME or not json_reader.is_storable(state_id):
+        state_id = None
+    clock = answer.get("clock")
+    off_ms = clock.get("off_ms") if isinstance(clock, dict) else None
+    if not isinstance(off_ms, int) or isinstance(off_ms, bool) or abs(off_ms) > _LARGEST_OFFSET_MS:
+        off_ms = None
+    reported = answer.get("dropped")
+    dropped = [
+        Dropped(int(one["client"]), one["version"])
+        for one in (reported if isinstance(reported, list) else [])[:_MOST_DROPPED]
+        if isinstance(one, dict) and _is_subscription(one.get("client")) and _is_version(one.get("version"))
+    ]
+    return Heard(state_id, off_ms, tuple(dropped))
+
+
+def _is_subscription(value: object) -> bool:
+    """A client's name is a subscription's id in digits; other names are not Atlas's."""
+    return isinstance(value, str) and re.fullmatch(r"[1-9][0-9]{0,17}", value) is not None

@@ -1,91 +1,202 @@
-"""Make nodes agree with claimed rows: call, then record, with no transaction open meanwhile."""
+"""Make nodes agree with desired state: claim, call, record, with no transaction open during the call.
+
+Every node works through its own claims and waits for no other: a node that is down, slow, wrongly configured or answers
+nonsense costs its own rows a pass, nothing else. What a call brought is recorded and enqueued as soon as it has answered.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
+import uuid
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from lib import failpoints, log
 from lib.domain import provisioning
-from lib.domain.provisioning import Answer
+from lib.domain.provisioning import Answer, Heard
 from lib.nodes import keys
-from lib.nodes.client import NodeClient, NodeError
+from lib.nodes.client import NodeClient
+from lib.nodes.transport import NodeError
 from lib.settings import plain
+from lib.tasks.enqueue import enqueue
 
 if TYPE_CHECKING:
-    import httpx
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
 
     from lib.db import Database
-    from lib.domain.outbox import Item
-    from lib.domain.provisioning import Node, Work
+    from lib.domain.provisioning import Claimed, Node, Recorded
+    from lib.nodes.transport import Transport
+    from lib.sweeps.runner import Run
+    from lib.tasks.queue import TaskQueue
 
+T = TypeVar("T")
 BATCH = 100
-_AT_ONCE = 4
+_NODES_AT_ONCE = 16
+"""So many nodes are worked on at once: one that hangs takes a place for at most a call."""
 
 
 @dataclass(slots=True)
-class Converged:
-    """What came of it: rows a node confirmed, rows put off to their own next time, work that follows."""
+class Result:
+    """What came of a call: rows the node confirmed, rows put off to their own next time."""
 
     done: int = 0
     failed: int = 0
-    activated: int = 0
-    follow_up: list[Item] = field(default_factory=list)
+    answered: bool = True
 
 
-async def converge(
-    db: Database, client: httpx.AsyncClient, works: list[Work], *, operation: str, correlation_id: str
-) -> Converged:
-    """Bring every node to what `works` says, in batches, several at once; a failing batch stops no other.
+@dataclass(frozen=True, slots=True)
+class _Failed:
+    """No usable answer; `trouble` is what an operator has to mend, None for what may pass by itself."""
 
-    `operation` (activation, expiry) names the failpoints around the node call.
+    text: str
+    trouble: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Nodes:
+    """How nodes are reached and what follows is enqueued.
+
+    Attributes:
+        operation: `activation` or `expiry`: names the failpoints around the node call, and the log lines.
+        called: ids of the nodes that were asked something since this was made.
+        silent: those that did not answer; a sweep asks them no second time.
     """
-    nodes = {node.id: node for node in await db.run(provisioning.nodes)}
-    per_node: dict[int, list[Work]] = defaultdict(list)
-    for work in works:
-        per_node[work.node_id].append(work)
-    batches = [
-        (nodes[node_id], rows[start : start + BATCH])
-        for node_id, rows in per_node.items()
-        for start in range(0, len(rows), BATCH)
-    ]
-    result = Converged()
-    gate = asyncio.Semaphore(_AT_ONCE)
 
-    async def one(node: Node, batch: list[Work]) -> None:
-        async with gate:
-            answers = await _ask(client, node, batch)
-            failpoints.reach(f"{operation}.after-call")
-            confirmed = await db.run(provisioning.record, answers, correlation_id)
-        result.done += sum(answer.applied for answer in answers)
-        result.failed += sum(not answer.applied for answer in answers)
-        result.activated += confirmed.activated
-        result.follow_up += confirmed.follow_up
+    db: Database
+    transport: Transport
+    queue: TaskQueue
+    operation: str
+    called: set[int] = field(default_factory=set)
+    silent: set[int] = field(default_factory=set)
+
+    async def sweep(self, run: Run, *, wanted: bool) -> None:
+        """Work through everything due on every node, batch by batch, several nodes at once; counts into `run`.
+
+        Raises:
+            DatabaseError, lib.db.lock.LockLost: Postgres is the trouble; every node's work had its turn.
+        """
+        gate, page = asyncio.Semaphore(_NODES_AT_ONCE), asyncio.Lock()
+
+        async def one(node_id: int) -> None:
+            async with gate:
+                while await self._next_page(run, page):
+                    claimed = await self.db.run(provisioning.claim, node_id, uuid.uuid4(), BATCH, wanted=wanted)
+                    failpoints.reach(f"{self.operation}.after-claim")
+                    if claimed is None:
+                        return
+                    run.claimed += len(claimed.works)
+                    result = await self.converge(claimed)
+                    run.done += result.done
+                    run.failed += result.failed
+                    if not result.answered:
+                        self.silent.add(node_id)
+                        return  # one call says as much as one for each customer: the rest waits for the next run
+
+        due = await self.db.run(provisioning.nodes_due, wanted=wanted)
+        await _all(one(node_id) for node_id in due if node_id not in self.silent)
+
+    async def look(self) -> int:
+        """Ask every node that was not called about itself; how many clients are due again because of what it said.
+
+        A node that lost its memory, or removed clients by itself, would else be found out by the next purchase only.
+        """
+        gate = asyncio.Semaphore(_NODES_AT_ONCE)
+        restored: list[int] = []
+
+        async def one(node: Node) -> None:
+            async with gate:
+                said = await self._attempt(node, lambda client: client.look())
+            heard = Heard(trouble=said.trouble) if isinstance(said, _Failed) and said.trouble else said
+            if isinstance(heard, Heard):
+                recorded = await self.db.run(provisioning.record, node, (), heard, correlation_id=log.correlation.get())
+                restored.append(recorded.restored)
+                if not isinstance(said, _Failed):
+                    await self._tell(node, heard, recorded)
+
+        await _all(one(node) for node in await self.db.run(provisioning.nodes) if node.id not in self.called)
+        return sum(restored)
+
+    async def converge_each(self, claims: Sequence[Claimed], finishes: int) -> Result:
+        """Bring each node to what was claimed of it, all at once; the first to be recorded finishes the outbox row.
+
+        What a later one refuses has its own next time, and the sweep is its retry.
+        """
+        total = Result()
+
+        async def one(claimed: Claimed) -> None:
+            result = await self.converge(claimed, finishes)
+            total.done += result.done
+            total.failed += result.failed
+
+        await _all(one(claimed) for claimed in claims)
+        return total
+
+    async def converge(self, claimed: Claimed, finishes: int | None = None) -> Result:
+        """Call one node about what was claimed, record its answers, enqueue what follows."""
+        node = claimed.node
+        answers, heard, answered = await self._ask(claimed)
+        failpoints.reach(f"{self.operation}.after-call")
+        recorded: Recorded = await self.db.run(
+            provisioning.record, node, answers, heard, correlation_id=log.correlation.get(), finishes=finishes
+        )
+        await enqueue(self.queue, recorded.follow_up, after=self.operation)
         for answer in answers:
-            if answer.error:
+            if answered and answer.error:
                 log.warning(
                     "node_item_failed", node=node.name, subscription_id=answer.subscription_id, error=answer.error
                 )
+        if answered:
+            await self._tell(node, heard, recorded)
+        done = sum(answer.applied for answer in answers)
+        return Result(done, len(answers) - done, answered)
 
-    ends = await asyncio.gather(*(one(node, batch) for node, batch in batches), return_exceptions=True)
+    @staticmethod
+    async def _next_page(run: Run, page: asyncio.Lock) -> bool:
+        async with page:  # the sweep's lock is shown to live by one at a time
+            return await run.next_page()
+
+    async def _ask(self, claimed: Claimed) -> tuple[Sequence[Answer], Heard | None, bool]:
+        """The node's answers, or the same failure for each; what it said about itself; whether it answered at all."""
+        said = await self._attempt(claimed.node, lambda client: client.apply(claimed.works))
+        if not isinstance(said, _Failed):
+            return said.answers, said.heard, True
+        answers = [
+            Answer(
+                work.subscription_id, work.node_id, work.version, str(work.claimed_by), applied=False, error=said.text
+            )
+            for work in claimed.works
+        ]
+        return answers, Heard(trouble=said.trouble) if said.trouble else None, False
+
+    async def _attempt(self, node: Node, call: Callable[[NodeClient], Awaitable[T]]) -> T | _Failed:
+        """What the node answered, or how it failed; logged, never raised."""
+        self.called.add(node.id)
+        try:
+            return await call(NodeClient(self.transport, node, keys.api_key(node.name, node.key_name)))
+        except plain.MissingSetting as error:
+            failed = _Failed(f"setting {error}", "configuration")
+        except NodeError as error:
+            failed = _Failed(str(error), error.trouble)
+        except Exception as error:  # noqa: BLE001 -- whatever one node causes must not stop the others
+            log.exception("node_call_broke", node=node.name)
+            failed = _Failed(type(error).__name__, "answer")
+        # what does not pass by itself is told to a person as an error
+        (log.error if failed.trouble else log.warning)("node_call_failed", node=node.name, error=failed.text)
+        return failed
+
+    async def _tell(self, node: Node, heard: Heard | None, recorded: Recorded) -> None:
+        """Log what an operator has to know; acknowledge what the node reported and nothing is to be done about."""
+        if recorded.restored:
+            log.error("node_lost_clients", node=node.name, count=recorded.restored)
+        if heard and heard.clock_off_ms is not None and abs(heard.clock_off_ms) > provisioning.CLOCK_OFF_MS:
+            log.error("node_clock_off", node=node.name, off_s=heard.clock_off_ms // 1000)
+        if recorded.acknowledge:
+            await self._attempt(node, lambda client: client.apply((), recorded.acknowledge))
+
+
+async def _all(works: Iterable[Awaitable[None]]) -> None:
+    """Let every one end before the first failure is raised."""
+    ends = await asyncio.gather(*works, return_exceptions=True)
     for end in ends:
         if isinstance(end, BaseException):
-            raise end  # only once every batch has had its turn
-    return result
-
-
-async def _ask(client: httpx.AsyncClient, node: Node, batch: list[Work]) -> list[Answer]:
-    try:
-        return await NodeClient(client, node, keys.api_key(node.name, node.key_name)).apply(batch)
-    except (NodeError, plain.MissingSetting) as error:
-        # without a key it is our configuration, with one the node's answer: either way a person is told
-        lasting = isinstance(error, plain.MissingSetting) or not error.temporary
-        (log.error if lasting else log.warning)("node_call_failed", node=node.name, items=len(batch), error=str(error))
-        return [
-            Answer(
-                work.subscription_id, work.node_id, work.version, str(work.claimed_by), applied=False, error=str(error)
-            )
-            for work in batch
-        ]
+            raise end

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _WORDS = {"getupdates", "get_updates", "start_polling", "run_polling", "infinity_polling", "polling", "run_forever"}
 _SLEEPS = {"asyncio.sleep", "time.sleep", "sleep"}
 # A wait between attempts of one call, bounded by a number of attempts that the loop itself checks.
-_BOUNDED = {"lib/nodes/client.py:_post": "ATTEMPTS"}
+_BOUNDED = {"lib/nodes/client.py:_again": "ATTEMPTS"}
 
 
 def polling(module: Module) -> Iterator[str]:

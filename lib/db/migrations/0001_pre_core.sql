@@ -239,50 +239,103 @@ create table subscriptions (
     account_id bigint not null unique references accounts,
     tariff text not null,
     source text not null check (source in ('trial', 'payment', 'admin', 'renewal', 'gift')),
-    status text not null check (status in ('active', 'expired')),
+    status text not null check (status in ('active', 'frozen', 'expired')),
     activation_status text not null check (activation_status in ('pending', 'active', 'none')),
     uuid uuid unique,
-    -- grows with every change that nodes must hear of; survives the node_clients rows
+    -- grows with every change of any of its node_clients rows, and survives them: no node is told two things under one version
     version bigint not null default 1 check (version > 0),
     started_at timestamptz not null,
     expires_at timestamptz not null,
     -- until when the time comes from a trial: it is never converted into another tariff's
     trial_until timestamptz,
     pending_since timestamptz,
+    frozen_until timestamptz,
+    auto_renew boolean not null default false,
+    -- what an automatic renewal buys again
+    last_period_days integer check (last_period_days > 0),
+    -- for which end it was last tried: a renewal of one end is tried once
+    last_auto_renewal_at timestamptz,
+    -- the subscription URL's token: its generation, which key made it, and its sha256
+    feed_generation integer not null default 1 check (feed_generation > 0),
+    feed_key_id text,
+    feed_sha256 bytea unique check (octet_length(feed_sha256) = 32),
     updated_at timestamptz not null default atlas.now(),
-    constraint active_has_uuid check ((status = 'active') = (uuid is not null)),
-    constraint expired_is_not_activated check ((status = 'active') = (activation_status <> 'none')),
+    constraint only_ended_has_no_uuid check ((status = 'expired') = (uuid is null)),
+    constraint only_active_is_activated check ((status = 'active') = (activation_status <> 'none')),
     constraint pending_has_since check ((activation_status = 'pending') = (pending_since is not null)),
+    constraint frozen_until_when check ((status = 'frozen') = (frozen_until is not null)),
+    constraint feed_token_is_whole check ((feed_key_id is null) = (feed_sha256 is null)),
+    constraint renewed_before_the_end check (last_auto_renewal_at <= expires_at),
     check (expires_at >= started_at)
 );
 create index subscriptions_due on subscriptions (expires_at, id) where status = 'active';
 create index subscriptions_pending on subscriptions (pending_since) where activation_status = 'pending';
 
+-- Every change of a subscription's end or UUID; the end of one that is active is the `expires_at` of its last row.
 create table subscription_history (
     id bigint generated always as identity primary key,
     subscription_id bigint not null references subscriptions,
-    event text not null check (event in ('granted', 'extended', 'activated', 'expired')),
+    event text not null check (event in
+        ('granted', 'extended', 'activated', 'expired', 'reissued', 'frozen', 'thawed', 'revoked', 'renewed', 'converted')),
     source text not null,
     tariff text not null,
     uuid uuid not null,
     version bigint not null,
+    expires_before timestamptz,
     expires_at timestamptz not null,
     payment_id bigint unique references payments,
+    -- the operator who did it, by Telegram id; null when it happened by itself or by the customer
+    actor_id bigint,
     created_at timestamptz not null default atlas.now()
 );
 create index subscription_history_of on subscription_history (subscription_id, id);
 
+-- Whether a node's service can be called there: scheme, host or bracketed address, a port in its range, a plain path.
+create function is_node_address(url text) returns boolean language sql immutable strict as $$
+    select url ~ '^https?://([A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?|\[[0-9A-Fa-f:.]{2,45}\])(:([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]))?(/[A-Za-z0-9._~-]+)*$'
+$$;
+
 create table nodes (
     id bigint generated always as identity primary key,
-    name text not null unique,
-    api_url text not null,
+    name text not null unique check (name ~ '^[a-z0-9][a-z0-9-]{0,62}$'),
+    api_url text not null constraint api_url_is_an_address check (atlas.is_node_address(api_url)),
     -- name of the setting (a Secret Manager secret) that holds its key; the key itself is never here
     key_name text not null,
-    enabled boolean not null default true,
-    created_at timestamptz not null default atlas.now()
+    -- active: takes new clients. draining: keeps those it has, takes none. retired: only gives back what it has.
+    state text not null default 'active' check (state in ('active', 'draining', 'retired')),
+    -- since when it has not answered; it keeps its clients and takes no new ones until it answers again
+    lost_since timestamptz,
+    country text check (country ~ '^[A-Z]{2}$'),
+    city_ru text,
+    city_en text,
+    tags text[] not null default '{}',
+    weight integer not null default 1 check (weight >= 0),
+    -- sha256 of its certificate's public key, hex; the second one while the certificate is exchanged
+    pin text check (pin ~ '^[0-9a-f]{64}$'),
+    next_pin text check (next_pin ~ '^[0-9a-f]{64}$'),
+    -- what it said last: another state_id means that it lost what it held
+    state_id text,
+    state_lost_at timestamptz,
+    -- how far its clock is ahead of Atlas's; null while it can't tell
+    clock_off_ms bigint,
+    -- what an operator has to mend, in one word, and since when
+    trouble text check (trouble in ('authentication', 'configuration', 'answer')),
+    trouble_since timestamptz,
+    -- the breaker: failed attempts in a row; not to be asked before `open_until`, but by the holder of the probe
+    failures integer not null default 0 check (failures >= 0),
+    open_until timestamptz,
+    probing_by uuid,
+    probing_until timestamptz,
+    -- the same of the reconciliation's calls, which are slower and must not stop grants
+    reconcile_failures integer not null default 0 check (reconcile_failures >= 0),
+    reconcile_open_until timestamptz,
+    created_at timestamptz not null default atlas.now(),
+    constraint trouble_has_since check ((trouble is null) = (trouble_since is null)),
+    constraint probe_is_whole check ((probing_by is null) = (probing_until is null)),
+    constraint location_is_whole check ((country is null) = (city_ru is null) and (country is null) = (city_en is null))
 );
 
--- What each node is to hold. A row lives until its node has confirmed that the client is absent.
+-- Desired state: what each node is to hold. A row lives until its node has confirmed that the client is absent.
 create table node_clients (
     subscription_id bigint not null references subscriptions,
     node_id bigint not null references nodes,
@@ -290,8 +343,11 @@ create table node_clients (
     version bigint not null,
     wanted boolean not null,
     expires_at timestamptz not null,
+    -- null: the node has confirmed nothing, or has lost it since
     applied_version bigint,
     applied_at timestamptz,
+    -- the UUID that the node confirmed last, and the link that it built for it
+    applied_uuid uuid,
     link text,
     attempts integer not null default 0,
     next_attempt_at timestamptz not null default atlas.now(),
@@ -300,12 +356,13 @@ create table node_clients (
     last_error text,
     changed_at timestamptz not null default atlas.now(),
     primary key (subscription_id, node_id),
+    constraint link_of_what_was_confirmed check ((link is null) = (applied_uuid is null)),
     check (applied_version <= version)
 );
--- the two sweeps: what a node has not confirmed yet
-create index node_clients_to_add on node_clients (next_attempt_at, subscription_id, node_id)
+-- a node's next batch, for each of the two sweeps: what it has not confirmed yet
+create index node_clients_to_add on node_clients (node_id, next_attempt_at, subscription_id)
     where wanted and applied_version is distinct from version;
-create index node_clients_to_remove on node_clients (next_attempt_at, subscription_id, node_id) where not wanted;
+create index node_clients_to_remove on node_clients (node_id, next_attempt_at, subscription_id) where not wanted;
 
 -- Notifications -----------------------------------------------------------------------------------------------------
 

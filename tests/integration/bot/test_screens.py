@@ -25,12 +25,12 @@ LINK = "vless://8f6e@node.example.org:443?security=reality&sni=example.org&fp=ch
 
 def apply_everywhere(tx: Transaction, link: str) -> None:
     """The node takes every client that it is to hold."""
-    work = provisioning.claim_to_add(tx, uuid4(), 10)
+    (claimed,) = provisioning.claim_subscription(tx, tx.value("select id from subscriptions"), uuid4())
     answers = [
         Answer(one.subscription_id, one.node_id, one.version, str(one.claimed_by), applied=True, link=link)
-        for one in work
+        for one in claimed.works
     ]
-    assert provisioning.record(tx, answers, "c").activated == 1
+    assert provisioning.record(tx, claimed.node, answers, None, correlation_id="c").activated == 1
 
 
 async def with_access(customer: Customer, link: str | None = LINK, tariff: str = "basic") -> None:
@@ -81,7 +81,7 @@ def prepare(tx: Transaction, history: str) -> None:
         subscriptions.grant(tx, account_id, tariff="basic", seconds=86_400, source="admin")
     if history.endswith("ended"):
         tx.execute("update subscriptions set started_at = atlas.now() - interval '2 days', expires_at = atlas.now()")
-        assert len(subscriptions.expire(tx, 10, "c")) == 1
+        assert subscriptions.expire(tx, 10, "c").count == 1
 
 
 def trial_grants(tx: Transaction) -> int:

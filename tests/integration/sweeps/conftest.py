@@ -66,8 +66,9 @@ def node(monkeypatch: pytest.MonkeyPatch) -> RememberingNode:
 
 @pytest.fixture
 def queue(monkeypatch: pytest.MonkeyPatch, node: RememberingNode) -> Queue:
-    """Where tasks go; the HTTP client that calls nodes calls `node`."""
+    """Where tasks go; calls to nodes reach `node`."""
     made = Queue()
     monkeypatch.setattr(bootstrap, "task_queue", lambda: made)
-    monkeypatch.setattr(bootstrap, "http_client", lambda: node.client)
+    monkeypatch.setattr(bootstrap, "node_transport", lambda: node)
+    monkeypatch.setattr(bootstrap, "budgeted_queue", lambda: made)
     return made

@@ -8,14 +8,20 @@ from typing import TYPE_CHECKING
 from lib.domain import accounts, inbox, orders, provisioning, trial
 from lib.domain.accounts import Person
 from lib.domain.settlement import Event, Money
+from lib.nodes.converge import Nodes
 from lib.settings import pricelist
 from tests.integration.sweeps.nodes import URL
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import timedelta
+    from uuid import UUID
 
     from lib.db import Database, Transaction
+    from lib.domain.provisioning import Claimed
     from lib.domain.settlement import Received
+    from lib.nodes.transport import Transport
+    from lib.tasks.queue import Task
 
 PRICES = pricelist.load()
 
@@ -27,6 +33,42 @@ async def at_the_start(databases: list[Database]) -> None:
 
 def _linger(tx: Transaction) -> None:
     tx.value("select cast(pg_sleep(0.05) as text)")  # so that the second thread has to take the second one
+
+
+def know_nodes(tx: Transaction, count: int) -> None:
+    """So many nodes of a `Network`, before the first grant; their ids are 1 and up."""
+    for number in range(1, count + 1):
+        tx.execute(
+            "insert into nodes (id, name, api_url, key_name) overriding system value"
+            " values (:id, :name, :url, 'XRAY_API_KEY')",
+            id=number,
+            name=f"n{number}",
+            url=f"http://n{number}.test",
+        )
+
+
+def claim(tx: Transaction, me: UUID, page: int, *, wanted: bool) -> list[Claimed]:
+    """A batch of each node that has something due."""
+    found = (
+        provisioning.claim(tx, node, me, page, wanted=wanted) for node in provisioning.nodes_due(tx, wanted=wanted)
+    )
+    return [one for one in found if one is not None]
+
+
+async def converge(
+    db: Database, transport: Transport, claims: Sequence[Claimed], operation: str = "activation"
+) -> None:
+    """Call and record, with a queue that takes everything."""
+    nodes = Nodes(db, transport, TakingQueue(), operation)
+    for claimed in claims:
+        await nodes.converge(claimed)
+
+
+class TakingQueue:
+    """Takes every task."""
+
+    async def create(self, _task: Task) -> bool:
+        return True
 
 
 def know_the_node(tx: Transaction) -> None:

@@ -11,15 +11,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from lib.domain import provisioning, subscriptions
-from lib.nodes.converge import converge
-from tests.integration.sweeps.grants import at_the_start, know_the_node, start_trials, travel
+from tests.integration.sweeps.grants import at_the_start, claim, converge, know_the_node, start_trials, travel
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from uuid import UUID
 
     from lib.db import Database, Transaction
-    from lib.domain.provisioning import Work
+    from lib.domain.provisioning import Answer, Claimed, Node, Work
     from tests.integration.sweeps.nodes import RememberingNode
 
 _LEASE = timedelta(seconds=provisioning.LEASE_S)
@@ -37,21 +36,21 @@ def rows(tx: Transaction) -> list[Any]:
 async def activate(db: Database, node: RememberingNode, page: int) -> list[Work]:
     """The work of the activation sweep (its loop, without its lock) until nothing is left; what it claimed."""
     claimed: list[Work] = []
-    while works := await db.run(provisioning.claim_to_add, uuid.uuid4(), page):
-        claimed += works
-        await converge(db, node.client, works, operation="activation", correlation_id="t")
+    while claims := await db.run(claim, uuid.uuid4(), page, wanted=True):
+        claimed += works_of(claims)
+        await converge(db, node, claims)
     return claimed
 
 
 async def end(db: Database, node: RememberingNode, page: int) -> tuple[int, list[Work]]:
     """The work of the expiry sweep, as above; how many it ended, what it claimed to remove."""
     ended = 0
-    while told := await db.run(subscriptions.expire, page, "t"):
-        ended += len(told)
+    while count := (await db.run(subscriptions.expire, page, "t")).count:
+        ended += count
     claimed: list[Work] = []
-    while works := await db.run(provisioning.claim_to_remove, uuid.uuid4(), page):
-        claimed += works
-        await converge(db, node.client, works, operation="expiry", correlation_id="t")
+    while claims := await db.run(claim, uuid.uuid4(), page, wanted=False):
+        claimed += works_of(claims)
+        await converge(db, node, claims, "expiry")
     return ended, claimed
 
 
@@ -82,9 +81,9 @@ async def test_one_row_is_claimed_by_one_of_many_however_they_ask(processes: Cal
     await four[0].run(know_the_node)
     await four[0].run(start_trials, 1, 1)
     (subscription,) = await four[0].run(lambda tx: tx.values("select id from subscriptions"))
-    asked = [db.run(provisioning.claim_to_add, uuid.uuid4(), 10) for db in four for _ in range(3)]
+    asked = [db.run(claim, uuid.uuid4(), 10, wanted=True) for db in four for _ in range(3)]
     asked += [db.run(provisioning.claim_subscription, subscription, uuid.uuid4()) for db in four for _ in range(3)]
-    assert sorted(len(works) for works in await asyncio.gather(*asked)) == [0] * 23 + [1]
+    assert sorted(len(works_of(claims)) for claims in await asyncio.gather(*asked)) == [0] * 23 + [1]
 
 
 @pytest.mark.proves("S0-3")
@@ -117,7 +116,7 @@ async def test_a_claim_outlives_its_claimant_and_ends_by_its_lease(
     dies, lives = processes(2)
     await dies.run(know_the_node)
     await dies.run(start_trials, 1, 1)
-    (work,) = await dies.run(provisioning.claim_to_add, uuid.uuid4(), 10)
+    (work,) = works_of(await dies.run(claim, uuid.uuid4(), 10, wanted=True))
     await dies.close()
     assert await activate(lives, node, 10) == []
     assert await lives.run(provisioning.claim_subscription, work.subscription_id, uuid.uuid4()) == []
@@ -127,6 +126,14 @@ async def test_a_claim_outlives_its_claimant_and_ends_by_its_lease(
     (again,) = await activate(lives, node, 10)
     assert (again.uuid, again.version) == (work.uuid, work.version)
     assert node.present == {str(work.subscription_id): str(work.uuid)}
+
+
+def works_of(claims: list[Claimed]) -> list[Work]:
+    return [work for claimed in claims for work in claimed.works]
+
+
+def record(tx: Transaction, node: Node, answer: Answer) -> provisioning.Recorded:
+    return provisioning.record(tx, node, [answer], None, correlation_id="t")
 
 
 def _yes(work: Work, link: str = "vless://late") -> provisioning.Answer:
@@ -150,16 +157,17 @@ async def test_a_late_finisher_changes_nothing(
     late, prompt = processes(2)
     await late.run(know_the_node)
     await late.run(start_trials, 1, 1)
-    (old,) = await late.run(provisioning.claim_to_add, uuid.uuid4(), 10)
+    (held,) = await late.run(claim, uuid.uuid4(), 10, wanted=True)
+    (old,) = held.works
     await late.run(travel, _LEASE)
-    (new,) = await prompt.run(provisioning.claim_to_add, uuid.uuid4(), 10)
+    (new,) = works_of(await prompt.run(claim, uuid.uuid4(), 10, wanted=True))
     if second_is_done:
-        assert (await prompt.run(provisioning.record, [_yes(new, "vless://prompt")], "t")).activated == 1
+        assert (await prompt.run(record, held.node, _yes(new, "vless://prompt"))).activated == 1
     before = await prompt.run(rows)
-    assert (await late.run(provisioning.record, [answer(old)], "t")).activated == 0
+    assert (await late.run(record, held.node, answer(old))).activated == 0
     assert await prompt.run(rows) == before
     if not second_is_done:
-        assert (await prompt.run(provisioning.record, [_yes(new, "vless://prompt")], "t")).activated == 1
+        assert (await prompt.run(record, held.node, _yes(new, "vless://prompt"))).activated == 1
     assert await prompt.run(lambda tx: tx.value("select link from node_clients")) == "vless://prompt"
 
 
@@ -170,15 +178,15 @@ async def test_what_was_claimed_to_be_added_and_expired_meanwhile_is_not_confirm
     adds, ends = processes(2)
     await adds.run(know_the_node)
     await adds.run(start_trials, 1, 1)
-    (work,) = await adds.run(provisioning.claim_to_add, uuid.uuid4(), 10)
+    (held,) = await adds.run(claim, uuid.uuid4(), 10, wanted=True)
     await ends.run(travel, timedelta(hours=72))
-    assert await ends.run(subscriptions.expire, 10, "t") != []
+    assert (await ends.run(subscriptions.expire, 10, "t")).count == 1
     before = await ends.run(rows)
-    assert (await adds.run(provisioning.record, [_yes(work)], "t")).activated == 0
+    assert (await adds.run(record, held.node, _yes(held.works[0]))).activated == 0
     assert await ends.run(rows) == before
     # the late add reaches the node after the removal: the node refuses the older version
     await end(ends, node, 10)
-    await converge(adds, node.client, [work], operation="activation", correlation_id="t")
+    await converge(adds, node, [held])
     assert node.present == {}
 
 
@@ -193,7 +201,7 @@ async def test_a_claim_is_a_row_that_everybody_can_see(processes: Callable[[int]
     await one.run(know_the_node)
     await one.run(start_trials, 1, 2)
     me = uuid.uuid4()
-    await one.run(provisioning.claim_to_add, me, 1)
+    await one.run(claim, me, 1, wanted=True)
     assert Counter(await other.run(claimants)) == {me: 1, None: 1}
 
 
@@ -204,13 +212,13 @@ async def test_a_late_add_that_the_node_calls_old_changes_nothing(
     late, prompt = processes(2)
     await late.run(know_the_node)
     await late.run(start_trials, 1, 1)
-    (old,) = await late.run(provisioning.claim_to_add, uuid.uuid4(), 10)
+    (old,) = await late.run(claim, uuid.uuid4(), 10, wanted=True)
     (account,) = await late.run(lambda tx: tx.values("select account_id from subscriptions"))
     await prompt.run(subscriptions.grant, account, tariff="basic", seconds=60, source="admin")
     (new,) = await activate(prompt, node, 10)
-    assert new.version > old.version
+    assert new.version > old.works[0].version
     before = await prompt.run(rows)
-    await converge(late, node.client, [old], operation="activation", correlation_id="t")
+    await converge(late, node, [old])
     assert await prompt.run(rows) == before
 
 

@@ -11,6 +11,7 @@ import pytest
 from functions.sweeps import sweep_activation, sweep_expiry, sweep_outbox, sweep_payments
 from lib import bootstrap
 from lib.domain import orders, outbox, subscriptions
+from lib.nodes import converge
 from lib.payments import cryptopay
 from lib.payments.cryptopay import Listing
 from tests.integration.sweeps.grants import know_the_node, meet, open_order, start_trial, start_trials, travel
@@ -53,6 +54,7 @@ async def test_grants_made_while_activation_runs_are_applied_once(
 ) -> None:
     db, other = processes(2)
     monkeypatch.setattr(sweep_activation, "_PAGE", _PAGE)
+    monkeypatch.setattr(converge, "BATCH", _PAGE)
     await db.run(know_the_node)
     await db.run(start_trials, 1, _FIRST)
     newcomers = Newcomers(other, start_trial)
@@ -74,6 +76,7 @@ async def test_what_a_node_refuses_is_asked_once_and_stops_no_other(
 ) -> None:
     (db,) = processes(1)
     monkeypatch.setattr(sweep_activation, "_PAGE", _PAGE)
+    monkeypatch.setattr(converge, "BATCH", _PAGE)
     await db.run(know_the_node)
     await db.run(start_trials, 1, _FIRST)
     clients = await db.run(lambda tx: tx.values("select id from subscriptions order by id"))
@@ -100,6 +103,7 @@ async def test_access_that_ends_while_expiry_runs_is_ended_once(
     db, other = processes(2)
     monkeypatch.setattr(sweep_activation, "_PAGE", 100)
     monkeypatch.setattr(sweep_expiry, "_PAGE", _PAGE)
+    monkeypatch.setattr(converge, "BATCH", _PAGE)
     await db.run(know_the_node)
     await db.run(start_trials, 1, _FIRST)
     await sweep_activation._work(sweep_run(db, "activation"))
@@ -108,7 +112,7 @@ async def test_access_that_ends_while_expiry_runs_is_ended_once(
     queue.tasks.clear()
     expire = subscriptions.expire
 
-    def with_newcomers(tx: Transaction, page: int, correlation_id: str) -> list[outbox.Item]:
+    def with_newcomers(tx: Transaction, page: int, correlation_id: str) -> subscriptions.Ended:
         """Each page meets a customer whose access ended since the page before."""
         numbers = tx.value("select count(*) from accounts")
         if numbers < _FIRST + _LATER:
@@ -125,7 +129,7 @@ async def test_access_that_ends_while_expiry_runs_is_ended_once(
     assert await other.run(lambda tx: tx.value(ended)) == _FIRST + come
     assert await other.run(lambda tx: tx.value("select count(*) from node_clients")) == 0
     assert sorted(node.asked.values()) == [1] * (_FIRST + come)
-    assert run.done == 2 * (_FIRST + come)
+    assert (run.claimed, run.done, run.failed) == (2 * (_FIRST + come), 2 * (_FIRST + come), 0)  # ended, then removed
     assert len(queue.tasks) == _FIRST + come
 
 

@@ -15,8 +15,17 @@ import pytest
 from lib.db import Database
 from lib.domain import accounts, provisioning, subscriptions
 from lib.domain.provisioning import LEASE_S
-from lib.nodes.converge import converge
-from tests.integration.sweeps.grants import at_the_start, know_the_node, meet, open_order, pay, start_trial, travel
+from tests.integration.sweeps.grants import (
+    at_the_start,
+    claim,
+    converge,
+    know_the_node,
+    meet,
+    open_order,
+    pay,
+    start_trial,
+    travel,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -84,13 +93,11 @@ class Life:
         await self._db.run(subscriptions.expire, 2, "t")
 
     async def is_brought_to_the_node(self) -> None:
-        await self._db.run(provisioning.spread, subscription_id=None, page=10)
-        works = await self._db.run(provisioning.claim_to_add, uuid.uuid4(), 2)
-        await converge(self._db, self._node.client, works, operation="activation", correlation_id="t")
+        await self._db.run(provisioning.place, subscription_id=None, page=10)
+        await converge(self._db, self._node, await self._db.run(claim, uuid.uuid4(), 2, wanted=True))
 
     async def is_taken_from_the_node(self) -> None:
-        works = await self._db.run(provisioning.claim_to_remove, uuid.uuid4(), 2)
-        await converge(self._db, self._node.client, works, operation="expiry", correlation_id="t")
+        await converge(self._db, self._node, await self._db.run(claim, uuid.uuid4(), 2, wanted=False), "expiry")
 
     async def grows_older(self) -> None:
         await self._db.run(travel, timedelta(days=self._dice.choice((0, 1, 3, 40))) + timedelta(seconds=LEASE_S))
@@ -206,7 +213,7 @@ async def test_a_grant_that_waits_for_an_expiry_begins_anew(database_url: str) -
     half_way, go_on, ended, commit = (threading.Event() for _ in range(4))
 
     def end(tx: Transaction) -> None:
-        assert subscriptions.expire(tx, 10, "t")
+        assert subscriptions.expire(tx, 10, "t").count
         ended.set()
         commit.wait(10)
 

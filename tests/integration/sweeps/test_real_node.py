@@ -8,12 +8,11 @@ import uuid
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-import httpx
 import pytest
 
-from lib.domain.provisioning import Node, Work
-from lib.nodes import client as node_client
-from lib.nodes.client import NodeClient, NodeError
+from lib.domain.provisioning import CLOCK_OFF_MS, Node, Work
+from lib.nodes.client import NodeClient
+from lib.nodes.transport import AiohttpTransport, NodeError
 from sandbox.node.lab import ShareLink, XrayNode
 
 if TYPE_CHECKING:
@@ -30,10 +29,20 @@ async def real_node(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[X
     await running.stop()
 
 
+def node_at(url: str) -> Node:
+    return Node(1, "first", url, "XRAY_API_KEY", None, None, None, datetime.now(UTC))
+
+
 @pytest.fixture
-async def caller(real_node: XrayNode) -> AsyncIterator[NodeClient]:
-    async with httpx.AsyncClient(trust_env=False) as client:
-        yield NodeClient(client, Node(1, "first", real_node.url, "XRAY_API_KEY"), real_node.key)
+async def transport() -> AsyncIterator[AiohttpTransport]:
+    made = AiohttpTransport()
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+def caller(real_node: XrayNode, transport: AiohttpTransport) -> NodeClient:
+    return NodeClient(transport, node_at(real_node.url), real_node.key)
 
 
 def _work(subscription_id: int, version: int, *, wanted: bool = True) -> Work:
@@ -43,48 +52,49 @@ def _work(subscription_id: int, version: int, *, wanted: bool = True) -> Work:
 
 async def test_add_again_remove_and_remove_again(caller: NodeClient, real_node: XrayNode) -> None:
     work = _work(1, 1)
-    (added,) = await caller.apply([work])
+    (added,) = (await caller.apply([work])).answers
     assert added.applied
     link = ShareLink.parse(str(added.link))
     assert (link.uuid, link.port, link.public_key) == (str(work.uuid), real_node.port, real_node.public_key)
-    assert (await caller.apply([work]))[0].link == added.link
+    assert (await caller.apply([work])).answers[0].link == added.link
     removal = dataclasses.replace(work, version=2, wanted=False)
     for _ in range(3):
-        (removed,) = await caller.apply([removal])
+        (removed,) = (await caller.apply([removal])).answers
         assert (removed.applied, removed.error) == (True, None)
-    (late,) = await caller.apply([work])
-    assert (late.applied, late.held_version) == (False, 2)
+    said = await caller.apply([work])
+    assert [(late.applied, late.held_version) for late in said.answers] == [(False, 2)]
+    assert said.heard.state_id
+    assert said.heard.clock_off_ms is not None
+    assert abs(said.heard.clock_off_ms) < CLOCK_OFF_MS
 
 
 @pytest.mark.proves("S0-3")
 async def test_removing_who_never_was_there_is_success(caller: NodeClient) -> None:
-    (removed,) = await caller.apply([_work(2, 5, wanted=False)])
+    (removed,) = (await caller.apply([_work(2, 5, wanted=False)])).answers
     assert removed.applied
 
 
-async def test_a_stranger_is_refused_at_once(real_node: XrayNode) -> None:
-    async with httpx.AsyncClient(trust_env=False) as client:
-        stranger = NodeClient(client, Node(1, "first", real_node.url, "XRAY_API_KEY"), "another-key")
-        with pytest.raises(NodeError, match="does not know our key") as failure:
-            await stranger.apply([_work(3, 1)])
-    assert not failure.value.temporary
+async def test_a_stranger_is_refused_at_once(real_node: XrayNode, transport: AiohttpTransport) -> None:
+    stranger = NodeClient(transport, node_at(real_node.url), "another-key")
+    with pytest.raises(NodeError, match="does not know our key") as failure:
+        await stranger.apply([_work(3, 1)])
+    assert (failure.value.temporary, failure.value.trouble) == (False, "authentication")
 
 
-async def test_a_frozen_node_is_given_up_after_three_attempts(
-    caller: NodeClient, real_node: XrayNode, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(node_client, "READ_S", _READ_S)
+async def test_a_frozen_node_is_given_up_after_three_attempts(caller: NodeClient, real_node: XrayNode) -> None:
+    impatient = AiohttpTransport(read_s=_READ_S)
     work = _work(4, 1)
     real_node.service.suspend()
     began = time.monotonic()
     try:
         with pytest.raises(NodeError) as failure:
-            await caller.apply([work])
+            await NodeClient(impatient, node_at(real_node.url), real_node.key).apply([work])
     finally:
         real_node.service.resume()
+        await impatient.close()
     assert failure.value.temporary
     pauses = 0.5 * (2 + 4)  # the longest that the jitter may draw
     assert 3 * _READ_S <= time.monotonic() - began < 3 * _READ_S + pauses + 1
     # what it took while it was frozen and what comes now are the same change: one client
-    (added,) = await caller.apply([work])
+    (added,) = (await caller.apply([work])).answers
     assert added.applied

@@ -7,17 +7,17 @@ import json
 import random
 import uuid
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import httpx
 import pytest
 
-from lib.domain.provisioning import Answer, Node, Work
+from lib.domain.provisioning import LEASE_S, Answer, Dropped, Heard, Node, Work
 from lib.nodes import client as node_client
-from lib.nodes.client import ATTEMPTS, NodeClient, NodeError
+from lib.nodes.client import ATTEMPTS, NodeClient, Said
+from lib.nodes.transport import NodeError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Mapping, Sequence
 
 pytestmark = pytest.mark.proves("S3-MR-1")
 
@@ -36,28 +36,41 @@ GOOD = {"client": "7", "version": 3, "code": 200, "uuid": str(WORK.uuid), "vless
 _REMOVAL = Work(**{name: getattr(WORK, name) for name in Work.__slots__} | {"wanted": False})
 
 
-def items(*found: Any) -> httpx.Response:
-    return httpx.Response(200, json={"boot_id": "b", "items": list(found)})
+NODE = Node(1, "first", "http://node.test", "XRAY_API_KEY", None, None, None, datetime(2029, 1, 1, tzinfo=UTC))
+Scripted = tuple[int, bytes] | Exception
+
+
+class Request(NamedTuple):
+    """One call, as the transport was asked to make it."""
+
+    url: str
+    body: dict[str, Any] | None
+    headers: Mapping[str, str]
+
+
+def items(*found: Any, **more: Any) -> tuple[int, bytes]:
+    return 200, json.dumps({"boot_id": "b", "items": list(found)} | more).encode()
 
 
 class Asked:
     """A node that answers by a script, the last line again and again, and remembers what it was asked."""
 
-    def __init__(self, *script: httpx.Response | Exception) -> None:
+    def __init__(self, *script: Scripted) -> None:
         self.script = list(script)
-        self.requests: list[httpx.Request] = []
+        self.requests: list[Request] = []
 
-    def __call__(self, request: httpx.Request) -> httpx.Response:
-        self.requests.append(request)
+    async def send(self, url: str, body: bytes | None, headers: Mapping[str, str]) -> tuple[int, bytes]:
+        self.requests.append(Request(url, json.loads(body or b"null"), headers))
         answer = self.script.pop(0) if len(self.script) > 1 else self.script[0]
         if isinstance(answer, Exception):
             raise answer
         return answer
 
-    async def apply(self, *works: Work) -> list[Answer]:
-        async with httpx.AsyncClient(transport=httpx.MockTransport(self)) as client:
-            node = Node(1, "first", "http://node.test", "XRAY_API_KEY")
-            return await NodeClient(client, node, KEY).apply(list(works or (WORK,)))
+    async def say(self, *works: Work, acknowledged: Sequence[Dropped] = (), key: str = KEY) -> Said:
+        return await NodeClient(self, NODE, key).apply(works or (WORK,), acknowledged)
+
+    async def apply(self, *works: Work) -> tuple[Answer, ...]:
+        return (await self.say(*works)).answers
 
 
 @pytest.fixture
@@ -79,8 +92,11 @@ async def test_one_call_says_what_is_wanted(waits: list[float]) -> None:
     assert (here.applied, here.link, here.error) == (True, LINK, None)
     assert (absent.applied, absent.link, absent.error) == (True, None, None)
     (request,) = asked.requests
-    assert (request.method, request.url.path, request.headers["X-API-Key"]) == ("POST", "/apply", KEY)
-    assert json.loads(request.content)["items"] == [
+    assert (request.url, request.headers["X-API-Key"]) == ("http://node.test/apply", KEY)
+    told = int(request.headers["X-Atlas-Time-Ms"]) - int(NODE.asked_at.timestamp() * 1000)
+    assert 0 <= told < 60_000  # the database's time when the node was read, and what has passed since
+    assert request.body is not None
+    assert request.body["items"] == [
         {
             "client": "7",
             "version": 3,
@@ -93,38 +109,30 @@ async def test_one_call_says_what_is_wanted(waits: list[float]) -> None:
     assert waits == []
 
 
-async def test_connecting_may_take_5_s_and_reading_10(waits: list[float]) -> None:
-    asked = Asked(items(GOOD))
-    await asked.apply()
-    assert asked.requests[0].extensions["timeout"] == {"connect": 5.0, "read": 10.0, "write": 10.0, "pool": 10.0}
-    assert waits == []
-
-
-_TEMPORARY: list[httpx.Response | Exception] = [
-    *(httpx.Response(status) for status in (429, 500, 502, 503, 504, 526)),
-    httpx.ConnectError("refused"),
-    httpx.ConnectTimeout("5 s"),
-    httpx.ReadTimeout("10 s"),
-    httpx.ReadError("reset"),
-    httpx.RemoteProtocolError("hung up"),
+_TEMPORARY: list[Scripted] = [
+    *((status, b"") for status in (429, 500, 502, 503, 504, 526)),
+    NodeError("ClientConnectorError", temporary=True),
 ]
-_LASTING = [
-    *(httpx.Response(status) for status in (401, 403, 400, 404, 409, 413, 422)),
-    httpx.Response(200, text="<html>not ours</html>"),
-    httpx.Response(200, json=[]),
-    httpx.Response(200, json={"items": None}),
-    httpx.Response(200, json={"other": []}),
-    httpx.Response(200, content=b"\xff\xfe"),
-    httpx.Response(302, headers={"location": "http://elsewhere.test/"}),
+_LASTING: list[Scripted] = [
+    *((status, b"") for status in (302, 401, 403, 400, 404, 409, 413, 422)),
+    (200, b"<html>not ours</html>"),
+    (200, b"[]"),
+    (200, b'{"items": null}'),
+    (200, b'{"other": []}'),
+    (200, b"\xff\xfe"),
+    (200, b'{"items": [], "more": NaN}'),
+    (200, b"[" * 40_000),
+    (200, b'{"items": ' + b"[" * 40_000 + b"]" * 40_000 + b"}"),
+    NodeError("an answer of more than 4 MiB", temporary=False, trouble="answer"),
 ]
 
 
-def _named(answer: httpx.Response | Exception) -> str:
-    return type(answer).__name__ if isinstance(answer, Exception) else f"{answer.status_code}-{answer.text[:12]}"
+def _named(answer: Scripted) -> str:
+    return type(answer).__name__ if isinstance(answer, Exception) else f"{answer[0]}-{answer[1][:12]!r}"
 
 
 @pytest.mark.parametrize("answer", _TEMPORARY, ids=_named)
-async def test_what_may_heal_is_asked_three_times(answer: httpx.Response | Exception, waits: list[float]) -> None:
+async def test_what_may_heal_is_asked_three_times(answer: Scripted, waits: list[float]) -> None:
     asked = Asked(answer)
     with pytest.raises(NodeError) as failure:
         await asked.apply()
@@ -134,7 +142,7 @@ async def test_what_may_heal_is_asked_three_times(answer: httpx.Response | Excep
 
 
 @pytest.mark.parametrize("answer", _TEMPORARY, ids=_named)
-async def test_a_later_attempt_may_succeed(answer: httpx.Response | Exception, waits: list[float]) -> None:
+async def test_a_later_attempt_may_succeed(answer: Scripted, waits: list[float]) -> None:
     asked = Asked(answer, answer, items(GOOD))
     (said,) = await asked.apply()
     assert said.applied
@@ -143,7 +151,7 @@ async def test_a_later_attempt_may_succeed(answer: httpx.Response | Exception, w
 
 
 @pytest.mark.parametrize("answer", _LASTING, ids=_named)
-async def test_what_will_not_heal_is_asked_once(answer: httpx.Response, waits: list[float]) -> None:
+async def test_what_will_not_heal_is_asked_once(answer: Scripted, waits: list[float]) -> None:
     asked = Asked(answer)
     with pytest.raises(NodeError) as failure:
         await asked.apply()
@@ -153,7 +161,7 @@ async def test_what_will_not_heal_is_asked_once(answer: httpx.Response, waits: l
 
 
 @pytest.mark.parametrize("answer", [*_TEMPORARY, *_LASTING], ids=_named)
-async def test_no_error_says_a_secret(answer: httpx.Response | Exception, waits: list[float]) -> None:
+async def test_no_error_says_a_secret(answer: Scripted, waits: list[float]) -> None:
     with pytest.raises(NodeError) as failure:
         await Asked(answer).apply()
     assert len(waits) < ATTEMPTS
@@ -173,7 +181,7 @@ async def test_pauses_are_drawn_from_nothing_up_to_a_doubling_limit(
 
     monkeypatch.setattr(random, "uniform", uniform)
     with pytest.raises(NodeError):
-        await Asked(httpx.Response(503)).apply()
+        await Asked((503, b"")).apply()
     (low, first), (also_low, second) = drawn
     assert low == also_low == 0
     assert second == 2 * first > 0
@@ -190,12 +198,14 @@ async def test_pauses_are_drawn_from_nothing_up_to_a_doubling_limit(
         (GOOD | {"vless_link": "https://node.test"}, None, "without a link"),
         (GOOD | {"vless_link": 5}, None, "without a link"),
         ({"client": "7", "code": 409, "error": "older", "held_version": 9}, 9, "code 409"),
-        ({"client": "7", "code": 409, "error": "same version, another wish", "held_version": 3}, 3, "code 409"),
+        ({"client": "7", "code": 409, "error": "same version, other content", "held_version": 3}, 3, "code 409"),
         ({"client": "7", "code": 409, "error": "nonsense", "held_version": 2}, None, "code 409"),
         ({"client": "7", "code": 409, "error": "nonsense", "held_version": "9"}, None, "code 409"),
         ({"client": "7", "code": 503, "error": "xray is down"}, None, "code 503"),
         ({"client": "7", "code": 400, "error": "bad"}, None, "code 400"),
-        ({"client": "7"}, None, "code None"),
+        ({"client": "7"}, None, "code none"),
+        (GOOD | {"version": 2}, None, "another version"),
+        ({"client": "7", "code": [], "error": {}}, None, "code none"),
         ({"client": "8", "code": 200}, None, "no answer"),
         ("nonsense", None, "no answer"),
         (None, None, "no answer"),
@@ -219,18 +229,69 @@ async def test_an_absent_client_is_removed(waits: list[float]) -> None:
     assert waits == []
 
 
-async def test_a_node_that_is_not_there_is_not_waited_for_longer_than_said(unused_port: Callable[[], int]) -> None:
-    """The one real call here: nothing listens, three attempts with their pauses, bounded by the limits above."""
-    node = Node(1, "first", f"http://127.0.0.1:{unused_port()}", "XRAY_API_KEY")
-    async with httpx.AsyncClient(trust_env=False) as client, asyncio.timeout(10):
-        with pytest.raises(NodeError) as failure:
-            await NodeClient(client, node, KEY).apply([WORK])
-    assert failure.value.temporary
-    assert str(failure.value) == "ConnectError"
+@pytest.mark.parametrize("key", ["k\u00e9y", "two\nlines", "\udcff"])
+async def test_a_key_that_no_header_can_carry_is_the_configuration_s_trouble(key: str, waits: list[float]) -> None:
+    with pytest.raises(NodeError) as failure:
+        await Asked(items(GOOD)).say(key=key)
+    assert (failure.value.temporary, failure.value.trouble, waits) == (False, "configuration", [])
 
 
-@pytest.fixture
-def unused_port() -> Callable[[], int]:
-    from sandbox.state.ports import free_port
+async def test_one_call_ends_whatever_the_node_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Endless:
+        async def send(self, _url: str, _body: bytes | None, _headers: Mapping[str, str]) -> tuple[int, bytes]:
+            await asyncio.Event().wait()
+            raise AssertionError
 
-    return free_port
+    monkeypatch.setattr(node_client, "CALL_S", 0.05)
+    with pytest.raises(NodeError, match="no answer within"):
+        await NodeClient(Endless(), NODE, KEY).apply([WORK])
+
+
+def test_a_claim_outlives_a_call() -> None:
+    assert node_client.CALL_S < LEASE_S
+
+
+async def test_a_node_that_is_told_nothing_may_be_asked_about_itself(waits: list[float]) -> None:
+    asked = Asked((503, b""), (200, b'{"users": [], "state_id": "s1"}'))
+    assert await NodeClient(asked, NODE, KEY).look() == Heard("s1")
+    assert [(one.url, one.body) for one in asked.requests] == [("http://node.test/list-users?limit=1", None)] * 2
+    assert len(waits) == 1
+
+
+async def test_what_the_node_removed_by_itself_is_acknowledged_by_pairs(waits: list[float]) -> None:
+    asked = Asked(items(GOOD))
+    await asked.say(acknowledged=[Dropped(5, 9)])
+    (request,) = asked.requests
+    assert (request.body or {})["acknowledged"] == [{"client": "5", "version": 9}]
+    assert waits == []
+
+
+@pytest.mark.parametrize(
+    ("fields", "heard"),
+    [
+        ({}, Heard()),
+        ({"state_id": "s1", "clock": {"off_ms": -5}}, Heard("s1", -5)),
+        ({"state_id": "", "clock": {"off_ms": None}}, Heard()),
+        ({"state_id": ["s1"], "clock": 7}, Heard()),
+        ({"state_id": "s\x001", "clock": {"off_ms": 2**70}}, Heard()),
+        ({"state_id": "x" * 201, "clock": {"off_ms": 1.5}}, Heard()),
+        ({"dropped": [{"client": "5", "version": 9}]}, Heard(dropped=(Dropped(5, 9),))),
+        (
+            {
+                "dropped": [
+                    *[{"client": name, "version": 1} for name in ("Anna", "-1", "05", "9" * 19, 5, None, "\u0665")],
+                    *[{"client": "5", "version": version} for version in (0, -1, 2**62, 1.0, True, "1")],
+                    *["nonsense", None, [], {}],
+                    {"client": "6", "version": 2},
+                ]
+            },
+            Heard(dropped=(Dropped(6, 2),)),
+        ),
+        ({"dropped": {"client": "5"}}, Heard()),
+    ],
+)
+async def test_what_a_node_says_of_itself_is_taken_only_where_it_makes_sense(
+    fields: dict[str, Any], heard: Heard, waits: list[float]
+) -> None:
+    said = await Asked(items(GOOD, **fields)).say()
+    assert (said.heard, said.answers[0].applied, waits) == (heard, True, [])
