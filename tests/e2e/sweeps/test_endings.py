@@ -39,6 +39,9 @@ _LIMITED = 3  # the instance that runs under it
 async def _pending(system: System) -> Customer:
     """A customer whose grant only a sweep will bring to the node."""
     system.tasks.pause("nodes")
+    system.tasks.pause(
+        "sweeps"
+    )  # a run that is cut off after the other node answered hands on: not beside the test's own
     customer = a_customer(system)
     await accept_trial(customer)
     await system.telegram.idle()
@@ -106,6 +109,7 @@ async def _recovers(system: System, customer: Customer) -> None:
     )  # the other node may have confirmed in the run that was cut off before it enqueued what follows
     await customer.gets_key()
     system.tasks.resume("nodes")
+    system.tasks.resume("sweeps")
     await system.settled()
     assert len(keys_sent(customer)) == 1
     assert (await subscription(system, customer))["activation_status"] == "active"
