@@ -18,16 +18,19 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-    from lib.domain.updates import Incoming
+    from lib.domain.updates import Handled, Incoming
 
 _SECRET = "x-telegram-bot-api-secret-token"  # noqa: S105 -- the header's name
 INLINE_BUDGET_S = 8.0
-"""For the handler and its calls; Telegram waits 60 s, a person much less."""
+"""For a request, from its start to its answer; Telegram waits 60 s, a person much less."""
+_KEEPING_S = 1.0
+"""Of the budget, what is left for keeping an update that was not handled in time."""
 
 
 @functions_framework.aio.http
 async def telegram_webhook(request: Request) -> Response:
     """Answers on any path: 405, 503 unconfigured, 403, 413, 400, 200 (with a method or without), 503 no database."""
+    deadline = asyncio.get_running_loop().time() + INLINE_BUDGET_S
     log.configure()
     if request.method != "POST":
         log.warning("telegram_webhook_not_post", method=request.method)
@@ -40,11 +43,13 @@ async def telegram_webhook(request: Request) -> Response:
         log.warning("telegram_webhook_bad_secret")
         return answers.refused(403, "wrong secret")
     try:
-        incoming, update = intake.read(await requests.body(request))
-    except (requests.TooLarge, requests.ClientDisconnect, intake.UnreadableUpdate) as error:
+        async with asyncio.timeout_at(deadline):
+            body = await requests.body(request)
+        incoming, update = intake.read(body)
+    except (TimeoutError, requests.TooLarge, requests.ClientDisconnect, intake.UnreadableUpdate) as error:
         return _refused(error)
     with log.correlated(incoming.correlation_id):
-        return await _handle(incoming, update)
+        return await _handle(incoming, update, deadline)
 
 
 def _is_genuine(given: bytes | None, secrets: tuple[str, ...]) -> bool:
@@ -58,6 +63,9 @@ def _is_genuine(given: bytes | None, secrets: tuple[str, ...]) -> bool:
 def _refused(error: Exception) -> Response:
     """A body that no update can be read from."""
     match error:
+        case TimeoutError():
+            log.warning("telegram_webhook_too_slow")
+            return answers.refused(408, "too slow")
         case requests.TooLarge():
             log.warning("telegram_webhook_too_large")
             return answers.refused(413, "over 1 MiB")
@@ -68,9 +76,9 @@ def _refused(error: Exception) -> Response:
     return answers.refused(400, str(error))
 
 
-async def _handle(incoming: Incoming, update: dict[str, Any]) -> Response:
+async def _handle(incoming: Incoming, update: dict[str, Any], deadline: float) -> Response:
     try:
-        async with asyncio.timeout(INLINE_BUDGET_S):
+        async with asyncio.timeout_at(deadline - _KEEPING_S):
             failpoints.reach("update.before-effect")
             handled = await intake.handle(incoming, update)
             if handled.follow_up:
@@ -78,37 +86,49 @@ async def _handle(incoming: Incoming, update: dict[str, Any]) -> Response:
 
                 await enqueue(bootstrap.budgeted_queue(), handled.follow_up, after="update")
             failpoints.reach("update.before-reply")
-            answer = await _reply(handled.reply)
+            answer = await _reply(handled)
     except (Unavailable, OutcomeUnknown) as error:
         # Nothing was changed, or it was and a second delivery finds it done: the sender tries again either way.
         log.error("telegram_webhook_no_database", error=str(error))
         return answers.unavailable()
     except Exception as error:  # noqa: BLE001 -- the boundary: an update that can't be handled now is kept, never lost
-        log.exception("update_kept", error=type(error).__name__)
-        return await _keep(incoming, type(error).__name__)
+        if type(error).__name__ == "ReplyNotDelivered":  # its module would load aiogram
+            log.warning("update_kept", error="ReplyNotDelivered", reason=str(error))
+        else:
+            log.exception("update_kept", error=type(error).__name__)
+        return await _keep(incoming, type(error).__name__, deadline)
     log.info("update_end", update_id=incoming.update_id, calls=len(handled.reply))
     return answers.ok(answer)
 
 
-async def _reply(reply: list[dict[str, Any]]) -> dict[str, Any]:
+async def _reply(handled: Handled) -> dict[str, Any]:
     """Make the calls that must be known to have worked; what may go in the response is returned."""
+    reply = handled.reply
     if not reply:
         return {}
     if len(reply) == 1 and reply[0]["method"] == "answerPreCheckoutQuery":
         return reply[0]
     from lib.bot.wiring import deliver  # noqa: PLC0415 -- aiogram
 
-    return await deliver(reply, in_response=True) or {}
+    return await deliver(reply, closed_until=handled.closed_until, in_response=True) or {}
 
 
-async def _keep(incoming: Incoming, error: str) -> Response:
-    """200, once the body is stored: a 5xx would block this person's queue at Telegram behind one bad update."""
+async def _keep(incoming: Incoming, error: str, deadline: float) -> Response:
+    """200, once the body is stored: a 5xx would block this person's queue at Telegram behind one bad update.
+
+    503 when it can't be stored in what is left of the budget: Telegram keeps it, and brings it again.
+    """
     try:
-        item = await bootstrap.database().run(intake.keep, incoming, error)
-    except DatabaseError as problem:
-        log.error("update_not_kept", error=str(problem))
+        async with asyncio.timeout_at(deadline):
+            item = await bootstrap.database().run(intake.keep, incoming, error)
+    except (DatabaseError, TimeoutError) as problem:
+        log.error("update_not_kept", error=str(problem) or type(problem).__name__)
         return answers.unavailable()
     from lib.tasks.enqueue import enqueue  # noqa: PLC0415 -- only where an update is kept
 
-    await enqueue(bootstrap.budgeted_queue(), [item], after="update")
+    try:
+        async with asyncio.timeout_at(deadline):
+            await enqueue(bootstrap.budgeted_queue(), [item] if item is not None else [], after="update")
+    except TimeoutError:
+        log.warning("enqueue_failed", outbox_id=item.id if item is not None else None, error="no time left")
     return answers.ok({})

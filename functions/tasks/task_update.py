@@ -20,7 +20,11 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
+    from lib.db import Database
+
 _GIVE_UP_AFTER = 20
+_REPLY_WORTH_S = 24 * 3600.0
+"""For so long a reply is worth sending, from when its update came; in that time it is tried some thirty times."""
 
 
 @functions_framework.aio.http
@@ -38,11 +42,9 @@ async def _update(body: dict[str, Any]) -> dict[str, Any]:
     try:
         handled = await intake.handle(incoming, json.loads(incoming.body))
         await enqueue(bootstrap.task_queue(), handled.follow_up, after="update")
-        await deliver(handled.reply, in_response=False)
+        await deliver(handled.reply, closed_until=handled.closed_until, in_response=False)
     except ReplyNotDelivered as error:
-        item = await db.run(outbox.put_off, outbox_id, error.retry_after)
-        await enqueue_put_off(db, bootstrap.task_queue(), item)
-        return {"put_off": error.retry_after}
+        return await _later(db, update_id, outbox_id, error)
     except (Unavailable, OutcomeUnknown):
         raise
     except Exception as error:
@@ -54,3 +56,13 @@ async def _update(body: dict[str, Any]) -> dict[str, Any]:
         return {"poisoned": type(error).__name__}
     await db.run(outbox.finish, outbox_id)
     return {"calls": len(handled.reply)}
+
+
+async def _later(db: Database, update_id: int, outbox_id: int, error: ReplyNotDelivered) -> dict[str, Any]:
+    """The effect is committed and only the reply is missing: again, ever more rarely, and not for ever."""
+    again = await db.run(updates.undelivered, update_id, outbox_id, error.retry_after, give_up_after_s=_REPLY_WORTH_S)
+    if again is None:
+        log.error("reply_given_up", update_id=update_id, reason=str(error))
+        return {"given_up": error.outcome.kind}
+    await enqueue_put_off(db, bootstrap.task_queue(), again)
+    return {"put_off": error.outcome.kind}

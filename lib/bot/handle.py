@@ -9,7 +9,7 @@ from aiogram.types import Message, Update
 from pydantic import ValidationError
 
 from lib import log
-from lib.bot import delivery, plain_message
+from lib.bot import client, plain_message
 from lib.bot.dispatcher import the_dispatcher
 from lib.bot.update_context import UpdateContext, UpdateRunner, finish_silently
 from lib.domain.accounts import Person
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from lib.bot.services import Services
     from lib.domain.updates import Handled, Incoming
 
+_ID_LIMIT = 2**63
 _ESSENTIAL = {
     "message": ("message_id", "date", "chat", "from", "text"),
     "callback_query": ("id", "from", "chat_instance", "data"),
@@ -37,7 +38,7 @@ async def handle(services: Services, incoming: Incoming, update: dict[str, Any])
     Raises:
         DatabaseError: nothing is lost, the sender is to try again.
     """
-    bot = delivery.bot_for(services.telegram)
+    bot = client.bot_for(services.telegram)
     parsed = _parse(bot, update, incoming)
     if parsed is not None and parsed.my_chat_member is not None:
         return await _note_reachability(services, incoming, parsed.my_chat_member)
@@ -93,7 +94,7 @@ def _context(services: Services, incoming: Incoming, update: Update) -> UpdateCo
         # a picture or a message too old to be seen can't be edited into a text
         if isinstance(query.message, Message) and query.message.text is not None:
             message_id = query.message.message_id
-    if user is None or chat_id != user.id:
+    if user is None or chat_id != user.id or not _is_person(chat_id):
         return None
     return UpdateContext(
         incoming,
@@ -108,12 +109,17 @@ def _context(services: Services, incoming: Incoming, update: Update) -> UpdateCo
     )
 
 
+def _is_person(telegram_id: int) -> bool:
+    """Telegram's ids of people are positive and have 64 bits at most: no other can be stored, or written to."""
+    return 0 < telegram_id < _ID_LIMIT
+
+
 def _person(user: User) -> Person:
     return Person(user.id, user.first_name, user.username, user.language_code)
 
 
 async def _note_reachability(services: Services, incoming: Incoming, change: ChatMemberUpdated) -> Handled:
-    if change.chat.type != ChatType.PRIVATE:
+    if change.chat.type != ChatType.PRIVATE or not _is_person(change.chat.id):
         return await services.db.run(finish_silently, incoming)
     reachable = change.new_chat_member.status != ChatMemberStatus.KICKED
     return await services.db.run(finish_silently, incoming, change.chat.id, reachable=reachable)

@@ -27,10 +27,10 @@ class LateSession(BaseSession):
         self.real: AiohttpSession | None = None
 
     def _opened(self) -> AiohttpSession:
-        from aiogram.client.session.aiohttp import AiohttpSession  # noqa: PLC0415 -- aiohttp
+        from lib.bot.session import Session  # noqa: PLC0415 -- aiohttp
 
         if self.real is None:
-            self.real = AiohttpSession(**self._settings)
+            self.real = Session(**self._settings)
         return self.real
 
     async def make_request(

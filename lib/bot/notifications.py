@@ -7,21 +7,19 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from lib import texts
-from lib.bot import wiring
 from lib.bot.callbacks import Go, Place
-from lib.bot.delivery import Outcome, send
 from lib.bot.routers.access import key_rows
 from lib.bot.screen import Call, Screen, message, tap
-from lib.domain import provisioning, subscriptions
+from lib.domain import accounts, messages, provisioning, subscriptions
+from lib.domain import outbox as work
 
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
 
     from lib.db import Transaction
-    from lib.domain.messages import Due
+    from lib.domain.messages import Due, Wait
+    from lib.domain.outbox import Item
     from lib.texts import Texts
-
-__all__ = ["Facts", "Outcome", "compose", "facts", "render", "send"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,30 +29,81 @@ class Facts:
     Attributes:
         link: the share link, or None while no node holds it, and once access has ended.
         until: the end of running access.
+        uuid_start: the first digits of its UUID.
     """
 
     link: str | None
     until: datetime | None
+    uuid_start: str = ""
 
 
 def facts(tx: Transaction, account_id: int) -> Facts:
     """Read just before sending."""
     held = subscriptions.current(tx, account_id)
     until = held.expires_at if held is not None and held.is_current else None
-    return Facts(provisioning.share_link(tx, account_id), until)
+    uuid_start = str(held.uuid)[:8] if held is not None and held.uuid is not None else ""
+    return Facts(provisioning.share_link(tx, account_id), until, uuid_start)
 
 
-def render(tx: Transaction, due: Due) -> list[Call] | None:
-    """The calls of a claimed message, by what is true now; None when there is nothing true left to say.
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What became of taking up a message.
+
+    Attributes:
+        outcome: `ready`; or why nothing is to be sent: its status, `missing`, `waits`.
+        due: the claim, when it was claimed.
+        calls: to be made, when it is ready.
+        again: the work that brings it back, when it waits.
+        wait: why and how long, when it waits.
+    """
+
+    outcome: str
+    due: Due | None = None
+    calls: tuple[Call, ...] = ()
+    again: Item | None = None
+    wait: Wait | None = None
+
+
+def take_up(tx: Transaction, message_id: int, outbox_id: int, zone: ZoneInfo) -> Taken:
+    """Claim a message and say it in its customer's language by what is true now: one transaction.
+
+    A message that can't be rendered fails the transaction, so nothing is counted: it was not sent.
 
     Raises:
         LookupError: no such kind, or a parameter is missing.
     """
-    if due.telegram_id is None:
-        return None
+    due = messages.claim(tx, message_id)
+    if due is None:
+        return _not_now(tx, message_id, outbox_id)
+    if due.is_spent:
+        return _over(tx, due, outbox_id, "unclear", "every attempt ended without an outcome")
+    if due.too_late:
+        return _over(tx, due, outbox_id, "cancelled", "too late")
+    if due.unreachable or due.telegram_id is None:
+        return _over(tx, due, outbox_id, "unreachable", "unreachable")
+    language = due.language or accounts.DEFAULT_LANGUAGE
     current = facts(tx, due.account_id)
-    calls = compose(due.kind, due.params, due.language, chat_id=due.telegram_id, zone=wiring.zone(), current=current)
-    return calls or None
+    calls = compose(due.kind, due.params, language, chat_id=due.telegram_id, zone=zone, current=current)
+    if not calls:
+        # nothing to say any more, or not yet true (a key that no node holds): its cause makes a new message
+        return _over(tx, due, outbox_id, "cancelled", "no longer true")
+    return Taken("ready", due, tuple(calls))
+
+
+def _not_now(tx: Transaction, message_id: int, outbox_id: int) -> Taken:
+    wait = messages.wait(tx, message_id)
+    if wait is None:
+        return Taken("missing")
+    if wait.status != "queued":
+        work.finish(tx, outbox_id)
+        return Taken(wait.status)
+    # Not due yet, being sent by another task, or Telegram refuses the bot or this chat: a second after that has ended.
+    return Taken("waits", again=work.put_off(tx, outbox_id, wait.seconds + 1), wait=wait)
+
+
+def _over(tx: Transaction, due: Due, outbox_id: int, status: str, error: str) -> Taken:
+    messages.finish(tx, due, outbox_id, status, error=error)
+    return Taken(status, due)
 
 
 def compose(
@@ -70,7 +119,9 @@ def compose(
         case "receipt":
             screen: Screen | None = _receipt(say, params, zone)
         case "key":
-            screen = _key(say, zone, current)
+            # of another UUID than today's: that key is gone, and today's has a message of its own
+            is_current = params.get("uuid_start", current.uuid_start) == current.uuid_start
+            screen = _key(say, zone, current) if is_current else None
         case "expired":
             screen = _expired(say, params, current)
         case _:

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 COPY_LIMIT = 256
 """Characters that a copy button holds; many links are longer."""
+REPEATABLE = "repeatable"
+"""A mark of ours in a call (`bare` removes it): the same tap or text brings the screen again, so it may be lost."""
 Call = dict[str, Any]
 """One Bot API call: `{"method": "sendMessage", ...}`. A picture that is drawn when it is sent is `{"qr": <text>}`."""
 
@@ -43,12 +45,15 @@ class Screen:
         text: HTML, everything that came from people escaped.
         toast: shown over the chat when a button led here, plain text.
         qr: drawn as a QR picture whose caption `text` is.
+        repeatable: it may be lost, since the same tap or text brings it again: the menu, and no address in it that Telegram
+            might refuse, no key, no order's button.
     """
 
     text: str
     rows: Rows = ()
     toast: str = ""
     qr: str = ""
+    repeatable: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +84,14 @@ def message(chat_id: int, screen: Screen) -> Call:
     call: Call = {"chat_id": chat_id, "parse_mode": "HTML", "reply_markup": keyboard(screen.rows)}
     if screen.qr:
         return {"method": "sendPhoto", "photo": {"qr": screen.qr}, "caption": screen.text, **call}
+    if screen.repeatable:
+        call[REPEATABLE] = True
     return {"method": "sendMessage", "text": screen.text, "link_preview_options": {"is_disabled": True}, **call}
+
+
+def bare(call: Call) -> Call:
+    """A call as the Bot API takes it, without marks of ours."""
+    return {name: value for name, value in call.items() if name != REPEATABLE}
 
 
 def calls(screen: Screen, chat_id: int, *, message_id: int | None = None, query_id: str | None = None) -> list[Call]:

@@ -114,17 +114,18 @@ def take_effect(
     if claimed.done:
         moved_on = accounts.has_moved_on(tx, context.person.telegram_id, update_id)
         if moved_on or not context.after_external_call:
-            return Handled(_again(claimed.reply or [], moved_on=moved_on))
+            return Handled(_again(claimed.reply or [], moved_on=moved_on), closed_until=claimed.closed_until)
         met = [accounts.meet(tx, context.person, start_payload=context.start_payload, update_id=update_id)]
     (account,) = met
     outcome = action(tx, replace(context, known_account=account), *arguments)
     if isinstance(outcome, ExternalCall):
         return outcome
+    owed = accounts.reached(tx, account.telegram_id) if account.was_unreachable else []
     rendered = outcome if isinstance(outcome, Rendered) else Rendered(outcome)
     reply = screens.calls(rendered.screen, context.chat_id, message_id=context.message_id, query_id=context.query_id)
     tx.reach("update.mid-transaction")
     updates.finish(tx, update_id, reply)
-    return Handled(reply, rendered.follow_up, rendered.cap_reached)
+    return Handled(reply, (*rendered.follow_up, *owed), rendered.cap_reached, claimed.closed_until)
 
 
 def _again(reply: list[Call], *, moved_on: bool) -> list[Call]:
@@ -142,11 +143,14 @@ def finish_silently(
     """Consume an update that is answered with nothing; one about a block or an unblock is noted on the account."""
     claimed = updates.claim(tx, incoming)
     if claimed.done:
-        return Handled(claimed.reply or [])
-    if telegram_id is not None and reachable is not None:
-        accounts.set_reachable(tx, telegram_id, reachable=reachable)
+        return Handled(claimed.reply or [], closed_until=claimed.closed_until)
+    owed: list[Item] = []
+    if telegram_id is not None and reachable is False:
+        accounts.unreachable(tx, telegram_id)
+    elif telegram_id is not None and reachable is True:
+        owed = accounts.reached(tx, telegram_id)
     updates.finish(tx, incoming.update_id, [])
-    return Handled([])
+    return Handled([], tuple(owed))
 
 
 class UpdateRunner:

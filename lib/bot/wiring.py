@@ -6,13 +6,15 @@ from functools import cache
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
-from lib import bootstrap
-from lib.bot import delivery
+from lib import bootstrap, log
+from lib.bot import client, delivery, sending
 from lib.bot.services import Services
 from lib.domain import accounts
 from lib.settings import plain, pricelist
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from aiogram import Bot
 
     from lib.bot.screen import Call
@@ -42,17 +44,35 @@ def bot() -> Bot:
     Raises:
         MissingSetting: no token.
     """
-    return delivery.bot_for(plain.telegram())
+    return client.bot_for(plain.telegram())
 
 
-async def deliver(reply: list[Call], *, in_response: bool) -> Call | None:
-    """`delivery.deliver`, and the accounts of people who blocked the bot become unreachable.
+async def deliver(reply: list[Call], *, closed_until: datetime | None, in_response: bool) -> Call | None:
+    """`delivery.deliver`, and what it showed is noted: customers out of reach, a pause that Telegram asks for.
+
+    Args:
+        reply: calls in their order.
+        closed_until: until when Telegram refuses the whole bot, as the update's own transaction read it; no call is made then.
+        in_response: one call may go into the webhook's response: it is returned.
 
     Raises:
         ReplyNotDelivered: Telegram could not take it now.
-        DatabaseError: the block could not be noted.
+        DatabaseError: what it showed could not be noted.
     """
-    delivered = await delivery.deliver(bot(), reply, in_response=in_response)
-    for chat_id in delivered.blocked:
-        await bootstrap.database().run(accounts.set_reachable, chat_id, reachable=False)
+    if reply and closed_until is not None:
+        raise delivery.ReplyNotDelivered(client.Outcome("bot_refused", error="the bot is paused"))
+    try:
+        delivered = await delivery.deliver(bot(), reply, in_response=in_response)
+    except delivery.ReplyNotDelivered as error:
+        await _note(error)
+        raise
+    for chat_id in delivered.unreachable:
+        await bootstrap.database().run(accounts.unreachable, chat_id)
     return delivered.response
+
+
+async def _note(error: delivery.ReplyNotDelivered) -> None:
+    if error.outcome.kind in {"bot_refused", "flood", "server"}:
+        noted = bootstrap.database().run(sending.note_trouble, error.chat_id or 0, error.outcome, error.retry_after)
+        if await noted:
+            log.error("telegram_closed", reason=error.outcome.error, seconds=error.retry_after)

@@ -175,8 +175,8 @@ class Database:
             if job.given_up():
                 raise Cancelled(name)
             failpoints.reach(f"{name}.before-commit")
-        except ConnectionLost:
-            raise
+        except (ConnectionLost, Cancelled):
+            raise  # the session ends with it, and the server rolls back: who ran out of time is not to wait for that
         except BaseException:
             self._roll_back(connection)
             raise

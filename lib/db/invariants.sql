@@ -81,7 +81,7 @@ select currency from (
 select account_id from orders where status = 'open' group by account_id, kind having count(*) > 1;
 
 -- name: once_messages_were_sent_once
-select id from messages where delivery = 'once' and status = 'sent' and attempts > 1;
+select id from messages where delivery = 'once' and status = 'sent' and unknown_attempts > 0;
 
 -- name: trial_mark_and_grant_together
 -- An account that used the trial was granted one, and the other way round; never twice.

@@ -6,13 +6,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lib.db import Query
+from lib.domain import messages
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from lib.db import Transaction
+    from lib.domain import outbox
 
 LANGUAGES = ("ru", "en")
+DEFAULT_LANGUAGE = "ru"
+"""Of texts for a customer whose language was never told; never stored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +34,8 @@ class Account:
     """A customer.
 
     Attributes:
+        language: of what is said to them; the default while none was told.
+        was_unreachable: they could not be reached until this update: what is owed to them is to be sent now.
         updates_in_minute: how many of their updates had an effect within the minute that is being counted, this one included.
     """
 
@@ -39,49 +45,58 @@ class Account:
     language: str
     language_chosen: bool
     trial_used_at: datetime | None
+    was_unreachable: bool
     updates_in_minute: int
     is_new: bool
 
 
-# An upsert. Writing to the bot is what makes a blocked account reachable again. The minute that is counted begins with the
-# first update after the last one ended.
+# An upsert. The language is kept from the first update that tells one: absence is not an answer. The minute that is counted
+# begins with the first update after the last one ended.
 # The update's own row was claimed just before: when it turns out to be done, nothing happens here and no row comes back.
-# xmax is 0 only for a row that this statement inserted.
-_MEET = """
+# xmax is 0 only for a row that this statement inserted. An unreachable customer stays so until `reached`, which returns what
+# is owed to them.
+_MEET = f"""
 insert into accounts
     (telegram_id, first_name, username, language, start_payload, latest_update_id, updates_counted_from, updates_counted)
 select cast(:telegram_id as bigint), :first_name, :username, :language, :start_payload, cast(:update_id as bigint),
        atlas.now(), 1
 where :even_if_done or not exists (select from updates where update_id = :update_id and done_at is not null)
 on conflict (telegram_id) do update
-    set first_name = excluded.first_name, username = excluded.username, unreachable_since = null,
+    set first_name = excluded.first_name, username = excluded.username,
+        language = coalesce(accounts.language, excluded.language),
         latest_update_id = coalesce(excluded.latest_update_id, accounts.latest_update_id),
         updates_counted = case when excluded.updates_counted_from < accounts.updates_counted_from + interval '1 minute'
                                then accounts.updates_counted + 1 else 1 end,
         updates_counted_from = case when excluded.updates_counted_from < accounts.updates_counted_from + interval '1 minute'
                                     then accounts.updates_counted_from else excluded.updates_counted_from end
-returning id, telegram_id, first_name, language, language_chosen, trial_used_at, updates_counted as updates_in_minute,
-          xmax = 0 as is_new
-"""
+returning id, telegram_id, first_name, coalesce(language, '{DEFAULT_LANGUAGE}') as language, language_chosen, trial_used_at,
+          unreachable_since is not null as was_unreachable, updates_counted as updates_in_minute, xmax = 0 as is_new
+"""  # noqa: S608 -- a constant
+
+
+def language_told(code: str | None) -> str | None:
+    """The language of texts for a `language_code` of Telegram; None when it told none. Any but Russian falls back to English."""
+    if not code:
+        return None
+    return "ru" if code.lower().split("-")[0] == "ru" else "en"
 
 
 def meet_query(
     person: Person, *, start_payload: str | None = None, update_id: int | None = None, even_if_done: bool = False
 ) -> Query[Account]:
-    """Query that finds the person's account, or makes it in a language they read (any but Russian falls back to English).
+    """The query that finds the customer's account, or makes it.
 
     Args:
-        person: as the update describes them.
+        person: as the update tells of him.
         start_payload: of the deep link that they came by.
-        update_id: the update whose effect this transaction has; claimed in it before.
-        even_if_done: return the account even when that update was done before; otherwise nothing happens, and there is no row.
+        update_id: the update that tells of them, whose effect this transaction has; claimed in it before.
+        even_if_done: find them even when that update was done before; otherwise nothing happens, and there is no row.
     """
-    code = (person.language_code or "ru").lower()
     found = {
         "telegram_id": person.telegram_id,
         "first_name": _storable(person.first_name)[:128],
         "username": _storable(person.username)[:64] if person.username else None,
-        "language": "ru" if code.split("-")[0] == "ru" else "en",
+        "language": language_told(person.language_code),
         "start_payload": start_payload,
         "update_id": update_id,
         "even_if_done": even_if_done,
@@ -96,7 +111,7 @@ def meet(tx: Transaction, person: Person, *, start_payload: str | None = None, u
 
 
 def has_moved_on(tx: Transaction, telegram_id: int, update_id: int) -> bool:
-    """Whether another update of theirs had its effect after this one had."""
+    """Whether a later update of the same customer had its effect."""
     latest = tx.value("select latest_update_id from accounts where telegram_id = :id", id=telegram_id)
     return latest is not None and latest != update_id
 
@@ -117,11 +132,19 @@ def choose_language(tx: Transaction, account_id: int, language: str) -> None:
     )
 
 
-def set_reachable(tx: Transaction, telegram_id: int, *, reachable: bool) -> None:
-    """The person blocked the bot, or came back. An unknown person is no error."""
+def unreachable(tx: Transaction, telegram_id: int) -> None:
+    """They blocked the bot or are gone: nothing is sent until they write again. An unknown person is no error."""
     tx.execute(
-        "update accounts set unreachable_since = case when :reachable then null"
-        " else coalesce(unreachable_since, atlas.now()) end where telegram_id = :telegram_id",
-        reachable=reachable,
+        "update accounts set unreachable_since = coalesce(unreachable_since, atlas.now()) where telegram_id = :telegram_id",
         telegram_id=telegram_id,
     )
+
+
+def reached(tx: Transaction, telegram_id: int) -> list[outbox.Item]:
+    """They wrote, or unblocked the bot: what is owed to them is queued again, in the same transaction; the work to enqueue."""
+    account_id = tx.value(
+        "update accounts set unreachable_since = null where telegram_id = :telegram_id and unreachable_since is not null"
+        " returning id",
+        telegram_id=telegram_id,
+    )
+    return messages.resume(tx, account_id) if account_id is not None else []

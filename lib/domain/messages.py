@@ -1,4 +1,8 @@
-"""What is told to customers outside a dialogue, each under a key that makes it one message (product.md#messages)."""
+"""What is told to customers outside a dialogue, each under a key that makes it one message (product.md#messages).
+
+Only an attempt whose outcome is unknown counts against a message. It is counted before it is made, so that a crash in the
+middle shows, and taken back once the outcome is known.
+"""
 
 from __future__ import annotations
 
@@ -9,52 +13,114 @@ from typing import TYPE_CHECKING, Any
 from lib.domain import outbox
 
 if TYPE_CHECKING:
+    from datetime import datetime
     from uuid import UUID
 
     from lib.db import Transaction
 
-MUST_ATTEMPTS = 3
-"""A `must` message is attempted so often; it may repeat."""
-REPEAT_AFTER_S = 60.0
-"""How long after an attempt with unknown outcome a `must` message is sent again."""
-_LEASE_S = 45.0
+REPEATS_S = (60.0, 600.0, 3600.0)
+"""When a `must` message is repeated after its first, second and third attempt with unknown outcome; then it is `unclear`."""
+_LEASE_S = 60.0
 
-# The row and its follow-up work in one statement; nothing at all when the key is known.
-_QUEUE = """
-with message as (
-    insert into messages (key, account_id, kind, delivery, params)
-    values (:key, :account_id, :kind, :delivery, cast(:params as jsonb))
+# The one place where a message and the work that sends it are added. For a statement that has a CTE `told (key, account_id,
+# kind, delivery, params)` and the parameter :correlation_id; what follows may select from `message_work`, the outbox rows.
+# A key that is known adds nothing.
+QUEUE_TOLD = """
+message as (
+    insert into messages (key, account_id, kind, delivery, params, correlation_id)
+    select key, account_id, kind, delivery, params, :correlation_id from told
     on conflict (key) do nothing
     returning id
+), message_work as (
+    insert into outbox (queue, target, payload, correlation_id)
+    select 'messages', 'task_notify', jsonb_build_object('message_id', id), :correlation_id from message
+    returning id, queue, target, payload, attempt, correlation_id
 )
-insert into outbox (queue, target, payload, correlation_id)
-select 'messages', 'task_notify', jsonb_build_object('message_id', id), :correlation_id from message
-returning id, queue, target, payload, attempt, correlation_id
 """
 
-# Marks the attempt before it is made: a crash in between leaves an attempt of unknown outcome, which the counter shows.
+_QUEUE = f"""
+with told as (
+    select cast(:key as text) as key, cast(:account_id as bigint) as account_id, cast(:kind as text) as kind,
+           cast(:delivery as text) as delivery, cast(:params as jsonb) as params
+), {QUEUE_TOLD}
+select id, queue, target, payload, attempt, correlation_id from message_work
+"""  # noqa: S608 -- a constant fragment
+
+# Counts the attempt and takes the lease in one: the lease lasts until the moment at which an attempt whose outcome stays
+# unknown may be repeated. Nothing is taken while Telegram refuses the bot or this chat.
 _CLAIM = """
 update messages m
-set attempts = m.attempts + 1, claimed_by = gen_random_uuid(),
-    claimed_until = atlas.now() + make_interval(secs => :lease_s)
-from accounts a
-where m.id = :id and m.status = 'queued' and (m.claimed_until is null or m.claimed_until <= atlas.now())
+set attempts = m.attempts + 1, unknown_attempts = m.unknown_attempts + 1, claimed_by = gen_random_uuid(),
+    claimed_until = atlas.now() + make_interval(secs => coalesce(
+        (cast(:repeats_s as double precision[]))[m.unknown_attempts + 1], :lease_s))
+from accounts a, telegram_budget b
+where m.id = :id and m.status = 'queued' and m.due_at <= atlas.now()
+  and (m.claimed_until is null or m.claimed_until <= atlas.now())
   and a.id = m.account_id
-returning m.id, m.key, m.kind, m.delivery, m.params, m.attempts, m.claimed_by,
-          m.account_id, a.telegram_id, a.language, a.unreachable_since is not null as unreachable
+  and (a.unreachable_since is not null
+       or b.closed_until <= atlas.now() and (a.chat_free_at is null or a.chat_free_at <= atlas.now()))
+returning m.id, m.key, m.kind, m.delivery, m.params, m.attempts, m.unknown_attempts, m.claimed_by,
+          m.account_id, a.telegram_id, a.language, a.unreachable_since is not null as unreachable,
+          coalesce(m.not_after < atlas.now(), false) as too_late
 """
 
+# Why a claim gave nothing, and until when that holds; greatest() passes over null.
+_WAIT = """
+select m.status, atlas.now() as now,
+       greatest(atlas.now(), m.due_at, m.claimed_until,
+                case when a.unreachable_since is null then greatest(b.closed_until, a.chat_free_at) end) as until
+from messages m join accounts a on a.id = m.account_id cross join telegram_budget b
+where m.id = :id
+"""
+
+# The message and its work end together, and only for who holds the claim: when it was lost, another task is at work on the
+# message and ends the work.
 _FINISH = """
+with finished as (
+    update messages
+    set status = :status, finished_at = atlas.now(), telegram_message_id = :telegram_message_id, last_error = :error,
+        unknown_attempts = unknown_attempts - case when :status = 'unclear' then 0 else 1 end,
+        claimed_by = null, claimed_until = null
+    where id = :id and status = 'queued' and claimed_by = :claimed_by
+    returning id
+)
+update outbox set done_at = atlas.now()
+where id = :outbox_id and done_at is null and exists (select from finished)
+"""
+
+_PUT_OFF = """
 update messages
-set status = :status, finished_at = atlas.now(), telegram_message_id = :telegram_message_id, last_error = :error,
+set due_at = atlas.now() + make_interval(secs => :seconds), last_error = :error, unknown_attempts = unknown_attempts - 1,
+    attempts = attempts - case when :own_trouble then 0 else 1 end,
     claimed_by = null, claimed_until = null
 where id = :id and status = 'queued' and claimed_by = :claimed_by
+"""
+
+# What is owed to a customer who can be reached again: each still has to be true when it is rendered.
+_RESUME = """
+with owed as (
+    update messages set status = 'queued', finished_at = null, last_error = null, due_at = atlas.now()
+    where account_id = :account_id and status = 'unreachable' and delivery = 'must'
+      and (not_after is null or not_after > atlas.now())
+    returning id, correlation_id
+)
+insert into outbox (queue, target, payload, correlation_id)
+select 'messages', 'task_notify', jsonb_build_object('message_id', id), correlation_id from owed order by id
+returning id, queue, target, payload, attempt, correlation_id
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """A message that this task may send now, and no other until the lease ends."""
+    """A message that this task may send now, and no other until the lease ends.
+
+    Attributes:
+        attempts: how often it was about to be sent, this time included.
+        unknown_attempts: of them, those whose outcome is unknown, this one included.
+        language: None when the customer's was never told.
+        unreachable: the customer blocked the bot or is gone.
+        too_late: its `not_after` has passed.
+    """
 
     id: int
     key: str
@@ -62,21 +128,37 @@ class Due:
     delivery: str
     params: dict[str, Any]
     attempts: int
+    unknown_attempts: int
     claimed_by: UUID
     account_id: int
     telegram_id: int | None
-    language: str
+    language: str | None
     unreachable: bool
+    too_late: bool
+
+    @property
+    def is_last(self) -> bool:
+        """Whether an unknown outcome of this attempt ends the message as `unclear`."""
+        return self.delivery == "once" or self.unknown_attempts > len(REPEATS_S)
+
+    @property
+    def is_spent(self) -> bool:
+        """Whether every attempt that it may have was made before this one, each without a known outcome."""
+        return self.unknown_attempts > (1 if self.delivery == "once" else len(REPEATS_S) + 1)
 
 
 @dataclass(frozen=True, slots=True)
-class State:
-    """Where a message stands."""
+class Wait:
+    """Why `claim` gave nothing: it is finished, or may not be sent before a moment."""
 
     status: str
-    delivery: str
-    attempts: int
-    lease_left_s: float
+    now: datetime
+    until: datetime
+
+    @property
+    def seconds(self) -> float:
+        """From now."""
+        return (self.until - self.now).total_seconds()
 
 
 def queue(
@@ -103,67 +185,56 @@ def queue(
 
 
 def claim(tx: Transaction, message_id: int) -> Due | None:
-    """Take the message for one attempt; None when it is finished or another task holds its lease."""
-    return tx.row(Due, _CLAIM, id=message_id, lease_s=_LEASE_S)
+    """Take the message for one attempt, which is counted; None when it may not be sent now (`wait` says why)."""
+    return tx.row(Due, _CLAIM, id=message_id, repeats_s=list(REPEATS_S), lease_s=_LEASE_S)
 
 
-def state(tx: Transaction, message_id: int) -> State | None:
-    """Why `claim` gave nothing."""
-    return tx.row(
-        State,
-        "select status, delivery, attempts,"
-        " cast(greatest(0, coalesce(extract(epoch from claimed_until - atlas.now()), 0)) as double precision)"
-        " as lease_left_s from messages where id = :id",
-        id=message_id,
-    )
+def wait(tx: Transaction, message_id: int) -> Wait | None:
+    """Why `claim` gave nothing; None when there is no such message."""
+    return tx.row(Wait, _WAIT, id=message_id)
 
 
 def finish(
     tx: Transaction, due: Due, outbox_id: int, status: str, *, telegram_message_id: int | None = None, error: str = ""
 ) -> None:
-    """This attempt decided it: sent, unreachable, unclear or failed."""
-    tx.execute(
+    """This attempt decided it: sent, unreachable, unclear, failed or cancelled. Nothing when the claim was lost."""
+    tx.conclude(
         _FINISH,
         id=due.id,
         claimed_by=due.claimed_by,
+        outbox_id=outbox_id,
         status=status,
         telegram_message_id=telegram_message_id,
         error=error[:300] or None,
     )
-    outbox.finish(tx, outbox_id)
 
 
-def release(
-    tx: Transaction, due: Due, outbox_id: int, seconds: float, *, error: str, refund_attempt: bool
+def put_off(
+    tx: Transaction, due: Due, outbox_id: int, seconds: float, error: str, *, own_trouble: bool
 ) -> outbox.Item | None:
-    """Not delivered for certain (flood control, refused before it was taken): later, by its own time (`outbox.put_off`)."""
-    tx.execute(
-        "update messages set claimed_by = null, claimed_until = null, last_error = :error,"
-        " attempts = attempts - case when :refund then 1 else 0 end where id = :id and claimed_by = :claimed_by",
+    """Certainly not sent: not again before so many seconds; None when the claim was lost.
+
+    `own_trouble`: the message's or its chat's, so the next such wait is longer; trouble of the whole bot leaves no trace.
+    """
+    ours = tx.execute(
+        _PUT_OFF, id=due.id, claimed_by=due.claimed_by, seconds=seconds, error=error[:300], own_trouble=own_trouble
+    )
+    return outbox.put_off(tx, outbox_id, seconds) if ours else None
+
+
+def repeat_later(tx: Transaction, due: Due, outbox_id: int, error: str) -> None:
+    """The outcome of the attempt is unknown: it stays counted, and the lease stays until the repeat."""
+    seconds = REPEATS_S[due.unknown_attempts - 1]
+    ours = tx.execute(
+        "update messages set last_error = :error where id = :id and status = 'queued' and claimed_by = :claimed_by",
         id=due.id,
         claimed_by=due.claimed_by,
         error=error[:300],
-        refund=refund_attempt,
     )
-    return outbox.put_off(tx, outbox_id, seconds)
+    if ours:
+        outbox.put_off(tx, outbox_id, seconds)
 
 
-def keep_claim(tx: Transaction, due: Due, outbox_id: int, error: str) -> None:
-    """The outcome of the attempt is unknown: nobody sends it for a minute, then it is sent again."""
-    tx.execute(
-        "update messages set claimed_until = atlas.now() + make_interval(secs => :wait), last_error = :error"
-        " where id = :id and claimed_by = :claimed_by",
-        id=due.id,
-        claimed_by=due.claimed_by,
-        wait=REPEAT_AFTER_S,
-        error=error[:300],
-    )
-    outbox.put_off(tx, outbox_id, REPEAT_AFTER_S)
-
-
-def mark_unreachable(tx: Transaction, account_id: int) -> None:
-    """The person blocked the bot or is gone; until they write again nothing is sent."""
-    tx.execute(
-        "update accounts set unreachable_since = coalesce(unreachable_since, atlas.now()) where id = :id",
-        id=account_id,
-    )
+def resume(tx: Transaction, account_id: int) -> list[outbox.Item]:
+    """The customer can be reached again: queue what is owed to them; the work to enqueue."""
+    return tx.rows(outbox.Item, _RESUME, account_id=account_id)

@@ -461,7 +461,7 @@ def record(
             key=f"key:{one.subscription_id}:{str(one.uuid)[:8]}",
             account_id=one.account_id,
             kind="key",
-            params={"subscription_id": one.subscription_id},
+            params={"subscription_id": one.subscription_id, "uuid_start": str(one.uuid)[:8]},
             correlation_id=correlation_id,
         )
     if finishes is not None:

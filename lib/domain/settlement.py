@@ -12,7 +12,7 @@ from dataclasses import astuple, dataclass
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING
 
-from lib.domain import bookings, ledger, outbox, subscriptions
+from lib.domain import bookings, ledger, messages, outbox, subscriptions
 from lib.domain.bookings import Money, PayableOrder
 
 if TYPE_CHECKING:
@@ -98,19 +98,19 @@ where id = :id
 """
 
 # Two pieces of follow-up work: apply the client, and say that the money came (the key says whose and which order).
-_FOLLOW_UP = """
-with receipt as (
-    insert into messages (key, account_id, kind, delivery, params)
-    values (:key, :account_id, 'receipt', 'must', cast(:params as jsonb))
-    on conflict (key) do nothing
-    returning id
+_FOLLOW_UP = f"""
+with told as (
+    select cast(:key as text) as key, cast(:account_id as bigint) as account_id, 'receipt' as kind, 'must' as delivery,
+           cast(:params as jsonb) as params
+), {messages.QUEUE_TOLD}, provision as (
+    insert into outbox (queue, target, payload, correlation_id)
+    select 'nodes', 'task_provision', jsonb_build_object('subscription_id', cast(:subscription_id as bigint)), :correlation_id
+    returning id, queue, target, payload, attempt, correlation_id
 )
-insert into outbox (queue, target, payload, correlation_id)
-select 'nodes', 'task_provision', jsonb_build_object('subscription_id', cast(:subscription_id as bigint)), :correlation_id
+select id, queue, target, payload, attempt, correlation_id from provision
 union all
-select 'messages', 'task_notify', jsonb_build_object('message_id', id), :correlation_id from receipt
-returning id, queue, target, payload, attempt, correlation_id
-"""
+select id, queue, target, payload, attempt, correlation_id from message_work
+"""  # noqa: S608 -- a constant fragment
 
 
 def settle(tx: Transaction, event_id: int, event: Event, prices: PriceList) -> Received:

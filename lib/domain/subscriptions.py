@@ -11,7 +11,7 @@ from datetime import timedelta
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
-from lib.domain import outbox
+from lib.domain import messages, outbox
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -139,7 +139,7 @@ for update skip locked
 
 # Set-based, and a statement of its own: its snapshot is younger than the locks, so it sees every client that a node was
 # given until they were taken.
-_EXPIRE = """
+_EXPIRE = f"""
 with clock as materialized (
     select atlas.now() as at
 ), due as materialized (
@@ -163,20 +163,12 @@ with clock as materialized (
     from due join ended using (id), clock
 ), told as (
     -- the key holds the end it speaks of: each end is told once
-    insert into messages (key, account_id, kind, delivery, params, created_at)
-    select 'expired:' || due.id || ':' || cast(extract(epoch from due.expires_at) as bigint),
-           due.account_id, 'expired', 'once', jsonb_build_object('trial', due.source = 'trial'), clock.at
-    from due, clock
-    on conflict (key) do nothing
-    returning id
-), follow_up as (
-    insert into outbox (queue, target, payload, correlation_id, created_at, not_before)
-    select 'messages', 'task_notify', jsonb_build_object('message_id', told.id), :correlation_id, clock.at, clock.at
-    from told, clock
-    returning id, queue, target, payload, attempt, correlation_id
-)
-select id, queue, target, payload, attempt, correlation_id from follow_up
-"""
+    select 'expired:' || due.id || ':' || cast(extract(epoch from due.expires_at) as bigint) as key,
+           due.account_id, 'expired' as kind, 'once' as delivery, jsonb_build_object('trial', due.source = 'trial') as params
+    from due
+), {messages.QUEUE_TOLD}
+select id, queue, target, payload, attempt, correlation_id from message_work
+"""  # noqa: S608 -- a constant fragment
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,8 @@ from lib.db import Query
 from lib.domain import outbox
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from lib.db import Transaction
 
 
@@ -24,11 +26,16 @@ class Incoming:
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """What is known of an update: done, with the reply that was stored, or still to be done."""
+    """What is known of an update: done, with the reply that was stored, or still to be done.
+
+    Attributes:
+        closed_until: until when Telegram refuses the whole bot (lib/domain/telegram_budget.py); None when it does not.
+    """
 
     done: bool
     reply: list[dict[str, Any]] | None
     attempts: int
+    closed_until: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,26 +45,40 @@ class Handled:
     Attributes:
         reply: Bot API calls still to be made, in their order, exactly as stored with the update.
         follow_up: to be enqueued, now that it is committed; empty when the update was done before.
+        closed_until: until then no call is to be made, for Telegram refuses the whole bot; None when it does not.
         cap_reached: the trial's daily cap refused the customer: operators are alerted.
     """
 
     reply: list[dict[str, Any]]
     follow_up: tuple[outbox.Item, ...] = ()
     cap_reached: bool = False
+    closed_until: datetime | None = None
 
+
+_LONGEST_PAUSE_S = 3600.0
 
 # Waits on the unique index while another delivery of the same update is inside its transaction, then sees its result;
 # takes over a row that was stored but never done.
 _CLAIM = """
 insert into updates (update_id, body, correlation_id) values (:update_id, :body, :correlation_id)
 on conflict (update_id) do update set attempts = updates.attempts + 1
-returning done_at is not null as done, reply, attempts
+returning done_at is not null as done, reply, attempts,
+          (select closed_until from telegram_budget where closed_until > atlas.now()) as closed_until
 """
 
-_STORE = """
-insert into updates (update_id, body, correlation_id, last_error)
-values (:update_id, :body, :correlation_id, :error)
-on conflict (update_id) do update set last_error = excluded.last_error where updates.done_at is null
+# Kept twice, an update has one task: the unique index outbox_one_per_update refuses a second open one.
+_KEEP = """
+with kept as (
+    insert into updates (update_id, body, correlation_id, last_error)
+    values (:update_id, :body, :correlation_id, :error)
+    on conflict (update_id) do update
+        set last_error = case when updates.done_at is null then excluded.last_error else updates.last_error end
+    returning update_id, correlation_id
+)
+insert into outbox (queue, target, payload, correlation_id)
+select 'updates', 'task_update', jsonb_build_object('update_id', update_id), correlation_id from kept
+on conflict ((payload ->> 'update_id')) where target = 'task_update' and done_at is null do nothing
+returning id, queue, target, payload, attempt, correlation_id
 """
 
 _FINISH = """
@@ -83,10 +104,14 @@ def finish(tx: Transaction, update_id: int, reply: list[dict[str, Any]]) -> None
     tx.conclude(_FINISH, update_id=update_id, reply=json.dumps(reply))
 
 
-def store(tx: Transaction, incoming: Incoming, error: str) -> None:
-    """Keep an update whose handler failed or ran out of time, for `task_update`."""
-    tx.execute(
-        _STORE,
+def keep(tx: Transaction, incoming: Incoming, error: str) -> outbox.Item | None:
+    """Keep an update for `task_update`: its handler failed or ran out of time, or its reply is to be sent later.
+
+    None when its task was made before.
+    """
+    return tx.row(
+        outbox.Item,
+        _KEEP,
         update_id=incoming.update_id,
         body=incoming.body,
         correlation_id=incoming.correlation_id,
@@ -119,3 +144,33 @@ def give_up(tx: Transaction, update_id: int, outbox_id: int) -> None:
         "update updates set done_at = atlas.now(), reply = '[]' where update_id = :id and done_at is null", id=update_id
     )
     outbox.finish(tx, outbox_id)
+
+
+@dataclass(frozen=True, slots=True)
+class _Undelivered:
+    attempts: int
+    received_at: datetime
+    now: datetime
+    closed_until: datetime
+
+
+def undelivered(
+    tx: Transaction, update_id: int, outbox_id: int, told_s: float, *, give_up_after_s: float
+) -> outbox.Item | None:
+    """The stored reply did not get through: the work that tries again, at its `not_before`.
+
+    The wait doubles each time up to an hour, and is never shorter than what was told (`told_s`, seconds) or than the pause of
+    the bot. None when it is given up (the next tap shows the same), or was done meanwhile.
+    """
+    found = tx.one(
+        _Undelivered,
+        "select attempts, received_at, atlas.now() as now, greatest(closed_until, atlas.now()) as closed_until"
+        " from updates cross join telegram_budget where update_id = :id",
+        id=update_id,
+    )
+    closed_s = (found.closed_until - found.now).total_seconds()
+    seconds = max(told_s, closed_s, min(2.0 ** min(found.attempts, 12), _LONGEST_PAUSE_S))
+    if (found.now - found.received_at).total_seconds() + seconds > give_up_after_s:
+        outbox.finish(tx, outbox_id)
+        return None
+    return outbox.put_off(tx, outbox_id, seconds)

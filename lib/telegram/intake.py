@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from lib import bootstrap
 from lib.db import keyed
-from lib.domain import outbox, updates
+from lib.domain import updates
 from lib.domain.updates import Handled, Incoming
 from lib.payments.reporting import report
 from lib.telegram import payments
@@ -77,7 +77,6 @@ def ignore(tx: Transaction, incoming: Incoming) -> list[dict[str, Any]]:
 
 
 @keyed
-def keep(tx: Transaction, incoming: Incoming, error: str) -> Item:
-    """The handler failed or ran out of time: the body stays and `task_update` tries again."""
-    updates.store(tx, incoming, error)
-    return outbox.add(tx, "updates", "task_update", {"update_id": incoming.update_id}, incoming.correlation_id)
+def keep(tx: Transaction, incoming: Incoming, error: str) -> Item | None:
+    """The handler failed or ran out of time: the body stays and `task_update` tries again (`updates.keep`)."""
+    return updates.keep(tx, incoming, error)

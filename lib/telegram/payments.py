@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from lib import json_reader
 from lib.db import keyed
-from lib.domain import inbox, updates
+from lib.domain import accounts, inbox, updates
 from lib.domain.settlement import Event
 from lib.settings import pricelist
 
@@ -81,13 +81,14 @@ def refuse_checkout(tx: Transaction, incoming: Incoming, query: Any) -> list[dic
     reply: list[dict[str, Any]] = []
     if isinstance(query, dict) and isinstance(query.get("id"), str):
         sender = query.get("from")
-        code = str(sender.get("language_code") or "ru") if isinstance(sender, dict) else "ru"
+        code = sender.get("language_code") if isinstance(sender, dict) else None
+        language = accounts.language_told(code if isinstance(code, str) else None) or accounts.DEFAULT_LANGUAGE
         reply.append(
             {
                 "method": "answerPreCheckoutQuery",
                 "pre_checkout_query_id": query["id"],
                 "ok": False,
-                "error_message": _REFUSAL["ru" if code.startswith("ru") else "en"],
+                "error_message": _REFUSAL[language],
             }
         )
     updates.finish(tx, incoming.update_id, reply)

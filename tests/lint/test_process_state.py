@@ -19,7 +19,7 @@ ALLOWED = {
     "lib/db/guard.py:_inside": "which thread is inside a transaction, for the test guard",
     "lib/db/guard.py:_installed": "the test guard's audit hook can be put in once",
     "lib/log.py:correlation": "the correlation id of the event being handled, per task",
-    "lib/bot/delivery.py:_one": "the Bot API client of this process and loop",
+    "lib/bot/client.py:_one": "the Bot API client of this process and loop",
     "lib/log.py:_logger": "the standard library's own",
     "main.py:<several>": "the one entry point, by its name",
     "main.py:_row": "a row of the table of functions",

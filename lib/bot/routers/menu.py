@@ -26,25 +26,15 @@ router = Router(name="menu")
 
 _DEEP_LINK = re.compile(r"[A-Za-z0-9_-]+")
 _DEEP_LINK_LIMIT = 64
-_SERVICE = frozenset(ContentType) - {
-    ContentType.TEXT,
-    ContentType.ANIMATION,
-    ContentType.AUDIO,
-    ContentType.CONTACT,
-    ContentType.DICE,
-    ContentType.DOCUMENT,
-    ContentType.LOCATION,
-    ContentType.PHOTO,
-    ContentType.POLL,
-    ContentType.STICKER,
-    ContentType.STORY,
-    ContentType.VENUE,
-    ContentType.VIDEO,
-    ContentType.VIDEO_NOTE,
-    ContentType.VOICE,
-    ContentType.UNKNOWN,
-}
-"""Service messages (payments, pins, chat changes), which are answered with nothing."""
+_SERVICE = (
+    ContentType.CHAT_BACKGROUND_SET,
+    ContentType.MESSAGE_AUTO_DELETE_TIMER_CHANGED,
+    ContentType.PINNED_MESSAGE,
+    ContentType.REFUNDED_PAYMENT,
+    ContentType.SUCCESSFUL_PAYMENT,
+    ContentType.WRITE_ACCESS_ALLOWED,
+)
+"""Changes of a private chat that are no message to the bot. Whatever is not among them is answered, kinds yet unknown too."""
 
 
 def deep_link(typed: str | None) -> str | None:
@@ -71,17 +61,20 @@ def rows(tx: Transaction, context: UpdateContext) -> Rows:
 
 def show_menu(tx: Transaction, context: UpdateContext, toast: str = "") -> Screen:
     """The main menu; `toast` is the id of a text."""
-    return Screen(context.texts.html("menu"), rows(tx, context), toast=context.texts.plain(toast) if toast else "")
+    said = context.texts.plain(toast) if toast else ""
+    return Screen(context.texts.html("menu"), rows(tx, context), toast=said, repeatable=True)
 
 
 def welcome(tx: Transaction, context: UpdateContext) -> Screen:
     """The menu, with a greeting by name."""
-    return Screen(context.texts.html("menu-welcome", name=context.account.first_name), rows(tx, context))
+    return Screen(
+        context.texts.html("menu-welcome", name=context.account.first_name), rows(tx, context), repeatable=True
+    )
 
 
 def not_understood(tx: Transaction, context: UpdateContext) -> Screen:
     """The menu, after a message that is neither a command nor a button."""
-    return Screen(context.texts.html("menu-not-understood"), rows(tx, context))
+    return Screen(context.texts.html("menu-not-understood"), rows(tx, context), repeatable=True)
 
 
 def show_languages(_tx: Transaction, context: UpdateContext) -> Screen:

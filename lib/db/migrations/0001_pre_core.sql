@@ -26,12 +26,18 @@ create table accounts (
     telegram_id bigint unique,
     first_name text not null default '',
     username text,
-    language text not null default 'ru' check (language in ('ru', 'en')),
+    -- null until Telegram or they themselves said one: a default that were stored would pass for what was said
+    language text check (language in ('ru', 'en')),
     language_chosen boolean not null default false,
     start_payload text check (length(start_payload) <= 64),
     referrer_id bigint references accounts,
     trial_used_at timestamptz,
+    -- they blocked the bot or are gone; null again when they write
     unreachable_since timestamptz,
+    -- Telegram refused more messages to this chat (429) until then
+    chat_free_at timestamptz,
+    -- they want no news (broadcasts, offers); receipts, keys and reminders still come
+    news_muted_at timestamptz,
     -- which update had its effect last: one that is delivered again after a later one must not bring its old screen back
     latest_update_id bigint,
     -- updates in the minute that began then (limits on people): counted here because each update writes this row anyway
@@ -39,8 +45,11 @@ create table accounts (
     updates_counted integer not null default 0 check (updates_counted >= 0),
     created_at timestamptz not null default atlas.now(),
     -- the referrer is always the older account, so a cycle can't exist, whatever races
-    constraint referrer_is_older check (referrer_id < id)
+    constraint referrer_is_older check (referrer_id < id),
+    constraint chosen_is_known check (language is not null or not language_chosen)
 );
+-- chats that are refused at this moment: two of them at once are taken for trouble of the whole bot
+create index accounts_chat_paused on accounts (chat_free_at) where chat_free_at is not null;
 
 -- Each answer to a question of consent, one row an answer; the newest of a person and kind counts. By Telegram id, not by
 -- account: who refuses to have data kept has no account, and the refusal alone is stored.
@@ -371,19 +380,42 @@ create table messages (
     key text not null unique,
     account_id bigint not null references accounts,
     kind text not null,
-    -- must: sent again after an unmarked attempt; once: never
+    -- must: repeated after an attempt whose outcome is unknown; once: never
     delivery text not null check (delivery in ('must', 'once')),
     params jsonb not null default '{}',
-    status text not null default 'queued' check (status in ('queued', 'sent', 'unreachable', 'unclear', 'failed')),
-    attempts integer not null default 0,
+    -- unreachable: kept; a must message is queued again when the customer writes. unclear: it may have been sent.
+    -- failed: refused for good. cancelled: no longer true, or too late.
+    status text not null default 'queued'
+        check (status in ('queued', 'sent', 'unreachable', 'unclear', 'failed', 'cancelled')),
+    -- not to be sent before, nor after
+    due_at timestamptz not null default atlas.now(),
+    not_after timestamptz check (not_after > due_at),
+    -- how often it was about to be sent, and how many of these attempts ended without anybody knowing how; the running one
+    -- is among them until its outcome is written, so a crash in the middle leaves it there
+    attempts integer not null default 0 check (attempts >= 0),
+    unknown_attempts integer not null default 0 check (unknown_attempts between 0 and attempts),
     claimed_by uuid,
     claimed_until timestamptz,
     telegram_message_id bigint,
+    correlation_id text not null,
     created_at timestamptz not null default atlas.now(),
     finished_at timestamptz,
     last_error text,
-    constraint finished_has_time check ((status = 'queued') = (finished_at is null))
+    constraint finished_has_time check ((status = 'queued') = (finished_at is null)),
+    constraint claimed_is_queued check (claimed_by is null or status = 'queued')
 );
+create index messages_due on messages (due_at, id) where status = 'queued';
+-- what is owed to one customer; what an operator looks at
+create index messages_of_account on messages (account_id, id);
+
+-- Until when nothing is sent to Telegram, and why: it refuses the whole bot (a wrong token, flood control) or is out of reach.
+-- One row, which every sender reads with the message or update that it takes up.
+create table telegram_budget (
+    only_row boolean primary key default true check (only_row),
+    closed_until timestamptz not null default '-infinity',
+    reason text not null default ''
+);
+insert into telegram_budget default values;
 
 -- Machinery ---------------------------------------------------------------------------------------------------------
 
@@ -418,6 +450,9 @@ create table outbox (
 );
 create index outbox_waiting on outbox (not_before, id) where done_at is null;
 create index outbox_done on outbox (done_at) where done_at is not null;
+-- an update that is kept twice has one task: two would race to send one stored reply
+create unique index outbox_one_per_update on outbox ((payload ->> 'update_id'))
+    where target = 'task_update' and done_at is null;
 
 create table sweep_runs (
     id bigint generated always as identity primary key,

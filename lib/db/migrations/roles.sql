@@ -37,4 +37,5 @@ begin
     -- the clock and the list of migrations belong to the owner
     revoke insert, update, delete on deployment, schema_migrations, currencies from atlas_app;
     grant insert on currencies to atlas_app;
+    revoke insert, delete on telegram_budget from atlas_app;
 end $$;

@@ -445,10 +445,10 @@ async def test_a_block_found_out_while_answering_is_noted(anna: Customer, monkey
 
     async def blocked(_bot: None, reply: list[dict[str, Any]], *, in_response: bool) -> delivery.Delivered:
         assert not in_response
-        return delivery.Delivered(blocked=(reply[0]["chat_id"],))
+        return delivery.Delivered(unreachable=(reply[0]["chat_id"],))
 
     monkeypatch.setattr(delivery, "deliver", blocked)
-    assert await wiring.deliver(handled.reply, in_response=False) is None
+    assert await wiring.deliver(handled.reply, closed_until=None, in_response=False) is None
     assert await anna.services.db.run(lambda tx: tx.value("select unreachable_since is not null from accounts"))
 
 

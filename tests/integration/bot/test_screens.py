@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
+from zoneinfo import ZoneInfo
 
 import pytest
 
 from lib.bot import notifications
-from lib.domain import messages, provisioning, subscriptions, trial
+from lib.domain import provisioning, subscriptions, trial
 from lib.domain.provisioning import Answer
 from lib.settings import pricelist
 from sandbox.telegram.html_markup import parse_html
@@ -161,13 +162,13 @@ async def test_without_a_key_the_qr_button_says_why(anna: Customer) -> None:
 async def test_the_key_message_says_the_link_as_it_is_when_sent(anna: Customer) -> None:
     db = anna.services.db
     await with_access(anna)
-    due = await db.run(lambda tx: messages.claim(tx, tx.value("select id from messages where kind = 'key'")))
-    assert due is not None
-    calls = await db.run(notifications.render, due)
-    assert calls is not None
-    assert LINK.replace("&", "&amp;") in calls[0]["text"]
+    key = await db.run(lambda tx: tx.value("select id from messages where kind = 'key'"))
+    taken = await db.run(notifications.take_up, key, 1, ZoneInfo("Europe/Moscow"))
+    assert taken.outcome == "ready"
+    assert LINK.replace("&", "&amp;") in taken.calls[0]["text"]
+    await db.run(sql, "update messages set claimed_by = null, claimed_until = null, unknown_attempts = 0")
     await db.run(sql, "update subscriptions set expires_at = atlas.now(), started_at = atlas.now() - interval '1 day'")
-    assert await db.run(notifications.render, due) is None
+    assert (await db.run(notifications.take_up, key, 1, ZoneInfo("Europe/Moscow"))).outcome == "cancelled"
 
 
 def everything_of_access(tx: Transaction) -> list[Any]:
