@@ -8,7 +8,7 @@ from aiogram.enums import ChatMemberStatus, ChatType
 from aiogram.types import Message, Update
 from pydantic import ValidationError
 
-from lib import log
+from lib import json_reader, log
 from lib.bot import client, plain_message
 from lib.bot.dispatcher import the_dispatcher
 from lib.bot.update_context import UpdateContext, UpdateRunner, finish_silently
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from lib.bot.services import Services
     from lib.domain.updates import Handled, Incoming
 
-_ID_LIMIT = 2**63
 _ESSENTIAL = {
     "message": ("message_id", "date", "chat", "from", "text"),
     "callback_query": ("id", "from", "chat_instance", "data"),
@@ -110,8 +109,8 @@ def _context(services: Services, incoming: Incoming, update: Update) -> UpdateCo
 
 
 def _is_person(telegram_id: int) -> bool:
-    """Telegram's ids of people are positive and have 64 bits at most: no other can be stored, or written to."""
-    return 0 < telegram_id < _ID_LIMIT
+    """An id that can be stored and written to; an update with any other is consumed and answered with nothing."""
+    return json_reader.is_id(telegram_id)
 
 
 def _person(user: User) -> Person:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
-from lib import bootstrap
+from lib import bootstrap, json_reader
 from lib.db import keyed
 from lib.domain import updates
 from lib.domain.updates import Handled, Incoming
@@ -17,7 +16,6 @@ if TYPE_CHECKING:
     from lib.domain.outbox import Item
 
 _BOT_KINDS = frozenset({"message", "callback_query", "my_chat_member"})
-_UPDATE_ID_LIMIT = 2**53
 
 
 class UnreadableUpdate(Exception):
@@ -31,16 +29,13 @@ def read(body: bytes) -> tuple[Incoming, dict[str, Any]]:
         UnreadableUpdate: see there.
     """
     try:
-        text = body.decode("utf-8")
-        update = json.loads(text)
-    except (ValueError, RecursionError):
-        raise UnreadableUpdate("not JSON in UTF-8") from None
-    if not isinstance(update, dict):
-        raise UnreadableUpdate("not an object")
-    update_id = update.get("update_id")
-    if not isinstance(update_id, int) or isinstance(update_id, bool) or not 0 < update_id < _UPDATE_ID_LIMIT:
+        update = json_reader.read_object(body)
+    except json_reader.UnreadableJson as error:
+        raise UnreadableUpdate(str(error)) from None
+    update_id = json_reader.id_or_zero(update.get("update_id"))
+    if not update_id:
         raise UnreadableUpdate("no update_id")
-    return Incoming(update_id, text.replace("\x00", ""), f"tg-{update_id}"), update
+    return Incoming(update_id, body.decode("utf-8").replace("\x00", ""), f"tg-{update_id}"), update
 
 
 async def handle(incoming: Incoming, update: dict[str, Any]) -> Handled:

@@ -39,7 +39,7 @@ locals {
     }
     message_failed = {
       what   = "Messages that Telegram refused for good."
-      filter = "jsonPayload.event=\"message_failed\" OR jsonPayload.event=\"message_unclear\" OR jsonPayload.event=\"reply_refused\""
+      filter = "jsonPayload.event=(\"message_failed\" OR \"message_refused\" OR \"message_not_rendered\" OR \"message_unclear\" OR \"reply_refused\" OR \"telegram_closed\")"
       labels = {}
     }
     node_call_failed = {
