@@ -87,7 +87,7 @@ def meet_query(
     """The query that finds the customer's account, or makes it.
 
     Args:
-        person: as the update tells of him.
+        person: as the update describes them.
         start_payload: of the deep link that they came by.
         update_id: the update that tells of them, whose effect this transaction has; claimed in it before.
         even_if_done: find them even when that update was done before; otherwise nothing happens, and there is no row.

@@ -390,7 +390,7 @@ create table messages (
     -- not to be sent before, nor after
     due_at timestamptz not null default atlas.now(),
     not_after timestamptz check (not_after > due_at),
-    -- how often it was about to be sent, and how many of these attempts ended without anybody knowing how; the running one
+    -- how often it was about to be sent, and how many of these attempts ended with an unknown outcome; the running one
     -- is among them until its outcome is written, so a crash in the middle leaves it there
     attempts integer not null default 0 check (attempts >= 0),
     unknown_attempts integer not null default 0 check (unknown_attempts between 0 and attempts),
