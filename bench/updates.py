@@ -135,7 +135,7 @@ async def _same_replies(system: System) -> int:
         UnlikeError: servers that are compared answered differently.
     """
     rows = await system.sql(
-        "select replace(cast(reply as text), (reply -> 0 ->> 'chat_id'), '') as reply, count(*) as updates"
+        "select replace(cast(reply #- '{0,repeatable}' as text), (reply -> 0 ->> 'chat_id'), '') as reply, count(*) as updates"
         " from updates where update_id >= :first group by 1",
         first=PERSONS_FROM,
     )

@@ -10,8 +10,8 @@ import json
 import re
 from typing import Any, NoReturn
 
-MOST_DEPTH = 100
-"""Telegram's and Crypto Pay's objects stay below ten."""
+MOST_DEPTH = 600
+"""Telegram's and Crypto Pay's objects stay below ten; up to here every walk through a value stays within Python's stack."""
 _OPENING = (b"[", b"{")
 _STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _BIGGEST_ID = 2**63

@@ -116,8 +116,10 @@ async def _reply(handled: Handled) -> dict[str, Any]:
 async def _keep(incoming: Incoming, error: str, deadline: float) -> Response:
     """200, once the body is stored: a 5xx would block this person's queue at Telegram behind one bad update.
 
-    503 when it can't be stored in what is left of the budget: Telegram keeps it, and brings it again.
+    503 when it can't be stored in what is left of the budget, or in a second when nothing is left: Telegram keeps it, and brings
+    it again.
     """
+    deadline = max(deadline, asyncio.get_running_loop().time() + _KEEPING_S)
     try:
         async with asyncio.timeout_at(deadline):
             item = await bootstrap.database().run(intake.keep, incoming, error)

@@ -41,7 +41,8 @@ if TYPE_CHECKING:
 CLAIM = """
 insert into updates (update_id, body, correlation_id) values ($1, $2, $3)
 on conflict (update_id) do update set attempts = updates.attempts + 1
-returning done_at is not null as done, reply, attempts
+returning done_at is not null as done, reply, attempts,
+          (select closed_until from telegram_budget where closed_until > atlas.now()) as closed_until
 """
 MEET = """
 insert into accounts
@@ -50,14 +51,15 @@ select cast($1 as bigint), $2, $3, $4, $5, cast($6 as bigint),
        atlas.now(), 1
 where $7 or not exists (select from updates where update_id = $6 and done_at is not null)
 on conflict (telegram_id) do update
-    set first_name = excluded.first_name, username = excluded.username, unreachable_since = null,
+    set first_name = excluded.first_name, username = excluded.username,
+        language = coalesce(accounts.language, excluded.language),
         latest_update_id = coalesce(excluded.latest_update_id, accounts.latest_update_id),
         updates_counted = case when excluded.updates_counted_from < accounts.updates_counted_from + interval '1 minute'
                                then accounts.updates_counted + 1 else 1 end,
         updates_counted_from = case when excluded.updates_counted_from < accounts.updates_counted_from + interval '1 minute'
                                     then accounts.updates_counted_from else excluded.updates_counted_from end
-returning id, telegram_id, first_name, language, language_chosen, trial_used_at, updates_counted as updates_in_minute,
-          xmax = 0 as is_new
+returning id, telegram_id, first_name, coalesce(language, 'ru') as language, language_chosen, trial_used_at,
+          unreachable_since is not null as was_unreachable, updates_counted as updates_in_minute, xmax = 0 as is_new
 """
 EVEN_IF_DONE = False
 ELIGIBLE = """
@@ -136,7 +138,8 @@ async def on_start(message: Message, event_update: Update, connection: asyncpg.C
     person = message.from_user
     if person is None:
         return None
-    language = "ru" if (person.language_code or "ru").lower().split("-")[0] == "ru" else "en"
+    code = person.language_code
+    language = None if not code else "ru" if code.lower().split("-")[0] == "ru" else "en"
     known = (person.id, person.first_name[:128], person.username, language)
     account = await connection.fetchrow(MEET, *known, None, event_update.update_id, EVEN_IF_DONE)
     offered = await connection.fetchval(ELIGIBLE, account["id"])

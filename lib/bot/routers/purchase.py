@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from lib.bot.screen import Screen
     from lib.bot.update_context import UpdateContext
     from lib.db import Transaction
+    from lib.domain.chat_state import ChatState
     from lib.domain.orders import Opened, Order, Replaced
     from lib.domain.outbox import Item
 
@@ -75,6 +76,8 @@ def open_order(tx: Transaction, context: UpdateContext, method: Method, version:
     if state.version != version or state.state != BUY_CONFIRM:
         # the second tap of two finds the order that the first one opened: nothing was wrong with the button
         second_tap = state.state == BUY_ORDER and state.version == version + 1
+        if second_tap and (order := _without_invoice(tx, context, state)) is not None:
+            return _resume(tx, context, order)
         return show_state(tx, context, state, "" if second_tap else "toast-stale")
     tariff, days = str(state.data.get("tariff")), int(state.data.get("days", 0))
     tariff_on_sale = context.prices.tariffs.get(tariff)
@@ -99,11 +102,21 @@ def open_order(tx: Transaction, context: UpdateContext, method: Method, version:
     return _call_or_screen(tx, context, opened, version)
 
 
+def _without_invoice(tx: Transaction, context: UpdateContext, state: ChatState) -> Order | None:
+    """The dialogue's order when its invoice is still to be made: this update's own first step, or the first of two taps, died."""
+    order = orders.of_account(tx, context.account.id, int(state.data.get("order", 0)))
+    return order if order is not None and order.invoice_id is None and order_screen.is_live(tx, order) else None
+
+
 def _call_or_screen(
     tx: Transaction, context: UpdateContext, opened: Opened, version: int | None
 ) -> Screen | MakeInvoice:
     if opened.claim is not None:
         order = opened.order
+        if version is not None:
+            _move_on(
+                tx, context, version, order
+            )  # already now: the same tap again finds this order, whatever becomes of it
         description = context.texts.plain(
             "invoice",
             tariff=context.texts.tariff(order.tariff),
@@ -144,6 +157,11 @@ def look_at_order(tx: Transaction, context: UpdateContext, order_id: int) -> Scr
         return AskProvider(order)
     if not context.crypto_offered or not order_screen.is_live(tx, order):
         return order_screen.show(tx, context, order)
+    return _resume(tx, context, order)
+
+
+def _resume(tx: Transaction, context: UpdateContext, order: Order) -> Screen | MakeInvoice:
+    """Get the invoice of an open order that has none, unless another delivery is at it."""
     # The account's row is locked since this transaction began, so this is still its one open order: nothing is replaced.
     opened = orders.open_subscription(
         tx,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -51,6 +52,9 @@ def _deep_reply(levels: int) -> bytes:
 
 def _with_id(value: str) -> bytes:
     return f'{{"update_id": {value}, "message": {{}}}}'.encode()
+
+
+_amounts = itertools.count(1)  # without an id, other content is another charge
 
 
 @dataclass(frozen=True)
@@ -120,7 +124,9 @@ ROWS = {
     "a pre-checkout without anything": Row(lambda: _of_kind("pre_checkout_query", {}), 200, "update_end"),
     "a pre-checkout that is a list": Row(lambda: _of_kind("pre_checkout_query", [1]), 200, "update_end"),
     "a payment without charge id": Row(
-        lambda: _message(successful_payment={"currency": "RUB", "total_amount": 1}), 200, _NOT_UNDERSTOOD, answered=True
+        lambda: _message(successful_payment={"currency": "RUB", "total_amount": next(_amounts)}),
+        200,
+        "payment_unmatched",
     ),
     # genuine, with parts that this version does not know
     "unknown fields": Row(lambda: _message(aura="blue", mood={"is": ["new"]}), 200, "update_end", answered=True),
@@ -136,9 +142,8 @@ ROWS = {
     "reply nested 300 times": Row(lambda: _deep_reply(300), 200, _NOT_UNDERSTOOD, answered=True),
     "numbers that are none": Row(
         lambda: _message().replace(b'"message_id": 1', b'"message_id": 1, "mood": NaN'),
-        200,
-        "update_end",
-        answered=True,
+        400,
+        "telegram_webhook_unreadable",
     ),
     # names and texts
     "NUL in a name": Row(lambda: _message(name="E\x00ve"), 200, "update_end", answered=True),
@@ -278,7 +283,6 @@ async def test_the_same_update_twice_at_the_same_moment(system: System) -> None:
     assert [answer.status_code for answer in answers] == [200] * 5
     # every copy is given the one stored reply
     assert [answer.json() for answer in answers] == [answers[0].json()] * 5
-    assert answers[0].json()["method"] == "sendMessage"
     rows = await system.sql(
         "select f.version from fsm f join accounts a on a.id = f.account_id where a.telegram_id = :id",
         id=customer.user.id,

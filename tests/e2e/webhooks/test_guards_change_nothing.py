@@ -43,7 +43,7 @@ _VOLATILE = re.compile(
     # ids out of sequences, where a text carries them
     r"|(?<=:)\d+$|(?<=key:)\d+:[0-9a-f]{8}|(?<=expired:)\d+|order_id=\d+|(?:Order|Заказ) \d+"
 )
-_TIMES_OF_DAY_AND_LUCK = {"duration", "started_at", "ended_at"}
+_TIMES_OF_DAY_AND_LUCK = {"duration", "started_at", "ended_at", "clock_off_ms", "state_id", "meaning", "uuid_start"}
 
 
 def _plain(value: Any) -> Any:
@@ -55,11 +55,12 @@ def _plain(value: Any) -> Any:
         case UUID():
             masked = "uuid"
         case bytes():
-            masked = sorted(json.loads(value))
+            masked = sorted(json.loads(value)) if value.startswith((b"{", b"[")) else value.hex()
         case dict():
             masked = {
                 name: "id" if (name.endswith("_id") or name == "order") and isinstance(one, int) else _plain(one)
                 for name, one in value.items()
+                if name not in _TIMES_OF_DAY_AND_LUCK
             }
         case list():
             masked = [_plain(one) for one in value]
