@@ -182,7 +182,11 @@ async def _assert_no_page_is_for_strangers(runner: Runner) -> None:
         for name, port in json.loads(runner.home_json.read_text())["ports"].items()
         if any(port == connection.laddr.port for connection in runner.process.net_connections(kind="tcp"))
     }
-    for no_http in ("node.target", "postgres.link"):  # TLS for Xray, PostgreSQL's protocol behind a password
+    for no_http in (
+        "node.first.target",
+        "node.second.target",
+        "postgres.link",
+    ):  # TLS for Xray, PostgreSQL's protocol behind a password
         ports.pop(no_http, None)
     assert ports.keys() == {"gateway", "cryptopay", "cloudtasks", "control"}
     strangers = (
