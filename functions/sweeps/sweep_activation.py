@@ -42,7 +42,7 @@ async def _activate(run: Run) -> None:
     node = plain.first_node()
     if node:
         await run.db.run(provisioning.ensure_first_node, node.url, node.key_name)
-    nodes = Nodes(run.db, bootstrap.node_transport(), bootstrap.task_queue(), "activation")
+    nodes = Nodes(run.db, bootstrap.node_transport(), bootstrap.task_queue(), operation="activation")
     placed = _PAGE
     while placed == _PAGE and await run.next_page():
         # a page of what a new node lacks, then what is due: filling a node delays no other customer's key

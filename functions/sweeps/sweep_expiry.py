@@ -39,4 +39,4 @@ async def _work(run: Run) -> None:
         run.done += ended.count
         log.info("access_ended", count=ended.count, told=len(ended.follow_up))
         await enqueue(queue, ended.follow_up, after="expiry")
-    await Nodes(run.db, bootstrap.node_transport(), queue, "expiry").sweep(run, wanted=False)
+    await Nodes(run.db, bootstrap.node_transport(), queue, operation="expiry").sweep(run, wanted=False)

@@ -56,6 +56,6 @@ async def _provision(body: dict[str, Any]) -> dict[str, Any]:
     claims = await db.run(claim, body["outbox_id"], body["subscription_id"], uuid.uuid4(), first_node)
     failpoints.reach("activation.after-claim")
     # What a node refused has its own next time now, and sweep_activation is its retry: this task is over either way.
-    nodes = Nodes(db, bootstrap.node_transport(), bootstrap.budgeted_queue(), "activation")
+    nodes = Nodes(db, bootstrap.node_transport(), bootstrap.budgeted_queue(), operation="activation")
     result = await nodes.converge_each(claims, finishes=body["outbox_id"])
     return {"applied": result.done, "put_off": result.failed}

@@ -139,16 +139,29 @@ class _Source:
             case ast.JoinedStr(
                 values=[ast.FormattedValue(value=ast.Name(id=parameter)), ast.Constant(value=str(rest))]
             ):
-                for value in self._given(functions, parameter):
+                for value in self._given(parameter, functions):
+                    yield value + rest
+            case ast.JoinedStr(
+                values=[
+                    ast.FormattedValue(value=ast.Attribute(value=ast.Name(id="self"), attr=parameter)),
+                    ast.Constant(value=str(rest)),
+                ]
+            ):
+                for value in self._given(parameter):
                     yield value + rest
 
-    def _given(self, functions: tuple[str, ...], parameter: str) -> Iterator[str]:
-        """The constants that calls of one of the functions around give as this parameter."""
+    def _given(self, parameter: str, functions: tuple[str, ...] | None = None) -> Iterator[str]:
+        """The constants that calls of one of the functions around (of any, for an attribute) give as this parameter."""
         for _, _, call in self.calls:
-            if _called(call) in functions:
+            if functions is None or _called(call) in functions:
                 for keyword in call.keywords:
-                    if keyword.arg == parameter and isinstance(keyword.value, ast.Constant):
-                        yield str(keyword.value.value)
+                    if keyword.arg != parameter:
+                        continue
+                    match keyword.value:
+                        case ast.Constant(value=value):
+                            yield str(value)
+                        case ast.Attribute(value=ast.Name(id="self"), attr=attribute):
+                            yield from self._given(attribute)
 
     def committed(self, call: ast.Call) -> Iterator[str]:
         if _called(call) not in {"run", "run_reserved"} or not call.args:

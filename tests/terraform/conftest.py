@@ -55,6 +55,7 @@ def values(tree: Path) -> Values:
             "TELEGRAM_BOT_TOKEN": "3",
             "TELEGRAM_WEBHOOK_SECRET": "1",
             "XRAY_API_KEY": "1",
+            "NODE_MASTER_KEYS": "1",
         },
     }
 

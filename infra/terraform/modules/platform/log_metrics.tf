@@ -19,7 +19,7 @@ locals {
     }
     payment_unmatched = {
       what   = "Payments that belong to no order, or to none that they fit."
-      filter = "jsonPayload.event=(\"payment_unmatched\" OR \"payment_differs\")"
+      filter = "jsonPayload.event=~\"^payment_(unmatched|differs)$\""
       labels = {}
     }
     payment_duplicate = {
