@@ -169,7 +169,8 @@ async def test_what_is_paid_while_the_nodes_are_down_is_shown_until_one_is_back(
     await _press(opened, "bring it back", "The second node is up")  # the one chosen last; the first stays down
     await opened.locator("#travel").get_by_role("button", name="an hour").click()
     await expect(opened.get_by_role("status")).to_contain_text("Sweeps follow")
-    await _press(opened, "run now: activation", '"done":1')
+    # its own retry may have reached the node before; the one that is down fails in any case
+    await _press(opened, "run now: activation", '"sweep":"activation"')
     await _chip(opened, "paid", "0")
     await expect(_row(opened, "Node clients", "Boris").filter(has_text="second")).to_contain_text("applied")
     await boris.gets_key(told)
