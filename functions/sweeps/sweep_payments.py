@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-    from lib.domain.orders import Watched
-    from lib.payments.cryptopay import CryptoPay
+    from lib.domain.orders import Watched, WithoutInvoice
+    from lib.payments.cryptopay import CryptoPay, Listing
     from lib.sweeps.runner import Run
 
 
@@ -51,10 +51,12 @@ class _Pass:
 
     Attributes:
         knows_ours: a listing of this pass held an invoice of ours, so the account it speaks of is ours and its absences count.
+        taken_up: paid invoices that were new to us; pages overlap, and one that can't be settled now is tried once a pass.
     """
 
     client: CryptoPay
     knows_ours: bool = False
+    taken_up: set[str] = field(default_factory=set)
 
 
 async def _work(run: Run) -> None:
@@ -79,23 +81,45 @@ async def _work(run: Run) -> None:
 
 
 async def _take_up_paid(run: Run, this: _Pass) -> None:
-    """The newest paid invoices: money of orders that are watched no more, and of second invoices, is found here."""
-    try:
-        listing = await this.client.listed(status=cryptopay.PAID)
-    except ProviderError as error:
-        log.warning("provider_not_asked", provider=cryptopay.NAME, orders=0, error=str(error))
-        return
+    """Money of orders that are watched no more, and of second invoices, is found among what was paid.
+
+    From the first page on, as long as a page brings news; and one page further back, each in its turn: an invoice that was paid
+    late may stand anywhere.
+    """
+    await _take_up_from(run, this, 0)
+    number = await run.db.run(inbox.page_in_turn, cryptopay.page_start(1))
+    if number:
+        await _take_up_from(run, this, cryptopay.page_start(number))
+
+
+async def _take_up_from(run: Run, this: _Pass, offset: int) -> None:
+    news = True
+    while news and await run.next_page():
+        try:
+            listing = await this.client.listed(cryptopay.PAID, offset=offset)
+        except ProviderError as error:
+            log.warning("provider_not_asked", provider=cryptopay.NAME, orders=0, error=str(error))
+            return
+        news = await _take_up_listed(run, this, listing)
+        offset = listing.following(offset)
+
+
+async def _take_up_listed(run: Run, this: _Pass, listing: Listing) -> bool:
+    """Whether there was anything new among what was paid."""
     paid = {
         key: item
         for item in listing.items
         if (key := cryptopay.invoice_id_of(item)) and item.get("status") == cryptopay.PAID
     }
     unknown = await run.db.run(inbox.unknown_of, cryptopay.NAME, list(paid))
-    this.knows_ours = len(unknown) < len(paid)
-    for key in unknown:
+    this.knows_ours |= len(unknown) < len(paid)
+    news = unknown - this.taken_up
+    this.taken_up |= news
+    for key in news:
         async with run.item(invoice_id=key):
             outcome = await _settle(run, paid[key])
             this.knows_ours |= outcome in {"settled", "duplicate"}
+    return bool(news)
 
 
 async def _look(run: Run, this: _Pass, page: list[Watched]) -> None:
@@ -145,15 +169,26 @@ async def _find_invoices(run: Run, client: CryptoPay) -> None:
     waiting = await run.db.run(orders.without_known_invoice, cryptopay.NAME, cryptopay.PAGE)
     if waiting:
         try:
-            listing = await client.listed()
+            async for listing in client.active():
+                waiting = await _adopt(run, waiting, listing)
+                if not waiting or not await run.next_page():
+                    break
         except ProviderError as error:
             log.warning("provider_not_asked", provider=cryptopay.NAME, orders=len(waiting), error=str(error))
             return
-        for order in waiting:
-            invoice = cryptopay.matching(listing.items, order.purchase_id, order.price, order.currency)
-            if invoice is not None:
-                async with run.item(order_id=order.id):
-                    await run.db.run(orders.attach_invoice, order.id, invoice.invoice_id, invoice.url)
-                    log.info("invoice_adopted", order_id=order.id)
     while await run.db.run(orders.close_without_invoice, cryptopay.NAME, cryptopay.PAGE) == cryptopay.PAGE:
         pass
+
+
+async def _adopt(run: Run, waiting: list[WithoutInvoice], listing: Listing) -> list[WithoutInvoice]:
+    """Give orders the invoices of theirs that are listed; those that still have none."""
+    left = []
+    for order in waiting:
+        invoice = cryptopay.matching(listing.items, order.purchase_id, order.price, order.currency)
+        if invoice is None:
+            left.append(order)
+            continue
+        async with run.item(order_id=order.id):
+            await run.db.run(orders.attach_invoice, order.id, invoice.invoice_id, invoice.url)
+            log.info("invoice_adopted", order_id=order.id)
+    return left

@@ -185,3 +185,19 @@ def unknown_of(tx: Transaction, provider: str, external_ids: list[str]) -> set[s
             ids=external_ids,
         )
     )
+
+
+# As many pages as our own payments would fill, and two: what we have not heard of stands among them. One a minute.
+_PAGE_IN_TURN = """
+select cast(floor(extract(epoch from atlas.now()) / 60) as bigint)
+       % ((select coalesce(max(id), 0) from payments) / cast(:size as bigint) + 2)
+"""
+
+
+def page_in_turn(tx: Transaction, size: int) -> int:
+    """Which page of everything that was ever paid is to be read this minute, from 0; a page has `size` payments.
+
+    Everything is read again within as many minutes as there are pages.
+    """
+    number: int = tx.value(_PAGE_IN_TURN, size=size)
+    return number

@@ -20,7 +20,7 @@ from lib.domain.settlement import Event, Money
 from lib.payments.provider import Invoice, InvoiceOver, ProviderError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 
     import httpx
 
@@ -28,11 +28,14 @@ if TYPE_CHECKING:
     from lib.settings.plain import CryptoPaySettings
 
 NAME = "cryptobot"
-PAID, EXPIRED = "paid", "expired"
+ACTIVE, PAID, EXPIRED = "active", "paid", "expired"
 # What an amount can be; beyond it a string of a few characters would stand for megabytes of digits.
 _MIN, _MAX, _MOST_DIGITS = Decimal(0), Decimal(10) ** 15, 20
 PAGE = 1000
 """How many invoices one `getInvoices` call may be asked about."""
+_OVERLAP = 50
+"""The next page begins so many before the last one's end: what is made or paid meanwhile moves the others."""
+_MOST_PAGES = 10
 _FIAT_DIGITS = 2  # of every fiat currency that Crypto Pay offers
 _DECIMAL = re.compile(r"[0-9]{1,40}(?:\.[0-9]{1,40})?(?:[eE][+-]?[0-9]{1,3})?", re.ASCII)
 _ID = re.compile(r"[0-9]{1,19}", re.ASCII)
@@ -174,8 +177,12 @@ class CryptoPay:
         return _invoice(made)
 
     async def find(self, purchase_id: UUID, amount: int, currency: str) -> Invoice | None:
-        """See `Provider.find`. The newest page is enough: an orphan is looked for within a day."""
-        return matching((await self.listed()).items, purchase_id, amount, currency)
+        """See `Provider.find`. Among those that can still be paid: the customer was never shown this one's address."""
+        async for listing in self.active():
+            found = matching(listing.items, purchase_id, amount, currency)
+            if found is not None:
+                return found
+        return None
 
     async def paid_event(self, invoice_id: str, correlation_id: str, via: str) -> Event | None:
         """See `Provider.paid_event`."""
@@ -200,28 +207,43 @@ class CryptoPay:
         """
         return await self._list({"invoice_ids": ",".join(invoice_ids), "count": PAGE})
 
-    async def listed(self, *, status: str | None = None) -> Listing:
-        """The newest `PAGE` invoices, or of those in one status.
+    async def listed(self, status: str, *, offset: int = 0) -> Listing:
+        """Up to `PAGE` invoices in one status, from the one at `offset` on, in an order that Crypto Pay documents nowhere.
 
         Raises:
             ProviderError: could not ask.
         """
-        return await self._list({"count": PAGE} | ({"status": status} if status else {}))
+        return await self._list({"status": status, "offset": offset, "count": PAGE})
+
+    async def active(self) -> AsyncIterator[Listing]:
+        """Invoices that can still be paid, page by page: those of the last half hour, ten pages at most.
+
+        Raises:
+            ProviderError: could not ask.
+        """
+        offset = 0
+        for _ in range(_MOST_PAGES):
+            listing = await self.listed(ACTIVE, offset=offset)
+            yield listing
+            if listing.longest <= _OVERLAP:
+                return
+            offset = listing.following(offset)
 
     async def _list(self, parameters: dict[str, Any]) -> Listing:
         """Ask with every token: invoices that were made under one before a rotation are another's to list."""
         found: list[dict[str, Any]] = []
         failed: ProviderError | None = None
-        answered = False
+        answered, longest = False, 0
         for token in self._settings.tokens:
             try:
-                found += _items(await self._call("getInvoices", parameters, token))
-                answered = True
+                items = _items(await self._call("getInvoices", parameters, token))
+                found += items
+                answered, longest = True, max(longest, len(items))
             except ProviderError as error:
                 failed = error
         if failed is not None and not answered:
             raise failed
-        return Listing(found, complete=failed is None)
+        return Listing(found, complete=failed is None, longest=longest)
 
     async def _call(self, method: str, parameters: dict[str, Any], token: str | None = None) -> Any:
         import httpx  # noqa: PLC0415 -- loaded only when a call is made: the webhook's cold start makes none
@@ -249,10 +271,21 @@ class Listing:
 
     Attributes:
         complete: every token was answered; without that, what is absent says nothing.
+        longest: how many invoices the answer to one token held at most. Pages may be shorter than what was asked for.
     """
 
     items: list[dict[str, Any]]
     complete: bool
+    longest: int
+
+    def following(self, offset: int) -> int:
+        """Where the page after this one begins, which was asked for at `offset`."""
+        return offset + max(1, self.longest - _OVERLAP)
+
+
+def page_start(number: int) -> int:
+    """Where the page of that number begins, counted from 0, when every page is full."""
+    return number * (PAGE - _OVERLAP)
 
 
 def body_of(item: dict[str, Any]) -> bytes:

@@ -143,11 +143,13 @@ class Provider:
     async def invoices(self, invoice_ids: list[str]) -> Listing:
         self.asked += invoice_ids
         await self._newcomers.come()
-        return Listing([{"invoice_id": invoice, "status": "active"} for invoice in invoice_ids], complete=True)
+        items = [{"invoice_id": invoice, "status": "active"} for invoice in invoice_ids]
+        return Listing(items, complete=True, longest=len(items))
 
-    async def listed(self, *, status: str | None = None) -> Listing:
+    async def listed(self, status: str, *, offset: int = 0) -> Listing:
         assert status == "paid"
-        return Listing([], complete=True)
+        assert offset >= 0
+        return Listing([], complete=True, longest=0)
 
 
 @pytest.mark.proves("S4-9")
