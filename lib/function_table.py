@@ -16,7 +16,11 @@ _FILE = Path(__file__).resolve().parents[1] / "functions" / "table.json"
 
 @dataclass(frozen=True, slots=True)
 class Queue:
-    """A Cloud Tasks queue: how fast it dispatches and for how long it retries. Times in seconds."""
+    """A Cloud Tasks queue: how fast it dispatches and for how long it retries. Times in seconds.
+
+    Cloud Tasks gives a task up only when `max_attempts` *and* `max_retry_s` are used up. Here the time decides, always:
+    `max_attempts` is no more than what fits into it even when each attempt takes its whole deadline.
+    """
 
     name: str
     rate_per_second: float
@@ -77,6 +81,23 @@ class Table:
 
     functions: dict[str, Function] = field(default_factory=dict)
     queues: dict[str, Queue] = field(default_factory=dict)
+
+    def window_s(self, queue: str) -> float:
+        """For so long after a task's first attempt its queue may still be at it, the last attempt included.
+
+        The last one begins a pause after the time is used up, at the latest. Work that is not done by then has no task any more.
+        """
+        row = self.queues[queue]
+        return row.max_retry_s + row.max_backoff_s + self.deadline_s(queue)
+
+    def deadline_s(self, queue: str) -> int:
+        """The longest that an attempt of this queue may take."""
+        return max(one.deadline_s or one.timeout_s for one in self.functions.values() if one.queue == queue)
+
+    def worked_queues(self) -> list[Queue]:
+        """Queues that carry outbox rows: those with a function of their own (`sweeps` calls sweeps)."""
+        named = {one.queue for one in self.functions.values()}
+        return [queue for queue in self.queues.values() if queue.name in named]
 
 
 @cache

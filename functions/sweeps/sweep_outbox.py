@@ -52,11 +52,12 @@ async def _enqueue_forgotten(run: Run) -> None:
 
 
 async def _drive_again(run: Run) -> None:
-    for queue in function_table.load().queues.values():
+    table = function_table.load()
+    for queue in table.worked_queues():
         if not await run.next_page():
             return
         page = min(_PAGE, int(queue.rate_per_second * _AGAIN_S))
-        items = await run.db.run(outbox.stuck, queue.name, page, queue.max_retry_s)
+        items = await run.db.run(outbox.stuck, queue.name, page, table.window_s(queue.name))
         if not items:
             continue
         log.info("outbox_driven_again", queue=queue.name, count=len(items))

@@ -114,8 +114,8 @@ def mark_enqueued(tx: Transaction, items: list[Item]) -> None:
     tx.execute(_MARK, ids=[item.id for item in items], attempts=[item.attempt for item in items])
 
 
-def stuck(tx: Transaction, queue: str, page: int, window_s: int) -> list[Item]:
-    """The oldest stuck work of a queue, which retries by itself for `window_s` seconds, as its next attempt."""
+def stuck(tx: Transaction, queue: str, page: int, window_s: float) -> list[Item]:
+    """The oldest stuck work of a queue, which is done retrying after `window_s` seconds, as its next attempt."""
     return tx.rows(Item, _STUCK, queue=queue, page=page, window_s=window_s)
 
 

@@ -1,4 +1,7 @@
-"""Cloud Tasks by Google's own client, for functions whose cold start no customer waits for."""
+"""Cloud Tasks by Google's own client, for functions whose cold start no customer waits for.
+
+Over REST, deployed and locally: one transport, so what runs is what was tested.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +16,8 @@ from google.cloud import tasks_v2
 from google.cloud.tasks_v2.services.cloud_tasks.transports import CloudTasksRestTransport
 from google.protobuf import duration_pb2, timestamp_pb2
 
+from lib.tasks import rest
 from lib.tasks.queue import QueueUnavailable
-from lib.tasks.rest import function_url
 
 if TYPE_CHECKING:
     from lib.settings.plain import TasksSettings
@@ -28,16 +31,11 @@ class GoogleTaskQueue:
 
     def __init__(self, settings: TasksSettings) -> None:
         self._settings = settings
-        if settings.endpoint:
-            server = urlsplit(settings.endpoint)
-            transport = CloudTasksRestTransport(
-                host=server.netloc,
-                url_scheme=server.scheme,
-                credentials=AnonymousCredentials(),  # type: ignore[no-untyped-call] # google-auth has no types here
-            )
-            self._client = tasks_v2.CloudTasksClient(transport=transport)
-        else:
-            self._client = tasks_v2.CloudTasksClient()
+        server = urlsplit(settings.endpoint or rest.SERVICE)
+        # None: those of the function's own service account. A local server gets none.
+        credentials = AnonymousCredentials() if settings.endpoint else None  # type: ignore[no-untyped-call] # google-auth has no types here
+        transport = CloudTasksRestTransport(host=server.netloc, url_scheme=server.scheme, credentials=credentials)
+        self._client = tasks_v2.CloudTasksClient(transport=transport)
 
     async def create(self, task: Task) -> bool:
         """See `TaskQueue.create`."""
@@ -46,7 +44,7 @@ class GoogleTaskQueue:
     def _create(self, task: Task) -> bool:
         settings = self._settings
         queue = self._client.queue_path(settings.project, settings.location, task.queue)
-        url = function_url(settings, task.service)
+        url = rest.function_url(settings, task.service)
         request = tasks_v2.HttpRequest(
             url=url,
             http_method=tasks_v2.HttpMethod.POST,
@@ -66,7 +64,7 @@ class GoogleTaskQueue:
             resource.schedule_time = moment
         try:
             self._client.create_task(parent=queue, task=resource, timeout=_TIMEOUT_S)
-        except exceptions.Conflict:  # AlreadyExists over gRPC is one of its kind
+        except exceptions.Conflict:
             return False
         except (exceptions.GoogleAPIError, GoogleAuthError, OSError) as error:
             raise QueueUnavailable(type(error).__name__) from None

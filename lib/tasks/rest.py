@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from lib.settings.plain import TasksSettings
     from lib.tasks.queue import Task
 
-_SERVICE = "https://cloudtasks.googleapis.com"
+SERVICE = "https://cloudtasks.googleapis.com"
 _METADATA = "http://metadata.google.internal"
 _TOKEN_PATH = "/computeMetadata/v1/instance/service-accounts/default/token"  # noqa: S105 -- an address
 _CONNECT_S, _ANSWER_S = 1.0, 2.0
@@ -110,7 +110,7 @@ class RestTaskQueue:
 
     def __init__(self, settings: TasksSettings) -> None:
         self._settings = settings
-        self._service = _Server(settings.endpoint or _SERVICE)
+        self._service = _Server(settings.endpoint or SERVICE)
         self._metadata = _Server(_METADATA)
         self._token = ""
         self._token_until = 0.0

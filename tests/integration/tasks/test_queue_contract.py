@@ -1,41 +1,35 @@
-"""Both adapters of the task queue fill one port the same way, against a server that speaks the Cloud Tasks API.
-
-Deployed, Google's client speaks gRPC, where a used name has another error than over REST: so it is tried over both.
-"""
+"""Both adapters of the task queue fill one port the same way, against a server that speaks the Cloud Tasks API."""
 
 from __future__ import annotations
 
 import asyncio
 import base64
 import json
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
-import grpc
+import google.auth
 import pytest
 from google.api_core.exceptions import RetryError
 from google.auth.exceptions import RefreshError
-from google.cloud import tasks_v2
-from google.cloud.tasks_v2.services.cloud_tasks.transports import CloudTasksGrpcTransport
+from google.oauth2.credentials import Credentials
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from lib.settings.plain import TasksSettings
-from lib.tasks import google_client, rest
+from lib.tasks import rest
 from lib.tasks.google_client import GoogleTaskQueue
 from lib.tasks.queue import QueueUnavailable, Task
 from lib.tasks.rest import RestTaskQueue
 from sandbox.cloud.cloudtasks import CloudTasks, Queue
-from sandbox.cloud.cloudtasks.rpc import RpcServer
 from sandbox.stand_in.clock import Clock
 from sandbox.stand_in.server import Server
 from sandbox.state.ports import free_port
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator
 
     from starlette.types import Receive, Scope, Send
 
@@ -63,26 +57,10 @@ def settings(endpoint: str, *, invoker: str = INVOKER) -> TasksSettings:
     return TasksSettings(endpoint, "project", "place", invoker, "https://f.test/{name}")
 
 
-RPC: dict[str, str] = {}  # where the server of an endpoint speaks gRPC
-
-
-@contextmanager
-def over_grpc(chosen: TasksSettings) -> Iterator[TaskQueue]:
-    adapter = GoogleTaskQueue(chosen)
-    channel = grpc.insecure_channel(RPC.get(chosen.endpoint, urlsplit(chosen.endpoint).netloc))
-    adapter._client = tasks_v2.CloudTasksClient(transport=CloudTasksGrpcTransport(channel=channel))
-    yield adapter
-    channel.close()
-
-
 @asynccontextmanager
 async def adapter_for(kind: str, chosen: TasksSettings) -> AsyncIterator[TaskQueue]:
     if kind == "google":
         yield GoogleTaskQueue(chosen)
-        return
-    if kind == "google over gRPC":
-        with over_grpc(chosen) as adapter_over_grpc:
-            yield adapter_over_grpc
         return
     adapter = RestTaskQueue(chosen)
     yield adapter
@@ -90,7 +68,7 @@ async def adapter_for(kind: str, chosen: TasksSettings) -> AsyncIterator[TaskQue
         connection.close()  # a function never does: it just dies
 
 
-@pytest.fixture(params=["rest", "google", "google over gRPC"])
+@pytest.fixture(params=["rest", "google"])
 def kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
@@ -103,12 +81,7 @@ async def server() -> AsyncIterator[tuple[CloudTasks, Server, Clock]]:
     served = Server(tasks.app)
     await tasks.start()
     await served.start()
-    rpc = RpcServer(tasks)
-    await rpc.start()
-    RPC[served.url] = rpc.address
     yield tasks, served, clock
-    del RPC[served.url]
-    await rpc.stop()
     await served.stop()
     await tasks.stop()
 
@@ -216,9 +189,7 @@ class _Silent:
         writer.close()
 
 
-async def test_a_server_that_hangs_is_not_waited_for(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    if kind == "google over gRPC":
-        monkeypatch.setattr(google_client, "_TIMEOUT_S", 0.3)  # that it keeps its own is shown over REST
+async def test_a_server_that_hangs_is_not_waited_for(kind: str) -> None:
     silent = _Silent()
     server = await asyncio.start_server(silent.hear, "127.0.0.1", 0)
     try:
@@ -256,12 +227,12 @@ class Google:
 
 
 @asynccontextmanager
-async def google(monkeypatch: pytest.MonkeyPatch, token_answer: Response) -> AsyncIterator[Google]:
+async def real_service(monkeypatch: pytest.MonkeyPatch, token_answer: Response) -> AsyncIterator[Google]:
     answering = Google(token_answer)
     served = Server(answering)
     await served.start()
     monkeypatch.setattr(rest, "_METADATA", served.url)
-    monkeypatch.setattr(rest, "_SERVICE", served.url)
+    monkeypatch.setattr(rest, "SERVICE", served.url)
     yield answering
     await served.stop()
 
@@ -269,7 +240,7 @@ async def google(monkeypatch: pytest.MonkeyPatch, token_answer: Response) -> Asy
 async def test_the_real_service_is_asked_with_the_instance_s_own_token(monkeypatch: pytest.MonkeyPatch) -> None:
     """REST alone: without TASKS_ENDPOINT it asks the metadata server for a token, once, and keeps it while it is good."""
     good = JSONResponse({"access_token": "t-1", "expires_in": 3600, "token_type": "Bearer"})
-    async with google(monkeypatch, good) as answering, adapter_for("rest", settings("")) as adapter:
+    async with real_service(monkeypatch, good) as answering, adapter_for("rest", settings("")) as adapter:
         assert await adapter.create(TASK) is True
         assert await adapter.create(replace(TASK, name="b" * 40)) is True
     token, *creates = answering.asked
@@ -283,9 +254,20 @@ async def test_the_real_service_is_asked_with_the_instance_s_own_token(monkeypat
     assert base64.b64decode(made["httpRequest"]["body"]) == TASK.body
 
 
+async def test_google_s_client_speaks_rest_to_the_real_service_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is deployed is what is tested: the same transport as with TASKS_ENDPOINT, with the function's own account."""
+    good = JSONResponse({"access_token": "t-1", "expires_in": 3600, "token_type": "Bearer"})
+    monkeypatch.setattr(google.auth, "default", lambda *_, **__: (Credentials("t-2"), "project"))  # type: ignore[no-untyped-call] # no types
+    async with real_service(monkeypatch, good) as answering, adapter_for("google", settings("")) as adapter:
+        assert await adapter.create(TASK) is True
+    [(path, headers, _)] = answering.asked
+    assert path == f"/v2/{PARENT}/tasks"
+    assert headers["authorization"] == "Bearer t-2"
+
+
 async def test_a_token_about_to_end_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
     short = JSONResponse({"access_token": "t", "expires_in": 59})
-    async with google(monkeypatch, short) as answering, adapter_for("rest", settings("")) as adapter:
+    async with real_service(monkeypatch, short) as answering, adapter_for("rest", settings("")) as adapter:
         await adapter.create(TASK)
         await adapter.create(TASK)
     assert [path.rpartition("/")[2] for path, _, _ in answering.asked] == ["token", "tasks"] * 2
@@ -303,7 +285,7 @@ async def test_a_token_about_to_end_is_not_used(monkeypatch: pytest.MonkeyPatch)
     ids=["503", "not JSON", "no token", "no time", "a list"],
 )
 async def test_without_a_token_the_queue_is_unavailable(monkeypatch: pytest.MonkeyPatch, answer: Response) -> None:
-    async with google(monkeypatch, answer) as answering, adapter_for("rest", settings("")) as adapter:
+    async with real_service(monkeypatch, answer) as answering, adapter_for("rest", settings("")) as adapter:
         with pytest.raises(QueueUnavailable):
             await adapter.create(TASK)
     assert len(answering.asked) == 1
