@@ -8,11 +8,13 @@ post file takes away what only the code before needed, and runs once no instance
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from lib import currencies
 from lib.db.connection import Connection, Timeouts
 from lib.db.errors import DatabaseError, TooSlow
 
@@ -38,6 +40,18 @@ create table if not exists atlas.schema_migrations (
 _CLAIM = """
 insert into deployment (environment, books_zone, books_currency) values (:environment, :zone, :currency)
 on conflict (only_row) do nothing
+"""
+
+# What the books hold already fixes the digits: another number would change what every amount means.
+_LIST_CURRENCIES = """
+with listed as (
+    select * from jsonb_to_recordset(cast(:listed as jsonb)) as l (code text, exponent smallint, price_exponent smallint)
+), added as (
+    insert into currencies (code, exponent, price_exponent) select code, exponent, price_exponent from listed
+    on conflict (code) do nothing
+)
+select c.code from currencies c join listed l on l.code = c.code
+where (c.exponent, c.price_exponent) <> (l.exponent, l.price_exponent) order by c.code
 """
 
 Kind = Literal["pre", "post"]
@@ -89,9 +103,11 @@ def migrate(
 
     Raises:
         MigrationChanged, MigrationOutOfOrder, UnfitDatabase: nothing was applied.
-        ValueError: the database belongs to another environment, or its books are kept in another currency.
+        ValueError: the database belongs to another environment, its books are kept in another currency, or with other digits.
         lib.db.DatabaseError: Postgres refused or can't be reached, or another migration ran for ten minutes.
     """
+    if currency not in currencies.ALL:
+        raise ValueError(f"the books can't be kept in unknown currency {currency!r}")
     connection = Connection(url, application="migrate", timeouts=_TIMEOUTS)
     try:
         _assert_fit(connection)
@@ -103,6 +119,7 @@ def migrate(
         _assert_order(waiting, kinds)
         done = [_apply(connection, one) for one in waiting if one.kind in kinds]
         connection.simple((_FOLDER / "roles.sql").read_text())
+        _list_currencies(connection)
         _claim_environment(connection, environment, zone, currency)
         if environment != LOCAL:
             connection.simple((_FOLDER / "clock.sql").read_text())
@@ -174,6 +191,18 @@ def _apply(connection: Connection, migration: Migration) -> str:
         connection.close()
         raise
     return migration.path.name
+
+
+def _list_currencies(connection: Connection) -> None:
+    listed = [
+        {"code": one.code, "exponent": one.digits, "price_exponent": one.price_digits}
+        for one in currencies.ALL.values()
+    ]
+    _, rows, _ = connection.execute(_LIST_CURRENCIES, {"listed": json.dumps(listed)})
+    if rows:
+        raise ValueError(
+            f"this database keeps other digits than lib/currencies.py: {', '.join(row[0] for row in rows)}"
+        )
 
 
 def _claim_environment(connection: Connection, environment: str, zone: str, currency: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from lib import currencies
 from lib.domain import ledger
 from lib.domain.ledger import Entry
 
@@ -96,30 +97,28 @@ def book(
     return payment_id
 
 
-def exponents(tx: Transaction, money: Money) -> dict[str, int]:
-    """Digits of the assets that moved, by code; only asked for when a foreign asset did."""
-    codes = sorted({code for code in (money.paid_asset, money.fee_asset) if code})
-    if not codes:
-        return {}
-    found = tx.value(
-        "select coalesce(jsonb_object_agg(code, exponent), '{}') from currencies where code = any(cast(:codes as text[]))",
-        codes=codes,
-    )
-    return {code: int(found.get(code, 18)) for code in codes}
+def entries(provider: str, money: Money) -> list[Entry]:
+    """A settlement's entries. Another asset passes an exchange account, so each currency sums to zero by itself.
+
+    An asset that the list of currencies does not have has no number of digits, so it can't be booked: its side of the exchange
+    waits until it has. The payment keeps what was said of it.
+    """
+    clearing = f"clearing:{provider}"
+    price = currencies.of(money.currency).booked(money.amount)
+    if money.paid_asset is None or money.paid_asset == money.currency:
+        made = [Entry(clearing, "revenue", price, money.currency)]
+    else:
+        made = [
+            *_moved(clearing, "exchange", money.paid_asset, money.paid_amount),
+            Entry("exchange", "revenue", price, money.currency),
+        ]
+    return made + _moved("provider_fees", clearing, money.fee_asset, money.fee_amount)
 
 
-def entries(provider: str, money: Money, exponents: dict[str, int]) -> list[Entry]:
-    """A settlement's entries. A foreign asset passes an exchange account, so each currency sums to zero by itself."""
-    clearing, exchange = f"clearing:{provider}", "exchange"
-    if not money.paid_asset or not money.paid_amount:
-        return [Entry(clearing, "revenue", money.amount, money.currency)]
-    asset = money.paid_asset
-    made = [
-        Entry(clearing, exchange, ledger.minor_units(money.paid_amount, exponents[asset]), asset),
-        Entry(exchange, "revenue", money.amount, money.currency),
-    ]
-    if money.fee_asset and money.fee_amount:
-        fee = ledger.minor_units(money.fee_amount, exponents[money.fee_asset])
-        if fee > 0:
-            made.append(Entry("provider_fees", clearing, fee, money.fee_asset))
-    return [entry for entry in made if entry.amount > 0]
+def _moved(debit: str, credit: str, asset: str | None, amount: str | None) -> list[Entry]:
+    """One entry, or none for what is not known or rounds to nothing."""
+    known = currencies.ALL.get(asset) if asset else None
+    if known is None or amount is None:
+        return []
+    minor = ledger.minor_units(amount, known.digits)
+    return [Entry(debit, credit, minor, known.code)] if minor > 0 else []

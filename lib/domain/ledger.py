@@ -54,12 +54,7 @@ with wanted as (
 select count(*) from posted
 """
 
-# Only on an account's or a currency's first use; a currency that is not listed is kept with 18 digits, which loses nothing.
-_OPEN_CURRENCIES = """
-insert into currencies (code, exponent)
-select distinct currency, 18 from jsonb_to_recordset(cast(:entries as jsonb)) as e (currency text)
-on conflict (code) do nothing
-"""
+# Only on an account's first use in a currency.
 _OPEN_ACCOUNTS = """
 insert into ledger_accounts (code, currency)
 select debit, currency from jsonb_to_recordset(cast(:entries as jsonb)) as e (debit text, currency text)
@@ -98,7 +93,6 @@ def post(
     arguments = {"key": key, "kind": kind, "payment_id": payment_id, "order_id": order_id, "entries": rows}
     if tx.value(_POST, **arguments) == len(entries):
         return
-    tx.execute(_OPEN_CURRENCIES, entries=rows)
     tx.execute(_OPEN_ACCOUNTS, entries=rows)
     if tx.value(_POST, **arguments) != len(entries):
         raise RuntimeError(f"transfer {key} was posted before")

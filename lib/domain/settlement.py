@@ -152,7 +152,7 @@ def settle(tx: Transaction, event_id: int, event: Event, prices: PriceList) -> R
         tx,
         f"payment:{payment_id}",
         "settlement",
-        bookings.entries(event.provider, money, bookings.exponents(tx, money)),
+        bookings.entries(event.provider, money),
         payment_id=payment_id,
         order_id=order.id,
     )

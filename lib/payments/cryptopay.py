@@ -15,7 +15,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from lib import json_reader
+from lib import currencies, json_reader
 from lib.domain.settlement import Event, Money
 from lib.payments.provider import Invoice, InvoiceOver, ProviderError
 
@@ -36,7 +36,6 @@ PAGE = 1000
 _OVERLAP = 50
 """The next page begins so many before the last one's end: what is made or paid meanwhile moves the others."""
 _MOST_PAGES = 10
-_FIAT_DIGITS = 2  # of every fiat currency that Crypto Pay offers
 _DECIMAL = re.compile(r"[0-9]{1,40}(?:\.[0-9]{1,40})?(?:[eE][+-]?[0-9]{1,3})?", re.ASCII)
 _ID = re.compile(r"[0-9]{1,19}", re.ASCII)
 
@@ -100,8 +99,12 @@ def _money(invoice: dict[str, Any]) -> tuple[Money | None, str]:
     amount = _decimal(invoice.get("amount"))
     if not isinstance(currency, str) or not json_reader.is_storable(currency) or amount is None:
         return None, "no amount or currency"
-    minor = Fraction(amount) * 10**_FIAT_DIGITS
-    if invoice.get("currency_type") != "fiat" or minor.denominator != 1:
+    if invoice.get("currency_type") != "fiat":
+        return None, "not an amount of fiat money that we ask for"
+    if currency not in currencies.ALL:
+        return None, "a currency that we don't know"
+    minor = _minor(amount, currency)
+    if minor.denominator != 1:
         return None, "not an amount of fiat money that we ask for"
     return Money(
         amount=int(minor),
@@ -114,6 +117,11 @@ def _money(invoice: dict[str, Any]) -> tuple[Money | None, str]:
         fee_asset=_code(invoice.get("fee_asset")),
         fee_amount=_number(invoice.get("fee_amount")),
     ), ""
+
+
+def _minor(amount: Decimal, currency: str) -> Fraction:
+    """Exact, so that a fraction of a kopeck shows."""
+    return Fraction(amount) * Fraction(10) ** currencies.of(currency).price_digits
 
 
 def _decimal(value: object) -> Decimal | None:
@@ -134,7 +142,7 @@ def _number(value: object) -> str | None:
 
 def _code(value: object) -> str | None:
     fits = isinstance(value, str) and value.isascii() and value.isalnum() and value.isupper()
-    return str(value) if fits and 2 <= len(str(value)) <= 12 else None  # noqa: PLR2004 -- the currencies table's own rule
+    return str(value) if fits and 2 <= len(str(value)) <= 12 else None  # noqa: PLR2004 -- a code, as payments.paid_asset has it
 
 
 def _purchase_id(payload: object) -> UUID | None:
@@ -166,7 +174,7 @@ class CryptoPay:
             {
                 "currency_type": "fiat",
                 "fiat": order.currency,
-                "amount": _decimal_string(order.price),
+                "amount": _decimal_string(order.price, order.currency),
                 "accepted_assets": ",".join(self._settings.assets),
                 "description": description[:1024],
                 "payload": str(order.purchase_id),
@@ -301,13 +309,13 @@ def matching(listed: list[dict[str, Any]], purchase_id: UUID, amount: int, curre
     return None
 
 
-def _decimal_string(minor: int) -> str:
-    return f"{minor // 100}.{minor % 100:02d}"
+def _decimal_string(minor: int, currency: str) -> str:
+    return format(Decimal(minor).scaleb(-currencies.of(currency).price_digits), "f")
 
 
 def _agrees(item: dict[str, Any], amount: int, currency: str) -> bool:
     asked = _decimal(item.get("amount"))
-    return item.get("fiat") == currency and asked is not None and Fraction(asked) * 10**_FIAT_DIGITS == amount
+    return item.get("fiat") == currency and asked is not None and _minor(asked, currency) == amount
 
 
 def _items(result: Any) -> list[dict[str, Any]]:

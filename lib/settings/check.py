@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo, available_timezones
 from pydantic import AfterValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from lib import currencies
 from lib.db.address import DatabaseAddress
 from lib.settings import plain, pricelist
 
@@ -23,7 +24,6 @@ DISPLAY_TZ = "Europe/Moscow"
 _MASTER_KEY = re.compile(r"[!-+\--~]{32,}\Z")
 _BOT_TOKEN = re.compile(r"^\d+:[A-Za-z0-9_-]{8,}$")
 _WEBHOOK_SECRET = re.compile(r"^[A-Za-z0-9_-]{1,256}$")
-_ASSET = re.compile(r"^[A-Z][A-Z0-9]{1,11}$")
 _CRYPTOPAY_TOKEN = re.compile(r"^\d+:\S{8,}$")
 
 
@@ -55,6 +55,12 @@ def _each(pattern: re.Pattern[str], words: str) -> AfterValidator:
         return value
 
     return AfterValidator(check)
+
+
+def _assets(value: str) -> str:
+    if not all(part.strip() in currencies.ALL for part in value.split(",")):
+        raise ValueError("must be codes such as USDT,TON,BTC, each of a currency that Atlas knows")
+    return value
 
 
 def _ids(value: str) -> str:
@@ -93,7 +99,7 @@ class Settings(BaseSettings):
     admin_ids: Annotated[str, AfterValidator(_ids), NoDecode] = ""
     cryptopay_token: Annotated[str, _each(_CRYPTOPAY_TOKEN, "must look like 12345:AA...")] | None = None
     cryptopay_api_base: HttpUrl = "https://pay.crypt.bot"
-    cryptopay_assets: Annotated[str, _each(_ASSET, "must be codes such as USDT,TON,BTC")] = "USDT,TON,BTC"
+    cryptopay_assets: Annotated[str, AfterValidator(_assets)] = "USDT,TON,BTC"
     tasks_endpoint: HttpUrl | None = None
     tasks_project: str = Field(min_length=1)
     tasks_location: str = Field(min_length=1)

@@ -9,6 +9,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+from lib import currencies
 from lib.domain import pricelist as domain
 from lib.domain.pricelist import PriceList, Tariff, Trial
 from lib.settings import plain
@@ -44,8 +45,8 @@ def read(path: Path) -> PriceList:
     }
     trial = _trial(_table(raw, "trial", problems), tariffs, problems)
     currency = raw.get("currency")
-    if not isinstance(currency, str) or not currency.isupper():
-        problems.append("currency: a code such as RUB is needed")
+    if not isinstance(currency, str) or currency not in currencies.ALL:
+        problems.append("currency: a code such as RUB is needed, of a currency that Atlas knows")
     minutes = _positive(raw, "order_minutes", "", problems)
     problems += [f"tariffs.{name}: a name is 1 to 24 of a-z 0-9 _" for name in tariffs if not _NAME.fullmatch(name)]
     problems += [

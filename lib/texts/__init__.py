@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 
 from fluent.runtime import FluentBundle, FluentResource
 
+from lib import currencies
+
 if TYPE_CHECKING:
     from datetime import datetime
     from zoneinfo import ZoneInfo
@@ -20,7 +22,6 @@ if TYPE_CHECKING:
 LANGUAGES = ("ru", "en")
 """The first one is the default."""
 _SIGNS = {"RUB": "₽", "USD": "$", "EUR": "€", "XTR": "⭐"}
-_DIGITS = {"XTR": 0}
 _GROUP = "\u00a0"
 _LISTED = re.compile(r"^/([a-z0-9_]+)(?:: | — )(.+)$", re.MULTILINE)
 """A command and what it does, in the help."""
@@ -77,8 +78,12 @@ class Texts:
         return self.plain(f"tariff-{name}") if self.has(f"tariff-{name}") else name.capitalize()
 
     def money(self, amount: int, currency: str) -> str:
-        """Minor units as people write them: `149 ₽`, `1 399,50 ₽`; the hundreds only when there are any."""
-        digits = _DIGITS.get(currency, 2)
+        """An amount of prices, in minor units, as people write it: `149 ₽`, `1 399,50 ₽`; the hundreds only when there are any.
+
+        Raises:
+            lib.currencies.UnknownCurrency: no such currency.
+        """
+        digits = currencies.of(currency).price_digits
         whole, rest = divmod(amount, 10**digits)
         point = "," if self.language == "ru" else "."
         fraction = f"{point}{rest:0{digits}}" if rest else ""

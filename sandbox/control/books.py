@@ -10,7 +10,7 @@ from decimal import Decimal
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
-from lib import function_table
+from lib import currencies, function_table
 from lib.db import DatabaseError
 from lib.db.connection import Connection, Timeouts
 from lib.db.invariants import queries
@@ -92,6 +92,8 @@ select currency as id, currency, sum(debits) as debits, sum(credits) as credits,
 ) moved group by currency order by currency
 """
 _MONEY: Final = ("amount", "debits", "credits")
+_PRICED: Final = frozenset({"orders", "payments"})
+"""Tables whose amounts are prices; all others are in the minor units of the books."""
 
 
 class Books:
@@ -101,7 +103,6 @@ class Books:
         self._database = database
         self._session: Connection | None = None
         self._one_at_a_time = threading.Lock()
-        self._exponents: dict[str, int] = {}
 
     def read(self) -> dict[str, Any]:
         """Everything but the invariants.
@@ -110,9 +111,9 @@ class Books:
             lib.db.DatabaseError: it can't be had.
         """
         with self._one_at_a_time:
-            for row in self._rows("select code, exponent from currencies"):
-                self._exponents[row["code"]] = row["exponent"]
-            found: dict[str, Any] = {name: self._shown(sql, shown=SHOWN) for name, sql in _TABLES.items()}
+            found: dict[str, Any] = {
+                name: self._shown(sql, priced=name in _PRICED, shown=SHOWN) for name, sql in _TABLES.items()
+            }
             found["accounts"] = self._shown(_ACCOUNTS)
             found["currencies"] = self._shown(_CURRENCIES)
             found["flags"] = self._flags()
@@ -158,16 +159,8 @@ class Books:
             for name, what in known_flags().items()
         ]
 
-    def _shown(self, sql: str, **parameters: Any) -> list[Row]:
-        return [self._plain(row) for row in self._rows(sql, **parameters)]
-
-    def _plain(self, row: Row) -> Row:
-        """As JSON has it; an amount of money in its currency's whole units, every digit of it."""
-        exponent = self._exponents.get(row.get("currency", ""), 0)
-        return {
-            name: f"{Decimal(value).scaleb(-exponent):f}" if name in _MONEY and value is not None else _plain(value)
-            for name, value in row.items()
-        }
+    def _shown(self, sql: str, *, priced: bool = False, **parameters: Any) -> list[Row]:
+        return [_plain_row(row, priced=priced) for row in self._rows(sql, **parameters)]
 
     def _rows(self, sql: str, **parameters: Any) -> list[Row]:
         columns, rows, _ = self._execute(sql, parameters)
@@ -208,6 +201,18 @@ def known_flags() -> dict[str, str]:
 
 def _words(sql: str) -> str:
     return " ".join(re.findall(r"^-- (.*)$", sql, re.MULTILINE))
+
+
+def _plain_row(row: Row, *, priced: bool) -> Row:
+    """As JSON has it; an amount of money in its currency's whole units, every digit of it."""
+    digits = 0
+    if row.get("currency"):
+        currency = currencies.of(row["currency"])
+        digits = currency.price_digits if priced else currency.digits
+    return {
+        name: f"{Decimal(value).scaleb(-digits):f}" if name in _MONEY and value is not None else _plain(value)
+        for name, value in row.items()
+    }
 
 
 def _plain(value: Any) -> Any:

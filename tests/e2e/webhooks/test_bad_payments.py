@@ -144,7 +144,7 @@ ODD = {
     "too little": Odd("not the amount agreed", {"amount": "148.99"}),
     "too much": Odd("not the amount agreed", {"amount": "149.01"}),
     "other fiat": Odd("not the amount agreed", {"fiat": "USD"}),
-    "fiat in small letters": Odd("not the amount agreed", {"fiat": "rub"}),
+    "fiat in small letters": Odd("a currency that we don't know", {"fiat": "rub"}),
     "a fraction of a kopeck": Odd("not an amount of fiat money that we ask for", {"amount": "149.001"}),
     "amount negative": Odd("no amount or currency", {"amount": "-149"}),
     "amount zero": Odd("no amount or currency", {"amount": "0"}),

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from lib import currencies
 from lib import migrate as command
 from lib.db import migrate as migrations
 from lib.db.connection import Connection, Timeouts
@@ -127,3 +128,22 @@ def test_the_command_refuses_in_a_sentence_without_the_password(
     said = capsys.readouterr()
     assert said.err.count("\n") == 1
     assert "xYz9secret" not in said.err + said.out
+
+
+def test_the_database_lists_the_currencies_of_the_one_list(database_url: str) -> None:
+    rows = asked(database_url, "select code, exponent, price_exponent from currencies")
+    assert {code: (digits, price_digits) for code, digits, price_digits in rows} == {
+        one.code: (one.digits, one.price_digits) for one in currencies.ALL.values()
+    }
+
+
+def test_digits_that_books_are_kept_with_are_never_changed(empty: str) -> None:
+    migrate(empty, "local")
+    asked(empty, "update currencies set exponent = 3, price_exponent = 3 where code = 'RUB'")
+    with pytest.raises(ValueError, match=r"other digits .*RUB"):
+        migrate(empty, "local")
+
+
+def test_books_are_not_kept_in_a_currency_that_no_list_has(empty: str) -> None:
+    with pytest.raises(ValueError, match="unknown currency 'XXX'"):
+        migrate(empty, "local", currency="XXX")

@@ -132,11 +132,18 @@ def test_plurals(days: int, ru: str, en: str) -> None:
         (14_950, "RUB", "149,50 ₽", "149.50 ₽"),
         (5, "RUB", "0,05 ₽", "0.05 ₽"),
         (250, "XTR", "250 ⭐", "250 ⭐"),
+        (1_862_500, "USDT", "1,862500 USDT", "1.862500 USDT"),
     ],
 )
 def test_money(amount: int, currency: str, ru: str, en: str) -> None:
     assert texts.of("ru").money(amount, currency) == ru
     assert texts.of("en").money(amount, currency) == en
+
+
+@pytest.mark.parametrize("currency", ["XXX", "rub", ""])
+def test_no_digits_are_made_up_for_a_currency_that_no_list_has(currency: str) -> None:
+    with pytest.raises(LookupError, match="unknown currency"):
+        texts.of("ru").money(14_900, currency)
 
 
 def test_times_are_the_operators_and_say_so() -> None:

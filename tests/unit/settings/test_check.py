@@ -68,6 +68,7 @@ WRONG = {
     "ADMIN_IDS": "17,secret-6",
     "CRYPTOPAY_TOKEN": "1:goodgood,secret-7",
     "CRYPTOPAY_API_BASE": "gopher://secret-8",
+    "CRYPTOPAY_ASSETS": "USDT,SECRET16",
     "TASKS_ENDPOINT": "secret-9",
     "FUNCTION_URL_TEMPLATE": "https://secret-10",
     "XRAY_API_URL": "secret-11",

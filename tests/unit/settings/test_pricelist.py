@@ -60,6 +60,7 @@ def test_a_good_list_is_read(tmp_path: Path) -> None:
         ('tariff = "basic"', 'tariff = "gold"', ["trial.tariff"]),
         ("hours = 72", "hours = 1.5", ["trial.hours"]),
         ('currency = "RUB"', 'currency = "rub"', ["currency"]),
+        ('currency = "RUB"', 'currency = "XXX"', ["currency"]),
         ("order_minutes = 30", "", ["order_minutes"]),
     ],
 )
