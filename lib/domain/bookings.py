@@ -87,10 +87,10 @@ def book(
         amount=money.amount,
         currency=money.currency,
         paid_asset=money.paid_asset,
-        paid_amount=money.paid_amount,
+        paid_amount=money.paid_amount if money.paid_asset else None,
         paid_rate=money.paid_rate,
         fee_asset=money.fee_asset,
-        fee_amount=money.fee_amount,
+        fee_amount=money.fee_amount if money.fee_asset else None,
         invoice_id=money.invoice_id,
         status="settled" if kind == "settling" else "duplicate",
     )

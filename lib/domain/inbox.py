@@ -36,8 +36,8 @@ class _Stored:
 
 # The idempotency key. A second delivery at the same moment waits here for the first one's commit.
 _RECORD = """
-insert into payment_events (provider, kind, external_id, body, meaning, via, correlation_id, amount, currency)
-values (:provider, :kind, :external_id, :body, :meaning, :via, :correlation_id, :amount,
+insert into payment_events (provider, kind, external_id, body, meaning, via, correlation_id, payer_telegram_id, amount, currency)
+values (:provider, :kind, :external_id, :body, :meaning, :via, :correlation_id, :payer_telegram_id, :amount,
         (select code from currencies where code = :currency))
 on conflict (provider, kind, external_id) do update set attempts = payment_events.attempts + 1
 returning id, status, xmax = 0 as is_new, meaning = :meaning as same, resolved_at is not null as is_resolved, reason,
@@ -55,7 +55,7 @@ with before as (
 )
 update payment_events
 set body = :body, meaning = :meaning, via = :via, correlation_id = :correlation_id, status = 'new', reason = null,
-    processed_at = null, amount = :amount, currency = (select code from currencies where code = :currency)
+    processed_at = null, payer_telegram_id = coalesce(:payer_telegram_id, payer_telegram_id), amount = :amount, currency = (select code from currencies where code = :currency)
 where id = :id
 """
 
@@ -111,6 +111,7 @@ def _news(event: Event) -> dict[str, object]:
         "meaning": event.meaning,
         "via": event.via,
         "correlation_id": event.correlation_id,
+        "payer_telegram_id": event.payer_telegram_id,
         "amount": None if money is None or money.amount <= 0 else money.amount,
         "currency": None if money is None or money.amount <= 0 else money.currency,
     }

@@ -31,6 +31,7 @@ class Event:
         body: raw bytes, kept for ever.
         money: None when the event says nothing that can be settled; `reason` tells why.
         kind: charge, refund, chargeback or other; part of the key.
+        payer_telegram_id: who paid, where the provider says it.
         concerns_money: False for news in which no money is told of (another kind of update, an invoice that is not paid): it is
             recorded, and alarms no operator.
     """
@@ -44,6 +45,7 @@ class Event:
     reason: str = ""
     kind: str = "charge"
     concerns_money: bool = True
+    payer_telegram_id: int | None = None
 
     @property
     def meaning(self) -> str:

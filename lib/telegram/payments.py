@@ -31,9 +31,9 @@ _REFUSAL = {
 
 def read_charge(update: dict[str, Any], incoming: Incoming) -> Event | None:
     """The charge an update tells of, in whatever kind of message, or None. Its key is `telegram_payment_charge_id`."""
-    payment = next(
+    message = next(
         (
-            value["successful_payment"]
+            value
             for value in update.values()
             if isinstance(value, dict)
             and isinstance(value.get("successful_payment"), dict)
@@ -41,11 +41,27 @@ def read_charge(update: dict[str, Any], incoming: Incoming) -> Event | None:
         ),
         None,
     )
-    if payment is None:
+    if message is None:
         return None
+    payment = message["successful_payment"]
     provider = "stars" if payment.get("currency") == _STARS else "card"
     body = json.dumps(update).encode()
-    return Event(provider, _key(payment), body, "update", incoming.correlation_id, None, "method not offered")
+    return Event(
+        provider,
+        _key(payment),
+        body,
+        "update",
+        incoming.correlation_id,
+        None,
+        "method not offered",
+        payer_telegram_id=_payer(message),
+    )
+
+
+def _payer(message: dict[str, Any]) -> int | None:
+    """The person who paid; None when the message does not name one."""
+    sender = message.get("from")
+    return json_reader.id_or_zero(sender.get("id")) or None if isinstance(sender, dict) else None
 
 
 def _key(payment: dict[str, Any]) -> str:

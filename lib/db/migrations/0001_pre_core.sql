@@ -101,6 +101,12 @@ create table currencies (
 alter table deployment
     add constraint books_currency_is_listed foreign key (books_currency) references currencies;
 
+-- Who takes money: the closed list. Wallets pay as `balance`, a full discount as `promo`, a transfer by hand as `transfer`.
+create table providers (
+    name text primary key
+);
+insert into providers (name) values ('cryptobot'), ('stars'), ('card'), ('transfer'), ('balance'), ('promo');
+
 create table orders (
     id bigint generated always as identity primary key,
     purchase_id uuid not null unique default gen_random_uuid(),
@@ -128,7 +134,9 @@ create table orders (
     constraint subscription_orders_say_what check (kind <> 'subscription' or (tariff is not null and period_days is not null)),
     constraint paid_has_time check ((status = 'paid') = (paid_at is not null)),
     constraint invoice_has_address check ((invoice_id is null) = (invoice_url is null)),
-    unique (provider, invoice_id)
+    unique (provider, invoice_id),
+    -- what is about an order names its account with it
+    constraint orders_of_one unique (id, account_id)
 );
 -- one live checkout per account and kind: a double tap can't make two
 create unique index orders_one_open on orders (account_id, kind) where status = 'open';
@@ -143,7 +151,7 @@ create index orders_without_invoice on orders (provider, created_at)
 -- an event without one (unmatched, no_money) is looked at again when more is said of it.
 create table payment_events (
     id bigint generated always as identity primary key,
-    provider text not null,
+    provider text not null references providers,
     -- a refund carries the id of its charge, so the kind is part of the key
     kind text not null default 'charge' check (kind in ('charge', 'refund', 'chargeback', 'other')),
     external_id text not null,
@@ -156,7 +164,9 @@ create table payment_events (
     amount numeric(38, 0) check (amount > 0),
     currency text references currencies,
     order_id bigint references orders,
-    attempts integer not null default 0,
+    -- who paid, as far as the provider says it: not always the customer whose order it is
+    payer_telegram_id bigint check (payer_telegram_id > 0),
+    attempts integer not null default 0 check (attempts >= 0),
     received_at timestamptz not null default atlas.now(),
     processed_at timestamptz,
     correlation_id text not null,
@@ -166,6 +176,7 @@ create table payment_events (
     unique (provider, kind, external_id),
     constraint processed_has_time check ((status = 'new') = (processed_at is null)),
     constraint resolved_says_how check ((resolved_at is null) = (resolution is null)),
+    constraint only_unmatched_is_resolved check (resolved_at is null or status = 'unmatched'),
     constraint currency_is_of_an_amount check (currency is null or amount is not null)
 );
 create index payment_events_new on payment_events (id) where status = 'new';
@@ -183,25 +194,34 @@ create table payment_event_bodies (
     primary key (event_id, meaning)
 );
 
--- The books: rows are only ever added (the app role has no UPDATE or DELETE on them).
+-- The books: rows are only ever added (the app role has no UPDATE or DELETE on them), so a payment never changes what it means.
 create table payments (
     id bigint generated always as identity primary key,
-    provider text not null,
+    provider text not null references providers,
     charge_id text not null,
-    kind text not null check (kind in ('settling', 'duplicate', 'unmatched')),
-    order_id bigint references orders,
-    account_id bigint references accounts,
-    event_id bigint references payment_events,
-    amount bigint not null check (amount > 0),
+    kind text not null check (kind in ('settling', 'duplicate')),
+    order_id bigint not null,
+    account_id bigint not null,
+    event_id bigint unique references payment_events,
+    -- what was agreed, as the order has it; at 100 % off nothing is paid, and the provider is `promo`
+    amount bigint not null,
     currency text not null references currencies,
-    paid_asset text,
-    paid_amount text,
-    paid_rate text,
-    fee_asset text,
-    fee_amount text,
+    -- what really came and what the provider kept of it, exactly as it said, whole units: an asset may be one that the list of
+    -- currencies lacks
+    paid_asset text check (paid_asset ~ '^[A-Z0-9]{2,12}$'),
+    paid_amount numeric check (paid_amount > 0 and paid_amount < 'infinity'),
+    paid_rate numeric check (paid_rate > 0 and paid_rate < 'infinity'),
+    fee_asset text check (fee_asset ~ '^[A-Z0-9]{2,12}$'),
+    fee_amount numeric check (fee_amount > 0 and fee_amount < 'infinity'),
     created_at timestamptz not null default atlas.now(),
     unique (provider, charge_id),
-    constraint settling_has_order check (kind <> 'settling' or (order_id is not null and account_id is not null))
+    constraint nothing_is_paid_at_full_discount check (case provider when 'promo' then amount = 0 else amount > 0 end),
+    constraint paid_amount_is_of_an_asset check (paid_asset is not null or paid_amount is null),
+    constraint fee_is_of_an_asset check (fee_asset is not null or fee_amount is null),
+    -- what comes from outside was told by its provider: the news stays beside it
+    constraint outside_money_has_an_event check (event_id is not null or provider in ('balance', 'promo')),
+    -- a payment can't name another customer's order
+    constraint payment_of_the_orders_account foreign key (order_id, account_id) references orders (id, account_id)
 );
 -- an order is settled by exactly one payment
 create unique index payments_one_settling on payments (order_id) where kind = 'settling';

@@ -10,8 +10,9 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from lib.bot import notifications
-from lib.domain import provisioning, subscriptions, trial
+from lib.domain import inbox, orders, provisioning, subscriptions, trial
 from lib.domain.provisioning import Answer
+from lib.domain.settlement import Event, Money
 from lib.settings import pricelist
 from sandbox.telegram.html_markup import parse_html
 from tests.integration.bot.test_buttons import effects
@@ -68,14 +69,27 @@ async def test_the_trial_is_offered_given_and_not_offered_again(anna: Customer) 
     assert "Бесплатный период: 1 устройство, 10 ГБ" in anna.text
 
 
+def pay(tx: Transaction, account_id: int) -> None:
+    prices = pricelist.load()
+    opened = orders.open_subscription(
+        tx,
+        account_id,
+        tariff="basic",
+        period_days=30,
+        price=prices.price("basic", 30),
+        currency=prices.currency,
+        provider="cryptobot",
+        minutes=30,
+    )
+    order = opened.order
+    money = Money(order.price, order.currency, "", order.purchase_id)
+    assert inbox.receive(tx, Event("cryptobot", "1", b"", "sweep", "c", money), prices).outcome == "settled"
+
+
 def prepare(tx: Transaction, history: str) -> None:
     account_id = tx.value("select id from accounts")
-    if history == "paid":
-        tx.execute(
-            "insert into payments (provider, charge_id, kind, account_id, amount, currency)"
-            " values ('cryptobot', 'x', 'duplicate', :id, 1, 'RUB')",
-            id=account_id,
-        )
+    if history == "paid and ended":
+        pay(tx, account_id)
     if history == "used and ended":
         assert isinstance(trial.start(tx, account_id, pricelist.load().trial, "c"), trial.Started)
     if history.startswith("granted"):
@@ -92,7 +106,13 @@ def trial_grants(tx: Transaction) -> int:
 @pytest.mark.proves("N-6")
 @pytest.mark.parametrize(
     ("history", "eligible"),
-    [("new", True), ("used and ended", False), ("paid", False), ("granted", False), ("granted and ended", True)],
+    [
+        ("new", True),
+        ("used and ended", False),
+        ("paid and ended", False),
+        ("granted", False),
+        ("granted and ended", True),
+    ],
 )
 async def test_the_menu_the_offer_and_the_action_go_by_one_rule(
     anna: Customer,

@@ -183,8 +183,8 @@ async def test_whatever_is_said_before_the_money_settles(db: Database, changes: 
     assert "kept" not in outcomes
 
 
-def charge(payment: dict[str, Any], *, where: str = "message") -> Event | None:
-    update = {"update_id": 7, where: {"chat": {"id": 1}, "successful_payment": payment}}
+def charge(payment: dict[str, Any], *, where: str = "message", sender: object = None) -> Event | None:
+    update = {"update_id": 7, where: {"chat": {"id": 1}, "from": sender, "successful_payment": payment}}
     return payments.read_charge(update, Incoming(7, json.dumps(update), "tg-7"))
 
 
@@ -197,6 +197,24 @@ async def test_a_charge_is_recorded_wherever_it_stands(db: Database, where: str)
     assert event is not None
     assert event.external_id == "stx1"
     assert (await db.run(inbox.receive, event, PRICES)).outcome == "unmatched"
+
+
+@pytest.mark.parametrize(
+    ("sender", "payer"),
+    [
+        ({"id": 17}, 17),
+        ({"id": 2**63}, None),
+        ({"id": -1}, None),
+        ({"id": True}, None),
+        ({"id": "17"}, None),
+        ([], None),
+    ],
+)
+async def test_who_paid_is_kept_with_the_news(db: Database, sender: object, payer: int | None) -> None:
+    event = charge({"currency": "XTR", "total_amount": 100, "telegram_payment_charge_id": "stx1"}, sender=sender)
+    assert event is not None
+    assert (await db.run(inbox.receive, event, PRICES)).outcome == "unmatched"
+    assert await db.run(lambda tx: tx.value("select payer_telegram_id from payment_events")) == payer
 
 
 @pytest.mark.parametrize("charge_id", ["a\x00b", "a\ud800b", "x" * 5000, "", None, 17, ["x"]])
