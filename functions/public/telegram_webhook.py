@@ -92,8 +92,8 @@ async def _handle(incoming: Incoming, update: dict[str, Any], deadline: float) -
         log.error("telegram_webhook_no_database", error=str(error))
         return answers.unavailable()
     except Exception as error:  # noqa: BLE001 -- the boundary: an update that can't be handled now is kept, never lost
-        if type(error).__name__ == "ReplyNotDelivered":  # its module would load aiogram
-            log.warning("update_kept", error="ReplyNotDelivered", reason=str(error))
+        if type(error).__name__ in {"NotYet", "ReplyNotDelivered"}:  # the latter's module would load aiogram
+            log.warning("update_kept", error=type(error).__name__, reason=str(error))
         else:
             log.exception("update_kept", error=type(error).__name__)
         return await _keep(incoming, type(error).__name__, deadline)

@@ -45,6 +45,9 @@ async def _update(body: dict[str, Any]) -> dict[str, Any]:
         await deliver(handled.reply, closed_until=handled.closed_until, in_response=False)
     except ReplyNotDelivered as error:
         return await _later(db, update_id, outbox_id, error)
+    except updates.NotYet as error:
+        await enqueue_put_off(db, bootstrap.task_queue(), await db.run(outbox.put_off, outbox_id, error.seconds))
+        return {"put_off": str(error)}
     except (Unavailable, OutcomeUnknown):
         raise
     except Exception as error:

@@ -49,6 +49,7 @@ class UpdateContext:
         start_payload: of the deep link that the person came by.
         after_external_call: what is to be shown is known from outside, so it is newer than what another delivery of the same
             update may have stored meanwhile.
+        redelivered: an earlier attempt at this update did not finish it, and may still be at work or have died at any point.
         known_account: None until the effect transaction has it.
         shown_in: the language of the answer when it is not the account's.
     """
@@ -64,6 +65,7 @@ class UpdateContext:
     crypto_offered: bool
     start_payload: str | None = None
     after_external_call: bool = False
+    redelivered: bool = False
     known_account: Account | None = None
     shown_in: str | None = None
 
@@ -117,7 +119,7 @@ def take_effect(
             return Handled(_again(claimed.reply or [], moved_on=moved_on), closed_until=claimed.closed_until)
         met = [accounts.meet(tx, context.person, start_payload=context.start_payload, update_id=update_id)]
     (account,) = met
-    outcome = action(tx, replace(context, known_account=account), *arguments)
+    outcome = action(tx, replace(context, known_account=account, redelivered=claimed.attempts > 0), *arguments)
     if isinstance(outcome, ExternalCall):
         return outcome
     owed = accounts.reached(tx, account.telegram_id) if account.was_unreachable else []

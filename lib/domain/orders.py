@@ -36,6 +36,7 @@ class Opened:
 
     Attributes:
         claim: set when the caller is to make the invoice now; no other will for a while.
+        claimed_s: for so many seconds another may still be at it; 0 when none is.
         asked_before: an earlier attempt may have made an invoice that is not known here: look before making another.
         replaced: orders that this one replaces, whose invoices are to be withdrawn, best effort.
     """
@@ -44,6 +45,7 @@ class Opened:
     claim: UUID | None
     asked_before: bool
     replaced: tuple[Replaced, ...]
+    claimed_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +117,10 @@ where o.id = before.id and o.invoice_id is null and o.status = 'open'
 returning o.invoice_claimed_by as claim, before.asked
 """
 
+_CLAIMED_S = """
+select cast(coalesce(extract(epoch from invoice_claimed_until - atlas.now()), 0) as double precision) from orders where id = :id
+"""
+
 _ATTACH = f"""
 update orders set invoice_id = :invoice_id, invoice_url = :url, invoice_claimed_by = null, invoice_claimed_until = null
 where id = :id and invoice_id is null
@@ -154,7 +160,9 @@ def open_subscription(
     if order.invoice_id is not None:
         return Opened(order, None, asked_before=False, replaced=replaced)
     claim = tx.row(_Claim, _CLAIM_INVOICE, id=order.id, lease_s=INVOICE_LEASE_S)
-    return Opened(order, claim.claim if claim else None, asked_before=bool(claim and claim.asked), replaced=replaced)
+    if claim is None:
+        return Opened(order, None, asked_before=True, replaced=replaced, claimed_s=tx.value(_CLAIMED_S, id=order.id))
+    return Opened(order, claim.claim, asked_before=claim.asked, replaced=replaced)
 
 
 def _open_one(tx: Transaction, account_id: int) -> Order | None:

@@ -55,6 +55,18 @@ class Handled:
     closed_until: datetime | None = None
 
 
+class NotYet(Exception):
+    """The update can't have its effect before a moment: it is kept, and tried again then.
+
+    Attributes:
+        seconds: until that moment.
+    """
+
+    def __init__(self, reason: str, seconds: float) -> None:
+        super().__init__(reason)
+        self.seconds = seconds
+
+
 _LONGEST_PAUSE_S = 3600.0
 
 # Waits on the unique index while another delivery of the same update is inside its transaction, then sees its result;

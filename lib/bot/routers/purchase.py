@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 from aiogram import F, Router
 from aiogram.filters import Command
 
-from lib import log
+from lib import failpoints, log
 from lib.bot import order_screen
 from lib.bot.buy_dialogue import BUY_CONFIRM, BUY_ORDER, begin, confirm_again, pick_period, pick_tariff, show_state
 from lib.bot.callbacks import CheckOrder, Go, Method, Pay, PickPeriod, PickTariff, Place
 from lib.bot.update_context import ExternalCall, UpdateRunner
-from lib.domain import chat_state, consents, flags, inbox, orders
+from lib.domain import chat_state, consents, flags, inbox, orders, updates
 from lib.payments.provider import Invoice, InvoiceOver, Provider, ProviderError
 from lib.payments.reporting import report
 
@@ -125,6 +125,9 @@ def _call_or_screen(
         return MakeInvoice(order, opened.claim, opened.asked_before, opened.replaced, version, description)
     if opened.order.invoice_id is not None and version is not None:
         _move_on(tx, context, version, opened.order)
+    if opened.claimed_s > 0 and context.redelivered:
+        # The claim may be that of an attempt at this update which died: "is being prepared" would be its last word.
+        raise updates.NotYet("another attempt may be making the invoice", opened.claimed_s)
     return order_screen.show(tx, context, opened.order)
 
 
@@ -193,15 +196,18 @@ async def make_invoice(runner: UpdateRunner, call: MakeInvoice) -> None:
     if provider is None:
         await runner.run(give_up_invoice, call)
         return
+    failpoints.reach("invoice.before-call")
     try:
         invoice = await _invoice(provider, call)
     except ProviderError as error:
         log.warning("invoice_failed", order_id=call.order.id, reason=str(error))
         await runner.run(give_up_invoice, call)
         return
+    failpoints.reach("invoice.after-call")
     # In a transaction of its own, keyed by the order: another delivery of this update may have finished it meanwhile
     # ("the invoice is being made"), and an invoice that exists must be known whichever delivery answers.
     order = await runner.services.db.run(orders.attach_invoice, call.order.id, invoice.invoice_id, invoice.url)
+    failpoints.reach("invoice.after-commit")
     await runner.run(show_invoice, call, order)
     for replaced in call.replaced:
         await _withdraw(runner, provider, replaced)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sandbox.system.customer import buttons_of, text_of
+from sandbox.system.customer import buttons_of, text_of, urls_of
 from tests.e2e.webhooks.steps import (
     UNDONE,
     FunctionLog,
@@ -157,6 +157,38 @@ async def test_a_kill_in_the_middle_of_a_request_loses_nothing(system: System, p
     assert granted == [{"event": "granted", "source": "payment" if place.startswith("settle") else "trial"}]
     keys = [message for message in customer.user.messages if "Your key is ready" in text_of(message)]
     assert len(keys) == 1
+
+
+@pytest.mark.proves("S2-6a")
+@pytest.mark.parametrize("taps_again", [False, True], ids=["does nothing", "taps again"])
+@pytest.mark.parametrize("place", ["invoice.before-call", "invoice.after-call", "invoice.after-commit"])
+async def test_a_kill_between_the_two_steps_of_an_order_leaves_one_order_with_one_invoice(
+    system: System, place: str, *, taps_again: bool
+) -> None:
+    """The order is there and the process that was to get its invoice is not: no button has to be pressed for it to be shown."""
+    customer, since = new_customer(system), await last_work(system)
+    screen = await customer.press(await customer.press(await customer.start(), "go:buy"), "tariff:basic")
+    screen = await customer.press(screen, "period:30:")
+    made = len(system.cryptopay.invoices)
+    pay = next(data for data in buttons_of(screen) if data.startswith("pay:"))
+    system.arm(place)
+    await customer.user.click(screen["message_id"], pay)
+
+    async def was_reached() -> bool:
+        return not system.failpoints.is_armed(place)
+
+    await until(was_reached, f"{place} to be reached")
+    if taps_again:
+        await customer.user.click(screen["message_id"], pay)
+    await until_nothing_is_left(system, since)
+    await customer.sees(lambda message: any("/invoice/" in url for url in urls_of(message)), "the invoice", 30)
+    assert len(system.cryptopay.invoices) == made + 1
+    orders = await system.sql(
+        "select o.status, o.invoice_id is not null as known from orders o join accounts a on a.id = o.account_id"
+        " where a.telegram_id = :id",
+        id=customer.user.id,
+    )
+    assert orders == [{"status": "open", "known": True}]
 
 
 @pytest.mark.proves("N-16")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lib.domain import accounts, consents, settlement, subscriptions
+from lib.domain import accounts, consents, orders, settlement, subscriptions, updates
 from lib.domain.accounts import Person
 from lib.payments.provider import Invoice
 from lib.settings import pricelist
@@ -190,6 +190,11 @@ async def test_a_handler_that_dies_between_its_two_steps_is_carried_on(anna: Cus
         lambda tx: tx.value("select done_at is not null from updates order by update_id desc limit 1")
     )
     provider.create_invoice = create  # type: ignore[method-assign] # as it was
+    with pytest.raises(
+        updates.NotYet
+    ) as later:  # the one that died may still be at it: "is being prepared" would be the last word
+        await anna.give(tap)
+    assert 0 < later.value.seconds <= orders.INVOICE_LEASE_S
     await db.run(sql, "update orders set invoice_claimed_until = atlas.now()")
     await anna.give(tap)
     assert "start=inv1" in anna.button("Оплатить")["url"]
