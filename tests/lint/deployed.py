@@ -32,10 +32,22 @@ class Module:
 @cache
 def modules() -> tuple[Module, ...]:
     """`main.py`, `functions/` and `lib/`."""
-    paths = [ROOT / "main.py", *sorted((ROOT / "functions").rglob("*.py")), *sorted((ROOT / "lib").rglob("*.py"))]
-    return tuple(
-        Module(path.relative_to(ROOT).as_posix(), ast.parse(source := path.read_text()), source) for path in paths
-    )
+    return (_module(ROOT / "main.py"), *_folder("functions"), *_folder("lib"))
+
+
+@cache
+def deployed() -> tuple[Module, ...]:
+    """The same and `xray_api/`, which is installed on nodes."""
+    return (*modules(), *_folder("xray_api"))
+
+
+def _folder(name: str) -> Iterator[Module]:
+    yield from map(_module, sorted((ROOT / name).rglob("*.py")))
+
+
+def _module(path: Path) -> Module:
+    source = path.read_text()
+    return Module(path.relative_to(ROOT).as_posix(), ast.parse(source), source)
 
 
 def dotted(node: ast.expr) -> str:
