@@ -5,11 +5,12 @@ A row comes with its function; nothing in it is listed anywhere else.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Literal
+
+from lib import json_reader
 
 _FILE = Path(__file__).resolve().parents[1] / "functions" / "table.json"
 
@@ -107,7 +108,7 @@ def load() -> Table:
     Raises:
         TypeError: a row has a field that does not exist, or lacks one.
     """
-    raw = json.loads(_FILE.read_text())
+    raw = json_reader.read_object(_FILE.read_bytes())
     functions = {
         name: Function(name=name, **(row | {"secrets": tuple(row["secrets"]), "enqueues": tuple(row["enqueues"])}))
         for name, row in raw["functions"].items()

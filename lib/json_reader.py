@@ -1,7 +1,7 @@
-"""The one reader of JSON that others send: webhooks, tasks, sweeps, nodes and providers (docs/architecture.md, Edges).
+"""The one reader of JSON that others send: webhooks, tasks, sweeps, nodes, providers, Telegram, Cloud Tasks and the metadata server.
 
-What it refuses it refuses with one exception in words; what it returns holds no number beyond its type, no NaN, and is nested
-no deeper than code that walks it can follow.
+(docs/architecture.md, Edges.) What it refuses it refuses with one exception in words; what it returns holds no number beyond its
+type, no NaN, no name that stood there twice, and is nested no deeper than code that walks it can follow.
 """
 
 from __future__ import annotations
@@ -10,10 +10,11 @@ import json
 import re
 from typing import Any, NoReturn
 
-MOST_DEPTH = 600
-"""Telegram's and Crypto Pay's objects stay below ten; up to here every walk through a value stays within Python's stack."""
+MOST_DEPTH = 100
+"""Telegram's and Crypto Pay's objects stay below ten; up to here every walk through a value stays well within Python's stack."""
 _OPENING = (b"[", b"{")
-_STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+# One that is never closed ends with the body: else each of its quotation marks would be tried as another beginning.
+_STRINGS = re.compile(rb'"(?:[^"\\]++|\\.?)*+(?:"|\Z)', re.DOTALL)
 _BIGGEST_ID = 2**63
 _NUL, _REPLACEMENT = "\x00", "\ufffd"
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
@@ -31,13 +32,17 @@ def read(body: bytes, *, exact: bool = False) -> Any:
         exact: numbers with a fraction or an exponent become Decimal, for money; else float.
 
     Raises:
-        UnreadableJson: not UTF-8, not JSON, NaN or an infinity, a number of thousands of digits, nested too deep.
+        UnreadableJson: not UTF-8, not JSON, NaN or an infinity, a number of thousands of digits, nested too deep, or a name
+            twice in one object: two readers would take such a body for two different things.
     """
     if sum(body.count(one) for one in _OPENING) > MOST_DEPTH and _depth(body) > MOST_DEPTH:
         raise UnreadableJson("nested too deep")
     try:
         return json.loads(
-            body.decode("utf-8"), parse_constant=_refuse_constant, parse_float=_decimal if exact else _float
+            body.decode("utf-8"),
+            parse_constant=_refuse_constant,
+            parse_float=_decimal if exact else _float,
+            object_pairs_hook=_unique,
         )
     except UnreadableJson:
         raise
@@ -74,21 +79,9 @@ def is_storable(text: str) -> bool:
     return _UNSTORABLE.search(text) is None
 
 
-def storable(value: Any) -> Any:
-    """The same value with all of its text as Postgres takes it: NUL is left out, half a surrogate pair replaced."""
-    match value:
-        case str():
-            return value if is_storable(value) else _UNSTORABLE.sub(_mended, value)
-        case dict():
-            return {storable(name): storable(one) for name, one in value.items()}
-        case list():
-            return [storable(one) for one in value]
-    return value
-
-
-def may_hold_unstorable(body: bytes) -> bool:
-    """Whether a body may hold text that `storable` would change: it can only come escaped."""
-    return b"\\u0000" in body or b"\\ud" in body or b"\\uD" in body
+def storable(text: str) -> str:
+    """The same text as Postgres takes it: NUL is left out, half a surrogate pair replaced."""
+    return text if is_storable(text) else _UNSTORABLE.sub(_mended, text)
 
 
 def _mended(found: re.Match[str]) -> str:
@@ -105,6 +98,13 @@ def _depth(body: bytes) -> int:
         elif character in b"]}":
             depth -= 1
     return deepest
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) != len(pairs):
+        raise UnreadableJson("a name twice in one object")
+    return made
 
 
 def _refuse_constant(_name: str) -> NoReturn:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import re
 import uuid as uuid_module
 from typing import Any, Final
 
+from xray_api import json_reader
 from xray_api.store import Change
 
 MAX_ITEMS: Final = 500
@@ -18,8 +18,6 @@ _BIGGEST: Final = (1 << 63) - 1
 _BIGGEST_VERSION: Final = 1 << 62
 MAX_DEPTH: Final = 8  # an /apply body needs three
 _EARLIEST_MS: Final = 1_577_836_800_000  # 2020: nothing of Atlas is older
-_STRING: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
-_BRACKET: Final = re.compile(rb"[\[\]{}]")
 _TIME: Final = re.compile(r"[0-9]{13,15}")
 _LATEST_MS: Final = 253_402_300_799_999  # the end of the year 9999
 
@@ -29,16 +27,15 @@ class BadRequestError(ValueError):
 
 
 def document(body: bytes) -> Any:
-    """A body, parsed by the one strict reader: UTF-8, no key twice, no NaN or Infinity, not nested deeply.
+    """A body, parsed by the one strict reader.
 
     Raises:
-        BadRequestError: it is something else.
+        BadRequestError: it can't be.
     """
-    _check_depth(body)
     try:
-        return json.loads(body.decode(), parse_constant=_no_constant, object_pairs_hook=_unique)
-    except (ValueError, RecursionError):
-        raise BadRequestError("body is not JSON in UTF-8, or holds a key twice") from None
+        return json_reader.read(body, most_depth=MAX_DEPTH)
+    except json_reader.UnreadableJsonError as error:
+        raise BadRequestError(str(error)) from None
 
 
 def items(body: Any) -> list[Any]:
@@ -140,24 +137,3 @@ def _integer(body: dict[str, Any], name: str, low: int, high: int) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
         raise BadRequestError(f"{name} must be a whole number, {low}..{high}")
     return value
-
-
-def _check_depth(body: bytes) -> None:
-    """Refuse what nests deeper than anything asked here, before a parser recurses into it."""
-    depth = 0
-    for bracket in _BRACKET.findall(_STRING.sub(b"", body)):
-        depth += 1 if bracket in b"[{" else -1
-        if depth > MAX_DEPTH:
-            raise BadRequestError(f"body is nested more than {MAX_DEPTH} deep")
-
-
-def _no_constant(_text: str) -> Any:
-    raise ValueError("NaN or Infinity")
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object; with a key twice it would be read one way here and another way there."""
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a key is there twice")
-    return found

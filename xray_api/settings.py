@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import socket
 import ssl
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 from pydantic import BeforeValidator, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from xray_api import json_reader
 from xray_api.clock import read_offset
 from xray_api.inbound import Inbound, InboundError, from_config
 
@@ -31,6 +31,7 @@ _DAY_SECONDS: Final = 86_400
 _BACKLOG: Final = 2048
 _PORT_DIGITS: Final = 5
 _LOCAL: Final = "local"
+_MOST_DEPTH: Final = 64  # of Xray's file, which stays below twenty
 # Names that no public name server answers for (RFC 6761, 6762, 7686, 8375, 9476; .internal: ICANN 2024).
 _UNREACHABLE_NAMES: Final = frozenset(
     {"alt", "home.arpa", "internal", "invalid", "local", "localhost", "onion", "test"}
@@ -244,11 +245,13 @@ def _document(path: str) -> Any:
     if not path:
         raise ConfigurationError([])  # told as "is not set" already
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        return json_reader.read(Path(path).read_bytes(), most_depth=_MOST_DEPTH)
     except OSError as error:
         raise ConfigurationError([f"XRAY_CONFIG_PATH: can't be read: {error.strerror}"]) from None
-    except (ValueError, RecursionError):
-        raise ConfigurationError(["XRAY_CONFIG_PATH: is not JSON (comments are not read)"]) from None
+    except json_reader.UnreadableJsonError:
+        raise ConfigurationError(
+            ["XRAY_CONFIG_PATH: is not JSON (comments are not read), or holds a key twice"]
+        ) from None
 
 
 def _no_access_log(document: Any) -> bool:

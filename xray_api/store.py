@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from xray_api import json_reader
 from xray_api.clock import Kept
 
 if TYPE_CHECKING:
@@ -150,9 +151,9 @@ class Store:
         """The time kept by `keep_time`, or None: never, or by a version that kept something else."""
         row = self._db.execute("select value from facts where name = ?", (_KEPT_TIME,)).fetchone()
         try:
-            atlas_ms, steady_ms, boot, sure = json.loads(row[0] if row else "[]")
+            atlas_ms, steady_ms, boot, sure = json_reader.read(row[0].encode() if row else b"[]", most_depth=1)
             return Kept(int(atlas_ms), int(steady_ms), str(boot), sure is True)
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, OverflowError):
             return None
 
     def keep_time(self, kept: Kept) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 import functions_framework.aio
@@ -40,7 +39,7 @@ async def _update(body: dict[str, Any]) -> dict[str, Any]:
     if incoming is None:
         raise task.Poisoned("no such update")
     try:
-        handled = await intake.handle(incoming, json.loads(incoming.body))
+        handled = await intake.handle(incoming, intake.read_again(incoming))
         await enqueue(bootstrap.task_queue(), handled.follow_up, after="update")
         await deliver(handled.reply, closed_until=handled.closed_until, in_response=False)
     except ReplyNotDelivered as error:

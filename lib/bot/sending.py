@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from aiogram.exceptions import AiogramError
 from aiogram.types import Message
 
+from lib import json_reader
 from lib.bot.client import BOT_REFUSED_S, Outcome, judge, perform, variants
 from lib.domain import accounts, messages, telegram_budget
 
@@ -37,7 +38,8 @@ async def send(bot: Bot, calls: list[Call]) -> Outcome:
                 if outcome.kind == "refused":
                     continue
             else:
-                outcome = Outcome("sent", sent.message_id if isinstance(sent, Message) else None)
+                is_known = isinstance(sent, Message) and json_reader.is_id(sent.message_id)
+                outcome = Outcome("sent", sent.message_id if is_known else None)
             break
         if outcome.kind != "sent":
             return outcome if first is None else Outcome("unknown", first, error=outcome.error)

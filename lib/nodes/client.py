@@ -184,7 +184,7 @@ def _answer(work: Work, item: dict[str, Any] | None) -> Answer:
 
 def _words(value: object) -> str:
     """A node's own words, as Postgres and the log take them."""
-    return str(json_reader.storable(value))[:100] if isinstance(value, str) else ""
+    return json_reader.storable(value)[:100] if isinstance(value, str) else ""
 
 
 def _heard(answer: dict[str, Any]) -> Heard:

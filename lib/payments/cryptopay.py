@@ -38,6 +38,9 @@ _OVERLAP = 50
 _MOST_PAGES = 10
 _DECIMAL = re.compile(r"[0-9]{1,40}(?:\.[0-9]{1,40})?(?:[eE][+-]?[0-9]{1,3})?", re.ASCII)
 _ID = re.compile(r"[0-9]{1,19}", re.ASCII)
+_ERROR_NAME = re.compile(r"[A-Za-z0-9_]{1,100}", re.ASCII)
+_MOST_BYTES = 16 * 1024 * 1024
+"""An answer about a thousand invoices is a tenth of it."""
 
 
 def signed_by(body: bytes, signature: str, tokens: Iterable[str]) -> bool:
@@ -257,20 +260,37 @@ class CryptoPay:
         import httpx  # noqa: PLC0415 -- loaded only when a call is made: the webhook's cold start makes none
 
         try:
-            response = await self._client().post(
+            async with self._client().stream(
+                "POST",
                 f"{self._settings.api_base}/api/{method}",
                 json=parameters,
                 headers={"Crypto-Pay-API-Token": token or self._settings.tokens[0]},
                 timeout=httpx.Timeout(10.0, connect=5.0),
-            )
-            answer = json_reader.read(response.content, exact=True)
+            ) as response:
+                answer = json_reader.read(await _bounded(response), exact=True)
         except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
             raise ProviderError(f"{method}: {type(error).__name__}") from None
         if not isinstance(answer, dict) or answer.get("ok") is not True:
             details = answer.get("error") if isinstance(answer, dict) else None
             name = details.get("name") if isinstance(details, dict) else None
-            raise ProviderError(f"{method}: HTTP {response.status_code} {str(name or '')[:100]}".rstrip())
+            known = name if isinstance(name, str) and _ERROR_NAME.fullmatch(name) else ""
+            raise ProviderError(f"{method}: HTTP {response.status_code} {known}".rstrip())
         return answer.get("result")
+
+
+async def _bounded(response: httpx.Response) -> bytes:
+    """The answer's body.
+
+    Raises:
+        ProviderError: it is larger than any.
+    """
+    parts, size = [], 0
+    async for part in response.aiter_bytes():
+        size += len(part)
+        if size > _MOST_BYTES:
+            raise ProviderError("an answer of more than 16 MiB")
+        parts.append(part)
+    return b"".join(parts)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,12 +10,14 @@ import asyncio
 import base64
 import http.client
 import json
+import re
 import ssl
 import threading
 import time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from lib import json_reader
 from lib.tasks.queue import QueueUnavailable
 
 if TYPE_CHECKING:
@@ -29,6 +31,10 @@ _CONNECT_S, _ANSWER_S = 1.0, 2.0
 _IDLE_S = 20.0
 """How long a connection is worth keeping: one that slept longer, a frozen instance's say, is rather made anew."""
 _OK, _CONFLICT = 200, 409
+_MOST_BYTES = 64 * 1024
+"""A task as the service answers with it is a hundredth of it, a token a tenth."""
+_LONGEST_LIFE_S = 86_400.0
+_TOKEN = re.compile(r"[!-~]{1,16384}")
 
 
 def function_url(settings: TasksSettings, service: str) -> str:
@@ -70,11 +76,13 @@ class _Server:
         try:
             connection.request(method, self._address.path + path, body, headers)
             response = connection.getresponse()
-            status, answer = response.status, response.read()
+            status, answer = response.status, response.read(_MOST_BYTES + 1)
+            if len(answer) > _MOST_BYTES:
+                raise http.client.HTTPException("an answer of more than 64 KiB")
         except BaseException:
             connection.close()
             raise
-        if response.will_close:
+        if response.will_close or not response.isclosed():
             connection.close()
         else:
             with self._lock:
@@ -105,6 +113,19 @@ class _Server:
         return connection
 
 
+def _token(body: bytes) -> tuple[str, float]:
+    """What the metadata server answered: a token as a header takes it, and for how many seconds it is good."""
+    try:
+        answer = json_reader.read_object(body)
+    except json_reader.UnreadableJson:
+        answer = {}
+    token, lives_s = answer.get("access_token"), answer.get("expires_in")
+    readable = isinstance(token, str) and _TOKEN.fullmatch(token) and type(lives_s) in {int, float}
+    if not readable or not 0 <= lives_s <= _LONGEST_LIFE_S:  # type: ignore[operator] # a number, as looked at above
+        raise QueueUnavailable("metadata server: unreadable answer")
+    return str(token), float(lives_s)  # type: ignore[arg-type] # as above
+
+
 class RestTaskQueue:
     """Fills `TaskQueue`."""
 
@@ -125,7 +146,7 @@ class RestTaskQueue:
         try:
             headers = {"Content-Type": "application/json"} | self._authorization()
             status, _ = self._service.ask("POST", f"/v2/{queue}/tasks", body, headers)
-        except (OSError, http.client.HTTPException) as error:
+        except (OSError, http.client.HTTPException, ValueError) as error:  # ValueError: a chunk of less than nothing
             raise QueueUnavailable(type(error).__name__) from None
         if status == _CONFLICT:
             return False
@@ -159,10 +180,6 @@ class RestTaskQueue:
             status, body = self._metadata.ask("GET", _TOKEN_PATH, None, {"Metadata-Flavor": "Google"})
             if status != _OK:
                 raise QueueUnavailable(f"metadata server: HTTP {status}")
-            try:
-                answer = json.loads(body)
-                self._token, lives_s = str(answer["access_token"]), float(answer["expires_in"])
-            except (ValueError, KeyError, TypeError):
-                raise QueueUnavailable("metadata server: unreadable answer") from None
-            self._token_until = time.monotonic() + lives_s - 60
+            token, lives_s = _token(body)
+            self._token, self._token_until = token, time.monotonic() + lives_s - 60
         return {"Authorization": f"Bearer {self._token}"}

@@ -38,6 +38,15 @@ def read(body: bytes) -> tuple[Incoming, dict[str, Any]]:
     return Incoming(update_id, body.decode("utf-8").replace("\x00", ""), f"tg-{update_id}"), update
 
 
+def read_again(incoming: Incoming) -> dict[str, Any]:
+    """The update of a stored body.
+
+    Raises:
+        lib.json_reader.UnreadableJson: something else than `read` put it there.
+    """
+    return json_reader.read_object(incoming.body.encode())
+
+
 async def handle(incoming: Incoming, update: dict[str, Any]) -> Handled:
     """Give the update its one effect, or the stored reply when it had it before.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from starlette.requests import ClientDisconnect
@@ -11,6 +12,9 @@ if TYPE_CHECKING:
 
 BODY_LIMIT = 1024 * 1024
 """Bytes; Telegram and Crypto Pay stay far below."""
+
+
+_LENGTH = re.compile(r"[0-9]{1,18}", re.ASCII)
 
 
 class TooLarge(Exception):
@@ -25,7 +29,7 @@ async def body(request: Request, limit: int = BODY_LIMIT) -> bytes:
         starlette.requests.ClientDisconnect: the sender hung up.
     """
     declared = request.headers.get("content-length", "")
-    if declared.isdecimal() and int(declared) > limit:
+    if _LENGTH.fullmatch(declared) and int(declared) > limit:  # any other is left to what is really sent
         raise TooLarge
     chunks: list[bytes] = []
     size = 0

@@ -6,12 +6,11 @@ had. Never a traceback.
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from typing import TYPE_CHECKING, Any
 
-from lib import bootstrap, log
+from lib import bootstrap, json_reader, log
 from lib.db import OutcomeUnknown, Unavailable
 from lib.domain import outbox
 from lib.settings import check
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
 _BODY_LIMIT = 100 * 1024
+_LONGEST_CORRELATION = 100
 
 
 class Poisoned(Exception):
@@ -37,7 +37,7 @@ async def serve(
 
     Args:
         request: what Cloud Tasks sent.
-        needs: integer fields the body must have.
+        needs: ids the body must have.
         work: does it and says what it did; what it returns is the answer and the log line.
     """
     log.configure()
@@ -48,14 +48,22 @@ async def serve(
         log.error("configuration_invalid", problems=list(found))
         return answers.refused(500, "configuration: " + "; ".join(found))
     try:
-        body = json.loads(await requests.body(request, _BODY_LIMIT))
-        if not isinstance(body, dict) or not all(type(body.get(name)) is int for name in needs):
+        body = json_reader.read_object(await requests.body(request, _BODY_LIMIT))
+        if not all(json_reader.is_id(body.get(name)) for name in needs):
             raise Poisoned(f"needs {', '.join(needs)}")
-    except (ValueError, requests.TooLarge, Poisoned) as error:
+    except requests.ClientDisconnect:
+        log.warning("task_client_disconnected", task=target)  # the queue sends it again
+        return answers.refused(400, "body ended early")
+    except (json_reader.UnreadableJson, requests.TooLarge, Poisoned) as error:
         log.error("task_poisoned", error=str(error) or type(error).__name__)
         return answers.ok({"ok": True, "poisoned": str(error) or type(error).__name__})
-    with log.correlated(str(body.get("correlation_id") or "-")):
+    with log.correlated(_correlation(body)):
         return await _run(target, body, work)
+
+
+def _correlation(body: dict[str, Any]) -> str:
+    told = body.get("correlation_id")
+    return json_reader.storable(told)[:_LONGEST_CORRELATION] or "-" if isinstance(told, str) else "-"
 
 
 async def _run(
