@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-import os
 import secrets
+import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from sandbox.node.origin import RealityTarget
-from sandbox.node.process import Part, PartFailedError
 from sandbox.node.tunnel_client import PATIENCE_SECONDS, Origin, ShareLink, TunnelClient, TunnelRefusedError
+from sandbox.processes.child import Process, ProcessFailedError, bare_environment, listens
 from sandbox.state.ports import free_port
 from sandbox.state.private_json import write_private_json
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = [
     "PATIENCE_SECONDS",
     "Origin",
-    "PartFailedError",
+    "ProcessFailedError",
     "RealityKeys",
     "RealityTarget",
     "ShareLink",
@@ -40,6 +40,7 @@ __all__ = [
 INBOUND_TAG = "vless-in"
 SERVER_NAME = "www.example.com"
 _ROOT = Path(__file__).resolve().parents[2]
+_CORE = "import sys, xray.xray; xray.xray.startFromJSON(open(sys.argv[1], encoding='utf-8').read())"
 
 
 class RealityKeys(NamedTuple):
@@ -102,35 +103,43 @@ class XrayCore:
         self.folder = folder
         self.config_path = folder / "xray.json"
         self.config = dict(config)
-        self._part = Part("core", str(self.config_path), log=folder / "xray.log")
+        ports = [entry["port"] for entry in self.config["inbounds"]]
+        if listen := self.config.get("api", {}).get("listen"):
+            ports.append(int(listen.rpartition(":")[2]))
+        self._process = Process(
+            [sys.executable, "-I", "-c", _CORE, str(self.config_path)],
+            cwd=folder,
+            env=bare_environment({}),
+            log=folder / "xray.log",
+            port=ports[0],
+            more_ports=ports[1:],
+            is_ready=listens,
+        )
 
     @property
     def running(self) -> bool:
         """Whether the process lives."""
-        return self._part.running
+        return self._process.running
 
     @property
     def pid(self) -> int:
         """Its process id; RuntimeError when it is not running."""
-        return self._part.pid
+        return self._process.pid
 
     async def start(self) -> None:
         """Write the configuration, start, and return when both the VLESS port and the API accept."""
         self.folder.mkdir(parents=True, exist_ok=True)
         self.config_path.touch(mode=0o600)
         self.config_path.write_text(json.dumps(self.config, indent=1), encoding="utf-8")
-        ports = [entry["port"] for entry in self.config["inbounds"]]
-        if listen := self.config.get("api", {}).get("listen"):
-            ports.append(int(listen.rpartition(":")[2]))
-        await self._part.start(ports)
+        await self._process.start()
 
     async def stop(self) -> None:
         """End it politely."""
-        await self._part.stop()
+        await self._process.stop()
 
     async def kill(self) -> None:
         """`kill -9`."""
-        await self._part.kill()
+        await self._process.kill()
 
     async def restart(self) -> None:
         """Stop and start; every hot-added user is forgotten, as on any node."""
@@ -139,11 +148,11 @@ class XrayCore:
 
     def suspend(self) -> None:
         """Freeze it (SIGSTOP): connections are accepted by the kernel and never answered."""
-        self._part.suspend()
+        self._process.suspend()
 
     def resume(self) -> None:
         """Let it go on (SIGCONT)."""
-        self._part.resume()
+        self._process.resume()
 
 
 @dataclass(frozen=True)
@@ -214,7 +223,14 @@ class XrayNode:
             **(environment or {}),
         }
         self.service_log = folder / "xray_api.log"
-        self.service = Part("module", "xray_api", log=self.service_log, env=self._service_environment())
+        self.service = Process(
+            [sys.executable, "-m", "xray_api"],
+            cwd=_ROOT,
+            env=bare_environment({"PYTHONUNBUFFERED": "1", **self.environment}),
+            log=self.service_log,
+            port=self._identity.service_port,
+            is_ready=listens,
+        )
         self._starting = asyncio.Lock()
         self._ends = 0
 
@@ -253,7 +269,7 @@ class XrayNode:
         """Start what does not run: target, core, service. Returns when all of them accept.
 
         Raises:
-            PartFailedError: one did not come up, or the node was stopped or killed meanwhile.
+            ProcessFailedError: one did not come up, or the node was stopped or killed meanwhile.
         """
         async with self._starting:
             ends = self._ends
@@ -262,14 +278,14 @@ class XrayNode:
             if not self.core.running:
                 await self.core.start()
             if ends != self._ends:
-                raise PartFailedError("the node was ended while it started")
+                raise ProcessFailedError("the node was ended while it started")
             if not self.service.running:
                 await self.start_service()
         return self
 
     async def start_service(self) -> None:
         """Start the node service alone and return when it accepts."""
-        await self.service.start([self._identity.service_port])
+        await self.service.start()
 
     async def stop(self) -> None:
         """Stop all three politely."""
@@ -292,13 +308,6 @@ class XrayNode:
     def unhang(self) -> None:
         """It answers again, what it was asked meanwhile included."""
         self.service.resume()
-
-    def _service_environment(self) -> dict[str, str]:
-        # Of this process's environment only what a program needs to run: no setting leaks into the node.
-        kept = {
-            name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR", "VIRTUAL_ENV") if name in os.environ
-        }
-        return {**kept, "PYTHONPATH": str(_ROOT), "PYTHONUNBUFFERED": "1", **self.environment}
 
 
 def _identity(path: Path, pinned: dict[str, int]) -> _Identity:

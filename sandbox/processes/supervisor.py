@@ -1,8 +1,12 @@
 """Run one program with everything it forks, and let none of it outlive the process that asked for it.
 
-Started as a script of its own (`python -I -S supervisor.py ...`), so it imports nothing of Atlas. `guardian.py` asks its one
-server to end in good order; here there is a group of processes (a gunicorn master and its workers, which do not look whether
-the master lives), and it goes whole and at once: when the program ends, and when our parent's end of our stdin closes.
+Started as a script of its own (`python -I -S supervisor.py ...`; `child.supervised` makes the command), so it imports nothing of
+Atlas. The kernel's parent-death signal alone is not enough: Linux ties it to the *thread* that started the child, and worker
+threads come and go, and macOS has none. So this small process stands in between. Its parent holds the other end of its stdin;
+when that closes, or the parent is gone, the program is asked to end as `--ask` says and then killed with its whole process
+group (a gunicorn master has workers, which do not look whether it lives). The group goes as well when the program ends by
+itself. The program gets the parent-death signal of this process's only thread, so that a SIGKILL of the supervisor ends it too
+(Linux).
 """
 
 from __future__ import annotations
@@ -15,29 +19,88 @@ import select
 import signal
 import subprocess
 import sys
+import time
 
 _PR_SET_PDEATHSIG = 1
 _LOOK_S = 0.25  # how late a parent's death is seen when another process still holds our stdin
+_OF_THE_TERMINAL = (signal.SIGINT, signal.SIGHUP, signal.SIGTERM)
 
 
-def _death_signal() -> None:
-    """In the child, before exec: die when this process dies (Linux; the signal is tied to its only thread)."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+class _Program:
+    """The program, started, with its end to wait for."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        # Becomes readable with every SIGCHLD, so that the program's end is seen at once.
+        self._changed, writable = os.pipe()
+        for end in (self._changed, writable):
+            os.set_blocking(end, False)
+        signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
+        signal.set_wakeup_fd(writable)
+        prctl = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
+        death_signal = options.ask[-1][0] if options.ask else signal.SIGKILL
+
+        def prepare() -> None:
+            for number in _OF_THE_TERMINAL:  # an ignored signal stays ignored through exec
+                signal.signal(number, signal.SIG_DFL)
+            if prctl is not None:  # after the change of user, which would clear it
+                prctl(_PR_SET_PDEATHSIG, death_signal)
+
+        with open(options.log, "ab", buffering=0) as log:  # noqa: PTH123 - pathlib would cost this tiny process 10 ms
+            self._child = subprocess.Popen(
+                options.argv,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                user=options.user,
+                group=options.group,
+                extra_groups=None if options.user is None else [],
+                cwd=options.cwd,
+                process_group=0,
+                preexec_fn=prepare,  # noqa: PLW1509 - this process has one thread
+            )
+        self.pid = self._child.pid
+
+    def ended(self) -> bool:
+        """Whether it has. Not reaped where the system can tell without: its number stays the group's and no stranger's."""
+        if hasattr(os, "waitid"):
+            return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+        return self._child.poll() is not None
+
+    def wait_while(self, parent: int) -> None:
+        """Return when the program has ended or the parent is gone."""
+        while not self.ended() and os.getppid() == parent:
+            if 0 in self._wait(_LOOK_S, 0) and os.read(0, 1) == b"":
+                return
+
+    def ask(self, number: int, seconds: float) -> None:
+        """Send a signal and give it so long to end. One that was suspended must run to hear it."""
+        deadline = time.monotonic() + seconds
+        if not self.ended():
+            self._child.send_signal(signal.SIGCONT)
+            self._child.send_signal(number)
+        while not self.ended() and (left := deadline - time.monotonic()) > 0:
+            self._wait(left)
+
+    def end(self) -> int:
+        """SIGKILL to what is left of the group; the program's exit code, 128 and the signal's number where one ended it."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):  # none left; macOS: only zombies are
+            os.killpg(self.pid, signal.SIGKILL)
+        code = self._child.wait()
+        return code if code >= 0 else 128 - code
+
+    def _wait(self, seconds: float, *others: int) -> list[int]:
+        """Until the program changes, one of the others is readable, or time is up: which are readable."""
+        ready, _, _ = select.select([self._changed, *others], [], [], seconds)
+        if (
+            self._changed in ready
+        ):  # a stop and a continuation count as changes too: left unread it would be ready for ever
+            os.read(self._changed, 512)
+        return ready
 
 
-def _wake_on_child_exit() -> int:
-    """A file descriptor that becomes readable when the program ends, so that its end is seen at once."""
-    readable, writable = os.pipe()
-    os.set_blocking(writable, False)
-    signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
-    signal.set_wakeup_fd(writable)
-    return readable
-
-
-def _parent_lives(parent: int, child_exit: int) -> bool:
-    ready, _, _ = select.select([0, child_exit], [], [], _LOOK_S)
-    return os.getppid() == parent and not (0 in ready and os.read(0, 1) == b"")
+def _request(text: str) -> tuple[int, float]:
+    name, _, seconds = text.partition(":")
+    return signal.Signals[name].value, float(seconds)
 
 
 def main() -> int:
@@ -46,35 +109,20 @@ def main() -> int:
     parser.add_argument("--parent", type=int, required=True)
     parser.add_argument("--cwd", required=True)
     parser.add_argument("--log", required=True)
+    parser.add_argument("--user", default=None)
+    parser.add_argument("--group", type=int, default=None)
+    parser.add_argument("--ask", type=_request, action="append", default=[], metavar="SIGNAL:SECONDS")
     parser.add_argument("argv", nargs="+")
     options = parser.parse_args()
-    for name in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
-        signal.signal(name, signal.SIG_IGN)  # a Ctrl-C at the terminal is our parent's business
-
-    def prepare() -> None:
-        for name in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):  # an ignored signal stays ignored through exec
-            signal.signal(name, signal.SIG_DFL)
-        _death_signal()
-
-    child_exit = _wake_on_child_exit()
-    with open(options.log, "ab", buffering=0) as log:  # noqa: PTH123 - pathlib would cost this tiny process 10 ms
-        child = subprocess.Popen(
-            options.argv,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            cwd=options.cwd,
-            process_group=0,
-            preexec_fn=prepare,  # noqa: PLW1509 - this process has one thread
-        )
-    sys.stdout.write(f"{child.pid}\n")
+    for number in _OF_THE_TERMINAL:
+        signal.signal(number, signal.SIG_IGN)  # a Ctrl-C at the terminal is our parent's business
+    program = _Program(options)
+    sys.stdout.write(f"{program.pid}\n")
     sys.stdout.close()
-    while child.poll() is None and _parent_lives(options.parent, child_exit):
-        pass
-    with contextlib.suppress(ProcessLookupError):  # it ended and left no process
-        os.killpg(child.pid, signal.SIGKILL)
-    code = child.wait()
-    return code if code >= 0 else 128 - code
+    program.wait_while(options.parent)
+    for number, seconds in options.ask:
+        program.ask(number, seconds)
+    return program.end()
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import pytest
 from sandbox.node.caller import until
 from sandbox.node.lab import (
     Origin,
-    PartFailedError,
+    ProcessFailedError,
     ShareLink,
     TunnelClient,
     TunnelRefusedError,
@@ -81,7 +81,7 @@ async def test_a_node_that_is_killed_while_it_starts_is_down(tmp_path: Path) -> 
     starting = asyncio.create_task(node.start())
     await until(lambda: node.core.running, "the core begins")
     await node.kill()
-    with pytest.raises(PartFailedError):
+    with pytest.raises(ProcessFailedError):
         await starting
     assert (node.core.running, node.service.running) == (False, False)
     await node.start()
@@ -113,7 +113,7 @@ async def test_a_stranger_on_its_port_is_not_taken_for_the_service(tmp_path: Pat
     node = XrayNode(tmp_path)
     port = int(node.url.rpartition(":")[2])
     try:
-        with socket.create_server(("127.0.0.1", port)), pytest.raises(PartFailedError, match=str(port)):
+        with socket.create_server(("127.0.0.1", port)), pytest.raises(ProcessFailedError, match=str(port)):
             await node.start()
     finally:
         await node.stop()
@@ -121,7 +121,7 @@ async def test_a_stranger_on_its_port_is_not_taken_for_the_service(tmp_path: Pat
 
 async def test_a_core_that_cannot_start_says_so(tmp_path: Path) -> None:
     core = XrayCore(tmp_path, {"inbounds": [{"port": free_port(), "protocol": "nonsense"}]})
-    with pytest.raises(PartFailedError, match="ended with 23"):
+    with pytest.raises(ProcessFailedError, match="ended with 23"):
         await core.start()
 
 

@@ -309,7 +309,7 @@ def test_a_killed_parent_leaves_no_server(parent: Callable[..., tuple[subprocess
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the parent-death signal is Linux's")
-def test_a_killed_guardian_leaves_no_server(parent: Callable[..., tuple[subprocess.Popen[str], int, str]]) -> None:
+def test_a_killed_supervisor_leaves_no_server(parent: Callable[..., tuple[subprocess.Popen[str], int, str]]) -> None:
     process, pid, _ = parent()
     members = family(pid)
     psutil.Process(pid).parent().kill()
