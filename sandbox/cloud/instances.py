@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from lib import function_table
 from sandbox.cloud.cloudtasks.api import CALLERS
 from sandbox.cloud.gateway import Backend
-from sandbox.commands.options import PROVIDER
 from sandbox.processes.child import Process, ProcessFailedError, bare_environment
 
 if TYPE_CHECKING:
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from lib.function_table import Function
     from sandbox.state.home import Home
 
+PROVIDER: Final = "TELEGRAM_PROVIDER_TOKEN"
 ROOT = Path(__file__).resolve().parents[2]
 
 

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Final
 
 from dotenv.parser import parse_stream
 
+from sandbox.cloud.instances import PROVIDER
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
 TOKEN: Final = "TELEGRAM_BOT_TOKEN"  # noqa: S105 - the setting's name
 _API_BASE: Final = "TELEGRAM_API_BASE"
-PROVIDER: Final = "TELEGRAM_PROVIDER_TOKEN"
 # What a person may set for the local system; everything else it makes up by itself.
 TAKEN_OVER: Final[tuple[str, ...]] = (
     "ADMIN_IDS",

@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-    from sandbox.cryptopay.service import CryptoPay
+    from sandbox.cryptopay.service import CryptoPayService
 
 _BODY_LIMIT = 1024 * 1024
 
 
-def api_routes(service: CryptoPay) -> list[Route]:
+def api_routes(service: CryptoPayService) -> list[Route]:
     """The API's routes."""
 
     async def answer(request: Request) -> Response:

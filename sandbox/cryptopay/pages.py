@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
     from sandbox.cryptopay.invoices import Invoice
-    from sandbox.cryptopay.service import CryptoPay
+    from sandbox.cryptopay.service import CryptoPayService
 
 _FORM_LIMIT = 20_000
 _LATE_S = 60.0
@@ -33,7 +33,7 @@ class _TooLargeError(Exception):
     """A form beyond any that these pages have."""
 
 
-def page_routes(service: CryptoPay) -> list[Route]:
+def page_routes(service: CryptoPayService) -> list[Route]:
     """The pages' routes."""
     pages = _Pages(service)
     posts: list[tuple[str, Callable[[Request], Awaitable[Response]]]] = [
@@ -54,7 +54,7 @@ def page_routes(service: CryptoPay) -> list[Route]:
 
 
 class _Pages:
-    def __init__(self, service: CryptoPay) -> None:
+    def __init__(self, service: CryptoPayService) -> None:
         self._service = service
         hooks, methods = service.webhooks, service.methods
         self._switches: dict[tuple[str, str], Callable[[], None]] = {

@@ -7,19 +7,13 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from starlette.applications import Starlette
-from starlette.middleware import Middleware
-
-from sandbox.cryptopay.api import api_routes
 from sandbox.cryptopay.arguments import ApiError
 from sandbox.cryptopay.faults import Faults
 from sandbox.cryptopay.invoices import Invoice, InvoiceError, iso
 from sandbox.cryptopay.methods import Methods
-from sandbox.cryptopay.pages import page_routes
 from sandbox.cryptopay.rates import assets_of
 from sandbox.cryptopay.store import Payment, Store
 from sandbox.cryptopay.webhooks import RETRY_AFTER_S, Delivery, Webhooks, sign
-from sandbox.stand_in.loopback import LoopbackOnly, OwnPageOnly
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,7 +40,7 @@ class Call:
     duration: float | None = None
 
 
-class CryptoPay:
+class CryptoPayService:
     """One app of Crypto Pay.
 
     `app` is to be served on loopback; `public_url` is where (it goes into the invoices' URLs), `webhook_url` is the application's.
@@ -93,8 +87,6 @@ class CryptoPay:
             retry_after=retry_after,
             timeout=webhook_timeout,
         )
-        routes = [*api_routes(self), *page_routes(self)]
-        self.app = Starlette(routes=routes, middleware=[Middleware(LoopbackOnly), Middleware(OwnPageOnly)])
 
     # -- life ----------------------------------------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ from sandbox.telegram.arguments import chat_number
 from sandbox.telegram.errors import bad_request, forbidden
 
 if TYPE_CHECKING:
-    from sandbox.telegram.chats import Account, Chats
+    from sandbox.telegram.accounts import Account, Accounts
     from sandbox.telegram.store import Store
     from sandbox.telegram.updates import Updates
 
@@ -61,10 +61,10 @@ def as_member(status: str, user: dict[str, Any]) -> dict[str, Any]:
 class Channel:
     """One channel, as its owner and the people in it handle it. Whatever they do becomes an update, if the bot may see it."""
 
-    def __init__(self, kept: _Kept, store: Store, chats: Chats, updates: Updates) -> None:
+    def __init__(self, kept: _Kept, store: Store, people: Accounts, updates: Updates) -> None:
         self._kept = kept
         self._store = store
-        self._chats = chats
+        self._people = people
         self._updates = updates
 
     @property
@@ -85,7 +85,7 @@ class Channel:
     @property
     def owner(self) -> Account:
         """Who made it."""
-        return self._chats.accounts[self._kept.owner_id]
+        return self._people.accounts[self._kept.owner_id]
 
     @property
     def members(self) -> list[int]:
@@ -99,20 +99,20 @@ class Channel:
 
     def status_of(self, user_id: int) -> str:
         """creator, administrator (the bot alone), member, left or kicked; left for a person who never came."""
-        if user_id == self._chats.bot["id"]:
+        if user_id == self._people.bot["id"]:
             return self._kept.bot
         return "creator" if user_id == self._kept.owner_id else self._kept.members.get(str(user_id), "left")
 
     def save(self) -> None:
         """Keep it as it now is."""
         self._store.save_record("channel", str(self.id), asdict(self._kept))
-        self._chats.changes.tell()
+        self._people.changes.tell()
 
     def set_bot(self, status: BotStatus, by: dict[str, Any] | None = None) -> int:
         """Make the bot an administrator, or let it go; the answer is the id of the `my_chat_member` update."""
         before, self._kept.bot = self._kept.bot, status
         self.save()
-        return self._tell("my_chat_member", by or self.owner.user(), self._chats.bot, (before, status))
+        return self._tell("my_chat_member", by or self.owner.user(), self._people.bot, (before, status))
 
     def ban(self, account: Account) -> int:
         """The owner throws a person out; the answer is the id of the `chat_member` update."""
@@ -145,7 +145,7 @@ class Channel:
         change = {
             "chat": self.chat(),
             "from": by,
-            "date": self._chats.now,
+            "date": self._people.now,
             "old_chat_member": as_member(before, who),
             "new_chat_member": as_member(after, who),
         }
@@ -175,8 +175,8 @@ class Channel:
 class Channels:
     """Every channel there is."""
 
-    def __init__(self, store: Store, chats: Chats, updates: Updates) -> None:
-        self._parts = store, chats, updates
+    def __init__(self, store: Store, people: Accounts, updates: Updates) -> None:
+        self._parts = store, people, updates
         self._channels = {int(name): Channel(_Kept(**body), *self._parts) for name, body in store.records("channel")}
 
     def add(self, channel_id: int, title: str, username: str, owner_id: int) -> Channel:

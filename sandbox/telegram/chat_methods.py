@@ -10,8 +10,9 @@ from sandbox.telegram.errors import ApiError, bad_request
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from sandbox.telegram.accounts import Account
     from sandbox.telegram.arguments import Arguments
-    from sandbox.telegram.chats import Account, Chats
+    from sandbox.telegram.chats import Chats
     from sandbox.telegram.store import Store
     from sandbox.telegram.updates import Updates
 

@@ -30,8 +30,9 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.routing import BaseRoute
 
-    from sandbox.telegram.chats import Account, Message
-    from sandbox.telegram.stand_in import Telegram
+    from sandbox.telegram.accounts import Account
+    from sandbox.telegram.chats import Message
+    from sandbox.telegram.service import TelegramService
     from sandbox.telegram.user import User
 
 PAGE: Final = pathlib.Path(__file__).with_name("page")
@@ -82,7 +83,7 @@ KINDS: Final = {
 class ChatPage:
     """Pages and API over one stand-in."""
 
-    def __init__(self, telegram: Telegram) -> None:
+    def __init__(self, telegram: TelegramService) -> None:
         self._telegram = telegram
         self._open = True
 

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from sandbox.stand_in.clock import Clock
-    from sandbox.telegram.chats import Account, Chats
+    from sandbox.telegram.accounts import Account
+    from sandbox.telegram.chats import Chats
     from sandbox.telegram.invoices import Invoice
     from sandbox.telegram.payments import Payments
     from sandbox.telegram.queries import Queries

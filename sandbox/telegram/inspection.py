@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from sandbox.telegram.bot_api import Call
     from sandbox.telegram.delivery import Attempt
-    from sandbox.telegram.stand_in import Telegram
+    from sandbox.telegram.service import TelegramService
 
 LOOKED_AT: Final = 400  # newest attempts and calls
 SHOWN: Final = 80  # newest entries
@@ -125,7 +125,7 @@ def _shown_attempt(attempt: Attempt) -> dict[str, Any]:
     }
 
 
-def _gather(telegram: Telegram) -> tuple[list[_Update], list[Call]]:
+def _gather(telegram: TelegramService) -> tuple[list[_Update], list[Call]]:
     """Updates with their calls, and the calls that belong to none; both oldest first."""
     found: dict[int, _Update] = {}
     for attempt in telegram.deliveries[-LOOKED_AT:]:
@@ -146,7 +146,7 @@ def _gather(telegram: Telegram) -> tuple[list[_Update], list[Call]]:
     return list(found.values()), alone
 
 
-def _entries(telegram: Telegram) -> Iterator[tuple[datetime, dict[str, Any]]]:
+def _entries(telegram: TelegramService) -> Iterator[tuple[datetime, dict[str, Any]]]:
     updates, alone = _gather(telegram)
     waiting = {pending.update_id for pending in telegram.pending}
     expired = {pending.update_id for pending in telegram.expired}
@@ -186,13 +186,13 @@ def _entries(telegram: Telegram) -> Iterator[tuple[datetime, dict[str, Any]]]:
         )
 
 
-def trace(telegram: Telegram) -> dict[str, Any]:
+def trace(telegram: TelegramService) -> dict[str, Any]:
     """Everything the inspector shows, newest first; times on the sandbox's clock, `ms` in real milliseconds."""
     entries = sorted(_entries(telegram), key=lambda entry: entry[0], reverse=True)
     return {"entries": [entry for _, entry in entries[:SHOWN]], "pending": len(telegram.pending)}
 
 
-def mark(telegram: Telegram) -> tuple[object, ...]:
+def mark(telegram: TelegramService) -> tuple[object, ...]:
     """Changes whenever `trace` does, and costs little to look at."""
     calls, deliveries = telegram.calls[-LOOKED_AT:], telegram.deliveries[-LOOKED_AT:]
     return (

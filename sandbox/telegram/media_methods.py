@@ -17,7 +17,8 @@ from sandbox.telegram.keyboards import parse_markup
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from sandbox.telegram.chats import Account, Chats, Message
+    from sandbox.telegram.accounts import Account
+    from sandbox.telegram.chats import Chats, Message
     from sandbox.telegram.editing import Editing
     from sandbox.telegram.files import StoredFile
     from sandbox.telegram.sending import Formatted, Sending

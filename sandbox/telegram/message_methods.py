@@ -13,8 +13,9 @@ from sandbox.telegram.texts import TEXT_LIMIT
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from sandbox.telegram.accounts import Account
     from sandbox.telegram.arguments import Arguments
-    from sandbox.telegram.chats import Account, Chats, Message
+    from sandbox.telegram.chats import Chats, Message
     from sandbox.telegram.editing import Editing
     from sandbox.telegram.sending import Formatted, Sending
 

@@ -11,8 +11,9 @@ from sandbox.telegram.keyboards import check_pay_buttons
 from sandbox.telegram.texts import CAPTION_LIMIT, format_text
 
 if TYPE_CHECKING:
+    from sandbox.telegram.accounts import Account
     from sandbox.telegram.arguments import Arguments
-    from sandbox.telegram.chats import Account, Chats, Message
+    from sandbox.telegram.chats import Chats, Message
 
 _REFUSALS: Final = {
     "business_connection_id": "business connection not found",

@@ -11,8 +11,9 @@ from sandbox.telegram.keyboards import parse_markup
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from sandbox.telegram.accounts import Account
     from sandbox.telegram.arguments import Arguments
-    from sandbox.telegram.chats import Account, Chats, Message
+    from sandbox.telegram.chats import Chats, Message
     from sandbox.telegram.payments import Payments
     from sandbox.telegram.sending import Sending
 

@@ -11,9 +11,10 @@ from sandbox.telegram.texts import TEXT_LIMIT, clean, find_entities
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from sandbox.telegram.accounts import Account
     from sandbox.telegram.bot_methods import BotMethods
     from sandbox.telegram.channels import Channel
-    from sandbox.telegram.chats import Account, Chats, Message
+    from sandbox.telegram.chats import Chats, Message
     from sandbox.telegram.checkout import Checkout, Payment
     from sandbox.telegram.clicks import Clicks
     from sandbox.telegram.payments import Subscription

@@ -111,7 +111,8 @@ def test_a_run_is_attended_from_outside_and_ctrl_c_leaves_no_process(home: Path,
         names = {" ".join(process.cmdline()) for process in runner.started if process.is_running()}
         for target in function_table.load().functions:
             assert any(f"functions-framework --target {target} --port" in name for name in names)
-        assert any("node/child.py" in name for name in names)
+        assert any("xray.startFromJSON" in name for name in names)
+        assert any(name.endswith("-m xray_api") for name in names)
 
         state = httpx.get(f"{runner.url}/state", trust_env=False, timeout=60).json()
         assert state["database"] == "up"

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
     from sandbox.cloud.cloudtasks.operations import Operations
-    from sandbox.cloud.cloudtasks.service import CloudTasks
+    from sandbox.cloud.cloudtasks.service import TaskService
 
 _PATH = re.compile(
     r"(?P<location>projects/[^/]+/locations/[^/]+)/queues"
@@ -63,7 +63,7 @@ _RULES = {
 }
 
 
-def make_app(service: CloudTasks, operations: Operations) -> Starlette:
+def make_app(service: TaskService, operations: Operations) -> Starlette:
     """The application: API, and the keys of the tokens."""
 
     async def keys(_request: Request) -> Response:
@@ -100,7 +100,7 @@ def make_app(service: CloudTasks, operations: Operations) -> Starlette:
     )
 
 
-async def _answer(service: CloudTasks, operations: Operations, request: Request) -> Any:
+async def _answer(service: TaskService, operations: Operations, request: Request) -> Any:
     body = b""
     async for chunk in request.stream():
         body += chunk

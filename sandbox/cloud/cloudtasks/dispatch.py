@@ -22,7 +22,7 @@ from sandbox.cloud.cloudtasks.queues import Attempt, Queue, StoredTask, Throttle
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from sandbox.cloud.cloudtasks.service import CloudTasks
+    from sandbox.cloud.cloudtasks.tasks import Tasks
 
 _REPLACED = ("host", "content-length", "user-agent", "authorization")
 _REPLACED_PREFIXES = ("x-google-", "x-appengine-", "x-cloudtasks-")
@@ -46,11 +46,11 @@ _CODES = {
 class Dispatcher:
     """One queue's delivery."""
 
-    def __init__(self, service: CloudTasks, queue: Queue) -> None:
+    def __init__(self, tasks: Tasks, queue: Queue) -> None:
         self.queue = queue
         self.paused = False
         self.throttle = Throttle(queue.rate, queue.max_burst)
-        self._service = service
+        self._tasks = tasks
         self._heap: list[tuple[datetime, int, str]] = []
         self._entries = itertools.count(1)
         self._wake = asyncio.Event()
@@ -89,7 +89,7 @@ class Dispatcher:
     def schedule(self, task: StoredTask) -> None:
         """Put the task where its time says; an earlier place is void."""
         task.entry = next(self._entries)
-        task.held_s = self._service.faults.delay_s()
+        task.held_s = self._tasks.faults.delay_s()
         heapq.heappush(self._heap, (task.due, task.entry, task.name))
         self.wake()
 
@@ -106,7 +106,7 @@ class Dispatcher:
         """The task that is next in time, of those that are not being attempted."""
         while self._heap:
             _, entry, name = self._heap[0]
-            task = self._service.tasks.get(name)
+            task = self._tasks.tasks.get(name)
             if task is not None and task.entry == entry and not task.running:
                 return task
             heapq.heappop(self._heap)
@@ -121,9 +121,9 @@ class Dispatcher:
 
     def _dispatch_what_may(self) -> datetime | None:
         """Start everything allowed now; the sandbox moment when more is to do, None when only an event can tell."""
-        now = self._service.clock.now()
-        self._service.drop_expired(now)
-        moments = [self._service.next_expiry()]
+        now = self._tasks.clock.now()
+        self._tasks.drop_expired(now)
+        moments = [self._tasks.next_expiry()]
         while not self.paused and self.running < self.queue.max_concurrent:
             if (task := self.first()) is None:
                 break
@@ -139,7 +139,7 @@ class Dispatcher:
         wake = asyncio.create_task(self._wake.wait())
         waits: set[asyncio.Task[Any]] = {wake}
         if moment is not None:
-            waits.add(asyncio.create_task(self._service.clock.sleep_until(moment)))
+            waits.add(asyncio.create_task(self._tasks.clock.sleep_until(moment)))
         try:
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -149,7 +149,7 @@ class Dispatcher:
     # -- attempting ----------------------------------------------------------------------------------------------------
 
     def _begin(self, task: StoredTask) -> None:
-        message, start = task.message, self._service.clock.now()
+        message, start = task.message, self._tasks.clock.now()
         headers = self._headers(task)
         task.attempts_running += 1
         message.dispatch_count += 1
@@ -159,7 +159,7 @@ class Dispatcher:
         message.last_attempt.ClearField("response_status")
         if not message.HasField("first_attempt"):
             message.first_attempt.dispatch_time.FromDatetime(start)
-        self._service.keep(task)
+        self._tasks.keep(task)
         running = asyncio.create_task(self._attempt(task, headers, start))
         self._attempts.add(running)
         running.add_done_callback(self._ended)
@@ -167,7 +167,7 @@ class Dispatcher:
     def _ended(self, attempt: asyncio.Task[None]) -> None:
         self._attempts.discard(attempt)
         self.wake()
-        self._service.changed()
+        self._tasks.changed()
         if not attempt.cancelled():
             attempt.result()  # a defect of ours is to be seen, not swallowed
 
@@ -189,12 +189,12 @@ class Dispatcher:
         attempt = Attempt(
             self.queue.name, task.short_name, task.message.dispatch_count, request.url, start, request.body, headers
         )
-        self._service.record(attempt)
+        self._tasks.record(attempt)
         began = time.monotonic()
         response = None
         try:
-            async with asyncio.timeout(self._service.deadline(task)):
-                response = await self._service.client.request(
+            async with asyncio.timeout(self._tasks.deadline(task)):
+                response = await self._tasks.client.request(
                     HttpMethod(request.http_method).name, request.url, content=request.body or None, headers=as_sent
                 )
             attempt.status = response.status_code
@@ -233,13 +233,13 @@ class Dispatcher:
             added["X-CloudTasks-TaskRetryReason"] = ""  # has a text for App Engine targets only
         if request.HasField("oidc_token"):
             who = Oidc(request.oidc_token.service_account_email, request.oidc_token.audience)
-            added["Authorization"] = f"Bearer {self._service.signer.token(who, request.url)}"
+            added["Authorization"] = f"Bearer {self._tasks.signer.token(who, request.url)}"
         return own | added
 
     # -- concluding ----------------------------------------------------------------------------------------------------
 
     def _finish_attempt(self, task: StoredTask, attempt: Attempt, response: httpx.Response | None) -> None:
-        now = self._service.clock.now()
+        now = self._tasks.clock.now()
         done = response is not None and response.is_success
         self.throttle.outcome(ok=done, now=now)
         message = task.message
@@ -249,7 +249,7 @@ class Dispatcher:
             self.schedule(task)
             return
         if done:
-            self._service.forget(task)
+            self._tasks.forget(task)
             return
         task.retry_reason = attempt.reason
         task.previous_response = HTTPStatus.GATEWAY_TIMEOUT if attempt.reason == _TOO_LATE else 0
@@ -265,13 +265,13 @@ class Dispatcher:
         rules = self._retry_rules(task)
         first = as_datetime(message.first_attempt.dispatch_time)
         if rules.is_used_up(message.dispatch_count, first, now):
-            self._service.forget(task)
+            self._tasks.forget(task)
             return
         wait = rules.backoff(message.dispatch_count - 1)
         message.schedule_time.FromDatetime(now + timedelta(seconds=wait))
-        self._service.keep(task)
+        self._tasks.keep(task)
         self.schedule(task)
-        self._service.changed()
+        self._tasks.changed()
 
     def _retry_rules(self, task: StoredTask) -> Queue:
         if task.message.HasField("retry_config"):

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from sandbox.cloud.cloudtasks.queues import StoredTask
-    from sandbox.cloud.cloudtasks.service import CloudTasks
+    from sandbox.cloud.cloudtasks.service import TaskService
 
 _QUEUE = re.compile(r"(projects/[^/]+/locations/[^/]+)/queues/([^/]+)")
 _PAGE = 1000
@@ -45,7 +45,7 @@ class Method:
 class Operations:
     """What both transports call."""
 
-    def __init__(self, service: CloudTasks) -> None:
+    def __init__(self, service: TaskService) -> None:
         self._service = service
         self._operations: dict[tuple[str, str], Any] = {}
         self.methods: dict[str, Method] = {

@@ -14,7 +14,7 @@ from sandbox.cloud.cloudtasks.errors import ApiError
 
 if TYPE_CHECKING:
     from sandbox.cloud.cloudtasks.operations import Method, Operations
-    from sandbox.cloud.cloudtasks.service import CloudTasks
+    from sandbox.cloud.cloudtasks.stand_in import CloudTasks
 
 _SERVICE = "google.cloud.tasks.v2.CloudTasks"
 _CODES = {code.value[0]: code for code in grpc.StatusCode}

@@ -1,4 +1,4 @@
-"""The tasks themselves: creation with its checks, names, and the state that the HTTP interface and the dispatchers share."""
+"""What can be done with queues and tasks: creation with its checks, dispatching, faults on demand."""
 
 from __future__ import annotations
 
@@ -9,36 +9,27 @@ from typing import TYPE_CHECKING, Any
 
 from google.cloud.tasks_v2.types import HttpMethod
 
-from sandbox.cloud.cloudtasks.api import make_app
 from sandbox.cloud.cloudtasks.checks import QUEUE_ID, check_queue, check_task
 from sandbox.cloud.cloudtasks.dispatch import Dispatcher
 from sandbox.cloud.cloudtasks.errors import BAD_QUEUE_NAME, NO_QUEUE, ApiError
-from sandbox.cloud.cloudtasks.faults import Doubling, Faults
-from sandbox.cloud.cloudtasks.names import Tombstones
-from sandbox.cloud.cloudtasks.oidc import test_key_signer
-from sandbox.cloud.cloudtasks.operations import Operations
-from sandbox.cloud.cloudtasks.queues import Attempt, Queue, StoredTask, as_datetime
-from sandbox.cloud.cloudtasks.store import Store
-from sandbox.stand_in.outgoing import outgoing_client
+from sandbox.cloud.cloudtasks.faults import Doubling
+from sandbox.cloud.cloudtasks.queues import Queue, StoredTask, as_datetime
+from sandbox.cloud.cloudtasks.tasks import Tasks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
-    import httpx
-
     from sandbox.stand_in.clock import Clock
 
 _DEADLINE_DEFAULT_S = 600.0
-_ATTEMPTS_KEPT = 20_000
 QUEUE_TOMBSTONE = timedelta(days=7)
 
 
-class CloudTasks:
-    """Queues, their tasks, and the REST API over them.
+class TaskService(Tasks):
+    """Queues and their tasks.
 
-    `app` is to be served on loopback; `start()` begins to dispatch. Any project and location is accepted: a queue is known by
-    its id.
+    `start()` begins to dispatch. Any project and location is accepted: a queue is known by its id.
 
     `faults` is what goes wrong on purpose.
 
@@ -62,22 +53,12 @@ class CloudTasks:
         deadline_limit: float | None = None,
         grants: Mapping[str, Iterable[str]] | None = None,
     ) -> None:
+        super().__init__(clock=clock, store=store, tombstone=tombstone, deadline_limit=deadline_limit)
         self.grants = {caller: frozenset(queues) for caller, queues in (grants or {}).items()}
-        self.clock = clock
-        self.attempts: list[Attempt] = []
-        self.signer = test_key_signer()
-        self.tombstone = tombstone
-        self.deadline_limit = deadline_limit
         self.purged: dict[str, datetime] = {}
-        self.tasks: dict[str, StoredTask] = {}
-        self.faults = Faults()
-        self._store = Store(store)
-        self._tombstones = Tombstones(self._store.tombstones())
         self._deleted_queues = self._store.deleted_queues()
         self._dispatchers: dict[str, Dispatcher] = {}
         self._retired: list[Dispatcher] = []
-        self._client: httpx.AsyncClient | None = None
-        self._changed = asyncio.Event()
         for queue in queues:
             self.add_queue(queue)
         for queue in self._store.made_queues():
@@ -90,17 +71,8 @@ class CloudTasks:
             if task.queue in self._dispatchers:
                 self.tasks[task.name] = task
                 self._dispatchers[task.queue].schedule(task)
-        self.operations = Operations(self)
-        self.app = make_app(self, self.operations)
 
-    # -- life ----------------------------------------------------------------------------------------------------------
-
-    @property
-    def client(self) -> httpx.AsyncClient:
-        """What attempts are made with."""
-        if self._client is None:
-            self._client = outgoing_client(kept_alive=100)
-        return self._client
+    # -- start and stop ----------------------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
         """Begin to dispatch."""
@@ -110,10 +82,7 @@ class CloudTasks:
     async def stop(self) -> None:
         """End for good: attempts under way are cut, and tried again by the next `CloudTasks` on the same store."""
         await asyncio.gather(*(dispatcher.stop() for dispatcher in self._all_dispatchers()))
-        if self._client is not None:
-            await self._client.aclose()
-            self._client = None
-        self._store.close()
+        await self.close()
 
     async def idle(self, timeout: float = 30.0, *, include_scheduled: bool = False) -> None:  # noqa: ASYNC109 - a bound is the point of it
         """Return when nothing runs and nothing of a running queue could be run now.
@@ -140,11 +109,6 @@ class CloudTasks:
     def _all_dispatchers(self) -> list[Dispatcher]:
         self._retired = [dispatcher for dispatcher in self._retired if dispatcher.running]
         return [*self._dispatchers.values(), *self._retired]
-
-    def changed(self) -> None:
-        """Wake everybody who waits in `idle`."""
-        self._changed.set()
-        self._changed = asyncio.Event()
 
     # -- queues --------------------------------------------------------------------------------------------------------
 
@@ -295,10 +259,6 @@ class CloudTasks:
             raise ApiError(failure[0], "the sandbox was told to fail this after storing it")
         return message
 
-    def is_used(self, name: str) -> bool:
-        """Whether a task of that name is no more, and its name not free yet."""
-        return self._tombstones.holds(name, self.clock.now())
-
     def readdress(self, moved: Callable[[str], str]) -> None:
         """Write to another address what waits for a target that moved: `moved` makes the new URL, or audience, of the old."""
         for task in self.tasks.values():
@@ -319,49 +279,6 @@ class CloudTasks:
         task.message.schedule_time.FromDatetime(self.clock.now())
         self._dispatchers[task.queue].run(task)
         return task
-
-    def keep(self, task: StoredTask) -> None:
-        """Write a changed task through, unless it was deleted meanwhile."""
-        if task.name in self.tasks:
-            self._store.save(task)
-
-    def forget(self, task: StoredTask) -> None:
-        """The task is done, given up, deleted or purged: only its name stays."""
-        if self.tasks.pop(task.name, None) is not None:
-            self._bury(task.name, self.clock.now())
-        if task.queue in self._dispatchers:
-            self._dispatchers[task.queue].wake()
-        self.changed()
-
-    def record(self, attempt: Attempt) -> None:
-        """Add to `attempts`, dropping the oldest of very many."""
-        self.attempts.append(attempt)
-        if len(self.attempts) > _ATTEMPTS_KEPT:
-            del self.attempts[: _ATTEMPTS_KEPT // 4]
-
-    def deadline(self, task: StoredTask) -> float:
-        """Real seconds that an attempt of the task may take."""
-        own: float = task.message.dispatch_deadline.ToTimedelta().total_seconds()
-        return own if self.deadline_limit is None else min(own, self.deadline_limit)
-
-    def drop_expired(self, now: datetime) -> None:
-        """Delete what was kept longer than any task is. `tasks` is in order of creation, so the first ones are the oldest."""
-        while (oldest := self._oldest()) is not None and oldest.expires <= now:
-            self.forget(oldest)
-
-    def next_expiry(self) -> datetime | None:
-        """When the next task will have been kept too long."""
-        oldest = self._oldest()
-        return None if oldest is None else oldest.expires
-
-    def _oldest(self) -> StoredTask | None:
-        return next(iter(self.tasks.values()), None)
-
-    def _bury(self, name: str, now: datetime) -> None:
-        if self._tombstones.prune(now):
-            self._store.forget_tombstones(now)
-        self._tombstones.bury(name, now + self.tombstone)
-        self._store.remove(name, now + self.tombstone)
 
     def _fill_in(self, message: Any, now: datetime) -> None:
         for output_only in ("dispatch_count", "response_count", "first_attempt", "last_attempt", "create_time"):
