@@ -200,13 +200,14 @@ def of_account(tx: Transaction, account_id: int, order_id: int) -> Order | None:
     )
 
 
+# A page is found first, as an array (here and below): joined with its table, a large one makes Postgres read the whole table.
 _EXPIRE_DUE = """
 update orders
 set status = 'expired', provider_closed_at = case when invoice_asked_at is null and invoice_id is null then atlas.now() end
-where id in (
+where id = any(array(
     select id from orders where status = 'open' and expires_at <= atlas.now()
     order by expires_at, id limit :page for no key update skip locked
-)
+))
 """
 
 _WATCHED = """
@@ -250,12 +251,12 @@ order by created_at limit :page
 _CLOSE_WITHOUT_INVOICE = """
 update orders
 set provider_closed_at = atlas.now(), status = case status when 'open' then 'expired' else status end
-where id in (
+where id = any(array(
     select id from orders
     where provider = :provider and provider_closed_at is null and status <> 'paid' and invoice_id is null
       and created_at <= atlas.now() - interval '1 day'
     order by created_at limit :page for no key update skip locked
-)
+))
 """
 
 

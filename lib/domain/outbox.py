@@ -61,12 +61,19 @@ order by id limit :page
 # Enqueued, and not done although its queue has stopped retrying, or put off to a moment that has come: once more, under the
 # next attempt's name. The row moves on only when that task exists (`_MARK`): a queue that refuses costs one pass, and two
 # runners make one name. A page a queue and run, no more than it dispatches in half a minute: a slow queue is not flooded.
+# Two questions, each with an index of its own: a backlog of one queue, or of what waits for its time, is not read for another.
 _STUCK = """
-select id, queue, target, payload, attempt + 1 as attempt, correlation_id from outbox
-where done_at is null and queue = :queue and (enqueued_at is not null or attempt > 1)
-  and not_before <= atlas.now()
-  and (enqueued_at is null or enqueued_at < atlas.now() - make_interval(secs => :window_s))
-order by id limit :page
+with enqueued as (
+    select id, queue, target, payload, attempt + 1 as attempt, correlation_id from outbox
+    where done_at is null and queue = :queue and enqueued_at < atlas.now() - make_interval(secs => :window_s)
+      and not_before <= atlas.now()
+    order by enqueued_at, id limit :page
+), put_off as (
+    select id, queue, target, payload, attempt + 1 as attempt, correlation_id from outbox
+    where done_at is null and queue = :queue and enqueued_at is null and attempt > 1 and not_before <= atlas.now()
+    order by not_before, id limit :page
+)
+select * from enqueued union all select * from put_off order by id limit :page
 """
 
 # Only the attempt whose task was made: a task that ran at once and was put off has moved its row past this attempt.

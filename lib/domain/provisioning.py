@@ -110,42 +110,60 @@ on conflict (name) do nothing
 _NODE = "select n.id, n.name, n.api_url, n.key_name, n.state_id, n.clock_off_ms, n.trouble, atlas.now() as asked_at from nodes n"
 _NODES = f"{_NODE} where n.id = any(cast(:ids as bigint[])) order by n.id"
 
-# Desired state that is missing or behind: a node that joined after the grant, or a row whose content is not its
-# subscription's. Judged by content: versions of two nodes differ whenever one of them was overtaken or joined later.
-# The subscription is locked, or passed over when an expiry or a grant is at work on it, so what is written is what it
-# still is; every change of a row takes the subscription's next version, so the node never sees one version twice.
-_PLACE = """
-with due as materialized (
+# What a node that joined or came back may lack: granted under an earlier generation of `placement`, found by its index. Nothing
+# else is looked at, so a minute in which no node joined costs one look. The subscription is locked, or passed over when an expiry
+# or a grant is at work on it, so what is written is what it still is.
+_TO_PLACE = """
+with page as materialized (
     select s.id from subscriptions s
-    where s.status = 'active' and (cast(:subscription_id as bigint) is null or s.id = :subscription_id)
-      and (exists (select from nodes n where n.state = 'active' and n.lost_since is null
-                   and not exists (select from node_clients c where c.subscription_id = s.id and c.node_id = n.id))
-           or exists (select from node_clients c where c.subscription_id = s.id and c.wanted
-                      and (c.uuid <> s.uuid or c.expires_at <> s.expires_at)))
-    order by s.id limit :page
+    where s.status = 'active' and s.placement < (select generation from placement)
+    order by s.placement, s.id limit :page
     for no key update of s skip locked
-), raised as (
-    update subscriptions s set version = s.version + 1 from due where s.id = due.id
-    returning s.id, s.uuid, s.version, s.expires_at
+)"""
+_TO_PLACE_ONE = """
+with page as materialized (
+    select s.id from subscriptions s where s.id = :subscription_id and s.status = 'active'
+    for no key update of s skip locked
+)"""
+
+# Written for those of a page that lack a node's client, or have one that is not their subscription's. Judged by content: versions
+# of two nodes differ whenever one of them was overtaken or joined later. Every change of a row takes the subscription's next
+# version, so the node never sees one version twice. A client that the node was to give back is wanted again.
+_PLACE = """, due as materialized (
+    select s.id from page join subscriptions s using (id)
+    where exists (select from nodes n where n.state = 'active' and n.lost_since is null
+                  and not exists (select from node_clients c where c.subscription_id = s.id and c.node_id = n.id and c.wanted))
+       or exists (select from node_clients c where c.subscription_id = s.id and c.wanted
+                  and (c.uuid <> s.uuid or c.expires_at <> s.expires_at))
+), placed as (
+    update subscriptions s
+    set placement = (select generation from placement), version = s.version + case when due.id is null then 0 else 1 end
+    from page left join due using (id)
+    where s.id = page.id and (due.id is not null or s.placement <> (select generation from placement))
+    returning s.id, s.uuid, s.version, s.expires_at, due.id is not null as is_due
 ), behind as (
     update node_clients c
-    set uuid = raised.uuid, version = raised.version, expires_at = raised.expires_at, attempts = 0,
+    set uuid = placed.uuid, version = placed.version, expires_at = placed.expires_at, attempts = 0,
         next_attempt_at = atlas.now(), claimed_by = null, claimed_until = null, last_error = null, changed_at = atlas.now()
-    from raised
-    where c.subscription_id = raised.id and c.wanted
-      and (c.uuid <> raised.uuid or c.expires_at <> raised.expires_at)
+    from placed
+    where placed.is_due and c.subscription_id = placed.id and c.wanted
+      and (c.uuid <> placed.uuid or c.expires_at <> placed.expires_at)
     returning c.subscription_id
 ), missing as (
     insert into node_clients (subscription_id, node_id, uuid, version, wanted, expires_at)
     select raised.id, n.id, raised.uuid, raised.version, true, raised.expires_at
-    from raised cross join nodes n
-    where n.state = 'active' and n.lost_since is null
-      and not exists (select from node_clients c where c.subscription_id = raised.id and c.node_id = n.id)
+    from placed raised cross join nodes n
+    where n.state = 'active' and n.lost_since is null and raised.is_due
+      and not exists (select from node_clients c where c.subscription_id = raised.id and c.node_id = n.id and c.wanted)
+    on conflict (subscription_id, node_id) do update
+    set uuid = excluded.uuid, version = excluded.version, wanted = true, expires_at = excluded.expires_at, attempts = 0,
+        next_attempt_at = atlas.now(), claimed_by = null, claimed_until = null, last_error = null, changed_at = atlas.now()
     returning subscription_id
 )
-select (select count(*) from raised) as subscriptions,
+select (select count(*) from page) as subscriptions,
        (select count(*) from behind) + (select count(*) from missing) as clients
 """
+_PLACE_DUE, _PLACE_ONE = _TO_PLACE + _PLACE, _TO_PLACE_ONE + _PLACE
 
 # A node that is not to be asked now (its breaker is open) keeps its rows as they are: nothing of theirs is rewritten.
 _ASKED = "(n.open_until is null or n.open_until <= atlas.now())"
@@ -359,7 +377,7 @@ class _Activated:
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """What `place` wrote: of so many subscriptions, so many clients."""
+    """What `place` did: looked at so many subscriptions, and wrote so many clients."""
 
     subscriptions: int
     clients: int
@@ -401,8 +419,13 @@ def nodes(tx: Transaction) -> list[Node]:
 
 
 def place(tx: Transaction, *, subscription_id: int | None, page: int) -> Placed:
-    """Write the desired state that active nodes lack, or that is behind its subscription, for up to `page` subscriptions."""
-    return tx.one(Placed, _PLACE, subscription_id=subscription_id, page=page)
+    """Write the desired state that active nodes lack, or that is not its subscription's.
+
+    Of one subscription; or of up to `page` of those granted before the last node began to take clients.
+    """
+    if subscription_id is not None:
+        return tx.one(Placed, _PLACE_ONE, subscription_id=subscription_id)
+    return tx.one(Placed, _PLACE_DUE, page=page)
 
 
 def nodes_due(tx: Transaction, *, wanted: bool) -> list[int]:

@@ -18,25 +18,26 @@ class Rule:
     sql: str
 
 
+# The page is an array, not a join: a join with a page makes Postgres read the whole table.
 RULES = (
     Rule(
         "outbox",
         7,
-        "delete from outbox where id in (select id from outbox"
-        " where done_at < atlas.now() - make_interval(days => :days) order by done_at limit :page)",
+        "delete from outbox where id = any(array(select id from outbox"
+        " where done_at < atlas.now() - make_interval(days => :days) order by done_at limit :page))",
     ),
     # Telegram forgets an update after 24 h, so none of these can be delivered again; a stored reply may hold a link
     Rule(
         "updates",
         3,
-        "delete from updates where update_id in (select update_id from updates"
-        " where done_at < atlas.now() - make_interval(days => :days) order by done_at limit :page)",
+        "delete from updates where update_id = any(array(select update_id from updates"
+        " where done_at < atlas.now() - make_interval(days => :days) order by done_at limit :page))",
     ),
     Rule(
         "sweep_runs",
         30,
-        "delete from sweep_runs where id in (select id from sweep_runs"
-        " where ended_at < atlas.now() - make_interval(days => :days) order by ended_at limit :page)",
+        "delete from sweep_runs where id = any(array(select id from sweep_runs"
+        " where ended_at < atlas.now() - make_interval(days => :days) order by ended_at limit :page))",
     ),
 )
 

@@ -65,9 +65,9 @@ _LOCKED = f"{_OF_ACCOUNT} for no key update"
 
 _FIRST = """
 insert into subscriptions
-    (account_id, tariff, source, status, activation_status, uuid, started_at, expires_at, pending_since, trial_until)
+    (account_id, tariff, source, status, activation_status, uuid, started_at, expires_at, pending_since, trial_until, placement)
 select :account_id, :tariff, :source, 'active', 'pending', gen_random_uuid(), atlas.now(), e.expires_at, atlas.now(),
-       case when :source = 'trial' then e.expires_at end
+       case when :source = 'trial' then e.expires_at end, (select generation from placement)
 from (select atlas.now() + make_interval(secs => :seconds) as expires_at) e
 on conflict (account_id) do nothing
 returning id as subscription_id, uuid, version, cast(null as timestamptz) as expires_before, expires_at,
@@ -102,14 +102,15 @@ set tariff = :tariff,
     started_at = case when new.renewed then s.started_at else atlas.now() end,
     trial_until = case when :source = 'trial' then new.expires_at when new.renewed then s.trial_until end,
     expires_at = new.expires_at,
+    placement = (select generation from placement),
     updated_at = atlas.now()
 from new where s.id = new.id
 returning s.id as subscription_id, s.uuid, s.version, new.expires_before, s.expires_at, s.activation_status, new.renewed
 """
 
 # Desired state is written for every row that exists, whatever its node's state: a row left behind would let its node drop
-# the client at the old end. A node that takes new clients gets the missing ones; one that does not only keeps those it
-# has. Claims on the rows end here, so a call that is under way confirms nothing of the older version.
+# the client at the old end. A node that takes new clients gets the missing ones (of the generation of `placement` that the
+# statement before read, and of any later one); one that does not only keeps those it has. Claims on the rows end here, so a call that is under way confirms nothing of the older version.
 _WANT = """
 with history as (
     insert into subscription_history

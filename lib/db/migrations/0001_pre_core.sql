@@ -225,6 +225,8 @@ create table payments (
 );
 -- an order is settled by exactly one payment
 create unique index payments_one_settling on payments (order_id) where kind = 'settling';
+create index payments_of_order on payments (order_id);
+create index payments_of_event on payments (event_id);
 create index payments_of_account on payments (account_id, id);
 
 create table ledger_accounts (
@@ -290,6 +292,8 @@ create table subscriptions (
     feed_generation integer not null default 1 check (feed_generation > 0),
     feed_key_id text,
     feed_sha256 bytea unique check (octet_length(feed_sha256) = 32),
+    -- for which generation of `placement` its node clients were last written: an older one may lack a node
+    placement bigint not null default 0,
     updated_at timestamptz not null default atlas.now(),
     constraint only_ended_has_no_uuid check ((status = 'expired') = (uuid is null)),
     constraint only_active_is_activated check ((status = 'active') = (activation_status <> 'none')),
@@ -301,6 +305,8 @@ create table subscriptions (
 );
 create index subscriptions_due on subscriptions (expires_at, id) where status = 'active';
 create index subscriptions_pending on subscriptions (pending_since) where activation_status = 'pending';
+-- what a node that joined or came back may lack
+create index subscriptions_to_place on subscriptions (placement, id) where status = 'active';
 
 -- Every change of a subscription's end or UUID; the end of one that is active is the `expires_at` of its last row.
 create table subscription_history (
@@ -365,6 +371,25 @@ create table nodes (
     constraint probe_is_whole check ((probing_by is null) = (probing_until is null)),
     constraint location_is_whole check ((country is null) = (city_ru is null) and (country is null) = (city_en is null))
 );
+
+-- Counts how often a node began to take clients: one row. Whatever was granted under an earlier generation is looked at again;
+-- who reads generation and nodes in one statement sees every node of that generation.
+create table placement (
+    only_row boolean primary key default true check (only_row),
+    generation bigint not null default 1
+);
+insert into placement default values;
+
+create function placement_begins() returns trigger language plpgsql set search_path = atlas, pg_catalog, pg_temp as $$
+begin
+    update placement set generation = generation + 1;
+    return null;
+end $$;
+create trigger placement_begins_with_a_node after insert on nodes for each row
+    when (new.state = 'active' and new.lost_since is null) execute function placement_begins();
+create trigger placement_begins_again after update of state, lost_since on nodes for each row
+    when ((new.state = 'active' and new.lost_since is null) and not (old.state = 'active' and old.lost_since is null))
+    execute function placement_begins();
 
 -- Desired state: what each node is to hold. A row lives until its node has confirmed that the client is absent.
 create table node_clients (
@@ -470,7 +495,10 @@ create table outbox (
     enqueued_at timestamptz,
     done_at timestamptz
 );
-create index outbox_waiting on outbox (not_before, id) where done_at is null;
+-- its sweep's three questions: whose task was never made, enqueued too long ago, put off to a moment that has come
+create index outbox_never_enqueued on outbox (id) where done_at is null and enqueued_at is null and attempt = 1;
+create index outbox_enqueued on outbox (queue, enqueued_at, id) where done_at is null;
+create index outbox_put_off on outbox (queue, not_before, id) where done_at is null and enqueued_at is null and attempt > 1;
 create index outbox_done on outbox (done_at) where done_at is not null;
 -- an update that is kept twice has one task: two would race to send one stored reply
 create unique index outbox_one_per_update on outbox ((payload ->> 'update_id'))

@@ -241,6 +241,37 @@ def _happen(node: RememberingNode, step: str, number: int) -> None:
             node.forget(f"s{number}")
 
 
+async def test_only_what_was_granted_before_a_node_joined_is_placed(
+    processes: Callable[[int], list[Database]], network: Network
+) -> None:
+    """A minute in which no node joined looks at no subscription; a client that the node was to give back is wanted again."""
+    (db,) = processes(1)
+
+    def place(tx: Transaction) -> tuple[int, int]:
+        placed = provisioning.place(tx, subscription_id=None, page=100)
+        return placed.subscriptions, placed.clients
+
+    await db.run(know_nodes, 2)
+    await db.run(start_trials, 1, 3)
+    await settle(db, network)
+    assert await db.run(place) == (0, 0)
+    await db.run(state, 2, "draining")
+    assert await db.run(place) == (0, 0)
+    await db.run(travel, timedelta(hours=73))
+    await db.run(subscriptions.expire, 100, "t")
+    network[2].failing = NodeError("ClientConnectorError", temporary=True)
+    await db.run(extend, 1)  # its client of before is still to be removed from the second node
+    await db.run(start_trial, 9)
+    await db.run(state, 2, "active")
+    await db.run(extend, 2)  # knows of the node by itself
+    assert await db.run(place) == (2, 2)
+    assert await db.run(place) == (0, 0)
+    network[2].failing = None
+    await settle(db, network)
+    assert await db.run(lambda tx: tx.values(_UNLIKE)) == []
+    assert matches(await db.run(wanted_on, 2), network, 2)
+
+
 async def test_a_node_that_knows_better_changes_its_own_row_only(
     processes: Callable[[int], list[Database]], network: Network
 ) -> None:
