@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import itertools
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,11 +9,11 @@ from lib.db.invariants import violations
 from lib.db.migrate import migrate
 from sandbox.postgres.server import Postgres
 from tests.integration.database_proxy import DatabaseProxy
+from tests.integration.databases import Databases
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
-_numbers = itertools.count()
 _TEMPLATE = "atlas_template"
 
 
@@ -28,16 +27,21 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
     server.stop()
 
 
+@pytest.fixture(scope="session")
+def databases(postgres: Postgres) -> Iterator[Databases]:
+    pool = Databases(postgres, _TEMPLATE)
+    yield pool
+    pool.close()
+
+
 @pytest.fixture
-def database_url(postgres: Postgres, request: pytest.FixtureRequest) -> Iterator[str]:
+def database_url(databases: Databases, request: pytest.FixtureRequest) -> Iterator[str]:
     """A fresh, migrated database; its invariants are checked after every test that proves an id (S4-15)."""
-    name = f"test_{next(_numbers)}"
-    postgres.create_database(name, template=_TEMPLATE)
-    url = postgres.url(name)
+    url = databases.take()
     yield url
     if request.node.get_closest_marker("proves") and not request.node.get_closest_marker("breaks_invariants"):
         assert violations(url) == []
-    postgres.drop_database(name)
+    databases.give_back(url)
 
 
 @pytest.fixture

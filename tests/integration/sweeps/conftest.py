@@ -16,10 +16,7 @@ from tests.integration.sweeps.runs import Queue
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Generator, Iterator
 
-    from sandbox.postgres.server import Postgres
-
-_TEMPLATE = "atlas_template"
-_numbers = iter(range(1_000_000))
+    from tests.integration.databases import Databases
 
 
 @pytest.hookimpl(wrapper=True)
@@ -32,12 +29,11 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
 
 
 @pytest.fixture
-def database_url(postgres: Postgres) -> Iterator[str]:
+def database_url(databases: Databases) -> Iterator[str]:
     """A fresh, migrated database."""
-    name = f"sweeps_{next(_numbers)}"
-    postgres.create_database(name, template=_TEMPLATE)
-    yield postgres.url(name)
-    postgres.drop_database(name)
+    url = databases.take()
+    yield url
+    databases.give_back(url)
 
 
 @pytest.fixture
