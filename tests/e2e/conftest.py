@@ -13,6 +13,7 @@ import pytest
 
 from sandbox.system.customer import Customer
 from sandbox.system.system import System
+from tests.e2e.log_search import assert_nothing_secret_is_logged
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -24,10 +25,9 @@ _IDS = itertools.count(5_000_001)
 async def running_system() -> AsyncIterator[System]:
     """Two instances of what races; sweeps run by hand; test guards on unless the environment says otherwise."""
     folder = _folder()
-    system = System(folder, instances={"sweep_activation": 2, "sweep_expiry": 2}, guards=_guards())
-    await system.start()
-    yield system
-    await system.stop()
+    async with System(folder, instances={"sweep_activation": 2, "sweep_expiry": 2}, guards=_guards()) as system:
+        yield system
+        await assert_nothing_secret_is_logged(system)
     shutil.rmtree(folder)
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from sandbox.node.lab import Origin
 from sandbox.system.system import System
+from tests.e2e.log_search import assert_nothing_secret_is_logged
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -16,6 +17,7 @@ async def crashing(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Sy
     """One system for the whole matrix, sweeps by hand; it is killed in many places, so no other test gets it."""
     async with System(tmp_path_factory.mktemp("crash"), guards=True) as system:
         yield system
+        await assert_nothing_secret_is_logged(system)
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,7 @@ import pytest
 
 from sandbox.stand_in.faults import BAD_DAY
 from sandbox.system.system import System
+from tests.e2e.log_search import assert_nothing_secret_is_logged
 from tests.e2e.webhooks.steps import assert_sound
 
 if TYPE_CHECKING:
@@ -26,10 +27,9 @@ FAULTS = replace(BAD_DAY, unanswered=0.05)
 async def bad_system() -> AsyncIterator[System]:
     """Sweeps run by hand; test guards on unless the environment says otherwise."""
     folder = _folder()
-    system = System(folder, guards=os.environ.get("ATLAS_TEST_GUARDS") == "1")
-    await system.start()
-    yield system
-    await system.stop()
+    async with System(folder, guards=os.environ.get("ATLAS_TEST_GUARDS") == "1") as system:
+        yield system
+        await assert_nothing_secret_is_logged(system)
     shutil.rmtree(folder)
 
 

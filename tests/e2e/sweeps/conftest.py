@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sandbox.system.system import System
+from tests.e2e.log_search import assert_nothing_secret_is_logged
 from tests.e2e.sweeps.hanging import in_place_of_the_node
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ async def running_several(tmp_path_factory: pytest.TempPathFactory) -> AsyncIter
     async with System(tmp_path_factory.mktemp("several"), instances=INSTANCES, guards=True) as system:
         await system.sweep("activation")  # the first one makes the node known
         yield system
+        await assert_nothing_secret_is_logged(system)
 
 
 @pytest.fixture

@@ -14,11 +14,6 @@ if TYPE_CHECKING:
     from sandbox.system.system import System
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The search of all logs comes after everything that writes logs into them."""
-    items.sort(key=lambda item: item.path.name == "test_nothing_secret_is_logged.py")
-
-
 @pytest.fixture(autouse=True)
 async def invariants_hold(system: System, request: pytest.FixtureRequest) -> AsyncIterator[None]:
     """After every test all parts run again as they should, and what must always be true is (S4-15)."""
