@@ -46,14 +46,13 @@ demo: .venv/.ready ## one whole customer life on real parts, told line by line, 
 tour: .venv/.ready-test ## play one customer's life in a real browser, with a picture of each step (docs/screens/)
 	@$(PY) -m sandbox tour $(ARGS)
 
-test: lint terraform-check .venv-clients/.ready ## lint, types, Terraform, unit, integration, end to end (at most 15 minutes on two cores)
-	@$(PY) -m sandbox.commands.browser
-	@$(PY) -m tests.side_by_side -m "not full" $(ARGS)
-
-test-all: lint terraform-check .venv-clients/.ready ## the long sizes and every cell as well, then the sabotage (before a release)
+test: lint terraform-check .venv-clients/.ready ## lint, types, Terraform, unit, integration, end to end; of the stand-ins' breadth what changed
 	@$(PY) -m sandbox.commands.browser
 	@$(PY) -m tests.side_by_side $(ARGS)
-	@$(MAKE) --no-print-directory acceptance-sabotage
+
+test-all: lint terraform-check .venv-clients/.ready ## the long sizes, every cell and the stand-ins' whole breadth as well (before a release)
+	@$(PY) -m sandbox.commands.browser
+	@$(PY) -m tests.side_by_side --all $(ARGS)
 
 lint: .venv/.ready-test ## rules, format, types, and who may import whom
 	@$(PY) -m ruff check --quiet .
@@ -64,8 +63,8 @@ lint: .venv/.ready-test ## rules, format, types, and who may import whom
 acceptance: .venv/.ready-test ## the acceptance list with its tests (ISSUE=main: of one issue)
 	@$(PY) -m tests.acceptance list $(if $(ISSUE),--issue $(ISSUE))
 
-acceptance-sabotage: .venv/.ready-test ## break each property on purpose; its tests must turn red (IDS="S0-2 N-3": these only)
-	@$(PY) -m tests.acceptance sabotage $(IDS)
+acceptance-sabotage: .venv/.ready-test ## break each property on purpose; its tests must turn red (IDS="S0-2 N-3": these only; SHARD=1/4: a quarter of them)
+	@$(PY) -m tests.acceptance sabotage $(if $(SHARD),--shard $(SHARD)) $(IDS)
 
 bench: .venv/.ready-test ## measure, and write bench/results/
 	@$(PY) -m bench $(ARGS)

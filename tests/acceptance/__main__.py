@@ -1,4 +1,4 @@
-"""`python -m tests.acceptance list [--issue ISSUE]`, `python -m tests.acceptance sabotage [ID ...]`."""
+"""`python -m tests.acceptance list [--issue ISSUE]`, `python -m tests.acceptance sabotage [--shard K/N] [ID ...]`."""
 
 from __future__ import annotations
 
@@ -44,6 +44,13 @@ def show(wanted: str | None) -> int:
     return lacking + len(strangers)
 
 
+def _shard(text: str) -> tuple[int, int]:
+    number, _, of = text.partition("/")
+    if not (number.isdecimal() and of.isdecimal() and 1 <= int(number) <= int(of)):
+        raise argparse.ArgumentTypeError("K/N with 1 <= K <= N")
+    return int(number), int(of)
+
+
 def main() -> int:
     """Exit 1 when something is lacking, or a sabotage was not noticed."""
     parser = argparse.ArgumentParser(prog="python -m tests.acceptance")
@@ -52,8 +59,14 @@ def main() -> int:
     listing.add_argument("--issue", help="of one issue only")
     breaking = commands.add_parser("sabotage", help="break each property; its tests must turn red")
     breaking.add_argument("ids", nargs="*", help="these ids only")
+    breaking.add_argument(
+        "--shard", type=_shard, default=(1, 1), metavar="K/N", help="the K-th of N shares, for N machines"
+    )
+    breaking.add_argument("--at-once", type=int, default=2, help="how many are tried side by side")
     chosen = parser.parse_args()
-    failures = show(chosen.issue) if chosen.command == "list" else break_everything(set(chosen.ids))
+    if chosen.command == "list":
+        return 1 if show(chosen.issue) else 0
+    failures = break_everything(set(chosen.ids), chosen.shard, chosen.at_once)
     return 1 if failures else 0
 
 

@@ -7,12 +7,14 @@ unbroken tree, must then fail by their assertions: an error of collection or of 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
 import tomllib
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +24,12 @@ ROOT = Path(__file__).resolve().parents[2]
 _LEFT_OUT = shutil.ignore_patterns(
     ".git", ".venv*", ".local*", ".env", "__pycache__", ".mypy_cache", ".ruff_cache", "dist"
 )
-_TIMEOUT_S = 300
+_TIMEOUT_S = 900  # of one step of one id: a guard against a hang
+_COST = (
+    ("tests/unit", "tests/lint", "tests/docs", "tests/terraform"),
+    ("tests/integration", "tests/sandbox"),
+)
+_FAILED = re.compile(r"^\d+ failed\b", re.MULTILINE)  # pytest's last line: a test's own assertion
 _TESTS_FAILED = 1
 
 
@@ -56,38 +63,64 @@ def _broken_copy(sabotage: Sabotage, folder: Path) -> None:
 
 
 def _run(folder: Path, tests: list[str]) -> tuple[int, str]:
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *tests],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(folder)},
-        capture_output=True,
-        text=True,
-        timeout=_TIMEOUT_S,
-        check=False,
-    )
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *tests],
+            cwd=folder,
+            env={**os.environ, "PYTHONPATH": str(folder)},
+            capture_output=True,
+            text=True,
+            timeout=_TIMEOUT_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return -1, f"no end within {_TIMEOUT_S} s"
     return done.returncode, done.stdout[-3000:]
 
 
-def break_everything(wanted: set[str]) -> int:
-    """Break the wanted ids one by one, or all; how many sabotages went unnoticed."""
+def cheapest_first(tests: list[str]) -> list[list[str]]:
+    """The tests of an id in steps, those that start nothing first: one red step is enough."""
+    steps: dict[int, list[str]] = {}
+    for test in tests:
+        step = next((number for number, folders in enumerate(_COST) if test.startswith(folders)), len(_COST))
+        steps.setdefault(step, []).append(test)
+    return [steps[step] for step in sorted(steps)]
+
+
+def share(sabotages: list[Sabotage], number: int, of: int) -> list[Sabotage]:
+    """Every `of`-th one, from the `number`-th (counted from 1), so that the shares of all numbers are all of them."""
+    return sabotages[number - 1 :: of]
+
+
+def _red(sabotage: Sabotage, tests: list[str]) -> tuple[bool, str, float]:
+    """Whether a test noticed, what pytest printed last, and the seconds it took."""
+    started = time.monotonic()
+    noticed, output = False, "it has no test\n"
+    with tempfile.TemporaryDirectory(prefix="atlas-sabotage-") as name:
+        folder = Path(name)
+        _broken_copy(sabotage, folder)
+        for step in cheapest_first(tests):
+            code, output = _run(folder, step)
+            # an error alone is a broken fixture, unless it is the invariants' own check after the test
+            noticed = code == _TESTS_FAILED and (bool(_FAILED.search(output)) or "Violation(" in output)
+            if noticed:
+                break
+    return noticed, output, time.monotonic() - started
+
+
+def break_everything(wanted: set[str], shard: tuple[int, int] = (1, 1), at_once: int = 2) -> int:
+    """Break the wanted ids, or all of a shard, some at once; how many sabotages no test noticed."""
     tests = proofs()
+    chosen = [one for one in share(load(), *shard) if not wanted or one.identifier in wanted]
     unnoticed = []
-    for sabotage in load():
-        if wanted and sabotage.identifier not in wanted:
-            continue
-        started = time.monotonic()
-        with tempfile.TemporaryDirectory(prefix="atlas-sabotage-") as name:
-            folder = Path(name)
-            _broken_copy(sabotage, folder)
-            code, output = _run(folder, tests.get(sabotage.identifier, ["missing"]))
-        # an error alone is a broken fixture, unless it is the invariants' own check after the test
-        noticed = code == _TESTS_FAILED and (" failed" in output.rsplit("\n", 2)[-2] or "Violation(" in output)
-        sys.stdout.write(
-            f"{'red ' if noticed else 'NOT NOTICED'} {sabotage.identifier:28} {time.monotonic() - started:5.1f} s  {sabotage.why}\n"
-        )
-        sys.stdout.flush()
-        if not noticed:
-            unnoticed.append(sabotage.identifier)
-            sys.stdout.write(output + "\n")
+    with ThreadPoolExecutor(at_once) as pool:
+        results = pool.map(lambda one: _red(one, tests.get(one.identifier, [])), chosen)
+        for sabotage, (noticed, output, took) in zip(chosen, results, strict=True):
+            verdict = "red " if noticed else "NOT NOTICED"
+            sys.stdout.write(f"{verdict} {sabotage.identifier:28} {took:5.1f} s  {sabotage.why}\n")
+            sys.stdout.flush()
+            if not noticed:
+                unnoticed.append(sabotage.identifier)
+                sys.stdout.write(output + "\n")
     sys.stdout.write(f"{len(unnoticed)} not noticed {unnoticed or ''}\n")
     return len(unnoticed)
