@@ -81,8 +81,7 @@ class Buyers:
             accounts.meet(tx, person).id,
             tariff=_TARIFF,
             period_days=_DAYS,
-            price=self.prices.price(_TARIFF, _DAYS),
-            currency=self.prices.currency,
+            quote=self.prices.quote(_TARIFF, _DAYS),
             provider=NAME,
             minutes=self.prices.order_minutes,
         )

@@ -61,7 +61,7 @@ with payment as (
     returning id
 ), paid as (
     update orders set status = 'paid', paid_at = atlas.now(), provider_closed_at = atlas.now(),
-        invoice_id = coalesce(invoice_id, :invoice_id), invoice_url = coalesce(invoice_url, '')
+        invoice_id = coalesce(invoice_id, nullif(:invoice_id, ''))
     where id = :order_id and :kind = 'settling'
 ), processed as (
     update payment_events

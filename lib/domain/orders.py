@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from lib.db import Transaction
+    from lib.domain.pricelist import Quote
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,16 +94,20 @@ update orders
 set status = case when expires_at <= atlas.now() then 'expired' else 'replaced' end,
     provider_closed_at = case when invoice_asked_at is null and invoice_id is null then atlas.now() end
 where account_id = :account_id and kind = 'subscription' and status = 'open'
-  and (expires_at <= atlas.now() or tariff <> :tariff or period_days <> :period_days
-       or price <> :price or currency <> :currency or provider <> :provider)
+  and parent_id is null
+  and (expires_at <= atlas.now()
+       or (tariff, period_days, list_price, price, currency, value, provider)
+          <> (:tariff, :period_days, :list_price, :price, :currency, :value, :provider)
+       or (discount, discount_percent) is distinct from (:discount, :discount_percent))
 returning id as order_id, coalesce(invoice_id, '') as invoice_id
 """
 
 _OPEN = f"""
-insert into orders (account_id, kind, tariff, period_days, price, currency, provider, expires_at)
-values (:account_id, 'subscription', :tariff, :period_days, :price, :currency, :provider,
-        atlas.now() + make_interval(mins => :minutes))
-on conflict (account_id, kind) where status = 'open' do update set kind = excluded.kind
+insert into orders (account_id, kind, tariff, period_days, list_price, price, currency, value, discount, discount_percent, provider,
+                    expires_at)
+values (:account_id, 'subscription', :tariff, :period_days, :list_price, :price, :currency, :value, :discount, :discount_percent,
+        :provider, atlas.now() + make_interval(mins => :minutes))
+on conflict (account_id, kind) where status = 'open' and parent_id is null do update set status = excluded.status
 returning {_COLUMNS}
 """  # noqa: S608 -- a constant list of columns
 
@@ -140,8 +145,7 @@ def open_subscription(
     *,
     tariff: str,
     period_days: int,
-    price: int,
-    currency: str,
+    quote: Quote,
     provider: str,
     minutes: int,
 ) -> Opened:
@@ -150,13 +154,25 @@ def open_subscription(
         "account_id": account_id,
         "tariff": tariff,
         "period_days": period_days,
-        "price": price,
-        "currency": currency,
+        "list_price": quote.list_price,
+        "price": quote.price,
+        "currency": quote.currency,
+        "value": quote.value,
+        "discount": quote.discount,
+        "discount_percent": quote.discount_percent,
         "provider": provider,
     }
     replaced = tuple(one for one in tx.rows(Replaced, _REPLACE, **wanted) if one.invoice_id)
     # Looked for first: an insert that stands aside would use up a number all the same, and numbers are shown.
-    order = _open_one(tx, account_id) or tx.one(Order, _OPEN, minutes=minutes, **wanted)
+    return _with_claim(tx, _open_one(tx, account_id) or tx.one(Order, _OPEN, minutes=minutes, **wanted), replaced)
+
+
+def resume(tx: Transaction, order: Order) -> Opened:
+    """The account's open order again, as it is by now: its invoice may have been attached since it was read."""
+    return _with_claim(tx, _open_one(tx, order.account_id) or order, ())
+
+
+def _with_claim(tx: Transaction, order: Order, replaced: tuple[Replaced, ...]) -> Opened:
     if order.invoice_id is not None:
         return Opened(order, None, asked_before=False, replaced=replaced)
     claim = tx.row(_Claim, _CLAIM_INVOICE, id=order.id, lease_s=INVOICE_LEASE_S)
@@ -169,7 +185,8 @@ def _open_one(tx: Transaction, account_id: int) -> Order | None:
     return tx.row(
         Order,
         f"select {_COLUMNS} from orders"  # noqa: S608 -- a constant list of columns
-        " where account_id = :account_id and kind = 'subscription' and status = 'open' for no key update",
+        " where account_id = :account_id and kind = 'subscription' and status = 'open' and parent_id is null"
+        " for no key update",
         account_id=account_id,
     )
 

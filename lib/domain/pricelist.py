@@ -33,6 +33,25 @@ class Trial:
 
 
 @dataclass(frozen=True, slots=True)
+class Quote:
+    """What something is sold for now; an order keeps all of it, whatever the price list says later.
+
+    Attributes:
+        list_price, price: before and after the discount, minor units of `currency`.
+        value: the price in minor units of the price list's currency.
+        discount: promo, vip, personal or None.
+        discount_percent: None without a discount.
+    """
+
+    list_price: int
+    price: int
+    currency: str
+    value: int
+    discount: str | None = None
+    discount_percent: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class PriceList:
     """All of it.
 
@@ -53,6 +72,15 @@ class PriceList:
             KeyError: no such tariff or period; a forged or an old button.
         """
         return self.tariffs[tariff].prices[period_days]
+
+    def quote(self, tariff: str, period_days: int) -> Quote:
+        """What the period is sold for.
+
+        Raises:
+            KeyError: as `price`.
+        """
+        price = self.price(tariff, period_days)
+        return Quote(list_price=price, price=price, currency=self.currency, value=price)
 
     def conversion(self, old: str, new: str) -> Fraction:
         """How much of a minute of `old` a minute of `new` is worth: remaining time is multiplied by this.

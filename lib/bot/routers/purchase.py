@@ -83,8 +83,8 @@ def open_order(tx: Transaction, context: UpdateContext, method: Method, version:
     tariff_on_sale = context.prices.tariffs.get(tariff)
     if tariff_on_sale is None or days not in tariff_on_sale.prices:
         return begin(tx, context, "toast-stale")
-    price = context.prices.price(tariff, days)
-    if price != state.data.get("price"):
+    quote = context.prices.quote(tariff, days)
+    if quote.price != state.data.get("price"):
         return confirm_again(tx, context, state, "toast-price-changed")
     if not context.crypto_offered or not flags.enabled(tx, flags.PAYMENTS):
         return order_screen.unavailable(context)
@@ -94,8 +94,7 @@ def open_order(tx: Transaction, context: UpdateContext, method: Method, version:
         account_id,
         tariff=tariff,
         period_days=days,
-        price=price,
-        currency=context.prices.currency,
+        quote=quote,
         provider=method.value,
         minutes=context.prices.order_minutes,
     )
@@ -165,18 +164,8 @@ def look_at_order(tx: Transaction, context: UpdateContext, order_id: int) -> Scr
 
 def _resume(tx: Transaction, context: UpdateContext, order: Order) -> Screen | MakeInvoice:
     """Get the invoice of an open order that has none, unless another delivery is at it."""
-    # The account's row is locked since this transaction began, so this is still its one open order: nothing is replaced.
-    opened = orders.open_subscription(
-        tx,
-        order.account_id,
-        tariff=order.tariff,
-        period_days=order.period_days,
-        price=order.price,
-        currency=order.currency,
-        provider=order.provider,
-        minutes=context.prices.order_minutes,
-    )
-    return _call_or_screen(tx, context, opened, None)
+    # The account's row is locked since this transaction began, so it is still open.
+    return _call_or_screen(tx, context, orders.resume(tx, order), None)
 
 
 def show_order(tx: Transaction, context: UpdateContext, order_id: int) -> Screen:

@@ -107,6 +107,20 @@ create table providers (
 );
 insert into providers (name) values ('cryptobot'), ('stars'), ('card'), ('transfer'), ('balance'), ('promo');
 
+-- Refuses a status that may not follow the one before. The arrows stand at each table's triggers, `from>to`; the other trigger
+-- lets a row begin in its first status alone. Neither calls this function unless there is something to check.
+create function follow_arrows() returns trigger language plpgsql as $$
+begin
+    if tg_op = 'INSERT' or not old.status || '>' || new.status = any (tg_argv) then
+        raise exception using errcode = 'check_violation', schema = tg_table_schema, table = tg_table_name, constraint = tg_name,
+            message = tg_table_name || ' do not become ' || new.status
+                      || case tg_op when 'INSERT' then ' at once' else ' after ' || old.status end;
+    end if;
+    return new;
+end $$;
+
+-- What was agreed before money is asked for (product.md, Payment methods; money.md, States). What was agreed never changes: the
+-- functions may update only the columns of how it goes on (roles.sql).
 create table orders (
     id bigint generated always as identity primary key,
     purchase_id uuid not null unique default gen_random_uuid(),
@@ -114,16 +128,30 @@ create table orders (
     kind text not null check (kind in ('subscription', 'top_up', 'gift')),
     tariff text,
     period_days integer check (period_days > 0),
-    price bigint not null check (price > 0),
+    -- by the price list of its day, and what it is sold for: minor units of `currency` (whole Stars)
+    list_price bigint not null check (list_price > 0),
+    price bigint not null,
     currency text not null references currencies,
-    provider text not null,
+    discount text check (discount in ('promo', 'vip', 'personal')),
+    discount_percent smallint check (discount_percent between 1 and 100),
+    -- the price in minor units of the books' currency, by the price list: rewards, tiers and statistics go by it
+    value bigint not null,
+    -- a month of a Stars subscription: its first order, and of each further month one order that names the first and the charge
+    recurring boolean not null default false,
+    parent_id bigint references orders,
+    renewal_charge_id text check (renewal_charge_id <> ''),
+    provider text not null references providers,
     status text not null default 'open' check (status in ('open', 'paid', 'expired', 'replaced')),
-    invoice_id text,
-    invoice_url text,
+    invoice_id text check (invoice_id <> ''),
+    -- null where there is no page to pay at: a charge that came by itself, an invoice that is a message
+    invoice_url text check (invoice_url <> ''),
     -- which run is talking to the provider about this order's invoice, and until when no other may
     invoice_claimed_by uuid,
     invoice_claimed_until timestamptz,
     invoice_asked_at timestamptz,
+    -- the pre-checkout that was accepted last, and until when no other is: two at once could both be charged
+    checkout_query_id text,
+    checkout_until timestamptz,
     -- set when the provider can no longer take money for it: the payments sweep stops asking
     provider_closed_at timestamptz,
     -- since when the provider's listings, otherwise good, lack its invoice: absence is no answer, only 24 h of it are
@@ -131,21 +159,62 @@ create table orders (
     created_at timestamptz not null default atlas.now(),
     expires_at timestamptz not null,
     paid_at timestamptz,
-    constraint subscription_orders_say_what check (kind <> 'subscription' or (tariff is not null and period_days is not null)),
+    constraint only_top_ups_grant_no_time check ((kind = 'top_up') = (tariff is null) and (tariff is null) = (period_days is null)),
+    constraint discount_is_whole check ((discount is null) = (discount_percent is null)),
+    constraint discount_is_for_access check (discount is null or kind <> 'top_up'),
+    constraint only_codes_make_it_free check (discount = 'promo' or discount_percent < 100),
+    -- product.md, Discounts and promo codes: the discount is rounded down
+    constraint price_is_list_less_discount check (price = list_price - list_price * coalesce(discount_percent, 0) / 100),
+    constraint value_is_of_the_price check (value >= 0 and (value = 0) = (price = 0)),
+    constraint free_asks_no_provider check ((price = 0) = (provider = 'promo')),
+    constraint stars_are_sold_by_stars check ((currency = 'XTR') = (provider = 'stars')),
+    constraint recurring_is_what_stars_offer check (
+        not recurring or kind = 'subscription' and period_days = 30 and provider = 'stars' and price between 1 and 10000
+                         and coalesce(discount, 'vip') = 'vip'),
+    constraint child_is_recurring check (parent_id is null or recurring),
+    constraint child_has_its_charge check ((parent_id is null) = (renewal_charge_id is null)),
+    constraint child_is_younger check (parent_id < id),
     constraint paid_has_time check ((status = 'paid') = (paid_at is not null)),
-    constraint invoice_has_address check ((invoice_id is null) = (invoice_url is null)),
+    constraint invoice_claim_is_whole check ((invoice_claimed_by is null) = (invoice_claimed_until is null)),
+    constraint checkout_is_whole check ((checkout_query_id is null) = (checkout_until is null)),
     unique (provider, invoice_id),
-    -- what is about an order names its account with it
-    constraint orders_of_one unique (id, account_id)
+    -- what belongs to an order and an account names both; and a customer's orders
+    constraint orders_of_account unique (account_id, id)
 );
--- one live checkout per account and kind: a double tap can't make two
-create unique index orders_one_open on orders (account_id, kind) where status = 'open';
+-- one live checkout per account and kind: a double tap can't make two. A child is made and paid in one transaction.
+create unique index orders_one_open on orders (account_id, kind) where status = 'open' and parent_id is null;
+-- a charge is one month
+create unique index orders_one_child_per_charge on orders (provider, renewal_charge_id) where renewal_charge_id is not null;
+-- the months of a Stars subscription
+create index orders_of_parent on orders (parent_id, id) where parent_id is not null;
 -- the payments sweep: whatever the provider may still take money for
 create index orders_watched on orders (provider, id) where provider_closed_at is null and status <> 'paid';
 create index orders_due on orders (expires_at, id) where status = 'open';
 -- and those whose invoice may exist although its making was never heard of
 create index orders_without_invoice on orders (provider, created_at)
     where provider_closed_at is null and status <> 'paid' and invoice_id is null;
+create trigger orders_begin before insert on orders for each row when (new.status <> 'open') execute function follow_arrows();
+create trigger orders_arrows before update of status on orders for each row when (new.status <> old.status)
+    execute function follow_arrows('open>paid', 'open>expired', 'open>replaced', 'expired>paid', 'replaced>paid');
+
+-- A month of a Stars subscription is sold by the terms of the first one. Run for such months only.
+create function child_order_is_its_parents() returns trigger language plpgsql as $$
+begin
+    if not exists (
+        select from atlas.orders p
+        where p.id = new.parent_id and p.parent_id is null
+          and (p.account_id, p.recurring, p.tariff, p.period_days, p.list_price, p.price, p.currency, p.value, p.provider)
+              = (new.account_id, new.recurring, new.tariff, new.period_days, new.list_price, new.price, new.currency, new.value,
+                 new.provider)
+          and p.discount is not distinct from new.discount
+    ) then
+        raise exception using errcode = 'check_violation', schema = tg_table_schema, table = tg_table_name, constraint = tg_name,
+            message = 'a renewal is sold by the terms of its first order';
+    end if;
+    return new;
+end $$;
+create trigger orders_child before insert on orders for each row when (new.parent_id is not null)
+    execute function child_order_is_its_parents();
 
 -- Inbox of what providers say about money: one row per natural key, never deleted by code. A key is used up by an effect alone:
 -- an event without one (unmatched, no_money) is looked at again when more is said of it.

@@ -33,6 +33,10 @@ begin
     revoke update on consents from atlas_app;
     revoke insert, update, delete on audit_head from atlas_app;
     revoke update, delete on payment_event_bodies from atlas_app;
+    -- what was agreed stays: an order changes in how it goes on, and in nothing else
+    revoke update on orders from atlas_app;
+    grant update (status, paid_at, invoice_id, invoice_url, invoice_asked_at, invoice_claimed_by, invoice_claimed_until,
+                  checkout_query_id, checkout_until, provider_closed_at, provider_missing_since) on orders to atlas_app;
     revoke delete on payment_events, orders, ledger_accounts, accounts, subscriptions from atlas_app;
     -- the clock and the list of migrations belong to the owner
     revoke insert, update, delete on deployment, schema_migrations, currencies from atlas_app;

@@ -76,8 +76,7 @@ def pay(tx: Transaction, account_id: int) -> None:
         account_id,
         tariff="basic",
         period_days=30,
-        price=prices.price("basic", 30),
-        currency=prices.currency,
+        quote=prices.quote("basic", 30),
         provider="cryptobot",
         minutes=30,
     )

@@ -33,8 +33,7 @@ def open_order(tx: Transaction) -> Order:
         account.id,
         tariff="basic",
         period_days=30,
-        price=PRICES.price("basic", 30),
-        currency="RUB",
+        quote=PRICES.quote("basic", 30),
         provider="cryptobot",
         minutes=30,
     )

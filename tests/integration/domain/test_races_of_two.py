@@ -39,8 +39,7 @@ def order(tx: Transaction, telegram_id: int, tariff: str, days: int) -> Event:
         account.id,
         tariff=tariff,
         period_days=days,
-        price=price,
-        currency="RUB",
+        quote=PRICES.quote(tariff, days),
         provider="cryptobot",
         minutes=30,
     )
@@ -147,8 +146,7 @@ async def test_an_invoice_of_unknown_outcome_is_looked_for_even_after_the_claim_
             account.id,
             tariff="basic",
             period_days=30,
-            price=14900,
-            currency="RUB",
+            quote=PRICES.quote("basic", 30),
             provider="cryptobot",
             minutes=30,
         )

@@ -25,8 +25,7 @@ def open_order(tx: Transaction, telegram_id: int, tariff: str = "basic", days: i
         account.id,
         tariff=tariff,
         period_days=days,
-        price=PRICES.price(tariff, days),
-        currency="RUB",
+        quote=PRICES.quote(tariff, days),
         provider="cryptobot",
         minutes=30,
     )

@@ -93,14 +93,12 @@ def start_trials(tx: Transaction, first: int, count: int) -> int:
 
 def open_order(tx: Transaction, telegram_id: int, tariff: str, days: int, invoice: str) -> Event:
     """An order with its invoice; the event that says it was paid."""
-    price = PRICES.price(tariff, days)
     opened = orders.open_subscription(
         tx,
         meet(tx, telegram_id),
         tariff=tariff,
         period_days=days,
-        price=price,
-        currency="RUB",
+        quote=PRICES.quote(tariff, days),
         provider="cryptobot",
         minutes=30,
     )

@@ -14,6 +14,7 @@ from lib import bootstrap
 from lib.domain import inbox, orders
 from lib.payments import cryptopay
 from lib.payments.cryptopay import CryptoPay
+from lib.settings import pricelist
 from lib.settings.plain import CryptoPaySettings
 from tests.integration.sweeps.grants import meet, open_order, pay, travel
 from tests.integration.sweeps.runs import sweep_run
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from lib.sweeps.runner import Run
 
 CURRENT, BEFORE = "1:new", "1:old"
+
+PRICES = pricelist.load()
 
 
 class Listings:
@@ -273,8 +276,7 @@ def order_without_invoice(tx: Transaction, number: int) -> None:
         meet(tx, number),
         tariff="basic",
         period_days=30,
-        price=14900,
-        currency="RUB",
+        quote=PRICES.quote("basic", 30),
         provider="cryptobot",
         minutes=30,
     )
@@ -310,8 +312,7 @@ async def test_an_order_that_asked_for_no_invoice_closes_with_its_end(db: Databa
                 meet(tx, 1),
                 tariff="plus",
                 period_days=30,
-                price=29900,
-                currency="RUB",
+                quote=PRICES.quote("plus", 30),
                 provider="cryptobot",
                 minutes=30,
             )
@@ -326,14 +327,14 @@ async def test_an_order_that_asked_for_no_invoice_closes_with_its_end(db: Databa
 @pytest.mark.parametrize("size", [2_000, pytest.param(50_000, marks=pytest.mark.full)])
 async def test_what_the_sweep_reads_does_not_grow_with_orders_that_are_over(db: Database, size: int) -> None:
     def many(tx: Transaction, size: int) -> None:
-        account_id = meet(tx, 1)
         tx.execute(
-            "insert into orders (account_id, kind, tariff, period_days, price, currency, provider, status, expires_at,"
-            " created_at, provider_closed_at) select :account_id, 'subscription', 'basic', 30, 14900, 'RUB', 'cryptobot', 'expired',"
-            " atlas.now() - interval '2 days', atlas.now() - interval '2 days', atlas.now() from generate_series(1, :size)",
+            "with buyers as (insert into accounts (first_name) select 'Anna' from generate_series(1, :size) returning id)"
+            " insert into orders (account_id, kind, tariff, period_days, list_price, price, value, currency, provider, expires_at,"
+            " created_at, provider_closed_at) select id, 'subscription', 'basic', 30, 14900, 14900, 14900, 'RUB', 'cryptobot',"
+            " atlas.now() - interval '2 days', atlas.now() - interval '2 days', atlas.now() from buyers",
             size=size,
-            account_id=account_id,
         )
+        tx.execute("update orders set status = 'expired' where status = 'open'")
 
     for _ in range(size // 2_000):  # no statement takes long, on whatever machine
         await db.run(many, 2_000)
