@@ -70,12 +70,18 @@ async def deliver(bot: Bot, reply: list[Call], *, in_response: bool) -> Delivere
         ReplyNotDelivered: nothing of the screen was taken, now.
     """
     made, response = (reply[:-1], reply[-1]) if in_response and reply and _may_go_in_response(reply) else (reply, None)
-    unreachable = [int(call["chat_id"]) for call in made if not await _reached(bot, call) and "chat_id" in call]
+    unreachable = [
+        int(call["chat_id"])
+        for position, call in enumerate(made)
+        if not await _reached(bot, call, is_first=position == 0) and "chat_id" in call
+    ]
     return Delivered(bare(response) if response is not None else None, tuple(unreachable))
 
 
-async def _reached(bot: Bot, call: Call) -> bool:
+async def _reached(bot: Bot, call: Call, *, is_first: bool) -> bool:
     """Make one call of a reply; False when its chat's owner can't be reached any more.
+
+    What follows the screen is an answer to a tap: whatever becomes of it, the screen must not be sent again for it.
 
     Raises:
         ReplyNotDelivered: it was not taken.
@@ -96,7 +102,7 @@ async def _reached(bot: Bot, call: Call) -> bool:
         case "unreachable":
             log.info("reply_to_unreachable", method=call["method"], reason=outcome.error)
             return False
-        case "refused" if "chat_id" not in call:
+        case kind if "chat_id" not in call and (kind == "refused" or not is_first):
             log.info("tap_not_answered", reason=outcome.error)  # too old, most often; the screen is there
             return True
     log.warning("reply_not_delivered", method=call["method"], reason=outcome.error)

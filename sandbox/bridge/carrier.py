@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sandbox.bridge.bot import Bot
+    from sandbox.stand_in.faults import Faults
     from sandbox.state.home import Home
     from sandbox.telegram.arguments import Arguments
     from sandbox.telegram.delivery import Webhook
@@ -112,10 +113,10 @@ class Bridge:
         self._note(reason)
         return reason
 
-    def flood(self, share: float) -> None:
+    def spoil_calls(self, faults: Faults) -> None:
         """Refused, unless it asks for nothing."""
-        if share:
-            raise ValueError("the real Telegram can't be told to answer 429")
+        if faults.flooded or faults.refused or faults.slow_s:
+            raise ValueError("the real Telegram can't be told to refuse calls or to be slow")
 
     async def stop(self) -> None:
         """Fetch no more, let calls finish, drop what is under way to the functions: it is kept, and sent again next time."""

@@ -30,6 +30,8 @@ _LATE_TICK_S: Final = 45.0
 PRESETS: Final = {
     "bad-day": ("a bad day", BAD_DAY),
     "storm": ("a 429 storm", Faults(flooded=1.0)),
+    "refusals": ("a third of what the bot says refused", Faults(refused=1 / 3)),
+    "slow": ("answers of the Bot API up to 4 s late", Faults(slow_s=2.0)),
     "lossy": ("half of the webhooks lost", Faults(lost=0.5)),
     "echo": ("every webhook twice", Faults(twice=1.0)),
     "late": ("webhooks up to 2 s late", Faults(late_s=2.0)),
@@ -266,7 +268,7 @@ class Actions:
     async def faults(self, request: Request) -> dict[str, Any]:
         """Shares of webhooks, calls, tasks and ticks that something happens to; what is not named stays as it is."""
         asked = await body_of(request)
-        most = {field.name: 1.0 for field in fields(Faults)} | {"late_s": _LATEST_S}
+        most = {field.name: _LATEST_S if field.name.endswith("_s") else 1.0 for field in fields(Faults)}
         most |= {name: highest for name, (_, _, highest) in SHARES.items()}
         if unknown := asked.keys() - most.keys():
             raise RefusedError(f"no such fault: {', '.join(sorted(unknown))}")

@@ -32,6 +32,8 @@ _WORDS = {
     "lost": "{:.0%} of webhooks are lost",
     "unanswered": "{:.0%} of answers to webhooks are lost",
     "flooded": "{:.0%} of Bot API calls are answered 429",
+    "refused": "{:.0%} of what the bot says is refused",
+    "slow_s": "answers of the Bot API pause up to {:g} s, twice",
     "late_s": "webhooks are up to {:g} s late",
     "tasks_twice": "{:.0%} of tasks arrive twice",
     "tasks_disorder_s": "tasks are held back by up to {:g} s",
@@ -45,6 +47,10 @@ _STANDING_WORDS = {
     "unanswered": "{:.0%} of answers to Crypto Pay's webhooks are lost",
     "late_s": "Crypto Pay's webhooks set out up to {:g} s late",
     "refused": "{:.0%} of Crypto Pay's calls are answered 429",
+    "missing": "{:.0%} of the rows are absent from Crypto Pay's listings",
+    "short": "{:.0%} of Crypto Pay's listings are cut short",
+    "foreign": "{:.0%} of Crypto Pay's listings hold rows of another shop",
+    "slow_s": "Crypto Pay's answers pause up to {:g} s, twice",
 }
 
 NEXT_TASK: Final = {

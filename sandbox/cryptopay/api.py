@@ -11,10 +11,12 @@ from email.parser import BytesParser
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
+from starlette.middleware import Middleware
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from sandbox.cryptopay.arguments import ApiError
+from sandbox.stand_in.pauses import Pauses
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -44,7 +46,9 @@ def api_routes(service: CryptoPayService) -> list[Route]:
             record.status, record.duration = status, time.monotonic() - began
         return JSONResponse(body, status)
 
-    return [Route("/api/{method}", answer, methods=["GET", "POST"])]
+    faults = service.faults
+    pauses = Middleware(Pauses, longest_s=lambda: faults.standing.slow_s, dice=lambda: faults.dice)
+    return [Route("/api/{method}", answer, methods=["GET", "POST"], middleware=[pauses])]
 
 
 def _authenticate(said: str, tokens: tuple[str, ...]) -> None:

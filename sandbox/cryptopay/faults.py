@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import uuid
 from collections import deque
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
 
 MOST_COPIES = 10
 MOST_LATE_S = 3 * 86_400
+MOST_SLOW_S = 600
+SHARES = ("lost", "unanswered", "refused", "missing", "short", "foreign")
+# Ids far from ours, so that a row of theirs is no invoice that we made.
+_FOREIGN_IDS = range(900_000_001, 900_000_006)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +34,10 @@ class Standing:
         unanswered: share of attempts that reach it, but whose answer is lost, so that they are made again.
         late_s: each webhook sets out after a random time up to this (sandbox seconds), so they overtake each other.
         refused: share of API calls answered 429.
+        missing: share of the rows that a listing lacks, other ones each time.
+        short: share of listings that end before they should, as a page shorter than was asked for.
+        foreign: share of listings that hold rows of another shop, whatever was asked for.
+        slow_s: answers pause up to so many real seconds before they begin, and as long in their middle.
     """
 
     copies: int = 1
@@ -36,12 +45,19 @@ class Standing:
     unanswered: float = 0.0
     late_s: float = 0.0
     refused: float = 0.0
+    missing: float = 0.0
+    short: float = 0.0
+    foreign: float = 0.0
+    slow_s: float = 0.0
 
     def __post_init__(self) -> None:
-        shares = (self.lost, self.unanswered, self.refused)
-        if not 1 <= self.copies <= MOST_COPIES or not 0 <= self.late_s <= MOST_LATE_S:
-            raise ValueError(f"copies: 1 to {MOST_COPIES}; late_s: 0 to {MOST_LATE_S}")
-        if not all(0 <= share <= 1 for share in shares):
+        if (
+            not 1 <= self.copies <= MOST_COPIES
+            or not 0 <= self.late_s <= MOST_LATE_S
+            or not 0 <= self.slow_s <= MOST_SLOW_S
+        ):
+            raise ValueError(f"copies: 1 to {MOST_COPIES}; late_s: 0 to {MOST_LATE_S}; slow_s: 0 to {MOST_SLOW_S}")
+        if not all(0 <= share <= 1 for share in (getattr(self, name) for name in SHARES)):
             raise ValueError("a share is between 0 and 1")
 
 
@@ -107,7 +123,7 @@ class Faults:
             raise ApiError(429, "TOO_MANY_REQUESTS")
         waiting = self._next.get(method)
         if not waiting:
-            return known(asked)
+            return self._spoiled(known(asked)) if method == "getInvoices" else known(asked)
         failure = waiting.popleft()
         if failure.done:
             known(asked)
@@ -115,3 +131,33 @@ class Faults:
             released = self._released
             await released.wait()
         raise ApiError(failure.status, failure.name)
+
+    def _spoiled(self, listing: dict[str, Any]) -> dict[str, Any]:
+        """A listing as it may come on a bad day."""
+        wrong, items = self._standing, list(listing["items"])
+        if wrong.missing:
+            items = [item for item in items if not self.happens(wrong.missing)]
+        if self.happens(wrong.short):
+            items = items[: self.dice.randrange(len(items) + 1)]
+        if self.happens(wrong.foreign):
+            for _ in range(self.dice.randrange(1, 4)):
+                items.insert(self.dice.randrange(len(items) + 1), _foreign(self.dice))
+        return {"items": items}
+
+
+def _foreign(dice: random.Random) -> dict[str, Any]:
+    """A row of another shop, which is sold in the same currency and at the same price."""
+    number = dice.choice(_FOREIGN_IDS)
+    page = f"https://t.me/CryptoTestnetBot?start=IVforeign{number}"
+    return {
+        "invoice_id": number,
+        "hash": f"IVforeign{number % 10}",
+        "currency_type": "fiat",
+        "fiat": "RUB",
+        "amount": "149",
+        "status": dice.choice(("active", "paid", "expired")),
+        "created_at": "2026-01-01T00:00:00.000Z",
+        "payload": dice.choice(("", "order 17", str(uuid.UUID(int=number)))),
+        "bot_invoice_url": page,
+        "pay_url": page,
+    }

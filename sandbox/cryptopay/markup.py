@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from sandbox.cryptopay.faults import MOST_COPIES, MOST_LATE_S
+from sandbox.cryptopay.faults import MOST_COPIES, MOST_LATE_S, MOST_SLOW_S
 from sandbox.cryptopay.rates import text_of
 
 if TYPE_CHECKING:
@@ -203,6 +203,10 @@ def faults_form(standing: Standing) -> str:
         + number("unanswered", "Answers lost, %", standing.unanswered * 100, 100)
         + number("late_s", "Late by up to, s", standing.late_s, MOST_LATE_S)
         + number("refused", "Calls answered 429, %", standing.refused * 100, 100)
+        + number("missing", "Rows absent from listings, %", standing.missing * 100, 100)
+        + number("short", "Listings cut short, %", standing.short * 100, 100)
+        + number("foreign", "Listings with foreign rows, %", standing.foreign * 100, 100)
+        + number("slow_s", "Pauses before and inside answers, up to s", standing.slow_s, MOST_SLOW_S)
     )
     return (
         "<h2>Standing faults</h2><form method='post' action='/faults'>"

@@ -11,7 +11,7 @@ from starlette.responses import FileResponse, HTMLResponse, RedirectResponse
 from starlette.routing import Route
 
 from sandbox.cryptopay import markup
-from sandbox.cryptopay.faults import Standing
+from sandbox.cryptopay.faults import SHARES, Standing
 from sandbox.cryptopay.invoices import InvoiceError
 
 if TYPE_CHECKING:
@@ -178,8 +178,8 @@ class _Pages:
             form = await _form(request)
             self._service.faults.standing = Standing(
                 copies=int(form.get("copies", "1")),
-                late_s=float(form.get("late_s", "0")),
-                **{name: float(form.get(name, "0")) / _PERCENT for name in ("lost", "unanswered", "refused")},
+                **{name: float(form.get(name, "0")) for name in ("late_s", "slow_s")},
+                **{name: float(form.get(name, "0")) / _PERCENT for name in SHARES},
             )
         except _TooLargeError:
             return self._too_large()

@@ -19,6 +19,8 @@ class Faults:
         late_s: every webhook is held up by 0 to so many real seconds. A sender that has one under way in a queue waits, so
             it is webhooks of different queues that overtake each other.
         flooded: of the Bot API's calls, how many are answered 429 with a second to wait.
+        refused: of the Bot API's calls that say something to a customer, how many are refused, in known and unknown words.
+        slow_s: answers of the Bot API pause up to so many real seconds before they begin, and as long in their middle.
     """
 
     twice: float = 0.0
@@ -26,12 +28,14 @@ class Faults:
     unanswered: float = 0.0
     late_s: float = 0.0
     flooded: float = 0.0
+    refused: float = 0.0
+    slow_s: float = 0.0
 
     def __post_init__(self) -> None:
         """Refuse what is no share or no time."""
         for field in fields(self):
             value = getattr(self, field.name)
-            highest = float("inf") if field.name == "late_s" else 1.0
+            highest = float("inf") if field.name.endswith("_s") else 1.0
             if not 0 <= value <= highest:
                 raise ValueError(f"{field.name}: {value} is not between 0 and {highest:g}")
 

@@ -17,6 +17,7 @@ from sandbox.telegram import Telegram
 
 if TYPE_CHECKING:
     from sandbox.stand_in.clock import Clock
+    from sandbox.stand_in.faults import Faults
     from sandbox.state.home import Home
     from sandbox.telegram import Limits, Webhook
 
@@ -59,8 +60,8 @@ class Messenger(Protocol):
             MessengerFailedError: refused.
         """
 
-    def flood(self, share: float) -> None:
-        """Answer so many of the bot's calls (0 to 1) with 429.
+    def spoil_calls(self, faults: Faults) -> None:
+        """Let go wrong with calls of the bot what `faults` says of them.
 
         Raises:
             ValueError: this Telegram takes no orders.
@@ -154,9 +155,10 @@ class StandIn:
         if response.status_code != HTTPStatus.OK:
             raise MessengerFailedError(f"{method}: {response.json().get('description')}")
 
-    def flood(self, share: float) -> None:
-        """See `Faults.flooded`."""
-        self.telegram.flooded = share
+    def spoil_calls(self, faults: Faults) -> None:
+        """See `Faults`: those that are of calls."""
+        of_calls = self.telegram.faults
+        of_calls.flooded, of_calls.refused, of_calls.slow_s = faults.flooded, faults.refused, faults.slow_s
 
     async def stop(self) -> None:
         """Stop delivering, then serving."""

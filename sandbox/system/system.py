@@ -432,7 +432,7 @@ class System:
 
     @faults.setter
     def faults(self, faults: Faults) -> None:
-        self.messenger.flood(faults.flooded)
+        self.messenger.spoil_calls(faults)
         self.gateway.way.faults = faults
 
     def arm(self, failpoint: str, action: str = "kill") -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-import random
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from sandbox.telegram.delivery import KEPT
 from sandbox.telegram.errors import ApiError, not_modelled
+from sandbox.telegram.faults import HANG, CallFaults, Fault
 from sandbox.telegram.method_table import methods
 from sandbox.telegram.webhook_methods import Described
 
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
 # Not executed when they come inside a webhook response, nor is any get*.
 NOT_IN_RESPONSE: Final = {"setwebhook", "deletewebhook", "close", "logout"}
-HANG: Final = "hang"
-_FLOODED_FOR_S: Final = 1
 
 
 def is_executed_in_response(method: str) -> bool:
@@ -55,31 +53,8 @@ class Call:
     missing_parameters: list[str] = field(default_factory=list)
 
 
-@dataclass
-class _Fault:
-    method: str
-    code: int | str
-    description: str
-    retry_after: int | None
-    times: int
-    executed: bool
-
-    def error(self) -> ApiError:
-        parameters = None if self.retry_after is None else {"retry_after": self.retry_after}
-        return ApiError(int(self.code), self.description, parameters)
-
-
-def _default_description(code: int | str, retry_after: int | None) -> str:
-    if retry_after is not None:
-        return f"Too Many Requests: retry after {retry_after}"
-    return "Internal Server Error" if code == 500 else f"Error {code}"  # noqa: PLR2004 - HTTP's own number
-
-
 class BotApi:
-    """Executes calls by name. `table` maps lower-case names to coroutines of one argument.
-
-    `flooded` is the share of calls, by chance, that are answered 429 with a second to wait and not executed.
-    """
+    """Executes calls by name. `table` maps lower-case names to coroutines of one argument; `faults` go wrong on purpose."""
 
     def __init__(
         self, clock: Clock, throttle: Throttle, table: dict[str, Callable[[Arguments], Awaitable[Any]]]
@@ -87,9 +62,7 @@ class BotApi:
         self._clock = clock
         self.throttle = throttle
         self._table = table
-        self._faults: list[_Fault] = []
-        self.flooded = 0.0
-        self._random = random.Random()  # noqa: S311 - chance, not secrecy
+        self.faults = CallFaults()
         self._stopping = asyncio.Event()
         self.calls: list[Call] = []
 
@@ -100,35 +73,6 @@ class BotApi:
     def start(self) -> None:
         """Hang again when told to."""
         self._stopping.clear()
-
-    def fail_next(
-        self,
-        method: str,
-        code: int | str,
-        description: str | None,
-        *,
-        retry_after: int | None,
-        times: int,
-        executed: bool,
-    ) -> None:
-        """Answer the next calls of a method (`*` = any) with a failure; see `Telegram.fail_next`."""
-        described = description or _default_description(code, retry_after)
-        self._faults.append(_Fault(method.lower(), code, described, retry_after, times, executed))
-
-    def forget_failures(self) -> None:
-        """Let none of what was asked for fail any more."""
-        self._faults.clear()
-
-    def _fault(self, method: str) -> _Fault | None:
-        for fault in self._faults:
-            if fault.method in {method, "*"}:
-                fault.times -= 1
-                if fault.times <= 0:
-                    self._faults.remove(fault)
-                return fault
-        if self.flooded and self._random.random() < self.flooded:
-            return _Fault(method, 429, _default_description(429, _FLOODED_FOR_S), _FLOODED_FOR_S, 1, executed=False)
-        return None
 
     def _record(self, method: str, arguments: Arguments, *, in_response: bool) -> Call:
         known: dict[str, str] = methods().get(method.lower(), {}).get("parameters", {})
@@ -167,7 +111,7 @@ class BotApi:
             call.duration = time.monotonic() - began
 
     async def _answer(self, call: Call, method: str, arguments: Arguments) -> tuple[int, dict[str, Any]]:
-        fault = self._fault(method.lower())
+        fault = self.faults.of_next(method.lower())
         try:
             result = None
             if fault is None or fault.executed:
@@ -187,11 +131,11 @@ class BotApi:
         call.result = result
         return 200, {"ok": True, "result": result}
 
-    async def _fail(self, fault: _Fault) -> None:
+    async def _fail(self, fault: Fault) -> None:
         if fault.code == HANG:
             await self._stopping.wait()
             raise ApiError(502, "Bad Gateway")
-        raise fault.error()
+        raise fault.refusal
 
     async def call_in_response(self, method: str, arguments: Arguments) -> None:
         """Execute a call that came inside a webhook response: its outcome is reported nowhere."""

@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from starlette.middleware import Middleware
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from sandbox.stand_in.pauses import Pauses
 from sandbox.telegram.arguments import parse_arguments
 from sandbox.telegram.errors import ApiError
 
@@ -36,10 +38,14 @@ class BotApiServer:
     def routes(self) -> list[Route]:
         """For the application; everything else is `Not Found` in the API's own shape."""
         return [
-            Route("/bot{token}/{method}", self._call, methods=["GET", "POST"]),
+            Route("/bot{token}/{method}", self._call, methods=["GET", "POST"], middleware=[self._pauses()]),
             Route("/file/bot{token}/{path:path}", self._file, methods=["GET"]),
             Route("/{path:path}", self._not_found, methods=["GET", "POST", "PUT", "DELETE"]),
         ]
+
+    def _pauses(self) -> Middleware:
+        faults = self._api.faults
+        return Middleware(Pauses, longest_s=lambda: faults.slow_s, dice=lambda: faults.dice)
 
     def _authorise(self, request: Request) -> None:
         token = request.path_params["token"]

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from sandbox.telegram.bot_api import Call
     from sandbox.telegram.channels import Channel
     from sandbox.telegram.delivery import Attempt
+    from sandbox.telegram.faults import CallFaults
     from sandbox.telegram.limits import Limits
     from sandbox.telegram.updates import Pending
 
@@ -152,13 +153,9 @@ class TelegramService:
         return self._api.calls
 
     @property
-    def flooded(self) -> float:
-        """The share of calls, by chance, that are answered 429 with a second to wait."""
-        return self._api.flooded
-
-    @flooded.setter
-    def flooded(self, share: float) -> None:
-        self._api.flooded = share
+    def faults(self) -> CallFaults:
+        """What goes wrong with calls on purpose."""
+        return self._api.faults
 
     @property
     def limits(self) -> Limits | None:
@@ -303,8 +300,8 @@ class TelegramService:
         `retry_after` goes into `parameters` and the `Retry-After` header; `"hang"` never answers until the stand-in stops.
         With `executed` the call takes effect and only its answer is lost.
         """
-        self._api.fail_next(method, code, description, retry_after=retry_after, times=times, executed=executed)
+        self.faults.fail_next(method, code, description, retry_after=retry_after, times=times, executed=executed)
 
     def forget_failures(self) -> None:
         """Take back every `fail_next` that no call has met."""
-        self._api.forget_failures()
+        self.faults.forget_failures()

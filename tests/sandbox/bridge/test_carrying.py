@@ -10,6 +10,7 @@ from starlette.responses import JSONResponse, Response
 
 from sandbox.bridge.inbox import Inbox
 from sandbox.stand_in.clock import Clock
+from sandbox.stand_in.faults import NONE, Faults
 from tests.waiting import until
 
 if TYPE_CHECKING:
@@ -126,9 +127,10 @@ async def test_what_was_fetched_is_delivered_by_the_next_run(near: Near) -> None
 
 async def test_the_real_one_takes_no_orders(near: Near) -> None:
     async with near.bridge() as bridge:
-        bridge.flood(0)
-        with pytest.raises(ValueError, match="can't be told"):
-            bridge.flood(0.05)
+        bridge.spoil_calls(NONE)
+        for faults in (Faults(flooded=0.05), Faults(refused=0.05), Faults(slow_s=1)):
+            with pytest.raises(ValueError, match="can't be told"):
+                bridge.spoil_calls(faults)
 
 
 def test_a_batch_that_was_kept_and_not_confirmed_is_kept_once(tmp_path: Path) -> None:

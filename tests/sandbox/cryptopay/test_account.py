@@ -109,6 +109,30 @@ async def test_some_calls_are_answered_429(shop: Shop) -> None:
     assert {(await shop.http.post("/api/getMe")).status_code for _ in range(20)} == {200}
 
 
+async def test_listings_have_holes_end_early_and_hold_rows_of_another_shop(shop: Shop) -> None:
+    for _ in range(20):
+        await shop.call("createInvoice", asset="USDT", amount="1")
+    ours = set(range(1, 21))
+
+    async def listed(**wrong: float) -> list[set[int]]:
+        shop.pay.faults.dice = random.Random(4)  # noqa: S311 -- the same each time
+        shop.pay.faults.standing = Standing(**wrong)  # type: ignore[arg-type] # shares
+        found = [(await shop.call("getInvoices"))["items"] for _ in range(20)]
+        return [{item["invoice_id"] for item in items} for items in found]
+
+    holes = await listed(missing=0.3)
+    assert all(one < ours for one in holes)
+    assert set[int]().union(*holes) == ours, "another row each time"
+    short = await listed(short=0.5)
+    assert ours in short
+    assert all(one == set(range(20, 20 - len(one), -1)) for one in short), "what is listed begins as it should"
+    foreign = await listed(foreign=0.5)
+    assert all(one >= ours for one in foreign)
+    assert ours in foreign
+    assert any(one > ours for one in foreign)
+    assert await listed() == [ours] * 20
+
+
 @pytest.mark.parametrize(
     "wrong", [{"copies": 0}, {"copies": 11}, {"lost": 1.1}, {"refused": -0.1}, {"late_s": -1}, {"lost": float("nan")}]
 )

@@ -186,11 +186,22 @@ async def test_switches_of_the_account(shop: Shop) -> None:
 
 async def test_standing_faults_are_set_in_percent(shop: Shop) -> None:
     form = {"copies": "2", "lost": "10", "unanswered": "0.5", "late_s": "60", "refused": "5"}
+    form |= {"missing": "20", "short": "30", "foreign": "40", "slow_s": "1.5"}
     index = (await shop.http.post("/faults", data=form, follow_redirects=True)).text
-    assert shop.pay.faults.standing == Standing(copies=2, lost=0.1, unanswered=0.005, late_s=60, refused=0.05)
+    assert shop.pay.faults.standing == Standing(
+        copies=2,
+        lost=0.1,
+        unanswered=0.005,
+        late_s=60,
+        refused=0.05,
+        missing=0.2,
+        short=0.3,
+        foreign=0.4,
+        slow_s=1.5,
+    )
     shown = dict(re.findall(r"name='(\w+)' value='([^']+)'", index))
     assert {name: shown[name] for name in form} == form
-    for wrong in ({"copies": "0"}, {"lost": "101"}, {"late_s": "x"}, {"refused": "nan"}):
+    for wrong in ({"copies": "0"}, {"lost": "101"}, {"late_s": "x"}, {"refused": "nan"}, {"slow_s": "601"}):
         assert (await shop.http.post("/faults", data=form | wrong)).status_code == 409
     assert shop.pay.faults.standing.copies == 2
 

@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
 
 import httpx
 import pytest
 from starlette.applications import Starlette
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from sandbox.cloud.gateway import Backend, Gateway
+from sandbox.stand_in import pauses
 from sandbox.stand_in.clock import Clock
 from sandbox.stand_in.faults import BAD_DAY, NONE, Faults, Way
 from sandbox.stand_in.server import Server
 from sandbox.telegram import Telegram, Timing
+from sandbox.telegram.refusals import DOCUMENTED
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from starlette.requests import Request
-    from starlette.responses import Response
+    from starlette.types import Message
 
 _BODY = b'{"update_id": 1}\x00\xff'
 
@@ -123,7 +127,9 @@ async def test_tasks_and_sweeps_are_left_alone() -> None:
         assert function.bodies == [_BODY]
 
 
-@pytest.mark.parametrize("wrong", [{"twice": 1.1}, {"lost": -0.1}, {"late_s": -1.0}, {"flooded": 2.0}])
+@pytest.mark.parametrize(
+    "wrong", [{"twice": 1.1}, {"lost": -0.1}, {"late_s": -1.0}, {"flooded": 2.0}, {"refused": 1.1}, {"slow_s": -1.0}]
+)
 def test_shares_are_shares(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
         Faults(**wrong)
@@ -161,7 +167,7 @@ async def test_flooded_calls_are_answered_as_flood_control_does() -> None:
     api = Server(telegram.app)
     await api.start()
     await telegram.user(1001).send("hello")
-    telegram.flooded = 0.5
+    telegram.faults.flooded = 0.5
     async with httpx.AsyncClient(trust_env=False, timeout=10) as client:
         call = {"chat_id": 1001, "text": "hi"}
         answers = await asyncio.gather(
@@ -180,3 +186,62 @@ async def test_flooded_calls_are_answered_as_flood_control_does() -> None:
     assert len(written) == 200 - len(refused)
     await api.stop()
     telegram.close()
+
+
+async def _talk(faults: dict[str, float], seed: int, calls: int) -> tuple[Telegram, list[httpx.Response]]:
+    """So many messages to one chat, one after the other, with these faults on."""
+    telegram = Telegram("42:TEST", "atlas_local_bot", Clock())
+    await telegram.user(1001).send("hello")
+    telegram.faults.dice.seed(seed)
+    for name, value in faults.items():
+        setattr(telegram.faults, name, value)
+    transport = httpx.ASGITransport(telegram.app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://t") as client:
+        call = {"chat_id": 1001, "text": "hi"}
+        answers = [await client.post("/bot42:TEST/sendMessage", json=call) for _ in range(calls)]
+        assert (await client.post("/bot42:TEST/getMe")).status_code == 200, (
+            "what says nothing to a customer is left alone"
+        )
+    return telegram, answers
+
+
+async def test_refusals_are_of_the_documented_and_of_unknown_texts_and_nothing_of_them_is_done() -> None:
+    telegram, answers = await _talk({"refused": 0.5}, 1, 400)
+    refused = [answer for answer in answers if answer.status_code != 200]
+    assert 120 < len(refused) < 280
+    texts = {refusal.description for refusal in DOCUMENTED}
+    said = {answer.json()["description"] for answer in refused}
+    assert len(said & texts) > 20
+    assert len(said - texts) > 20
+    assert all(answer.json()["error_code"] == answer.status_code for answer in refused)
+    assert any("migrate_to_chat_id" in answer.json().get("parameters", {}) for answer in refused)
+    written = [message for message in telegram.user(1001).messages if message["from"]["is_bot"]]
+    assert len(written) == 400 - len(refused)
+    telegram.close()
+
+
+async def test_the_same_seed_refuses_the_same_again() -> None:
+    first, again = [(await _talk({"refused": 0.5, "flooded": 0.2}, 3, 50))[1] for _ in range(2)]
+    assert [answer.status_code for answer in first] == [answer.status_code for answer in again]
+
+
+async def test_an_answer_pauses_before_it_begins_and_in_its_middle(monkeypatch: pytest.MonkeyPatch) -> None:
+    happened: list[Any] = []
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        happened.append("pause")
+        slept.append(seconds)
+
+    async def send(message: Message) -> None:
+        happened.append(message.get("body", message.get("status")))
+
+    monkeypatch.setattr(pauses, "asyncio", SimpleNamespace(sleep=sleep))
+    longest_s = 3.0
+    slow = pauses.Pauses(Response(b"abcd"), longest_s=lambda: longest_s, dice=lambda: random.Random(1))  # noqa: S311 -- the same each time
+    await slow({"type": "http"}, cast("Any", None), send)
+    assert happened == ["pause", 200, b"ab", "pause", b"cd"]
+    assert all(0 < seconds < 3 for seconds in slept)
+    longest_s, happened[:] = 0, []
+    await slow({"type": "http"}, cast("Any", None), send)
+    assert happened == [200, b"abcd"]
