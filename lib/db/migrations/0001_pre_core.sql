@@ -396,6 +396,244 @@ create table subscription_history (
 );
 create index subscription_history_of on subscription_history (subscription_id, id);
 
+-- What is given, owed and given back --------------------------------------------------------------------------------
+
+-- product.md, Discounts and promo codes. A code never changes but in how much of it is taken and whether it is stopped.
+create table promo_codes (
+    id bigint generated always as identity primary key,
+    code text not null unique check (code ~ '^[A-Z0-9]{3,32}$'),
+    percent smallint not null check (percent between 1 and 100),
+    -- null: for every tariff
+    tariffs text[] check (cardinality(tariffs) > 0),
+    ends_at timestamptz,
+    max_uses integer check (max_uses > 0),
+    uses_per_account integer not null default 1 check (uses_per_account > 0),
+    -- reserved and used ones; the statement that reserves counts here, so the last use can't be taken twice. Uses counted
+    -- `over` are not among them.
+    uses_taken integer not null default 0 check (uses_taken >= 0),
+    stopped_at timestamptz,
+    -- Telegram id of the operator; null: a command
+    created_by bigint,
+    created_at timestamptz not null default atlas.now(),
+    constraint taken_within_the_limit check (uses_taken <= max_uses)
+);
+
+-- The code of an order (money.md, States): reserved with it, used by its settlement, released when the provider can take no
+-- more money. An order has one or none: its key.
+create table promo_uses (
+    order_id bigint primary key,
+    account_id bigint not null,
+    promo_code_id bigint not null references promo_codes,
+    status text not null default 'reserved' check (status in ('reserved', 'used', 'released')),
+    reserved_at timestamptz not null default atlas.now(),
+    used_at timestamptz,
+    released_at timestamptz,
+    -- released and paid after all: it counts beside the limit
+    over boolean not null generated always as (used_at is not null and released_at is not null) stored,
+    constraint used_has_time check ((status = 'used') = (used_at is not null)),
+    constraint released_has_time check (
+        case status when 'reserved' then released_at is null when 'released' then released_at is not null else true end),
+    constraint promo_use_of_the_orders_account foreign key (order_id, account_id) references orders (id, account_id)
+);
+-- how often one customer took a code
+create index promo_uses_taken on promo_uses (promo_code_id, account_id) where status <> 'released';
+-- what may have to be released
+create index promo_uses_reserved on promo_uses (order_id) where status = 'reserved';
+create trigger promo_uses_begin before insert on promo_uses for each row when (new.status <> 'reserved')
+    execute function follow_arrows();
+create trigger promo_uses_arrows before update of status on promo_uses for each row when (new.status <> old.status)
+    execute function follow_arrows('reserved>used', 'reserved>released', 'released>used');
+
+-- What a customer gets less for than others, beside codes (product.md, Discounts and promo codes).
+create table discounts (
+    id bigint generated always as identity primary key,
+    account_id bigint not null references accounts,
+    kind text not null check (kind in ('vip', 'personal')),
+    -- VIP's is the price list's
+    percent smallint check (percent between 1 and 99),
+    -- the rule that offered it, each once per customer; null: an operator (their Telegram id) or a command did
+    rule text check (rule ~ '^[a-z][a-z_]*$'),
+    given_by bigint,
+    given_at timestamptz not null default atlas.now(),
+    ends_at timestamptz,
+    withdrawn_at timestamptz,
+    constraint vip_percent_is_the_price_lists check ((kind = 'vip') = (percent is null)),
+    constraint vip_is_for_good check (kind <> 'vip' or (ends_at is null and rule is null)),
+    constraint given_by_rule_or_operator check (rule is null or given_by is null),
+    constraint ends_after_it_began check (ends_at > given_at),
+    constraint discounts_once_per_rule unique (account_id, rule)
+);
+create unique index discounts_one_vip on discounts (account_id) where kind = 'vip' and withdrawn_at is null;
+create index discounts_of_account on discounts (account_id) where withdrawn_at is null;
+
+-- A gift that was paid for (product.md, Subscription; money.md, States). One per order: its key.
+create table gifts (
+    order_id bigint primary key,
+    -- the buyer
+    account_id bigint not null,
+    status text not null default 'paid' check (status in ('paid', 'claimed', 'returned', 'refunded')),
+    -- the one-time link's token: which key made it, and its sha256
+    link_key_id text not null,
+    link_sha256 bytea not null unique check (octet_length(link_sha256) = 32),
+    created_at timestamptz not null default atlas.now(),
+    -- unclaimed, it then goes back to the buyer's balance
+    claimable_until timestamptz not null,
+    claimed_by bigint references accounts,
+    -- the grant that the claim was
+    history_id bigint unique references subscription_history,
+    ended_at timestamptz,
+    constraint claimed_says_by_whom check ((status = 'claimed') = (claimed_by is not null)),
+    constraint claimed_is_granted check ((status = 'claimed') = (history_id is not null)),
+    constraint gift_end_has_time check ((status = 'paid') = (ended_at is null)),
+    constraint claimable_for_a_while check (claimable_until > created_at),
+    constraint gift_of_the_buyers_order foreign key (order_id, account_id) references orders (id, account_id)
+);
+create index gifts_due on gifts (claimable_until, order_id) where status = 'paid';
+create index gifts_of_account on gifts (account_id, order_id);
+create trigger gifts_begin before insert on gifts for each row when (new.status <> 'paid') execute function follow_arrows();
+create trigger gifts_arrows before update of status on gifts for each row when (new.status <> old.status)
+    execute function follow_arrows('paid>claimed', 'paid>returned', 'paid>refunded');
+
+-- Earned money that a customer asked to be paid out (product.md, Balance, top-up, withdrawal; money.md, States). The money left
+-- `user:earned` when the row was made; amounts are minor units of the books' currency.
+create table withdrawals (
+    id bigint generated always as identity primary key,
+    account_id bigint not null references accounts,
+    amount bigint not null check (amount > 0),
+    -- where it goes: seen by finance only (`atlas_readonly` may not read it), never logged, erased 90 days after the end
+    destination_kind text not null check (destination_kind in ('card', 'sbp', 'ton', 'other')),
+    destination text check (length(destination) between 1 and 200),
+    destination_erased_at timestamptz,
+    status text not null default 'requested' check (status in ('requested', 'approved', 'paid', 'failed', 'rejected', 'returned')),
+    -- Telegram ids of the operators: who approved, the second person above the limit, who ended it
+    approved_by bigint,
+    confirmed_by bigint,
+    ended_by bigint,
+    -- what the customer is told of a rejection, a failure or a return
+    reason text check (length(reason) between 1 and 1000),
+    requested_at timestamptz not null default atlas.now(),
+    approved_at timestamptz,
+    ended_at timestamptz,
+    returned_at timestamptz,
+    constraint approved_is_whole check ((approved_at is null) = (approved_by is null)),
+    constraint approved_before_it_is_paid check (
+        case when status in ('requested', 'rejected') then approved_at is null
+             when status in ('approved', 'paid', 'returned') then approved_at is not null else true end),
+    constraint two_people_are_two check (confirmed_by is null or (approved_by is not null and confirmed_by <> approved_by)),
+    constraint withdrawal_end_has_time check ((status in ('requested', 'approved')) = (ended_at is null)),
+    constraint returned_has_time check ((status = 'returned') = (returned_at is not null)),
+    constraint refusal_has_a_reason check (status not in ('rejected', 'failed', 'returned') or reason is not null),
+    constraint destination_is_there_or_erased check ((destination is null) = (destination_erased_at is not null)),
+    constraint destination_stays_to_the_end check (destination_erased_at is null or ended_at is not null)
+);
+-- one open at a time
+create unique index withdrawals_one_open on withdrawals (account_id) where status in ('requested', 'approved');
+create index withdrawals_open on withdrawals (id) where status in ('requested', 'approved');
+create index withdrawals_to_erase on withdrawals (ended_at, id) where destination is not null and ended_at is not null;
+create index withdrawals_of_account on withdrawals (account_id, id);
+create trigger withdrawals_begin before insert on withdrawals for each row when (new.status <> 'requested')
+    execute function follow_arrows();
+create trigger withdrawals_arrows before update of status on withdrawals for each row when (new.status <> old.status)
+    execute function follow_arrows('requested>approved', 'requested>rejected', 'requested>failed', 'approved>paid',
+                                   'approved>failed', 'paid>returned');
+
+-- The books, as payments: money of a payment that went back, by us or by force (money.md, Postings and States).
+create table refunds (
+    id bigint generated always as identity primary key,
+    payment_id bigint not null references payments,
+    kind text not null check (kind in ('refund', 'chargeback')),
+    -- who moved it, and under which id: a provider by its own; to the balance or by hand (`balance`, `transfer`) by ours
+    provider text not null references providers,
+    external_id text not null check (external_id <> ''),
+    route text not null check (route in ('provider', 'wallet', 'balance', 'bank')),
+    -- of the payment's currency
+    amount bigint not null check (amount > 0),
+    currency text not null references currencies,
+    -- what the provider took for it, exactly as it said, whole units
+    fee_asset text check (fee_asset ~ '^[A-Z0-9]{2,12}$'),
+    fee_amount numeric check (fee_amount > 0 and fee_amount < 'infinity'),
+    event_id bigint unique references payment_events,
+    reverses_access boolean not null default false,
+    -- Telegram id of the operator; null: it happened by itself, or the provider told of it
+    made_by bigint,
+    reason text check (length(reason) between 1 and 1000),
+    created_at timestamptz not null default atlas.now(),
+    constraint fee_is_whole check ((fee_asset is null) = (fee_amount is null)),
+    constraint chargebacks_are_the_providers check (kind = 'refund' or route = 'provider'),
+    -- told twice, by two ways or in a list, it is one
+    unique (provider, external_id),
+    -- once is all of it
+    constraint refunds_once_per_payment unique (payment_id, kind),
+    constraint refunds_of_payment unique (payment_id, id)
+);
+
+-- A referrer's part of one payment's external money (product.md, Referral). One per payment: its key.
+create table referral_rewards (
+    payment_id bigint primary key references payments,
+    buyer_id bigint not null references accounts,
+    referrer_id bigint not null references accounts,
+    -- value of the external money in minor units of the books' currency; the buyers that made the tier; its percent
+    base bigint not null check (base > 0),
+    buyers integer not null check (buyers > 0),
+    percent smallint not null check (percent between 1 and 100),
+    amount bigint not null check (amount > 0),
+    status text not null default 'held' check (status in ('held', 'earned', 'reversed')),
+    held_until timestamptz not null,
+    created_at timestamptz not null default atlas.now(),
+    earned_at timestamptz,
+    reversed_at timestamptz,
+    -- what took it back; null: an erased customer's
+    refund_id bigint,
+    -- of an earned one, what could not be had back
+    written_off bigint not null default 0,
+    constraint reward_is_its_percent check (amount = base * percent / 100),
+    constraint reward_goes_to_the_older_account check (referrer_id < buyer_id),
+    constraint earned_has_time check (
+        case status when 'held' then earned_at is null when 'earned' then earned_at is not null else true end),
+    constraint earned_after_the_hold check (earned_at >= held_until),
+    constraint reversed_has_time check ((status = 'reversed') = (reversed_at is not null)),
+    constraint only_reversed_names_a_refund check (refund_id is null or status = 'reversed'),
+    constraint only_earned_is_written_off check (
+        written_off between 0 and amount and (written_off = 0 or (status = 'reversed' and earned_at is not null))),
+    constraint reversed_by_its_payments_refund foreign key (payment_id, refund_id) references refunds (payment_id, id)
+);
+create index referral_rewards_due on referral_rewards (held_until, payment_id) where status = 'held';
+-- the tier counts distinct buyers
+create index referral_rewards_of_referrer on referral_rewards (referrer_id, buyer_id);
+create trigger referral_rewards_begin before insert on referral_rewards for each row when (new.status <> 'held')
+    execute function follow_arrows();
+create trigger referral_rewards_arrows before update of status on referral_rewards for each row when (new.status <> old.status)
+    execute function follow_arrows('held>earned', 'held>reversed', 'earned>reversed');
+
+-- What the tax office is told of an external payment (money.md, Reports). due: to be told. annulling: told, and a refund is to be
+-- told. A refund before it was told leaves nothing to tell.
+create table receipts (
+    payment_id bigint primary key references payments,
+    status text not null default 'due' check (status in ('due', 'issued', 'annulling', 'annulled')),
+    -- as paid, in minor units of the books' currency
+    amount bigint not null check (amount > 0),
+    -- what the receiving side calls it
+    number text check (number <> ''),
+    refund_id bigint,
+    attempts integer not null default 0 check (attempts >= 0),
+    next_attempt_at timestamptz not null default atlas.now(),
+    created_at timestamptz not null default atlas.now(),
+    issued_at timestamptz,
+    annulled_at timestamptz,
+    constraint issued_has_time check (
+        case status when 'due' then issued_at is null when 'annulled' then true else issued_at is not null end),
+    constraint only_issued_has_a_number check (number is null or issued_at is not null),
+    constraint annulled_by_a_refund check ((status in ('annulling', 'annulled')) = (refund_id is not null)),
+    constraint annulled_has_time check ((status = 'annulled') = (annulled_at is not null)),
+    constraint annulled_by_its_payments_refund foreign key (payment_id, refund_id) references refunds (payment_id, id)
+);
+create index receipts_due on receipts (next_attempt_at, payment_id) where status in ('due', 'annulling');
+create trigger receipts_begin before insert on receipts for each row when (new.status <> 'due') execute function follow_arrows();
+create trigger receipts_arrows before update of status on receipts for each row when (new.status <> old.status)
+    execute function follow_arrows('due>issued', 'due>annulled', 'issued>annulling', 'annulling>annulled');
+
+-- Nodes -------------------------------------------------------------------------------------------------------------
+
 -- Whether a node's service can be called there: scheme, host or bracketed address, a port in its range, a plain path.
 create function is_node_address(url text) returns boolean language sql immutable strict as $$
     select url ~ '^https?://([A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?|\[[0-9A-Fa-f:.]{2,45}\])(:([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]))?(/[A-Za-z0-9._~-]+)*$'

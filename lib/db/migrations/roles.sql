@@ -37,6 +37,20 @@ begin
     revoke update on orders from atlas_app;
     grant update (status, paid_at, invoice_id, invoice_url, invoice_asked_at, invoice_claimed_by, invoice_claimed_until,
                   checkout_query_id, checkout_until, provider_closed_at, provider_missing_since) on orders to atlas_app;
+    -- likewise what is given and owed; what was given back is of the books
+    revoke update, delete on promo_codes, promo_uses, discounts, gifts, withdrawals, refunds, referral_rewards, receipts from atlas_app;
+    grant update (uses_taken, stopped_at) on promo_codes to atlas_app;
+    grant update (status, used_at, released_at) on promo_uses to atlas_app;
+    grant update (withdrawn_at) on discounts to atlas_app;
+    grant update (status, claimed_by, history_id, ended_at) on gifts to atlas_app;
+    grant update (status, approved_by, approved_at, confirmed_by, ended_by, ended_at, returned_at, reason, destination,
+                  destination_erased_at) on withdrawals to atlas_app;
+    grant update (status, earned_at, reversed_at, refund_id, written_off) on referral_rewards to atlas_app;
+    grant update (status, number, refund_id, attempts, next_attempt_at, issued_at, annulled_at) on receipts to atlas_app;
+    -- where a withdrawal goes is for finance's screens, not for those who read the database
+    revoke select on withdrawals from atlas_readonly;
+    grant select (id, account_id, amount, destination_kind, destination_erased_at, status, approved_by, confirmed_by, ended_by,
+                  reason, requested_at, approved_at, ended_at, returned_at) on withdrawals to atlas_readonly;
     revoke delete on payment_events, orders, ledger_accounts, accounts, subscriptions from atlas_app;
     -- the clock and the list of migrations belong to the owner
     revoke insert, update, delete on deployment, schema_migrations, currencies from atlas_app;
