@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import functions_framework.aio
 
 from lib import bootstrap, failpoints, log
+from lib.db import StatementFailed
 from lib.domain import health_snapshot, provisioning
 from lib.nodes.converge import Nodes
 from lib.settings import plain
@@ -46,8 +47,19 @@ async def _activate(run: Run) -> None:
     placed = _PAGE
     while placed == _PAGE and await run.next_page():
         # a page of what a new node lacks, then what is due: filling a node delays no other customer's key
-        placed = (await run.db.run(provisioning.place, subscription_id=None, page=_PAGE)).subscriptions
+        placed = await _place(run)
         failpoints.reach("activation.before-claim")
         await nodes.sweep(run, wanted=True)
-    if await run.next_page() and await nodes.look():
+    if await run.next_page() and await nodes.look(run):
         await nodes.sweep(run, wanted=True)
+
+
+async def _place(run: Run) -> int:
+    """A page of what nodes lack; how many subscriptions. One that can't be placed delays no other, in whatever page it stands."""
+    try:
+        return (await run.db.run(provisioning.place, subscription_id=None, page=_PAGE)).subscriptions
+    except StatementFailed:
+        await run.one_by_one(
+            provisioning.to_be_placed, _PAGE, lambda one: run.db.run(provisioning.place, subscription_id=one, page=1)
+        )
+        return 0

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import functions_framework.aio
 
 from lib import bootstrap, failpoints, log
+from lib.db import StatementFailed
 from lib.domain import subscriptions
 from lib.nodes.converge import Nodes
 from lib.sweeps import runner
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
+    from lib.domain.subscriptions import Ended
     from lib.sweeps.runner import Run
 
 _PAGE = 400
@@ -29,14 +31,26 @@ async def sweep_expiry(request: Request) -> Response:
 
 async def _work(run: Run) -> None:
     """First end what is over, then bring the nodes to it: a node that hangs delays no end in the books."""
-    queue = bootstrap.task_queue()
-    while await run.next_page():
-        failpoints.reach("expiry.before-claim")
-        ended = await run.db.run(subscriptions.expire, _PAGE, log.correlation.get())
-        if not ended.count:
-            break
-        run.claimed += ended.count
-        run.done += ended.count
-        log.info("access_ended", count=ended.count, told=len(ended.follow_up))
-        await enqueue(queue, ended.follow_up, after="expiry")
-    await Nodes(run.db, bootstrap.node_transport(), queue, operation="expiry").sweep(run, wanted=False)
+    try:
+        while await run.next_page():
+            failpoints.reach("expiry.before-claim")
+            ended = await run.db.run(subscriptions.expire, _PAGE, log.correlation.get())
+            if not ended.count:
+                break
+            await _tell(run, ended)
+    except StatementFailed:
+        # a page is one statement: a row that it can't be done for is found, and passed over, one by one
+        await run.one_by_one(subscriptions.due_to_expire, _PAGE, lambda one: _end_one(run, one))
+    nodes = Nodes(run.db, bootstrap.node_transport(), bootstrap.task_queue(), operation="expiry")
+    await nodes.sweep(run, wanted=False)
+
+
+async def _end_one(run: Run, subscription_id: int) -> None:
+    await _tell(run, await run.db.run(subscriptions.expire_one, subscription_id, log.correlation.get()))
+
+
+async def _tell(run: Run, ended: Ended) -> None:
+    run.claimed += ended.count
+    run.done += ended.count
+    log.info("access_ended", count=ended.count, told=len(ended.follow_up))
+    await enqueue(bootstrap.task_queue(), ended.follow_up, after="expiry")

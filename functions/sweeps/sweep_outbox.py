@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
+    from lib.function_table import Queue
     from lib.sweeps.runner import Run
 
 _PAGE = 500
@@ -31,9 +32,9 @@ async def sweep_outbox(request: Request) -> Response:
 
 
 async def _work(run: Run) -> None:
-    await _enqueue_forgotten(run)
-    await _drive_again(run)
-    await _prune(run)
+    for step in (_enqueue_forgotten, _drive_again, _prune):
+        async with run.item(step=step.__name__.strip("_")):
+            await step(run)
 
 
 async def _enqueue_forgotten(run: Run) -> None:
@@ -56,24 +57,30 @@ async def _drive_again(run: Run) -> None:
     for queue in table.worked_queues():
         if not await run.next_page():
             return
-        page = min(_PAGE, int(queue.rate_per_second * _AGAIN_S))
-        items = await run.db.run(outbox.stuck, queue.name, page, table.window_s(queue.name))
-        if not items:
-            continue
-        log.info("outbox_driven_again", queue=queue.name, count=len(items))
-        made = await enqueue(bootstrap.task_queue(), items, after="outbox")
-        if made:
-            await run.db.run(outbox.mark_enqueued, made)
-        run.claimed += len(items)
-        run.done += len(made)
-        run.failed += len(items) - len(made)
+        async with run.item(queue=queue.name):
+            await _drive_again_on(run, queue, table.window_s(queue.name))
+
+
+async def _drive_again_on(run: Run, queue: Queue, window_s: float) -> None:
+    page = min(_PAGE, int(queue.rate_per_second * _AGAIN_S))
+    items = await run.db.run(outbox.stuck, queue.name, page, window_s)
+    if not items:
+        return
+    log.info("outbox_driven_again", queue=queue.name, count=len(items))
+    made = await enqueue(bootstrap.task_queue(), items, after="outbox")
+    if made:
+        await run.db.run(outbox.mark_enqueued, made)
+    run.claimed += len(items)
+    run.done += len(made)
+    run.failed += len(items) - len(made)
 
 
 async def _prune(run: Run) -> None:
     for rule in retention.RULES:
-        total, gone = 0, _PAGE
-        while gone == _PAGE and await run.next_page():
-            gone = await run.db.run(retention.prune, rule, _PAGE)
-            total += gone
-        if total:
-            log.info("pruned", table=rule.table, rows=total)
+        async with run.item(table=rule.table):
+            total, gone = 0, _PAGE
+            while gone == _PAGE and await run.next_page():
+                gone = await run.db.run(retention.prune, rule, _PAGE)
+                total += gone
+            if total:
+                log.info("pruned", table=rule.table, rows=total)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import functions_framework.aio
 
 from lib import bootstrap, failpoints, function_table, log
+from lib.db import StatementFailed
 from lib.domain import inbox, orders
 from lib.payments import cryptopay
 from lib.payments.provider import ProviderError
@@ -60,8 +61,11 @@ class _Pass:
 
 
 async def _work(run: Run) -> None:
-    while await run.next_page() and await run.db.run(orders.expire_due, cryptopay.PAGE) == cryptopay.PAGE:
-        pass
+    try:
+        while await run.next_page() and await run.db.run(orders.expire_due, cryptopay.PAGE) == cryptopay.PAGE:
+            pass
+    except StatementFailed:
+        await run.one_by_one(orders.out_of_time, cryptopay.PAGE, lambda one: run.db.run(orders.expire_one, one))
     client = bootstrap.cryptopay()
     if client is None:
         return
@@ -76,7 +80,8 @@ async def _work(run: Run) -> None:
             run.cursor = 0
             return
         run.claimed += len(page)
-        await _look(run, this, page)
+        async with run.item(after=run.cursor):
+            await _look(run, this, page)
         run.cursor = page[-1].id
 
 

@@ -218,14 +218,18 @@ def of_account(tx: Transaction, account_id: int, order_id: int) -> Order | None:
 
 
 # A page is found first, as an array (here and below): joined with its table, a large one makes Postgres read the whole table.
-_EXPIRE_DUE = """
+_EXPIRE = """
 update orders
 set status = 'expired', provider_closed_at = case when invoice_asked_at is null and invoice_id is null then atlas.now() end
+"""
+_EXPIRE_ONE = f"{_EXPIRE} where id = :id and status = 'open' and expires_at <= atlas.now()"
+_EXPIRE_DUE = f"""
+{_EXPIRE}
 where id = any(array(
     select id from orders where status = 'open' and expires_at <= atlas.now()
     order by expires_at, id limit :page for no key update skip locked
 ))
-"""
+"""  # noqa: S608 -- a constant fragment
 
 _WATCHED = """
 select id, invoice_id, provider_missing_since is not null as missing from orders
@@ -280,6 +284,20 @@ where id = any(array(
 def expire_due(tx: Transaction, page: int) -> int:
     """Close up to `page` orders whose half hour is over; money that comes later still settles."""
     return tx.execute(_EXPIRE_DUE, page=page)
+
+
+def out_of_time(tx: Transaction, after: int, page: int) -> list[int]:
+    """Ids of orders that `expire_due` would close, a keyset page: for one by one, when a page as a whole is refused."""
+    return tx.values(
+        "select id from orders where status = 'open' and expires_at <= atlas.now() and id > :after order by id limit :page",
+        after=after,
+        page=page,
+    )
+
+
+def expire_one(tx: Transaction, order_id: int) -> int:
+    """`expire_due` of one order."""
+    return tx.execute(_EXPIRE_ONE, id=order_id)
 
 
 def watched(tx: Transaction, provider: str, after: int, page: int) -> list[Watched]:

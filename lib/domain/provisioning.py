@@ -164,6 +164,11 @@ select (select count(*) from page) as subscriptions,
        (select count(*) from behind) + (select count(*) from missing) as clients
 """
 _PLACE_DUE, _PLACE_ONE = _TO_PLACE + _PLACE, _TO_PLACE_ONE + _PLACE
+_TO_BE_PLACED = """
+select id from subscriptions
+where status = 'active' and placement < (select generation from placement) and id > :after
+order by id limit :page
+"""
 
 # A node that is not to be asked now (its breaker is open) keeps its rows as they are: nothing of theirs is rewritten.
 _ASKED = "(n.open_until is null or n.open_until <= atlas.now())"
@@ -426,6 +431,11 @@ def place(tx: Transaction, *, subscription_id: int | None, page: int) -> Placed:
     if subscription_id is not None:
         return tx.one(Placed, _PLACE_ONE, subscription_id=subscription_id)
     return tx.one(Placed, _PLACE_DUE, page=page)
+
+
+def to_be_placed(tx: Transaction, after: int, page: int) -> list[int]:
+    """Ids of subscriptions that `place` would work on, a keyset page: for one by one, when a page as a whole is refused."""
+    return tx.values(_TO_BE_PLACED, after=after, page=page)
 
 
 def nodes_due(tx: Transaction, *, wanted: bool) -> list[int]:

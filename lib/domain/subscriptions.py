@@ -138,6 +138,8 @@ order by expires_at, id limit :page
 for update skip locked
 """
 
+_LOCK_ONE = "select id from subscriptions where id = :id and status = 'active' and expires_at <= atlas.now() for update skip locked"
+
 # Set-based, and a statement of its own: its snapshot is younger than the locks, so it sees every client that a node was
 # given until they were taken.
 _EXPIRE = f"""
@@ -259,7 +261,25 @@ def expire(tx: Transaction, page: int, correlation_id: str) -> Ended:
     first is seen by the row lock, so renewed access is never ended. Not every end is told: a page may end many and
     tell none, so `count` says whether there may be another.
     """
-    ids = tx.values(_LOCK_DUE, page=page)
+    return _end(tx, tx.values(_LOCK_DUE, page=page), correlation_id)
+
+
+def expire_one(tx: Transaction, subscription_id: int, correlation_id: str) -> Ended:
+    """`expire` of one subscription, when a page as a whole is refused."""
+    return _end(tx, tx.values(_LOCK_ONE, id=subscription_id), correlation_id)
+
+
+def due_to_expire(tx: Transaction, after: int, page: int) -> list[int]:
+    """Ids of subscriptions whose time is over, a keyset page."""
+    return tx.values(
+        "select id from subscriptions where status = 'active' and expires_at <= atlas.now() and id > :after"
+        " order by id limit :page",
+        after=after,
+        page=page,
+    )
+
+
+def _end(tx: Transaction, ids: list[int], correlation_id: str) -> Ended:
     if not ids:
         return Ended(0, ())
     told = tx.rows(outbox.Item, _EXPIRE, ids=ids, correlation_id=correlation_id)

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeVar
 
 from lib import failpoints, log
+from lib.db import StatementFailed
 from lib.domain import provisioning
 from lib.domain.provisioning import Answer, Heard
 from lib.nodes import keys
@@ -73,13 +74,13 @@ class Nodes:
         """Work through everything due on every node, batch by batch, several nodes at once; counts into `run`.
 
         Raises:
-            DatabaseError, lib.db.lock.LockLost: Postgres is the trouble; every node's work had its turn.
+            Unavailable, lib.db.lock.LockLost: Postgres is the trouble; every node's work had its turn.
         """
-        gate, page = asyncio.Semaphore(_NODES_AT_ONCE), asyncio.Lock()
+        gate = asyncio.Semaphore(_NODES_AT_ONCE)
 
         async def one(node_id: int) -> None:
-            async with gate:
-                while await self._next_page(run, page):
+            async with gate, run.item(node_id=node_id):
+                while await run.next_page():
                     claimed = await self.db.run(provisioning.claim, node_id, uuid.uuid4(), BATCH, wanted=wanted)
                     failpoints.reach(f"{self.operation}.after-claim")
                     if claimed is None:
@@ -95,7 +96,7 @@ class Nodes:
         due = await self.db.run(provisioning.nodes_due, wanted=wanted)
         await _all(one(node_id) for node_id in due if node_id not in self.silent)
 
-    async def look(self) -> int:
+    async def look(self, run: Run) -> int:
         """Ask every node that was not called about itself; how many clients are due again because of what it said.
 
         A node that lost its memory, or removed clients by itself, would else be found out by the next purchase only.
@@ -106,6 +107,10 @@ class Nodes:
         async def one(node: Node) -> None:
             async with gate:
                 said = await self._attempt(node, lambda client: client.look())
+            async with run.item(node_id=node.id):
+                await note(node, said)
+
+        async def note(node: Node, said: Heard | _Failed) -> None:
             heard = Heard(trouble=said.trouble) if isinstance(said, _Failed) and said.trouble else said
             if isinstance(heard, Heard):
                 recorded = await self.db.run(provisioning.record, node, (), heard, correlation_id=log.correlation.get())
@@ -136,9 +141,7 @@ class Nodes:
         node = claimed.node
         answers, heard, answered = await self._ask(claimed)
         failpoints.reach(f"{self.operation}.after-call")
-        recorded: Recorded = await self.db.run(
-            provisioning.record, node, answers, heard, correlation_id=log.correlation.get(), finishes=finishes
-        )
+        recorded, lost = await self._record(node, answers, heard, finishes)
         await enqueue(self.queue, recorded.follow_up, after=self.operation)
         for answer in answers:
             if answered and answer.error:
@@ -147,13 +150,41 @@ class Nodes:
                 )
         if answered:
             await self._tell(node, heard, recorded)
-        done = sum(answer.applied for answer in answers)
+        done = sum(answer.applied for answer in answers) - lost
         return Result(done, len(answers) - done, answered)
 
-    @staticmethod
-    async def _next_page(run: Run, page: asyncio.Lock) -> bool:
-        async with page:  # the sweep's lock is shown to live by one at a time
-            return await run.next_page()
+    async def _record(
+        self, node: Node, answers: Sequence[Answer], heard: Heard | None, finishes: int | None
+    ) -> tuple[Recorded, int]:
+        """What came of a node's answers, and how many could not be recorded.
+
+        A batch is one transaction. When a row refuses it, each answer has its own: one customer's row keeps no other's key back.
+        """
+        correlation_id = log.correlation.get()
+        try:
+            recorded = await self.db.run(
+                provisioning.record, node, answers, heard, correlation_id=correlation_id, finishes=finishes
+            )
+        except StatementFailed:
+            if len(answers) < 2:  # noqa: PLR2004 -- one answer is the row itself
+                raise
+        else:
+            return recorded, 0
+        total = await self.db.run(
+            provisioning.record, node, (), heard, correlation_id=correlation_id, finishes=finishes
+        )
+        lost = 0
+        for answer in answers:
+            try:
+                one = await self.db.run(provisioning.record, node, (answer,), None, correlation_id=correlation_id)
+            except StatementFailed:
+                log.exception("node_answer_not_recorded", node=node.name, subscription_id=answer.subscription_id)
+                lost += answer.applied
+            else:
+                total = replace(
+                    total, activated=total.activated + one.activated, follow_up=(*total.follow_up, *one.follow_up)
+                )
+        return total, lost
 
     async def _ask(self, claimed: Claimed) -> tuple[Sequence[Answer], Heard | None, bool]:
         """The node's answers, or the same failure for each; what it said about itself; whether it answered at all."""

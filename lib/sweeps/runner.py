@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-    from lib.db import Database
+    from lib.db import Database, Transaction
 
 SOFT_BUDGET_S = 45.0
 HARD_LIMIT_S = 120.0
@@ -36,6 +36,7 @@ RENEW_S = 10.0
 """Within a page, the lock is shown that its holder lives this often; Postgres frees it after a minute of silence."""
 _BODY_LIMIT = 100 * 1024
 _MOST_HOPS = 10_000
+_ITEMS = "items"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,7 @@ class Run:
     Attributes:
         cursor: where an earlier run of the same tick stopped; what the work leaves here is handed on.
         more: something is left that the next run should take up at once.
+        broken: how many items raised what no one foresaw: the run went on, and does not count as one that ended well.
     """
 
     db: Database
@@ -75,6 +77,7 @@ class Run:
     done: int = 0
     failed: int = 0
     more: bool = False
+    broken: int = 0
 
     async def next_page(self) -> bool:
         """Whether there is time for another page; shows Postgres that this runner lives.
@@ -82,8 +85,7 @@ class Run:
         Raises:
             lib.db.lock.LockLost: another runner may be at work.
         """
-        await self.lock.renew()
-        self.renewed = time.monotonic()
+        await self._show(0.0)
         if time.monotonic() - self.started > SOFT_BUDGET_S:
             self.more = True
             return False
@@ -95,16 +97,44 @@ class Run:
 
         Only what concerns every item ends the run: Postgres can't be had, or the lock is gone.
         """
-        if time.monotonic() - self.renewed > RENEW_S:
-            await self.lock.renew()
-            self.renewed = time.monotonic()
+        await self._show(RENEW_S)
         try:
             yield
         except (Unavailable, LockLost):
             raise
         except Exception as error:  # noqa: BLE001 -- the boundary of an item: logged with its traceback, tried again by the next run
             self.failed += 1
+            self.broken += 1
             log.exception("sweep_item_failed", sweep=self.sweep, error=type(error).__name__, **ids)
+
+    async def _show(self, after_s: float) -> None:
+        """That this runner lives, unless it was shown within so many seconds."""
+        if time.monotonic() - self.renewed >= after_s:
+            await self.lock.renew()
+            self.renewed = time.monotonic()
+
+    async def one_by_one(
+        self,
+        ids: Callable[[Transaction, int, int], list[int]],
+        page: int,
+        work: Callable[[int], Awaitable[object]],
+    ) -> None:
+        """Work through what a set-based statement refused as a page, each as an item of its own.
+
+        Args:
+            ids: a keyset page of them, after an id.
+            page: how many.
+            work: on one.
+        """
+        after = 0
+        while await self.next_page():
+            found = await self.db.run(ids, after, page)
+            if not found:
+                return
+            for one in found:
+                async with self.item(id=one):
+                    await work(one)
+            after = found[-1]
 
 
 async def serve(
@@ -186,7 +216,9 @@ async def _exclusive(
         "more": run.more,
         "ms": round((time.monotonic() - run.started) * 1000),
     }
-    if outcome == "failed":
+    if (
+        outcome == "failed" and error != _ITEMS
+    ):  # an item's failure is in the counters: no retry of the whole is asked for
         return answers.unavailable(error or "") if error == "database" else answers.refused(500, error or "failed")
     return answers.ok(answer)
 
@@ -198,7 +230,7 @@ async def _bounded(run: Run, work: Callable[[Run], Awaitable[None]]) -> tuple[st
     try:
         async with limit:
             await work(run)
-        outcome = "done"
+        outcome, error = ("failed", _ITEMS) if run.broken else ("done", None)
     except TimeoutError as problem:
         if limit.expired():
             outcome, error, run.more = "timed_out", "hard limit", True

@@ -48,6 +48,8 @@ async def enqueue(queue: TaskQueue, items: Iterable[Item], *, after: str) -> lis
                 await queue.create(task_of(item))
             except QueueUnavailable as error:
                 log.warning("enqueue_failed", outbox_id=item.id, queue=item.queue, error=str(error))
+            except Exception as error:  # noqa: BLE001 -- a row that no task can be made of (of a later release, say) must not stop the others
+                log.exception("enqueue_failed", outbox_id=item.id, queue=item.queue, error=type(error).__name__)
             else:
                 made.append(item)
 
