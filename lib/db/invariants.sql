@@ -47,7 +47,7 @@ select p.id from payments p join orders o on o.id = p.order_id left join subscri
 where p.kind = 'settling' and o.kind = 'subscription' group by p.id having count(h.id) <> 1;
 
 -- name: settling_payment_is_in_the_books
-select p.id from payments p left join ledger_transfers t on t.payment_id = p.id and t.kind = 'settlement'
+select p.id from payments p left join ledger_transfers t on t.key = 'payment:' || cast(p.id as text)
 where p.kind = 'settling' group by p.id having count(t.id) <> 1;
 
 -- name: ledger_sums_to_zero
@@ -58,9 +58,6 @@ select currency from (
     select c.currency, e.amount from ledger_entries e join ledger_accounts c on c.id = e.credit_account_id
 ) moved group by currency having sum(amount) <> 0;
 
--- name: transfer_has_entries
-select t.id from ledger_transfers t where not exists (select from ledger_entries e where e.transfer_id = t.id);
-
 -- name: balances_are_their_entries
 -- A customer's cached balance is what their entries say, and never negative.
 select a.id from ledger_accounts a
@@ -69,12 +66,13 @@ where a.account_id is not null and a.balance is distinct from
   - coalesce((select sum(e.amount) from ledger_entries e where e.debit_account_id = a.id), 0);
 
 -- name: revenue_is_what_was_settled
--- Revenue in the books equals the prices of settled orders, per currency.
+-- Revenue in the books equals the list prices of settled orders, per currency.
 select currency from (
     select e.currency, e.amount from ledger_entries e join ledger_accounts a on a.id = e.credit_account_id
-    where a.code like 'revenue:%'
+    where a.code = 'revenue'
     union all
-    select p.currency, -p.amount from payments p where p.kind = 'settling'
+    select o.currency, -o.list_price * power(cast(10 as numeric), c.exponent - c.price_exponent)
+    from orders o join currencies c on c.code = o.currency where o.status = 'paid'
 ) both_sides group by currency having sum(amount) <> 0;
 
 -- name: one_live_checkout

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lib import currencies
-from lib.domain import ledger
-from lib.domain.ledger import Entry
+from lib.domain import ledger, postings
+from lib.domain.postings import Amount
 
 if TYPE_CHECKING:
     from uuid import UUID
 
     from lib.db import Transaction
+    from lib.domain.ledger import Posting
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,7 @@ class PayableOrder:
     kind: str
     tariff: str
     period_days: int
+    list_price: int
     price: int
     currency: str
     status: str
@@ -97,28 +99,27 @@ def book(
     return payment_id
 
 
-def entries(provider: str, money: Money) -> list[Entry]:
-    """A settlement's entries. Another asset passes an exchange account, so each currency sums to zero by itself.
+def sale(provider: str, money: Money, *, payment_id: int, order_id: int, list_price: int) -> Posting:
+    """The transfer of an order that was paid from outside; `list_price` in the minor units of prices.
 
     An asset that the list of currencies does not have has no number of digits, so it can't be booked: its side of the exchange
     waits until it has. The payment keeps what was said of it.
     """
-    clearing = f"clearing:{provider}"
-    price = currencies.of(money.currency).booked(money.amount)
-    if money.paid_asset is None or money.paid_asset == money.currency:
-        made = [Entry(clearing, "revenue", price, money.currency)]
-    else:
-        made = [
-            *_moved(clearing, "exchange", money.paid_asset, money.paid_amount),
-            Entry("exchange", "revenue", price, money.currency),
-        ]
-    return made + _moved("provider_fees", clearing, money.fee_asset, money.fee_amount)
+    currency = currencies.of(money.currency)
+    amounts = {
+        "price": Amount(currency.booked(money.amount), currency.code),
+        "discount": Amount(currency.booked(list_price - money.amount), currency.code),
+        "received": _moved(money.paid_asset, money.paid_amount),
+        "fee": _moved(money.fee_asset, money.fee_amount),
+    }
+    came = postings.OTHER if money.paid_asset not in {None, money.currency} else postings.SAME
+    return postings.posting(
+        postings.SALE, amounts, provider=provider, came=came, payment_id=payment_id, order_id=order_id
+    )
 
 
-def _moved(debit: str, credit: str, asset: str | None, amount: str | None) -> list[Entry]:
-    """One entry, or none for what is not known or rounds to nothing."""
+def _moved(asset: str | None, amount: str | None) -> Amount | None:
     known = currencies.ALL.get(asset) if asset else None
     if known is None or amount is None:
-        return []
-    minor = ledger.minor_units(amount, known.digits)
-    return [Entry(debit, credit, minor, known.code)] if minor > 0 else []
+        return None
+    return Amount(ledger.minor_units(amount, known.digits), known.code)

@@ -84,7 +84,7 @@ class Received:
 # The account's row first, as everywhere, so that grants to one account queue up in one order.
 # By the invoice we made; else by our purchase id inside a signed event, whose amount is checked like any other.
 _FIND_ORDER = """
-select o.id, o.account_id, o.kind, o.tariff, o.period_days, o.price, o.currency, o.status
+select o.id, o.account_id, o.kind, o.tariff, o.period_days, o.list_price, o.price, o.currency, o.status
 from accounts a join orders o on o.account_id = a.id
 where o.provider = :provider
   and (o.invoice_id = :invoice_id or o.purchase_id = cast(:purchase_id as uuid))
@@ -152,11 +152,7 @@ def settle(tx: Transaction, event_id: int, event: Event, prices: PriceList) -> R
     )
     ledger.post(
         tx,
-        f"payment:{payment_id}",
-        "settlement",
-        bookings.entries(event.provider, money),
-        payment_id=payment_id,
-        order_id=order.id,
+        bookings.sale(event.provider, money, payment_id=payment_id, order_id=order.id, list_price=order.list_price),
     )
     receipt = {
         "order_id": order.id,

@@ -58,10 +58,11 @@ _TABLES: Final = {
                p.created_at
         from payments p left join accounts a on a.id = p.account_id order by p.id desc limit :shown""",
     "entries": """
-        select e.id, t.key, t.kind, d.code as debit, c.code as credit, e.amount, e.currency, t.created_at
+        select e.transfer_id || '/' || e.number as id, t.key, t.kind, d.code || ':' || d.currency as debit,
+               c.code || ':' || c.currency as credit, e.amount, e.currency, t.booked_at as created_at
         from ledger_entries e join ledger_transfers t on t.id = e.transfer_id
         join ledger_accounts d on d.id = e.debit_account_id join ledger_accounts c on c.id = e.credit_account_id
-        order by e.id desc limit :shown""",
+        order by e.transfer_id desc, e.number desc limit :shown""",
     "messages": """
         select m.id, a.first_name as who, m.kind, m.delivery, m.status, m.attempts, m.last_error, m.created_at
         from messages m join accounts a on a.id = m.account_id order by m.id desc limit :shown""",
@@ -74,7 +75,7 @@ _TABLES: Final = {
 }
 # The trial balance: sums of entries, never a cached balance. `amount` is what docs/data.md calls debit balance.
 _ACCOUNTS = """
-select a.id, a.code, a.currency, coalesce(d.debits, 0) as debits, coalesce(c.credits, 0) as credits,
+select a.id, a.code || ':' || a.currency || coalesce(' ' || a.account_id, '') as code, a.currency, coalesce(d.debits, 0) as debits, coalesce(c.credits, 0) as credits,
        coalesce(d.debits, 0) - coalesce(c.credits, 0) as amount, coalesce(d.n, 0) + coalesce(c.n, 0) as entries
 from ledger_accounts a
 left join (select debit_account_id as id, sum(amount) as debits, count(*) as n from ledger_entries group by 1) d

@@ -101,11 +101,33 @@ create table currencies (
 alter table deployment
     add constraint books_currency_is_listed foreign key (books_currency) references currencies;
 
+-- The chart of accounts: every code there is. An account is a code and a currency, and a customer's own for the two wallets.
+create table ledger_codes (
+    code text primary key,
+    type text not null
+        check (type in ('asset', 'equity', 'exchange', 'liability', 'suspense', 'income', 'contra-income', 'expense')),
+    of_customer boolean not null default false,
+    unique (code, of_customer)
+);
+insert into ledger_codes (code, type, of_customer) values
+    ('clearing:cryptobot', 'asset', false), ('clearing:stars', 'asset', false), ('clearing:card', 'asset', false),
+    ('bank', 'asset', false), ('owner', 'equity', false), ('exchange', 'exchange', false),
+    ('user:topped_up', 'liability', true), ('user:earned', 'liability', true),
+    ('gifts_outstanding', 'liability', false), ('withdrawals_payable', 'liability', false), ('referral_held', 'liability', false),
+    ('suspense', 'suspense', false), ('revenue', 'income', false),
+    ('discounts', 'contra-income', false), ('refunds', 'contra-income', false),
+    ('provider_fees', 'expense', false), ('referral_cost', 'expense', false), ('goodwill', 'expense', false),
+    ('chargebacks', 'expense', false), ('write_offs', 'expense', false);
+
 -- Who takes money: the closed list. Wallets pay as `balance`, a full discount as `promo`, a transfer by hand as `transfer`.
 create table providers (
-    name text primary key
+    name text primary key,
+    -- where what it took lies meanwhile; null: no money comes from outside
+    clearing text references ledger_codes
 );
-insert into providers (name) values ('cryptobot'), ('stars'), ('card'), ('transfer'), ('balance'), ('promo');
+insert into providers (name, clearing) values
+    ('cryptobot', 'clearing:cryptobot'), ('stars', 'clearing:stars'), ('card', 'clearing:card'), ('transfer', 'bank'),
+    ('balance', null), ('promo', null);
 
 -- Refuses a status that may not follow the one before. The arrows stand at each table's triggers, `from>to`; the other trigger
 -- lets a row begin in its first status alone. Neither calls this function unless there is something to check.
@@ -290,7 +312,9 @@ create table payments (
     -- what comes from outside was told by its provider: the news stays beside it
     constraint outside_money_has_an_event check (event_id is not null or provider in ('balance', 'promo')),
     -- a payment can't name another customer's order
-    constraint payment_of_the_orders_account foreign key (order_id, account_id) references orders (id, account_id)
+    constraint payment_of_the_orders_account foreign key (order_id, account_id) references orders (id, account_id),
+    -- what is about a payment names its order with it
+    constraint payments_of_one unique (id, order_id)
 );
 -- an order is settled by exactly one payment
 create unique index payments_one_settling on payments (order_id) where kind = 'settling';
@@ -298,41 +322,118 @@ create index payments_of_order on payments (order_id);
 create index payments_of_event on payments (event_id);
 create index payments_of_account on payments (account_id, id);
 
+-- Days of the books are those of the zone that was fixed at the first migration.
+create function books_day() returns date language plpgsql stable parallel safe as $$
+begin
+    return cast(atlas.now() at time zone (select d.books_zone from atlas.deployment d) as date);
+end $$;
+
+alter table deployment add constraint books_have_one_currency unique (books_currency);
+
 create table ledger_accounts (
     id bigint generated always as identity primary key,
-    code text not null unique,
+    code text not null,
     currency text not null references currencies,
+    -- whose wallet it is; null: an account of the shop
     account_id bigint references accounts,
-    part text check (part in ('topped_up', 'earned')),
-    balance numeric(38, 0) check (balance >= 0),
-    -- only users' accounts cache a balance: one shared hot row would queue every settlement behind it
-    constraint only_users_cache check ((account_id is null) = (balance is null) and (account_id is null) = (part is null)),
+    -- kept for wallets alone: one shared hot row would queue every settlement behind it
+    balance numeric(38, 0) not null default 0 constraint wallet_is_never_negative check (balance >= 0),
+    of_customer boolean not null generated always as (account_id is not null) stored,
+    wallet_currency text generated always as (case when account_id is not null then currency end) stored,
+    constraint only_wallets_cache check (of_customer or balance = 0),
+    constraint code_of_the_chart foreign key (code, of_customer) references ledger_codes (code, of_customer),
+    constraint wallet_in_the_books_currency foreign key (wallet_currency) references deployment (books_currency),
     unique (id, currency)
 );
+-- one account for a code and a currency, and one wallet of each kind for a customer
+create unique index ledger_accounts_one on ledger_accounts (coalesce(account_id, 0), code, currency);
+
+-- One fact of the books. Its key is made of the fact, so nothing is posted twice; what was wrong is undone by a transfer of its
+-- own that names it.
 create table ledger_transfers (
     id bigint generated always as identity primary key,
     key text not null unique,
-    kind text not null,
-    payment_id bigint references payments,
+    kind text not null check (kind in (
+        'sale', 'top_up', 'gift_bought', 'gift_claimed', 'gift_returned', 'suspense', 'suspense_resolved', 'fee',
+        'reward', 'reward_released', 'reward_reversed',
+        'withdrawal_asked', 'withdrawal_returned', 'withdrawal_paid', 'withdrawal_bounced',
+        'refund', 'chargeback', 'second_debit', 'payout', 'owner_movement', 'affiliate_commission',
+        'operator_credit', 'operator_debit', 'erasure', 'correction')),
+    -- how many entries it has: it is whole when it is committed, and takes no more later
+    entries smallint not null check (entries > 0),
+    -- what it is for
     order_id bigint references orders,
-    created_at timestamptz not null default atlas.now()
+    payment_id bigint,
+    event_id bigint references payment_events,
+    account_id bigint references accounts,
+    reverses_id bigint unique references ledger_transfers,
+    -- the operator who did it, by Telegram id; null when it happened by itself or by the customer
+    actor_id bigint check (actor_id > 0),
+    reason text check (length(reason) between 1 and 1000),
+    booked_at timestamptz not null default atlas.now(),
+    books_day date not null default atlas.books_day(),
+    unique (id, entries, books_day),
+    constraint transfer_of_the_payments_order foreign key (payment_id, order_id) references payments (id, order_id),
+    constraint payment_with_its_order check (payment_id is null or order_id is not null),
+    constraint says_what_it_is_for
+        check (num_nonnulls(order_id, event_id, account_id, reverses_id, actor_id) > 0 or kind in ('payout', 'affiliate_commission')),
+    constraint key_is_made_of_the_fact check (coalesce(case
+        when kind in ('sale', 'top_up', 'gift_bought') then key = 'payment:' || cast(payment_id as text)
+        when kind = 'suspense' then key = 'event:' || cast(event_id as text)
+        when kind = 'suspense_resolved' then key = 'event:' || cast(event_id as text) || ':resolved'
+        when kind = 'reward' then key = 'reward:' || cast(payment_id as text)
+        when kind = 'reward_released' then key = 'reward:' || cast(payment_id as text) || ':released'
+        when kind = 'reward_reversed' then key = 'reward:' || cast(payment_id as text) || ':reversed'
+        when kind = 'correction' then key = 'correction:' || cast(reverses_id as text)
+        else key ~ '^[a-z_]+:.'
+    end, false)),
+    constraint only_a_correction_reverses check ((kind = 'correction') = (reverses_id is not null)),
+    constraint corrects_an_earlier_one check (reverses_id < id),
+    constraint operators_say_who_and_why check (
+        kind not in ('operator_credit', 'operator_debit', 'owner_movement', 'suspense_resolved', 'correction')
+        or (actor_id is not null and reason is not null))
 );
--- An entry moves an amount from one account to another, so it can't be unbalanced.
+create index ledger_transfers_of_payment on ledger_transfers (payment_id) where payment_id is not null;
+create index ledger_transfers_of_order on ledger_transfers (order_id) where order_id is not null;
+create index ledger_transfers_of_event on ledger_transfers (event_id) where event_id is not null;
+create index ledger_transfers_of_account on ledger_transfers (account_id) where account_id is not null;
+
+-- An entry moves an amount from one account to another in one currency, so every transfer sums to zero in each currency by its
+-- shape: nothing else can be written down.
 create table ledger_entries (
-    id bigint generated always as identity primary key,
-    transfer_id bigint not null references ledger_transfers,
+    transfer_id bigint not null,
+    number smallint not null,
+    -- of the transfer, and the same there: no entry is added to one that is whole, or on another day
+    entries smallint not null,
+    books_day date not null,
     debit_account_id bigint not null,
     credit_account_id bigint not null,
-    amount numeric(38, 0) not null check (amount > 0),
+    amount numeric(38, 0) not null check (amount > 0 and amount < 'infinity'),
     currency text not null,
-    check (debit_account_id <> credit_account_id),
+    primary key (transfer_id, number),
+    constraint entry_within_its_transfer check (number between 1 and entries),
+    constraint entry_of_its_transfer
+        foreign key (transfer_id, entries, books_day) references ledger_transfers (id, entries, books_day),
+    constraint from_one_account_to_another check (debit_account_id <> credit_account_id),
     -- both sides are kept in the entry's currency
-    foreign key (debit_account_id, currency) references ledger_accounts (id, currency),
-    foreign key (credit_account_id, currency) references ledger_accounts (id, currency)
+    constraint debit_in_its_currency foreign key (debit_account_id, currency) references ledger_accounts (id, currency),
+    constraint credit_in_its_currency foreign key (credit_account_id, currency) references ledger_accounts (id, currency)
 );
-create index ledger_entries_of_transfer on ledger_entries (transfer_id);
-create index ledger_entries_debit on ledger_entries (debit_account_id);
-create index ledger_entries_credit on ledger_entries (credit_account_id);
+-- statements of an account, by day
+create index ledger_entries_debit on ledger_entries (debit_account_id, books_day) include (amount);
+create index ledger_entries_credit on ledger_entries (credit_account_id, books_day) include (amount);
+
+-- At COMMIT: a transfer has all the entries that it says it has.
+create function transfer_is_whole() returns trigger language plpgsql as $$
+begin
+    if (select count(*) from atlas.ledger_entries e where e.transfer_id = new.id) <> new.entries then
+        raise exception using errcode = 'check_violation', constraint = 'transfer_is_whole',
+            message = 'a transfer lacks entries';
+    end if;
+    return null;
+end $$;
+create constraint trigger transfer_is_whole after insert on ledger_transfers
+    deferrable initially deferred for each row execute function transfer_is_whole();
 
 -- Access ------------------------------------------------------------------------------------------------------------
 

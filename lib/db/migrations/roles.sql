@@ -28,6 +28,13 @@ begin
     grant usage on all sequences in schema atlas to atlas_app;
     -- the books only grow
     revoke update, delete on payments, ledger_transfers, ledger_entries, subscription_history from atlas_app;
+    -- which moment and which day a transfer is of is not for the functions to say; of an account they change the balance alone
+    revoke insert on ledger_transfers from atlas_app;
+    grant insert (key, kind, entries, order_id, payment_id, event_id, account_id, reverses_id, actor_id, reason)
+        on ledger_transfers to atlas_app;
+    revoke insert, update on ledger_accounts from atlas_app;
+    grant insert (code, currency, account_id), update (balance) on ledger_accounts to atlas_app;
+    revoke insert, update, delete on ledger_codes, providers from atlas_app;
     -- so do what operators did, and what people answered (which goes with the rest of a person's data)
     revoke update, delete on audit_log from atlas_app;
     revoke update on consents from atlas_app;

@@ -81,7 +81,7 @@ async def test_sweep_and_webhook_leave_the_same_behind(system: System) -> None:
         left.append(
             await system.sql(
                 "select e.status, e.provider, p.kind, p.amount, p.currency, p.paid_asset, p.paid_amount, p.fee_amount,"
-                " o.status as order_status, t.kind as transfer, count(l.id) as entries, sum(l.amount) as moved"
+                " o.status as order_status, t.kind as transfer, count(*) as entries, sum(l.amount) as moved"
                 " from payment_events e join payments p on p.event_id = e.id join orders o on o.id = p.order_id"
                 " join ledger_transfers t on t.payment_id = p.id join ledger_entries l on l.transfer_id = t.id"
                 " where e.external_id = :id group by e.id, p.id, o.id, t.id",

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 # Columns that tell of time and are no moment.
 NO_MOMENT = {
     "deployment.clock_offset": "a difference, of a local environment",
+    "ledger_entries.books_day": "its transfer's",
+    "ledger_transfers.books_day": "a day of the books, in their zone",
     "trial_days.day": "a day of UTC, the lock of its cap",
 }
 _TIME_BY_NAME = re.compile(r"(_at|_until|_since|_from|_after|_before|_on|^day|_day)$")
@@ -25,11 +27,16 @@ _TIME_BY_NAME = re.compile(r"(_at|_until|_since|_from|_after|_before|_on|^day|_d
 NO_REFERENCE = {
     "accounts.latest_update_id": "an update, pruned before its account",
     "audit_head.last_id": "the head outlives rows that were removed: that is what it shows",
+    "gifts.link_key_id": "a setting",
+    "ledger_transfers.actor_id": "Telegram's; operators need no account",
     "nodes.state_id": "the node's own",
     "orders.purchase_id": "a key of its own, shown to the provider",
     "orders.invoice_id": "the provider's",
+    "orders.checkout_query_id": "Telegram's",
+    "orders.renewal_charge_id": "the provider's",
     "payment_events.external_id": "the provider's",
     "payments.charge_id": "the provider's",
+    "refunds.external_id": "the provider's",
     "subscription_history.actor_id": "Telegram's; operators need no account",
     "subscriptions.feed_key_id": "a setting",
     "updates.update_id": "Telegram's",
@@ -42,10 +49,13 @@ _NEVER_BY_NAME = re.compile(r"(^|_)telegram_(message_)?id$|^id$|^correlation_id$
 NO_INDEX = {
     "currencies": "never deleted; the functions may not",
     "accounts.referrer_id": "accounts are never deleted; the functions may not",
+    "gifts.claimed_by": "accounts are never deleted; a gift is found by its link or its buyer",
     "ledger_accounts.account_id": "accounts are never deleted; found by code",
-    "ledger_transfers.order_id": "orders are never deleted; found by key",
-    "ledger_transfers.payment_id": "payments are never deleted; found by key",
+    "deployment": "one row",
+    "ledger_codes": "never deleted; the functions may not",
     "node_clients.node_id": "nodes are retired, not deleted; what concerns a whole node concerns a large part of the table",
+    "promo_uses.promo_code_id": "codes are never deleted; those that count have an index",
+    "referral_rewards.buyer_id": "accounts are never deleted; counted by referrer",
     "orders.account_id": "accounts are never deleted; the one open order has an index",
 }
 

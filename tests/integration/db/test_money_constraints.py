@@ -19,13 +19,20 @@ if TYPE_CHECKING:
 # Two customers, an order of each; the first one's is paid, and an event told of it.
 _WORLD = """
 insert into accounts (telegram_id) values (1), (2);
-insert into orders (account_id, kind, tariff, period_days, price, currency, provider, status, paid_at, expires_at)
-values (1, 'subscription', 'basic', 30, 14900, 'RUB', 'cryptobot', 'paid', atlas.now(), atlas.now()),
-       (2, 'subscription', 'basic', 30, 14900, 'RUB', 'cryptobot', 'open', null, atlas.now());
+insert into orders (account_id, kind, tariff, period_days, list_price, price, value, currency, provider, expires_at)
+select id, 'subscription', 'basic', 30, 14900, 14900, 14900, 'RUB', 'cryptobot', atlas.now() from accounts order by id;
+update orders set status = 'paid', paid_at = atlas.now() where account_id = 1;
 insert into payment_events (provider, external_id, body, meaning, via, status, processed_at, correlation_id)
 select 'cryptobot', 'charge-' || n, '', '', 'sweep', 'settled', atlas.now(), 'c' from generate_series(1, 4) n;
 insert into payments (provider, charge_id, kind, order_id, account_id, event_id, amount, currency)
 values ('cryptobot', 'charge-1', 'settling', 1, 1, 1, 14900, 'RUB');
+insert into ledger_accounts (code, currency, account_id)
+values ('clearing:cryptobot', 'RUB', null), ('revenue', 'RUB', null), ('revenue', 'USDT', null), ('user:topped_up', 'RUB', 1);
+begin;
+insert into ledger_transfers (key, kind, entries, order_id, payment_id) values ('payment:1', 'sale', 1, 1, 1);
+insert into ledger_entries (transfer_id, number, entries, books_day, debit_account_id, credit_account_id, amount, currency)
+select 1, 1, 1, books_day, 1, 2, 14900, 'RUB' from ledger_transfers;
+commit;
 """
 
 
@@ -56,7 +63,68 @@ def event(**changes: str) -> str:
     return f"insert into payment_events ({', '.join(row)}) values ({', '.join(row.values())})"  # noqa: S608 -- the test's own words
 
 
+def account(**changes: str) -> str:
+    row = {"code": "'bank'", "currency": "'RUB'"} | changes
+    return f"insert into ledger_accounts ({', '.join(row)}) values ({', '.join(row.values())})"  # noqa: S608 -- the test's own words
+
+
+def transfer(*entries: str, **changes: str) -> str:
+    """An operator's credit; `entries` are statements beside it, as a rule one `entry()`."""
+    row = {
+        "key": "'operator_credit:1'",
+        "kind": "'operator_credit'",
+        "entries": "1",
+        "account_id": "1",
+        "actor_id": "17",
+        "reason": "'a test'",
+    } | changes
+    written = f"insert into ledger_transfers ({', '.join(row)}) values ({', '.join(row.values())})"  # noqa: S608 -- the test's own words
+    return "; ".join((written, *entries))
+
+
+def entry(**changes: str) -> str:
+    """Of the newest transfer."""
+    row = {
+        "number": "1",
+        "entries": "1",
+        "books_day": "books_day",
+        "debit_account_id": "1",
+        "credit_account_id": "2",
+        "amount": "100",
+        "currency": "'RUB'",
+    } | changes
+    return (
+        f"insert into ledger_entries (transfer_id, {', '.join(row)})"  # noqa: S608 -- the test's own words
+        f" select id, {', '.join(row.values())} from ledger_transfers order by id desc limit 1"
+    )
+
+
+def of_the_first(changes: str) -> str:
+    """One entry more of the transfer that is whole already."""
+    columns = "transfer_id, number, entries, books_day, debit_account_id, credit_account_id, amount, currency"
+    return f"insert into ledger_entries ({columns}) select 1, {changes}, 1, 2, 100, 'RUB' from ledger_transfers where id = 1"  # noqa: S608 -- the test's own words
+
+
+SALE = {
+    "key": "'payment:1'",
+    "kind": "'sale'",
+    "order_id": "1",
+    "payment_id": "1",
+    "account_id": "null",
+    "actor_id": "null",
+    "reason": "null",
+}
+CORRECTION = {"key": "'correction:1'", "kind": "'correction'", "reverses_id": "1"}
+
 ALLOWED = {
+    "a transfer with its entry": transfer(entry()),
+    "a transfer of two entries": transfer(
+        entry(entries="2"), entry(entries="2", number="2", debit_account_id="2", credit_account_id="4"), entries="2"
+    ),
+    "a correction of a transfer": transfer(entry(debit_account_id="2", credit_account_id="1"), **CORRECTION),
+    "an account in another currency": account(code="'clearing:cryptobot'", currency="'USDT'"),
+    "the other wallet of a customer": account(code="'user:earned'", account_id="1"),
+    "the same wallet of another customer": account(code="'user:topped_up'", account_id="2"),
     "a second charge on a paid order": payment(),
     "an asset that no list has, to the last digit": payment(
         paid_asset="'NEWCOIN'", paid_amount="0.0000000000000000000000000000001", fee_asset="'NEWCOIN'", fee_amount="1"
@@ -76,6 +144,106 @@ ALLOWED = {
 
 # what it is -> the constraint (or the kind of one that has no name) and the statement
 FORBIDDEN = {
+    "a misspelt account": ("code_of_the_chart", account(code="'revenu'")),
+    "a clearing account of a provider that no list has": ("code_of_the_chart", account(code="'clearing:cryptobto'")),
+    "an account of the shop that is a customer's": ("code_of_the_chart", account(account_id="1")),
+    "a wallet that is no customer's": ("code_of_the_chart", account(code="'user:earned'")),
+    "a second wallet of one customer and kind": (
+        "ledger_accounts_one",
+        account(code="'user:topped_up'", account_id="1"),
+    ),
+    "a second account of one code and currency": ("ledger_accounts_one", account(code="'revenue'")),
+    "a wallet in another currency than the books'": (
+        "wallet_in_the_books_currency",
+        account(code="'user:earned'", account_id="1", currency="'USDT'"),
+    ),
+    "an account in a currency that no list has": ("ledger_accounts_currency_fkey", account(currency="'XXX'")),
+    "a wallet of less than nothing": (
+        "wallet_is_never_negative",
+        "update ledger_accounts set balance = -1 where account_id = 1",
+    ),
+    "a balance kept of an account of the shop": (
+        "only_wallets_cache",
+        "update ledger_accounts set balance = 1 where account_id is null",
+    ),
+    "a type that is none": (
+        "ledger_codes_type_check",
+        "insert into ledger_codes (code, type) values ('petty_cash', 'money')",
+    ),
+    "a provider whose clearing account no chart has": (
+        "providers_clearing_fkey",
+        "insert into providers (name, clearing) values ('new', 'clearing:new')",
+    ),
+    "a fact that no list has": ("ledger_transfers_kind_check", transfer(entry(), kind="'settlement'")),
+    "one fact twice": ("ledger_transfers_key_key", transfer(entry(), **SALE)),
+    "a sale under another key": ("key_is_made_of_the_fact", transfer(entry(), **(SALE | {"key": "'payment:2'"}))),
+    "a sale that names no payment": (
+        "key_is_made_of_the_fact",
+        transfer(entry(), **(SALE | {"payment_id": "null", "key": "'payment:'"})),
+    ),
+    "money for no order that no event told of": (
+        "key_is_made_of_the_fact",
+        transfer(entry(), kind="'suspense'", key="'event:1'"),
+    ),
+    "a key that says nothing": ("key_is_made_of_the_fact", transfer(entry(), key="'1'")),
+    "a payment without its order": (
+        "payment_with_its_order",
+        transfer(entry(), **(SALE | {"order_id": "null", "event_id": "1"})),
+    ),
+    "a payment's transfer for another order": (
+        "transfer_of_the_payments_order",
+        transfer(entry(), **(SALE | {"kind": "'refund'", "key": "'refund:cryptobot:1'", "order_id": "2"})),
+    ),
+    "a transfer for nothing": (
+        "says_what_it_is_for",
+        transfer(entry(), kind="'gift_claimed'", key="'gift:1'", account_id="null", actor_id="null", reason="null"),
+    ),
+    "an operator's credit without the operator": (
+        "operators_say_who_and_why",
+        transfer(entry(), actor_id="null"),
+    ),
+    "an operator's credit without a reason": ("operators_say_who_and_why", transfer(entry(), reason="null")),
+    "an empty reason": ("ledger_transfers_reason_check", transfer(entry(), reason="''")),
+    "an operator who is no person": ("ledger_transfers_actor_id_check", transfer(entry(), actor_id="0")),
+    "two corrections of one transfer": (
+        "ledger_transfers_reverses_id_key",
+        # the key says it already
+        "; ".join(
+            (
+                "alter table ledger_transfers drop constraint ledger_transfers_key_key",
+                transfer(entry(), **CORRECTION),
+                transfer(entry(), **CORRECTION),
+            )
+        ),
+    ),
+    "a correction of nothing": (
+        "key_is_made_of_the_fact",
+        transfer(entry(), kind="'correction'", key="'correction:1'"),
+    ),
+    "a reversal that is called otherwise": ("only_a_correction_reverses", transfer(entry(), reverses_id="1")),
+    "a correction of itself": (
+        "corrects_an_earlier_one",
+        (
+            "insert into ledger_transfers (id, key, kind, entries, reverses_id, actor_id, reason) overriding system value"
+            " values (99, 'correction:99', 'correction', 1, 99, 17, 'a test')"
+        ),
+    ),
+    "a transfer without an entry": ("transfer_is_whole", transfer()),
+    "a transfer that lacks an entry": ("transfer_is_whole", transfer(entry(entries="2"), entries="2")),
+    "a transfer of no entries": ("ledger_transfers_entries_check", transfer(entries="0")),
+    "an entry more of a transfer that is whole": ("entry_within_its_transfer", of_the_first("2, 1, books_day")),
+    "an entry more that counts otherwise": ("entry_of_its_transfer", of_the_first("2, 2, books_day")),
+    "an entry in place of one that is there": ("ledger_entries_pkey", of_the_first("1, 1, books_day")),
+    "an entry on another day than its transfer's": (
+        "entry_of_its_transfer",
+        transfer(entry(books_day="books_day - 1")),
+    ),
+    "an entry of nothing": ("ledger_entries_amount_check", transfer(entry(amount="0"))),
+    "an entry backwards": ("ledger_entries_amount_check", transfer(entry(amount="-100"))),
+    "an entry of no number": ("ledger_entries_amount_check", transfer(entry(amount="'NaN'"))),
+    "an entry from an account to itself": ("from_one_account_to_another", transfer(entry(credit_account_id="1"))),
+    "an entry whose credit is in another currency": ("credit_in_its_currency", transfer(entry(credit_account_id="3"))),
+    "an entry whose debit is in another currency": ("debit_in_its_currency", transfer(entry(debit_account_id="3"))),
     "unmatched is no payment": ("payments_kind_check", payment(kind="'unmatched'")),
     "a payment without an order": ("23502", payment(order_id="null")),
     "a payment without an account": ("23502", payment(account_id="null")),
@@ -116,7 +284,7 @@ FORBIDDEN = {
     ),
     "books in a currency that no list has": (
         "books_currency_is_listed",
-        "update deployment set books_currency = 'XXX'",
+        "delete from ledger_accounts where account_id is not null; update deployment set books_currency = 'XXX'",
     ),
 }
 
@@ -144,6 +312,46 @@ def tried(connection: Connection, sql: str) -> StatementFailed | None:
     finally:
         connection.rollback()
     return None
+
+
+FUNCTIONS_MAY = {
+    "open an account": account(),
+    "move a balance": "update ledger_accounts set balance = balance + 1 where account_id = 1",
+    "hold a wallet": "select from ledger_accounts where account_id = 1 for no key update",
+    "post": transfer(entry()),
+}
+FUNCTIONS_MAY_NOT = {
+    "change a payment": "update payments set kind = 'duplicate'",
+    "remove a payment": "delete from payments",
+    "change an entry": "update ledger_entries set amount = 1",
+    "remove an entry": "delete from ledger_entries",
+    "change a transfer": "update ledger_transfers set reason = 'another'",
+    "remove a transfer": "delete from ledger_transfers",
+    "choose a transfer's day": transfer(entry(), books_day="'2020-01-01'"),
+    "choose a transfer's moment": transfer(entry(), booked_at="'2020-01-01'"),
+    "open an account with a balance": account(code="'user:earned'", account_id="2", balance="5"),
+    "change what an account is": "update ledger_accounts set code = 'bank' where code = 'revenue'",
+    "change whose an account is": "update ledger_accounts set account_id = 2 where account_id = 1",
+    "change an account's currency": "update ledger_accounts set currency = 'USD' where id = 2",
+    "remove an account": "delete from ledger_accounts",
+    "add to the chart": "insert into ledger_codes (code, type) values ('petty_cash', 'asset')",
+    "change the chart": "update ledger_codes set type = 'expense' where code = 'revenue'",
+    "add a provider": "insert into providers (name) values ('new')",
+    "add a currency": "insert into currencies (code, exponent, price_exponent) values ('XXX', 2, 2)",
+    "remove what a provider said": "delete from payment_events",
+}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS_MAY)
+def test_functions_may(owner: Connection, name: str) -> None:
+    assert tried(owner, f"set local role atlas_app; {FUNCTIONS_MAY[name]}") is None
+
+
+@pytest.mark.parametrize("name", FUNCTIONS_MAY_NOT)
+def test_functions_may_not(owner: Connection, name: str) -> None:
+    refused = tried(owner, f"set local role atlas_app; {FUNCTIONS_MAY_NOT[name]}")
+    assert refused is not None
+    assert refused.code == "42501"
 
 
 @pytest.mark.parametrize("name", ALLOWED)
