@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from lib import texts
 from lib.bot import screen as screens
 from lib.bot.screen import Call, Rendered, Screen
-from lib.db import keyed
+from lib.db import idempotent
 from lib.domain import accounts, updates
 from lib.domain.updates import Handled
 
@@ -102,7 +102,7 @@ class UpdateContext:
 E = TypeVar("E", bound=ExternalCall)
 
 
-@keyed
+@idempotent
 def take_effect(
     tx: Transaction,
     context: UpdateContext,
@@ -138,7 +138,7 @@ def _again(reply: list[Call], *, moved_on: bool) -> list[Call]:
     return [call for call in reply if call["method"] != "editMessageText"] if moved_on else reply
 
 
-@keyed
+@idempotent
 def finish_silently(
     tx: Transaction, incoming: Incoming, telegram_id: int | None = None, *, reachable: bool | None = None
 ) -> Handled:

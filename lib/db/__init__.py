@@ -1,6 +1,6 @@
 """Postgres: the only state. `Database.run` is the only way to it, `SweepLock` the only lock outside a transaction."""
 
-from lib.db.database import Database, keyed
+from lib.db.database import Database, idempotent
 from lib.db.errors import (
     Busy,
     DatabaseError,
@@ -22,5 +22,5 @@ __all__ = [
     "TooSlow",
     "Transaction",
     "Unavailable",
-    "keyed",
+    "idempotent",
 ]

@@ -220,7 +220,7 @@ class Connection:
         self._wait_for(1)
         self._prepared: dict[str, _Statement] = {}
         self._begun = True
-        self._held = b""
+        self._pending = b""
         self._in_step = True
 
     @property
@@ -268,7 +268,7 @@ class Connection:
         BEGIN goes before the first one without a Sync between them, so if it fails no statement is run at all. On a
         connection that died while it was idle, this is where it shows.
         """
-        self.send_held()
+        self.send_pending()
         prepared = [self._statement(sql) for sql, _ in statements]
         # Before BEGIN counts as sent: a value may be none that can be sent.
         messages = [one.messages(given) for one, (_, given) in zip(prepared, statements, strict=True)]
@@ -277,7 +277,7 @@ class Connection:
         self._exchange(opening + b"".join(messages), *([Context("begin")] if opening else []), *contexts)
         return [(one.columns, got.rows or [], got.row_count) for one, got in zip(prepared, contexts, strict=True)]
 
-    def hold(self, sql: str, parameters: dict[str, Any]) -> None:
+    def execute_with_commit(self, sql: str, parameters: dict[str, Any]) -> None:
         """Keep a statement, whose result is not needed, until COMMIT takes it along, or whatever is sent next.
 
         If it fails, COMMIT is not run, and raises its error.
@@ -285,23 +285,23 @@ class Connection:
         Raises:
             ValueError: it returns rows, which are not read.
         """
-        self.send_held()
+        self.send_pending()
         self._statement("commit")  # prepared now: what fails from here on may have been a commit
         statement = self._statement(sql)
         if statement.columns:
-            raise ValueError("a statement that returns rows can't be held")
+            raise ValueError("a statement that returns rows can't go with COMMIT")
         messages = statement.messages(parameters)
-        self._held = self._opening() + messages
+        self._pending = self._opening() + messages
 
-    def send_held(self) -> None:
-        """Run a held statement now."""
-        if self._held:
-            held, self._held = self._held, b""
-            self._exchange(held, Context("held"))
+    def send_pending(self) -> None:
+        """Run a pending statement now."""
+        if self._pending:
+            pending, self._pending = self._pending, b""
+            self._exchange(pending, Context("pending"))
 
-    def drop_held(self) -> None:
-        """Forget a held statement: the savepoint that it belongs to is being undone. BEGIN was sent before that one."""
-        self._held = b""
+    def drop_pending(self) -> None:
+        """Forget a pending statement: the savepoint that it belongs to is being undone. BEGIN was sent before that one."""
+        self._pending = b""
 
     def _opening(self) -> bytes:
         """BEGIN, when it is still to be sent."""
@@ -353,7 +353,7 @@ class Connection:
 
         Raises:
             OutcomeUnknown: the connection was lost after COMMIT had been sent.
-            StatementFailed, Unavailable: refused by the server (a deferred constraint, 40001, a full disk), or the held
+            StatementFailed, Unavailable: refused by the server (a deferred constraint, 40001, a full disk), or the pending
                 statement was: rolled back for certain.
             ConnectionLost: it was lost, or out of step, before: nothing was sent.
         """
@@ -361,10 +361,10 @@ class Connection:
             self._begun = True
             return
         if failpoints.armed(failpoint):
-            self.send_held()
+            self.send_pending()
         if not self._in_step:
             raise ConnectionLost("answers of an earlier statement are unread")
-        held, self._held = self._held, b""
+        pending, self._pending = self._pending, b""
         try:
             if failpoints.armed(failpoint):
                 with self._exchanging():
@@ -372,8 +372,8 @@ class Connection:
                     self._driver._sock.flush()  # noqa: SLF001 -- a crash between sending COMMIT and its answer
                     failpoints.reach(failpoint)
                     self._driver.handle_messages(Context("commit"))
-            elif held:
-                self._exchange(held + self._statement("commit").messages({}), Context("commit"))
+            elif pending:
+                self._exchange(pending + self._statement("commit").messages({}), Context("commit"))
             else:
                 self._simple("commit")
         except Exception as error:
@@ -387,7 +387,7 @@ class Connection:
         Raises:
             ConnectionLost: or it is out of step; either way not to be used again.
         """
-        self._held = b""
+        self._pending = b""
         if not self._begun:
             self._begun = True
             return
@@ -395,7 +395,7 @@ class Connection:
 
     def simple(self, sql: str) -> None:
         """One or several statements without parameters or result: savepoints, the injected failure, migrations."""
-        self.send_held()
+        self.send_pending()
         if opening := self._opening():
             self._exchange(opening, Context("begin"))
         self._simple(sql)

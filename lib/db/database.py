@@ -41,12 +41,12 @@ _WAIT_FOR_THREAD_S = 2.0
 _INJECTED_FAILURE = "do $$ begin raise exception 'injected' using errcode = '40001'; end $$"
 
 
-def keyed(function: F) -> F:
+def idempotent(function: F) -> F:
     """Mark a transaction function whose first statement consumes an idempotency key.
 
     Only such a function may be run again when the outcome of its COMMIT is unknown: its second run finds the key used.
     """
-    function.keyed = True  # type: ignore[attr-defined] # a mark on the function itself, so it can't be forgotten at a call
+    function.idempotent = True  # type: ignore[attr-defined] # a mark on the function itself, so it can't be forgotten at a call
     return function
 
 
@@ -118,7 +118,7 @@ class Database:
         Raises:
             Busy: no thread became free within 2 s.
             Unavailable: Postgres can't be had.
-            OutcomeUnknown: lost during COMMIT, and `function` is not `@keyed`.
+            OutcomeUnknown: lost during COMMIT, and `function` is not `@idempotent`.
             StatementFailed: a statement was refused; the transaction is rolled back.
         """
         return await self._admitted(lambda tx: function(tx, *args, **kwargs), function, reserved=False)
@@ -141,26 +141,26 @@ class Database:
             raise Busy(f"no free connection within {_WAIT_FOR_THREAD_S} s") from None
         job = _Job()
         try:
-            name, may_rerun = function.__name__, getattr(function, "keyed", False)
+            name, may_rerun = function.__name__, getattr(function, "idempotent", False)
             return await _finish(self._workers.submit(lambda: self._attempt_all(body, name, may_rerun, job)), job)
         finally:
             self._permits.release()
 
     def _attempt_all(self, body: Callable[[Transaction], T], name: str, may_rerun: bool, job: _Job) -> T:  # noqa: FBT001 -- internal
-        rehearsal = _Rehearsal(name, must_be_keyed=may_rerun, compare=self._compare) if self._guards else None
+        injected = _InjectedFailure(name, must_be_idempotent=may_rerun, compare=self._compare) if self._guards else None
         failures = _Failures(may_rerun=may_rerun)
         while failures.attempts < _ATTEMPTS:
             try:
-                return self._attempt(body, name, job, rehearsal)
+                return self._attempt(body, name, job, injected)
             except DatabaseError as error:
                 if not isinstance(error, StatementFailed):
                     self._discard()
                 failures.raise_or_retry(error, given_up=job.given_up())
-            if not (rehearsal and failures.attempts == 1):
+            if not (injected and failures.attempts == 1):
                 time.sleep(random.uniform(0, 0.01 * 2**failures.attempts))  # noqa: S311 -- jitter, not a secret
         raise AssertionError("unreachable: the last attempt returns or raises")
 
-    def _attempt(self, body: Callable[[Transaction], T], name: str, job: _Job, rehearsal: _Rehearsal | None) -> T:
+    def _attempt(self, body: Callable[[Transaction], T], name: str, job: _Job, injected: _InjectedFailure | None) -> T:
         if job.given_up():
             raise Cancelled(name)
         connection = self._connection()
@@ -170,8 +170,8 @@ class Database:
             with guard.inside_transaction() if self._guards else nullcontext():
                 result = body(tx)
             tx.assert_sound()
-            if rehearsal is not None:
-                rehearsal.check(tx, result, connection)
+            if injected is not None:
+                injected.check(tx, result, connection)
             if job.given_up():
                 raise Cancelled(name)
             failpoints.reach(f"{name}.before-commit")
@@ -274,18 +274,18 @@ async def _finish(running: asyncio.Future[T], job: _Job) -> T:
         raise
 
 
-class _Rehearsal:
+class _InjectedFailure:
     """The injected failure: the first attempt runs to its end, is refused with 40001, and its result is remembered."""
 
-    def __init__(self, name: str, *, must_be_keyed: bool, compare: bool) -> None:
+    def __init__(self, name: str, *, must_be_idempotent: bool, compare: bool) -> None:
         self._name = name
-        self._must_be_keyed = must_be_keyed
+        self._must_be_idempotent = must_be_idempotent
         self._compare = compare
         self._first: str | None = None
 
     def check(self, tx: Transaction, result: object, connection: Connection) -> None:
-        if self._must_be_keyed and not guard.consumes_key(tx.first_statement):
-            raise AssertionError(f"{self._name} is @keyed but its first statement consumes no key")
+        if self._must_be_idempotent and not guard.consumes_key(tx.first_statement):
+            raise AssertionError(f"{self._name} is @idempotent but its first statement consumes no key")
         seen = guard.comparable(result)
         if self._first is None:
             self._first = seen

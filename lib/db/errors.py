@@ -24,7 +24,7 @@ class Busy(Unavailable):
 class OutcomeUnknown(DatabaseError):
     """The connection was lost while COMMIT was under way: it may or may not have happened.
 
-    A `@keyed` function is run again and finds its key used or not; it raises this only when every further attempt failed too.
+    A `@idempotent` function is run again and finds its key used or not; it raises this only when every further attempt failed too.
     """
 
 

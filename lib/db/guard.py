@@ -4,7 +4,7 @@ With `ATLAS_TEST_GUARDS=1` in a local environment, every process of Atlas
 
 - raises when a thread that is inside a transaction function opens a socket, resolves a name or starts a process;
 - fails the first attempt of every transaction with SQLSTATE 40001 and compares its result with the second's;
-- checks that a function marked `@keyed` really begins by consuming a key.
+- checks that a function marked `@idempotent` really begins by consuming a key.
 """
 
 from __future__ import annotations

@@ -98,12 +98,12 @@ class Transaction:
         """Run a statement; how many rows it touched."""
         return self._run(sql, parameters)[2]
 
-    def conclude(self, sql: str, **parameters: Any) -> None:
+    def execute_with_commit(self, sql: str, **parameters: Any) -> None:
         """Run a statement whose result is not needed, on the way with COMMIT: the last one of most transactions.
 
         Its refusal ends the transaction there. A statement after it is allowed; then it goes before that one, alone.
         """
-        self._send(sql, lambda: self._connection.hold(sql, parameters))
+        self._send(sql, lambda: self._connection.execute_with_commit(sql, parameters))
 
     def together(self, first: Query[T], second: Query[U]) -> tuple[list[T], list[U]]:
         """Run two statements in one round trip; the second is run whatever rows the first returns, and sees what it did.
@@ -124,9 +124,9 @@ class Transaction:
         self._simple(f"savepoint {name}")
         try:
             yield
-            self._connection.send_held()
+            self._connection.send_pending()
         except (StatementFailed, ArithmeticError, LookupError, RuntimeError, TypeError, ValueError):
-            self._connection.drop_held()  # it would be undone anyway, and its own refusal must not hide this error
+            self._connection.drop_pending()  # it would be undone anyway, and its own refusal must not hide this error
             self._simple(f"rollback to savepoint {name}")
             self._poisoned = False
             raise

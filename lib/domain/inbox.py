@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from lib.db import StatementFailed, TooSlow, keyed
+from lib.db import StatementFailed, TooSlow, idempotent
 from lib.domain import outbox
 from lib.domain.settlement import Event, Received, settle
 
@@ -67,7 +67,7 @@ on conflict do nothing
 """
 
 
-@keyed
+@idempotent
 def receive(tx: Transaction, event: Event, prices: PriceList) -> Received:
     """Record the event and settle it, in one transaction (docs/architecture.md, rule 3).
 

@@ -198,7 +198,7 @@ def finish(
     tx: Transaction, due: Due, outbox_id: int, status: str, *, telegram_message_id: int | None = None, error: str = ""
 ) -> None:
     """This attempt decided it: sent, unreachable, unclear, failed or cancelled. Nothing when the claim was lost."""
-    tx.conclude(
+    tx.execute_with_commit(
         _FINISH,
         id=due.id,
         claimed_by=due.claimed_by,

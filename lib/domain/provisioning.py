@@ -296,7 +296,7 @@ returning c.subscription_id, c.node_id
 # The node knows a newer version than ours: the subscription's counter goes beyond it, and this node's row takes it; other
 # nodes' rows stay as they are. It is due at once, but the node is believed once only: after that the row's own next time
 # stands.
-_OVERTAKE = """
+_RAISE_VERSIONS = """
 with behind as (
     select subscription_id, node_id, held_version
     from jsonb_to_recordset(cast(:answers as jsonb)) as a (subscription_id bigint, node_id bigint, held_version bigint)
@@ -549,7 +549,7 @@ def _confirm(tx: Transaction, answers: Sequence[Answer]) -> list[_Activated]:
             if answer.held_version is not None and _Row(answer.subscription_id, answer.node_id) in ours
         ]
         if behind:
-            tx.execute(_OVERTAKE, answers=json.dumps(behind))
+            tx.execute(_RAISE_VERSIONS, answers=json.dumps(behind))
     return activated
 
 

@@ -113,7 +113,7 @@ def claim(tx: Transaction, incoming: Incoming) -> Claimed:
 
 def finish(tx: Transaction, update_id: int, reply: list[dict[str, Any]]) -> None:
     """Keep the reply with the effect, so that a second delivery is answered the same; a newer one replaces an older."""
-    tx.conclude(_FINISH, update_id=update_id, reply=json.dumps(reply))
+    tx.execute_with_commit(_FINISH, update_id=update_id, reply=json.dumps(reply))
 
 
 def keep(tx: Transaction, incoming: Incoming, error: str) -> outbox.Item | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from lib import bootstrap, json_reader
-from lib.db import keyed
+from lib.db import idempotent
 from lib.domain import updates
 from lib.domain.updates import Handled, Incoming
 from lib.payments.reporting import report
@@ -72,7 +72,7 @@ async def handle(incoming: Incoming, update: dict[str, Any]) -> Handled:
     return await handle_with_bot(services(), incoming, update)
 
 
-@keyed
+@idempotent
 def ignore(tx: Transaction, incoming: Incoming) -> list[dict[str, Any]]:
     """A kind of update the bot does not use: recorded as done."""
     if not updates.claim(tx, incoming).done:
@@ -80,7 +80,7 @@ def ignore(tx: Transaction, incoming: Incoming) -> list[dict[str, Any]]:
     return []
 
 
-@keyed
+@idempotent
 def keep(tx: Transaction, incoming: Incoming, error: str) -> Item | None:
     """The handler failed or ran out of time: the body stays and `task_update` tries again (`updates.keep`)."""
     return updates.keep(tx, incoming, error)

@@ -11,7 +11,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from lib import json_reader
-from lib.db import keyed
+from lib.db import idempotent
 from lib.domain import accounts, inbox, updates
 from lib.domain.settlement import Event
 from lib.settings import pricelist
@@ -78,7 +78,7 @@ def _key(payment: dict[str, Any]) -> str:
     return f"sha256:{hashlib.sha256(charge_id.encode('utf-8', 'surrogatepass')).hexdigest()}"
 
 
-@keyed
+@idempotent
 def record_charge(tx: Transaction, incoming: Incoming, charge: Event) -> Received | None:
     """Record a charge and finish its update, in one transaction; None when the update was done before."""
     if updates.claim(tx, incoming).done:
@@ -88,7 +88,7 @@ def record_charge(tx: Transaction, incoming: Incoming, charge: Event) -> Receive
     return received
 
 
-@keyed
+@idempotent
 def refuse_checkout(tx: Transaction, incoming: Incoming, query: Any) -> list[dict[str, Any]]:
     """Answer a pre-checkout: there is no open order it could be for."""
     claimed = updates.claim(tx, incoming)

@@ -268,10 +268,10 @@ class ChatPage:
 
     async def _act(self, request: Request, given: dict[str, Any]) -> dict[str, Any]:
         user = self._user(request.path_params["user_id"])
-        deed = USER_ACTIONS.get(request.path_params["what"])
-        if deed is None:
+        action = USER_ACTIONS.get(request.path_params["what"])
+        if action is None:
             raise BadInputError(f"one of: {', '.join(USER_ACTIONS)}")
-        return await deed(user, given)
+        return await action(user, given)
 
 
 def _preview(message: Message) -> str:

@@ -32,7 +32,7 @@ class TransferMethods:
         """The methods by lower-case name."""
         return {"copymessage": self.copy_message, "forwardmessage": self.forward_message}
 
-    def _source(self, arguments: Arguments, deed: str) -> Message:
+    def _source(self, arguments: Arguments, action: str) -> Message:
         """The message to take; the bot reads chats of people who blocked it, too."""
         if not arguments.text("from_chat_id"):
             raise bad_request('parameter "from_chat_id" is required')
@@ -44,7 +44,7 @@ class TransferMethods:
                 raise
         message = self._chats.message(account.id, arguments.integer("message_id")) if account else None
         if message is None:
-            raise bad_request(f"message to {deed} not found")
+            raise bad_request(f"message to {action} not found")
         return message
 
     async def copy_message(self, arguments: Arguments) -> dict[str, int]:

@@ -45,7 +45,7 @@ class HoppingConnection(Connection):
         alone = super().execute_together
         return [_on_a_thread(partial(alone, one))[0] for one in statements]
 
-    def hold(self, sql: str, parameters: dict[str, Any]) -> None:
+    def execute_with_commit(self, sql: str, parameters: dict[str, Any]) -> None:
         """Sent at once."""
         self.execute(sql, parameters)
 
@@ -76,7 +76,7 @@ class HoppingDatabase(Database):
         try:
             run = _Run(self._attempt_all)
             run.connection = self._open.pop() if self._open else await loop.run_in_executor(self._pool, self._connect)
-            step: Any = run.switch(body, function.__name__, getattr(function, "keyed", False), _Job())
+            step: Any = run.switch(body, function.__name__, getattr(function, "idempotent", False), _Job())
             while not run.dead:
                 try:
                     done = await loop.run_in_executor(self._pool, step)

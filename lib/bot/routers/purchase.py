@@ -1,7 +1,7 @@
 """Buying: tariff, period, confirm, invoice, order status (product.md#payment-methods).
 
 The dialogue's place is in Postgres, and its buttons carry the version of that place. A button of another version shows
-where the dialogue is now. An order is two keyed steps with the provider's call between them (docs/architecture.md, rule 3).
+where the dialogue is now. An order is two idempotent steps with the provider's call between them (docs/architecture.md, rule 3).
 """
 
 from __future__ import annotations
@@ -193,7 +193,7 @@ async def make_invoice(runner: UpdateRunner, call: MakeInvoice) -> None:
         await runner.run(give_up_invoice, call)
         return
     failpoints.reach("invoice.after-call")
-    # In a transaction of its own, keyed by the order: another delivery of this update may have finished it meanwhile
+    # In a transaction of its own, under the key of the order: another delivery of this update may have finished it meanwhile
     # ("the invoice is being made"), and an invoice that exists must be known whichever delivery answers.
     order = await runner.services.db.run(orders.attach_invoice, call.order.id, invoice.invoice_id, invoice.url)
     failpoints.reach("invoice.after-commit")

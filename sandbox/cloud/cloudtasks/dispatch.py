@@ -76,10 +76,10 @@ class Dispatcher:
 
     async def stop(self) -> None:
         """Stop, and cut what is under way."""
-        doomed = [*self._attempts, *([self._loop] if self._loop else [])]
-        for task in doomed:
+        running = [*self._attempts, *([self._loop] if self._loop else [])]
+        for task in running:
             task.cancel()
-        await asyncio.gather(*doomed, return_exceptions=True)
+        await asyncio.gather(*running, return_exceptions=True)
         self._loop = None
 
     def wake(self) -> None:

@@ -40,7 +40,7 @@ export class Pane {
       make("header", {},
         iconButton("back", "Back to the list", { class: "round back", onclick: () => route.leaveAll() }),
         this.person, make("div", { class: "title" }, this.name, this.status),
-        menuButton("More", () => this.deeds()),
+        menuButton("More", () => this.more()),
         iconButton("close", "Close this chat", { class: "round leave", onclick: () => route.leave(id) })),
       make("div", { class: "middle" }, this.box, this.jump, this.toastBox),
       this.foot);
@@ -122,7 +122,7 @@ export class Pane {
     return receipt(this, payments.filter((one) => one.successful_payment.invoice_payload === first?.successful_payment.invoice_payload));
   }
 
-  deeds() {
+  more() {
     const user = userOf(this.id);
     if (!user || user.deleted) return [{ text: "Close this chat", act: () => route.leave(this.id) }];
     return [

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lib.db import Database, OutcomeUnknown, StatementFailed, Unavailable, keyed
+from lib.db import Database, OutcomeUnknown, StatementFailed, Unavailable, idempotent
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -61,7 +61,7 @@ async def test_a_refused_commit_is_refused_whatever_was_read_before(one: Databas
         await one.run(lambda tx: tx.execute("insert into late values (1, 99)"))
     assert refused.value.code == "23503"
     with pytest.raises(StatementFailed) as held:
-        await one.run(lambda tx: tx.conclude("insert into late values (2, 98)"))
+        await one.run(lambda tx: tx.execute_with_commit("insert into late values (2, 98)"))
     assert held.value.code == "23503"
     assert await one.run(names) == []
     assert await one.run(lambda tx: tx.value("select count(*) from late")) == 0
@@ -69,11 +69,11 @@ async def test_a_refused_commit_is_refused_whatever_was_read_before(one: Databas
 
 async def test_a_statement_that_returns_rows_can_not_be_held(one: Database) -> None:
     with pytest.raises(ValueError, match="rows"):
-        await one.run(lambda tx: tx.conclude(f"{_PUT} returning name", name="test-held"))
+        await one.run(lambda tx: tx.execute_with_commit(f"{_PUT} returning name", name="test-held"))
     assert await one.run(names) == []
 
 
-@pytest.mark.parametrize("first", ["execute", "conclude"])
+@pytest.mark.parametrize("first", ["execute", "execute_with_commit"])
 async def test_a_first_value_that_can_not_be_sent_leaves_no_transaction_without_begin(
     one: Database, first: str
 ) -> None:
@@ -101,19 +101,19 @@ async def test_a_swallowed_value_that_can_not_be_sent_is_not_committed(one: Data
 
 async def test_a_held_statement_belongs_to_its_savepoint(one: Database) -> None:
     def partly(tx: Transaction) -> None:
-        tx.conclude(_PUT, name="test-before")
+        tx.execute_with_commit(_PUT, name="test-before")
         with pytest.raises(LookupError), tx.savepoint("part"):
-            tx.conclude(_PUT, name="test-before")  # twice: it would be refused if it were ever sent
+            tx.execute_with_commit(_PUT, name="test-before")  # twice: it would be refused if it were ever sent
             raise LookupError
         with pytest.raises(StatementFailed), tx.savepoint("part"):
-            tx.conclude(_PUT, name="test-before")
-        tx.conclude(_PUT, name="test-after")
+            tx.execute_with_commit(_PUT, name="test-before")
+        tx.execute_with_commit(_PUT, name="test-after")
 
     await one.run(partly)
     assert await one.run(names) == ["test-after", "test-before"]
 
 
-@pytest.mark.parametrize("how", ["execute", "conclude"])
+@pytest.mark.parametrize("how", ["execute", "execute_with_commit"])
 async def test_what_the_server_refused_is_known_to_be_undone(one: Database, how: str) -> None:
     """A full disk, said by the statement or by the one that goes with COMMIT: never "unknown"."""
     await one.run(
@@ -142,7 +142,7 @@ async def test_no_caller_is_told_unchanged_after_an_attempt_that_may_have_commit
 
     monkeypatch.setattr(one, "_attempt", attempt)
 
-    @keyed
+    @idempotent
     def anything(_tx: Transaction) -> None:
         raise AssertionError("never run")
 

@@ -154,7 +154,7 @@ class Watching(Transaction):
         self.seen += ((sql, scans) for scans in self._read_by(sql, parameters))
         return super()._run(sql, parameters)
 
-    def conclude(self, sql: str, **parameters: Any) -> None:
+    def execute_with_commit(self, sql: str, **parameters: Any) -> None:
         """At once: there is no COMMIT here."""
         self._run(sql, parameters)
 

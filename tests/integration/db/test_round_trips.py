@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lib.db import Database, OutcomeUnknown, Query, StatementFailed, keyed
+from lib.db import Database, OutcomeUnknown, Query, StatementFailed, idempotent
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -35,14 +35,14 @@ def bodies(tx: Transaction) -> list[str]:
 
 def store_two(tx: Transaction, first: int, last: int) -> None:
     tx.execute(_STORE, key=first, body="first")
-    tx.conclude(_STORE, key=last, body=_LAST)
+    tx.execute_with_commit(_STORE, key=last, body=_LAST)
 
 
-@keyed
+@idempotent
 def store_once(tx: Transaction, key: int) -> bool:
     if not tx.execute(f"{_STORE} on conflict do nothing", key=key, body="first"):
         return False
-    tx.conclude(_STORE, key=key + 1, body=_LAST)
+    tx.execute_with_commit(_STORE, key=key + 1, body=_LAST)
     return True
 
 
@@ -79,7 +79,7 @@ async def test_two_statements_travel_together_and_each_gets_its_own_rows(proxy: 
     assert proxy.sent - before == 2  # the two with BEGIN, and COMMIT
 
     def later(tx: Transaction) -> tuple[list[Stored], list[Count]]:
-        tx.conclude(_STORE, key=3, body="held until something else is sent")
+        tx.execute_with_commit(_STORE, key=3, body="held until something else is sent")
         return store_and_count(tx, 4)
 
     assert await wired.run(later) == ([Stored(4, "é")], [Count(4, None)])
@@ -152,24 +152,24 @@ async def test_a_refused_first_statement_leaves_the_connection_fit_for_the_next(
     assert await wired.run(bodies) == ["first", _LAST] * 2
 
 
-async def test_statements_run_in_their_order_whatever_is_concluded(wired: Database) -> None:
-    def conclude_early(tx: Transaction) -> list[str]:
-        tx.conclude(_STORE, key=1, body="one")
-        tx.conclude(_STORE, key=2, body="two")
+async def test_statements_run_in_their_order_whatever_goes_with_commit(wired: Database) -> None:
+    def sent_with_commit_early(tx: Transaction) -> list[str]:
+        tx.execute_with_commit(_STORE, key=1, body="one")
+        tx.execute_with_commit(_STORE, key=2, body="two")
         seen = bodies(tx)
-        tx.conclude("update updates set body = 'three' where update_id = :key", key=2)
+        tx.execute_with_commit("update updates set body = 'three' where update_id = :key", key=2)
         return seen
 
-    assert await wired.run(conclude_early) == ["one", "two"]
+    assert await wired.run(sent_with_commit_early) == ["one", "two"]
     assert await wired.run(bodies) == ["one", "three"]
 
 
-async def test_a_concluded_statement_that_is_refused_inside_a_savepoint_is_undone_there(wired: Database) -> None:
+async def test_a_statement_sent_with_commit_that_is_refused_inside_a_savepoint_is_undone_there(wired: Database) -> None:
     def try_twice(tx: Transaction) -> list[str]:
         tx.execute(_STORE, key=1, body="kept")
         with pytest.raises(StatementFailed), tx.savepoint("attempt"):
             tx.execute(_STORE, key=2, body="undone")
-            tx.conclude(_STORE, key=1, body="refused")
+            tx.execute_with_commit(_STORE, key=1, body="refused")
         return bodies(tx)
 
     assert await wired.run(try_twice) == ["kept"]
@@ -194,7 +194,9 @@ async def test_lost_on_the_way_with_commit_the_outcome_is_unknown(proxy: Databas
     assert await wired.run(bodies) == ["first", _LAST] * 2  # it was committed: only the answer was lost
 
 
-async def test_lost_on_the_way_with_commit_a_keyed_function_is_run_again(proxy: DatabaseProxy, wired: Database) -> None:
+async def test_lost_on_the_way_with_commit_an_idempotent_function_is_run_again(
+    proxy: DatabaseProxy, wired: Database
+) -> None:
     assert await wired.run(store_once, 1)
     proxy.cut_after = _LAST.encode()
     assert not await wired.run(store_once, 3)  # its second run finds the key used

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lib.db import Busy, Database, OutcomeUnknown, Query, StatementFailed, TooSlow, Unavailable, keyed
+from lib.db import Busy, Database, OutcomeUnknown, Query, StatementFailed, TooSlow, Unavailable, idempotent
 from lib.db.connection import Timeouts
 from lib.db.errors import ExternalCallInTransaction
 
@@ -37,7 +37,7 @@ def add_one(tx: Transaction) -> int:
     return used
 
 
-@keyed
+@idempotent
 def add_one_once(tx: Transaction, key: int) -> bool:
     if not tx.execute(
         "insert into updates (update_id, body, correlation_id) values (:key, '', 'c') on conflict do nothing", key=key
@@ -114,9 +114,9 @@ async def test_a_function_that_answers_differently_when_run_again_is_found_out(d
         await db.run(lambda tx: (tx.value("select 1"), next(answers))[1])
 
 
-async def test_keyed_without_a_key_is_found_out(db: Database) -> None:
+async def test_idempotent_without_a_key_is_found_out(db: Database) -> None:
     with pytest.raises(AssertionError, match="consumes no key"):
-        await db.run(keyed(lambda tx: tx.value(_COUNT)))
+        await db.run(idempotent(lambda tx: tx.value(_COUNT)))
 
 
 @pytest.mark.proves("S1-2")
@@ -190,7 +190,7 @@ async def test_a_connection_lost_before_commit_is_run_again(proxy: DatabaseProxy
     db = Database(proxy.url, connections=1, application="test", guards=False)
     await db.run(count)
     proxy.cut_before = b"commit\x00"
-    # the COMMIT never reached Postgres, but that can't be known here: not keyed, so it is not run again
+    # the COMMIT never reached Postgres, but that can't be known here: not idempotent, so it is not run again
     with pytest.raises(OutcomeUnknown):
         await db.run(add_one)
     assert await db.run(count) == 0
@@ -202,7 +202,7 @@ async def test_a_connection_lost_before_commit_is_run_again(proxy: DatabaseProxy
 
 
 @pytest.mark.proves("S2-6b")
-async def test_a_connection_lost_during_commit_has_one_effect_when_keyed(proxy: DatabaseProxy) -> None:
+async def test_a_connection_lost_during_commit_has_one_effect_when_idempotent(proxy: DatabaseProxy) -> None:
     db = Database(proxy.url, connections=1, application="test", guards=False)
     await db.run(count)
     proxy.cut_after = b"commit\x00"
@@ -314,7 +314,7 @@ async def test_statements_sent_together_may_each_take_their_whole_time(database_
         attempts += 1
         nap = Query(Nap, "select cast(pg_sleep(1.2) as text) as done", {})
         tx.together(nap, nap)
-        tx.conclude("do $$ begin perform pg_sleep(1.2); end $$")
+        tx.execute_with_commit("do $$ begin perform pg_sleep(1.2); end $$")
 
     await db.run(three_at_a_time)
     assert attempts == 1
@@ -337,7 +337,7 @@ async def test_a_server_that_falls_silent_is_asked_twice_at_most(proxy: Database
     await db.run(count)
     proxy.silent = True
     with pytest.raises(Unavailable):
-        await db.run(keyed(ask) if may_rerun else ask)
+        await db.run(idempotent(ask) if may_rerun else ask)
     assert attempts <= 2
     await db.close()
 

@@ -168,10 +168,10 @@ def test_a_task_is_given_up_only_when_attempts_and_duration_are(
 async def test_a_used_up_task_is_dropped_and_its_name_stays_used(make_stand: Make) -> None:
     stand = await make_stand(Queue("q", max_attempts=3, min_backoff=0.01, max_backoff=0.02))
     stand.worker.default = 500
-    await stand.create(task={"name": stand.name("doomed")})
+    await stand.create(task={"name": stand.name("deleted")})
     await stand.tasks.idle(include_scheduled=True)
     assert [attempt.attempt for attempt in stand.tasks.attempts] == [1, 2, 3]
-    assert (await stand.create(task={"name": stand.name("doomed")})).status_code == 409
+    assert (await stand.create(task={"name": stand.name("deleted")})).status_code == 409
 
 
 async def test_a_scheduled_task_waits_for_its_time(stand: Stand) -> None:

@@ -57,7 +57,7 @@ async def test_state_survives_a_restart(make_stand: Make, tmp_path: Any) -> None
 
 
 # A sandbox of its own: one task done, one failed, one under way, one waiting in a paused queue; then it waits for its end.
-_DOOMED = """
+_ENDED = """
 import asyncio, pathlib, sys
 from google.cloud.tasks_v2.types import Task
 from sandbox.stand_in.clock import Clock
@@ -85,7 +85,7 @@ async def test_a_sandbox_that_is_killed_with_tasks_under_way_loses_none(make_sta
     stand = await make_stand(Queue("unused"))
     worker = stand.worker
     worker.answers = [(200, {}), (500, {})]
-    command = (sys.executable, "-c", _DOOMED, store, stand.worker_url)
+    command = (sys.executable, "-c", _ENDED, store, stand.worker_url)
     process = await asyncio.create_subprocess_exec(*command, cwd=ROOT, stdin=asyncio.subprocess.PIPE)
     assert process.stdin is not None
     try:

@@ -275,7 +275,7 @@ async def test_nonsense_is_refused_with_a_reason(bench: Bench, path: str, body: 
 
 
 @pytest.mark.parametrize(
-    ("deed", "raw"),
+    ("action", "raw"),
     [
         ("pay", '{"message_id": 1, "charges": []}'),
         ("pay", '{"message_id": 1, "charges": 1.0}'),
@@ -288,9 +288,9 @@ async def test_nonsense_is_refused_with_a_reason(bench: Bench, path: str, body: 
         ("send", "[" * 100_000),
     ],
 )
-async def test_what_no_page_of_ours_sends_is_refused_too(bench: Bench, deed: str, raw: str) -> None:
+async def test_what_no_page_of_ours_sends_is_refused_too(bench: Bench, action: str, raw: str) -> None:
     await bench.telegram.user(777, "Anna").send("hello")
-    url, headers = f"{bench.url}/chat/api/users/777/{deed}", {"Content-Type": "application/json"}
+    url, headers = f"{bench.url}/chat/api/users/777/{action}", {"Content-Type": "application/json"}
     response = await bench.client.post(url, content=raw, headers=headers)
     assert (response.status_code, bool(response.json()["error"])) == (400, True)
 

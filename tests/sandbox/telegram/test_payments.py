@@ -539,9 +539,9 @@ async def test_money_survives_a_restart(endpoints: tuple[Endpoint, Endpoint], tm
         assert (await bench.call("refundStarPayment", user_id=777, telegram_payment_charge_id=charge_id))["ok"]
 
 
-@pytest.mark.parametrize("deed", ["payment", "refund", "chargeback"])
+@pytest.mark.parametrize("action", ["payment", "refund", "chargeback"])
 async def test_a_crash_neither_makes_nor_loses_money(
-    endpoints: tuple[Endpoint, Endpoint], tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, deed: str
+    endpoints: tuple[Endpoint, Endpoint], tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, action: str
 ) -> None:
     store = tmp_path / "telegram.sqlite"
     async with open_bench(endpoints, store) as bench:
@@ -556,9 +556,9 @@ async def test_a_crash_neither_makes_nor_loses_money(
 
         monkeypatch.setattr(bench.telegram.payments, "add_transaction", die)
         with pytest.raises(SystemError, match="power"):
-            if deed == "payment":
+            if action == "payment":
                 await anna.pay_link(url)
-            elif deed == "refund":
+            elif action == "refund":
                 bench.telegram._checkout.refund(777, charge_id)
             else:
                 bench.telegram.charge_back(charge_id)

@@ -14,7 +14,7 @@ from lib.nodes import keys
 from lib.settings import plain
 
 
-def test_a_nodes_key_is_the_keyed_hash_of_its_name() -> None:
+def test_a_nodes_key_is_the_hmac_of_its_name() -> None:
     digest = hmac.new(b"m" * 32, b"node:de1", hashlib.sha256).digest()
     assert keys.derived("m" * 32, "de1") == base64.urlsafe_b64encode(digest).decode().rstrip("=")
 
