@@ -56,7 +56,6 @@ NO_INDEX = {
     "node_clients.node_id": "nodes are retired, not deleted; what concerns a whole node concerns a large part of the table",
     "promo_uses.promo_code_id": "codes are never deleted; those that count have an index",
     "referral_rewards.buyer_id": "accounts are never deleted; counted by referrer",
-    "orders.account_id": "accounts are never deleted; the one open order has an index",
 }
 
 

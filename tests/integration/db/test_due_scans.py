@@ -75,9 +75,9 @@ insert into node_clients (subscription_id, node_id, uuid, version, wanted, expir
            coalesce(s.uuid, gen_random_uuid()), 'l',
            case when s.id % 100 < 20 and s.id % 400 > 9 then atlas.now() + interval '5 minutes' else atlas.now() end
     from subscriptions s cross join nodes n where not (s.id % 200 = 3 and n.id = 2);
-insert into orders (account_id, kind, tariff, period_days, price, currency, provider, status, invoice_id, invoice_url,
-        invoice_asked_at, provider_closed_at, created_at, expires_at, paid_at)
-    select n, 'subscription', 'basic', 30, 14900, 'RUB', 'cryptobot',
+insert into orders (account_id, kind, tariff, period_days, list_price, price, value, currency, provider, status, invoice_id,
+        invoice_url, invoice_asked_at, provider_closed_at, created_at, expires_at, paid_at)
+    select n, 'subscription', 'basic', 30, 14900, 14900, 14900, 'RUB', 'cryptobot',
            case when n % 3 = 0 then 'paid' when n % 100 = 1 then 'open' else 'expired' end,
            case when n % 200 <> 1 then n end, case when n % 200 <> 1 then 'l' end,
            atlas.now() - interval '2 days',
