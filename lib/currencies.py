@@ -40,6 +40,10 @@ class Currency:
         return int(price * 10 ** (self.digits - self.price_digits))
 
 
+FIAT = frozenset(_FIAT)
+"""What Crypto Pay makes invoices in."""
+CRYPTO = frozenset(_CRYPTO)
+"""What such an invoice is paid in."""
 ALL = (
     {code: Currency(code, 2, 2) for code in _FIAT}
     | {code: Currency(code, digits, digits) for code, digits in _CRYPTO.items()}

@@ -16,6 +16,8 @@ from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from lib.settings import values
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -57,14 +59,25 @@ class _JsonLine(logging.Formatter):
 
 
 def configure() -> None:
-    """Send everything this process logs through the one format; safe to call again."""
+    """Send everything this process logs through the one format; safe to call again.
+
+    Raises:
+        lib.settings.values.WrongSetting: `LOG_LEVEL` is no level; all is logged from INFO up then.
+    """
     root = logging.getLogger()
-    if any(isinstance(handler.formatter, _JsonLine) for handler in root.handlers):
-        return
+    if not any(isinstance(handler.formatter, _JsonLine) for handler in root.handlers):
+        _install(root)
+    try:
+        root.setLevel(values.log_level(os.environ.get("LOG_LEVEL", "").strip() or "INFO"))
+    except ValueError as error:
+        raise values.WrongSetting(f"LOG_LEVEL: {error}") from None
+
+
+def _install(root: logging.Logger) -> None:
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(_JsonLine())
     root.handlers[:] = [handler]
-    root.setLevel(os.environ.get("LOG_LEVEL") or "INFO")
+    root.setLevel(logging.INFO)
     for noisy in ("httpx", "httpcore", "aiogram", "aiohttp", "urllib3", "google"):
         # at INFO they print request URLs, which hold the bot token
         logging.getLogger(noisy).setLevel(logging.WARNING)

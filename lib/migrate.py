@@ -7,20 +7,17 @@ traffic; both unless said.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from typing import TYPE_CHECKING
 
-from lib.db.address import BadAddress, DatabaseAddress
+from lib.db.address import DatabaseAddress
 from lib.db.errors import DatabaseError
 from lib.db.migrate import BOTH, MigrationChanged, MigrationOutOfOrder, UnfitDatabase, migrate
-from lib.settings import pricelist
-from lib.settings.check import DISPLAY_TZ, zone_problem
+from lib.settings import plain, pricelist
 
 if TYPE_CHECKING:
     from lib.db.migrate import Kind
 
-_ENVIRONMENTS = ("local", "dev", "prod")
 # What people meet most, in words instead of codes.
 _WORDS = {
     "3D000": "there is no such database (create it first)",
@@ -44,22 +41,17 @@ def main(given: list[str] | None = None) -> int:
     kinds: frozenset[Kind] = BOTH
     if options.pre or options.post:
         kinds = frozenset({"pre"}) if options.pre else frozenset({"post"})
-    url = os.environ.get("MIGRATE_DATABASE_URL") or os.environ.get("DATABASE_URL")
+    try:
+        url = plain.read("MIGRATE_DATABASE_URL", plain.database_url) or plain.read("DATABASE_URL", plain.database_url)
+        environment, zone = plain.environment(), plain.zone()
+        currency = pricelist.load().currency
+    except (plain.UnusableSetting, pricelist.InvalidPriceList) as error:
+        return _refused(str(error))
     if not url:
         return _refused("set MIGRATE_DATABASE_URL or DATABASE_URL")
-    environment = os.environ.get("ENVIRONMENT") or "prod"
-    if environment not in _ENVIRONMENTS:
-        return _refused(f"ENVIRONMENT must be one of {', '.join(_ENVIRONMENTS)}")
-    zone = os.environ.get("DISPLAY_TZ") or DISPLAY_TZ
-    if problem := zone_problem(zone):
-        return _refused(f"DISPLAY_TZ: {problem}")
+    address = DatabaseAddress.parse(url)
     try:
-        address = DatabaseAddress.parse(url)
-        currency = pricelist.load().currency
-    except (BadAddress, pricelist.InvalidPriceList) as error:
-        return _refused(str(error))
-    try:
-        done = migrate(url, environment, kinds=kinds, zone=zone, currency=currency)
+        done = migrate(url, environment, kinds=kinds, zone=str(zone), currency=currency)
     except (DatabaseError, MigrationChanged, MigrationOutOfOrder, UnfitDatabase, ValueError) as error:
         words = next((words for code, words in _WORDS.items() if code in str(error)), "")
         return _refused(f"{address}: {words or error}")

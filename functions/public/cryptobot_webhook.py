@@ -23,13 +23,16 @@ _SIGNATURE = "crypto-pay-api-signature"
 
 
 @functions_framework.aio.http
-async def cryptobot_webhook(request: Request) -> Response:
+async def cryptobot_webhook(request: Request) -> Response:  # noqa: PLR0911 -- one for each answer
     """Answers on any path (docs/interface.md, Webhook paths): 405, 503 unconfigured, 413, 401, 400 (body ended early), 200, 503 no database."""
-    log.configure()
+    try:
+        log.configure()
+        tokens = plain.cryptopay().tokens
+    except plain.UnusableSetting as error:
+        return _misconfigured(error)
     if request.method != "POST":
         log.warning("cryptobot_webhook_not_post", method=request.method)
         return answers.refused(405, "POST only")
-    tokens = plain.cryptopay().tokens
     if not tokens:
         log.error("cryptobot_webhook_unconfigured")
         return answers.unavailable("not configured")
@@ -46,7 +49,16 @@ async def cryptobot_webhook(request: Request) -> Response:
         log.warning("cryptobot_webhook_bad_signature", bytes=len(body))
         return answers.refused(401, "bad signature")
     with log.correlated(f"cp-{uuid.uuid4().hex[:12]}"):
-        return await _receive(body)
+        try:
+            return await _receive(body)
+        except plain.UnusableSetting as error:
+            return _misconfigured(error)
+
+
+def _misconfigured(error: plain.UnusableSetting) -> Response:
+    """Nothing was settled, or what follows is in the outbox: Crypto Pay sends it again either way."""
+    log.error("configuration_invalid", problems=str(error).split("\n"))
+    return answers.unavailable("not configured")
 
 
 async def _receive(body: bytes) -> Response:

@@ -21,16 +21,19 @@ if TYPE_CHECKING:
 @functions_framework.aio.http
 async def health(request: Request) -> Response:
     """200 while the process answers; with header `X-Health-Key`: ages, queues, sweeps; 503 without the database."""
-    log.configure()
-    key = plain.text("HEALTH_KEY")
-    given = requests.header_bytes(request, "x-health-key")
-    if given is None or not key:
-        return answers.ok()
-    if not hmac.compare_digest(given, key.encode()):
-        return answers.refused(403, "wrong key")
     try:
+        log.configure()
+        given = requests.header_bytes(request, "x-health-key")
+        key = plain.health_key() if given is not None else None
+        if given is None or not key:
+            return answers.ok()
+        if not hmac.compare_digest(given, key.encode()):
+            return answers.refused(403, "wrong key")
         found = await bootstrap.database().run(health_snapshot.take)
-    except (DatabaseError, plain.MissingSetting) as error:
+    except plain.UnusableSetting as error:
+        log.error("configuration_invalid", problems=[str(error)])
+        return answers.unavailable("not configured")
+    except DatabaseError as error:
         log.error("health_no_database", error=type(error).__name__)
         return answers.unavailable("the database can't be had")
     return answers.ok(found.as_json())

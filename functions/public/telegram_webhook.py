@@ -31,11 +31,15 @@ _KEEPING_S = 1.0
 async def telegram_webhook(request: Request) -> Response:
     """Answers on any path: 405, 503 unconfigured, 403, 413, 400, 200 (with a method or without), 503 no database."""
     deadline = asyncio.get_running_loop().time() + INLINE_BUDGET_S
-    log.configure()
+    try:
+        log.configure()
+        secrets = plain.telegram_secrets()
+    except plain.UnusableSetting as error:
+        _tell_misconfigured(error)
+        return answers.unavailable("not configured")
     if request.method != "POST":
         log.warning("telegram_webhook_not_post", method=request.method)
         return answers.refused(405, "POST only")
-    secrets = plain.telegram_secrets()
     if not secrets:
         log.error("telegram_webhook_unconfigured")
         return answers.unavailable("not configured")
@@ -91,6 +95,9 @@ async def _handle(incoming: Incoming, update: dict[str, Any], deadline: float) -
         # Nothing was changed, or it was and a second delivery finds it done: the sender tries again either way.
         log.error("telegram_webhook_no_database", error=str(error))
         return answers.unavailable()
+    except plain.UnusableSetting as error:
+        _tell_misconfigured(error)
+        return await _keep(incoming, type(error).__name__, deadline)
     except Exception as error:  # noqa: BLE001 -- the boundary: an update that can't be handled now is kept, never lost
         if type(error).__name__ in {"NotYet", "ReplyNotDelivered"}:  # the latter's module would load aiogram
             log.warning("update_kept", error=type(error).__name__, reason=str(error))
@@ -99,6 +106,10 @@ async def _handle(incoming: Incoming, update: dict[str, Any], deadline: float) -
         return await _keep(incoming, type(error).__name__, deadline)
     log.info("update_end", update_id=incoming.update_id, calls=len(handled.reply))
     return answers.ok(answer)
+
+
+def _tell_misconfigured(error: plain.UnusableSetting) -> None:
+    log.error("configuration_invalid", problems=str(error).split("\n"))
 
 
 async def _reply(handled: Handled) -> dict[str, Any]:
@@ -123,6 +134,9 @@ async def _keep(incoming: Incoming, error: str, deadline: float) -> Response:
     try:
         async with asyncio.timeout_at(deadline):
             item = await bootstrap.database().run(intake.keep, incoming, error)
+    except plain.UnusableSetting as problem:
+        _tell_misconfigured(problem)
+        return answers.unavailable("not configured")
     except (DatabaseError, TimeoutError) as problem:
         log.error("update_not_kept", error=str(problem) or type(problem).__name__)
         return answers.unavailable()
@@ -130,7 +144,10 @@ async def _keep(incoming: Incoming, error: str, deadline: float) -> Response:
 
     try:
         async with asyncio.timeout_at(deadline):
-            await enqueue(bootstrap.budgeted_queue(), [item] if item is not None else [], after="update")
+            if item is not None:
+                await enqueue(bootstrap.budgeted_queue(), [item], after="update")
+    except plain.UnusableSetting as problem:
+        _tell_misconfigured(problem)  # it is kept; sweep_outbox makes its task
     except TimeoutError:
         log.warning("enqueue_failed", outbox_id=item.id if item is not None else None, error="no time left")
     return answers.ok({})

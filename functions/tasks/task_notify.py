@@ -8,8 +8,9 @@ import functions_framework.aio
 
 from lib import bootstrap, failpoints, log
 from lib.bot import notifications, sending
-from lib.bot.wiring import bot, zone
+from lib.bot.wiring import bot
 from lib.domain import outbox
+from lib.settings import plain
 from lib.tasks.enqueue import enqueue_put_off
 from lib.web import task
 
@@ -36,9 +37,9 @@ async def task_notify(request: Request) -> Response:
 
 async def _notify(body: dict[str, Any]) -> dict[str, Any]:
     db = bootstrap.database()
-    outbox_id, message_id = body["outbox_id"], body["message_id"]
+    outbox_id, message_id, zone = body["outbox_id"], body["message_id"], plain.zone()
     try:
-        taken = await db.run(notifications.take_up, message_id, outbox_id, zone())
+        taken = await db.run(notifications.take_up, message_id, outbox_id, zone)
     except (ArithmeticError, LookupError, TypeError, ValueError) as error:
         return await _not_rendered(db, outbox_id, message_id, error)
     if taken.outcome == "missing":

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from functools import cache
 from typing import TYPE_CHECKING
-from zoneinfo import ZoneInfo
 
 from lib import bootstrap, log
 from lib.bot import client, delivery, sending
@@ -19,30 +18,18 @@ if TYPE_CHECKING:
 
     from lib.bot.screen import Call
 
-_ZONE = "Europe/Moscow"
-
-
-@cache
-def zone() -> ZoneInfo:
-    """In which times are shown.
-
-    Raises:
-        ZoneInfoNotFoundError: `DISPLAY_TZ` names none.
-    """
-    return ZoneInfo(plain.text("DISPLAY_TZ", _ZONE))
-
 
 @cache
 def services() -> Services:
-    """Raises: MissingSetting, InvalidPriceList, ZoneInfoNotFoundError: the configuration is wrong."""
-    return Services(bootstrap.database(), pricelist.load(), plain.telegram(), bootstrap.cryptopay(), zone())
+    """Raises: UnusableSetting, InvalidPriceList: the configuration is wrong."""
+    return Services(bootstrap.database(), pricelist.load(), plain.telegram(), bootstrap.cryptopay(), plain.zone())
 
 
 def bot() -> Bot:
     """The client of the Bot API, made once per process and loop.
 
     Raises:
-        MissingSetting: no token.
+        UnusableSetting: no token, or none that can be one.
     """
     return client.bot_for(plain.telegram())
 

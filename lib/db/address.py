@@ -8,13 +8,14 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
+from lib.settings import values
+
 _SCHEMES = ("postgresql://", "postgres://")
 _SHAPE = "must look like postgresql://user:password@host:port/database"
 _ENCODE = f"{_SHAPE}; encode / ? # @ % [ ] and spaces in the user and the password, such as %2F for /"
 _TLS_MODES = ("disable", "require", "verify-ca", "verify-full")
 _PARAMETERS = frozenset({"host", "port", "sslmode", "sslrootcert"})
 _ENCODED = re.compile(r"(?:[^%]|%[0-9a-fA-F]{2})*")
-_HIGHEST_PORT = 65_535
 
 
 class BadAddress(ValueError):
@@ -115,25 +116,23 @@ class DatabaseAddress:
 
 def _server(server: str, parameters: dict[str, str]) -> tuple[str, int]:
     if server.startswith("["):
-        host, bracket, after = server[1:].partition("]")
-        if not bracket or (after and not after.startswith(":")):
-            raise BadAddress(_ENCODE)
-        port = after[1:]
+        host, bracket, after = server.partition("]")
+        host, colon, port = host + bracket, after[:1], after[1:]
     else:
         host, colon, port = server.partition(":")
-        if (colon and not port) or ":" in port:
-            raise BadAddress(_ENCODE)
-    port = port or parameters.get("port", "5432")
-    if not (port.isascii() and port.isdecimal() and 0 < int(port) <= _HIGHEST_PORT):
-        raise BadAddress(f"the port is none: {_ENCODE}")
-    if "host" in parameters:
-        if not parameters["host"].startswith("/"):
-            raise BadAddress("the parameter host must be the folder of a Unix socket")
-        if host:
-            raise BadAddress("names a host twice")
-    elif not host or not all(character.isalnum() or character in ".-_:" for character in host):
-        raise BadAddress(f"the host is none: {_ENCODE}")
-    return host, int(port)
+    if colon not in {"", ":"} or (colon and not port):
+        raise BadAddress(_ENCODE)
+    try:
+        number = values.port(port or parameters.get("port", "5432"))
+        if "host" not in parameters:
+            return values.host(host).strip("[]"), number
+    except ValueError as error:
+        raise BadAddress(f"{error}: {_ENCODE}") from None
+    if not parameters["host"].startswith("/"):
+        raise BadAddress("the parameter host must be the folder of a Unix socket")
+    if host:
+        raise BadAddress("names a host twice")
+    return "", number
 
 
 def _parameters(query: str) -> dict[str, str]:

@@ -204,7 +204,7 @@ class Nodes:
         self.called.add(node.id)
         try:
             return await call(NodeClient(self.transport, node, keys.api_key(node.name, node.key_name)))
-        except plain.MissingSetting as error:
+        except plain.UnusableSetting as error:
             failed = _Failed(f"setting {error}", "configuration")
         except NodeError as error:
             failed = _Failed(str(error), error.trouble)

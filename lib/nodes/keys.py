@@ -6,7 +6,7 @@ import base64
 import hashlib
 import hmac
 
-from lib.settings import plain
+from lib.settings import plain, values
 
 MASTER_KEYS = "NODE_MASTER_KEYS"
 
@@ -21,11 +21,8 @@ def api_key(name: str, key_name: str) -> str:
     """What opens a node whose row names this setting: a value derived from the first master key, or the setting's own value.
 
     Raises:
-        lib.settings.plain.MissingSetting: it is unset.
+        lib.settings.plain.UnusableSetting: it is unset, or no key that a header takes.
     """
     if key_name == MASTER_KEYS:
-        masters = plain.listed(MASTER_KEYS)
-        if not masters:
-            raise plain.MissingSetting(MASTER_KEYS)
-        return derived(masters[0], name)
-    return plain.required(key_name)
+        return derived(plain.required(MASTER_KEYS, values.master_keys)[0], name)
+    return plain.required(key_name, values.api_key)

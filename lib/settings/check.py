@@ -1,120 +1,85 @@
 """Every problem of the configuration at once, by name, before anything starts: `python -m lib.settings.check`.
 
 For everything that can afford pydantic-settings: `make run`, tasks and sweeps. A public function reads its few settings
-plainly (`lib.settings.plain`) and answers 503 when they are not there.
+plainly (`lib.settings.plain`) and answers 503 when they are not there. Both call the same readers (`lib.settings.values`), so
+what is refused here is what the first use would refuse.
 """
 
 from __future__ import annotations
 
-import re
 import sys
 from functools import cache
-from typing import Annotated, Literal
-from urllib.parse import urlsplit
-from zoneinfo import ZoneInfo, available_timezones
+from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import AfterValidator, Field, ValidationError
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import AfterValidator, ValidationError
+from pydantic_settings import BaseSettings, InitSettingsSource, SettingsConfigDict
 
-from lib import currencies
-from lib.db.address import DatabaseAddress
-from lib.settings import plain, pricelist
+from lib.settings import plain, pricelist, values
 
-DISPLAY_TZ = "Europe/Moscow"
-_MASTER_KEY = re.compile(r"[!-+\--~]{32,}\Z")
-_BOT_TOKEN = re.compile(r"^\d+:[A-Za-z0-9_-]{8,}$")
-_WEBHOOK_SECRET = re.compile(r"^[A-Za-z0-9_-]{1,256}$")
-_CRYPTOPAY_TOKEN = re.compile(r"^\d+:\S{8,}$")
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pydantic_settings import PydanticBaseSettingsSource
 
 
-def _database_url(value: str) -> str:
-    try:
-        DatabaseAddress.parse(value).driver_arguments()
-    except OSError as error:
-        raise ValueError(f"sslrootcert can't be read: {type(error).__name__}") from None
-    return value
-
-
-def _http_url(value: str) -> str:
-    parts = urlsplit(value)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise ValueError("must be an http(s) address")
-    return value
-
-
-def _template(value: str) -> str:
-    if "{name}" not in value:
-        raise ValueError("must contain {name}")
-    return _http_url(value)
-
-
-def _each(pattern: re.Pattern[str], words: str) -> AfterValidator:
-    def check(value: str) -> str:
-        if not all(pattern.match(part.strip()) for part in value.split(",")):
-            raise ValueError(words)
+def _by(reader: Callable[[str], Any]) -> AfterValidator:
+    def refused_or_as_it_is(value: str) -> str:
+        reader(value)
         return value
 
-    return AfterValidator(check)
+    return AfterValidator(refused_or_as_it_is)
 
 
-def _assets(value: str) -> str:
-    if not all(part.strip() in currencies.ALL for part in value.split(",")):
-        raise ValueError("must be codes such as USDT,TON,BTC, each of a currency that Atlas knows")
-    return value
-
-
-def _ids(value: str) -> str:
-    if not all(part.strip().isdecimal() for part in value.split(",") if part.strip()):
-        raise ValueError("must be Telegram ids with commas between them")
-    return value
-
-
-def zone_problem(value: str) -> str | None:
-    """Why this is no zone that times can be shown in, or None."""
-    return None if value in available_timezones() else "must be a zone of the tz database, such as Europe/Moscow"
-
-
-def _zone(value: str) -> str:
-    if problem := zone_problem(value):
-        raise ValueError(problem)
-    return str(ZoneInfo(value))
-
-
-DatabaseUrl = Annotated[str, AfterValidator(_database_url)]
-HttpUrl = Annotated[str, AfterValidator(_http_url)]
+DatabaseUrl = Annotated[str, _by(plain.database_url)]
+HttpAddress = Annotated[str, _by(values.http_address)]
+Seconds = Annotated[str, _by(values.seconds)]
 
 
 class Settings(BaseSettings):
     """All settings of the functions (docs/configuration.md); an empty variable counts as unset."""
 
-    model_config = SettingsConfigDict(env_ignore_empty=True, extra="ignore", hide_input_in_errors=True)
+    model_config = SettingsConfigDict(extra="ignore", hide_input_in_errors=True)
 
     database_url: DatabaseUrl
     database_lock_url: DatabaseUrl | None = None
-    db_connections: int = Field(2, ge=2, le=100)
-    telegram_bot_token: Annotated[str, _each(_BOT_TOKEN, "must look like 123456:ABC...")]
-    telegram_webhook_secret: Annotated[str, _each(_WEBHOOK_SECRET, "1 to 256 of A-Z a-z 0-9 _ - each")] | None = None
-    telegram_bot_username: str | None = None
-    telegram_api_base: HttpUrl = "https://api.telegram.org"
-    admin_ids: Annotated[str, AfterValidator(_ids), NoDecode] = ""
-    cryptopay_token: Annotated[str, _each(_CRYPTOPAY_TOKEN, "must look like 12345:AA...")] | None = None
-    cryptopay_api_base: HttpUrl = "https://pay.crypt.bot"
-    cryptopay_assets: Annotated[str, AfterValidator(_assets)] = "USDT,TON,BTC"
-    tasks_endpoint: HttpUrl | None = None
-    tasks_project: str = Field(min_length=1)
-    tasks_location: str = Field(min_length=1)
-    tasks_invoker: str | None = None
-    function_url_template: Annotated[str, AfterValidator(_template)]
-    xray_api_url: HttpUrl | None = None
-    xray_api_key: str | None = None
-    node_master_keys: (
-        Annotated[str, _each(_MASTER_KEY, "each needs at least 32 printable characters without spaces")] | None
-    ) = None
-    support_url: HttpUrl | None = None
-    display_tz: Annotated[str, AfterValidator(_zone)] = DISPLAY_TZ
-    health_key: str | None = None
-    environment: Literal["local", "dev", "prod"] = "prod"
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    db_connections: Annotated[str, _by(values.connections)] | None = None
+    migrate_database_url: DatabaseUrl | None = None
+    telegram_bot_token: Annotated[str, _by(values.bot_token)]
+    telegram_webhook_secret: Annotated[str, _by(values.webhook_secrets)] | None = None
+    telegram_bot_username: Annotated[str, _by(values.bot_name)] | None = None
+    telegram_api_base: HttpAddress | None = None
+    admin_ids: Annotated[str, _by(values.ids)] | None = None
+    cryptopay_token: Annotated[str, _by(values.cryptopay_tokens)] | None = None
+    cryptopay_api_base: HttpAddress | None = None
+    cryptopay_assets: Annotated[str, _by(values.assets)] | None = None
+    tasks_endpoint: HttpAddress | None = None
+    tasks_project: Annotated[str, _by(values.project)]
+    tasks_location: Annotated[str, _by(values.location)]
+    tasks_invoker: Annotated[str, _by(values.service_account)] | None = None
+    function_url_template: Annotated[str, _by(values.function_address)]
+    xray_api_url: Annotated[str, _by(values.node_address)] | None = None
+    xray_api_key: Annotated[str, _by(values.api_key)] | None = None
+    node_master_keys: Annotated[str, _by(values.master_keys)] | None = None
+    support_url: Annotated[str, _by(values.support_address)] | None = None
+    display_tz: Annotated[str, _by(values.zone)] | None = None
+    health_key: Annotated[str, _by(values.api_key)] | None = None
+    environment: Annotated[str, _by(values.environment)] | None = None
+    log_level: Annotated[str, _by(values.log_level)] | None = None
+    sweep_hard_limit_seconds: Seconds | None = None
+    sweep_lock_idle_seconds: Seconds | None = None
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,  # noqa: ARG003 -- the signature is pydantic's
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003 -- as above
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 -- as above
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 -- as above
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment as `plain` reads it: stripped, and an empty variable unset."""
+        given = {name: value for name in cls.model_fields if (value := plain.text(name.upper()))}
+        return (InitSettingsSource(settings_cls, init_kwargs=given),)
 
 
 _PART_OF: dict[str, frozenset[str]] = {

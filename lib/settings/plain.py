@@ -1,6 +1,6 @@
 """The settings each part needs, read once, on first use, without a framework (the public functions' import budget).
 
-Nothing here judges: `lib.settings.check` does, for everything that can afford it. Secrets are never in a `repr`.
+Each is read by its one reader in `lib.settings.values`, which the check of settings calls too. Secrets are never in a `repr`.
 """
 
 from __future__ import annotations
@@ -8,35 +8,85 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 from functools import cache
+from typing import TYPE_CHECKING, TypeVar
 
-_TELEGRAM_API = "https://api.telegram.org"
-_CRYPTOPAY_API = "https://pay.crypt.bot"
+from lib.db.address import DatabaseAddress
+from lib.settings import values
+from lib.settings.values import UnusableSetting, WrongSetting
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from zoneinfo import ZoneInfo
+
+T = TypeVar("T")
+
+TELEGRAM_API = "https://api.telegram.org"
+CRYPTOPAY_API = "https://pay.crypt.bot"
+CRYPTOPAY_ASSETS = "USDT,TON,BTC"
+DISPLAY_TZ = "Europe/Moscow"
+
+__all__ = ["MissingSetting", "UnusableSetting", "WrongSetting"]
 
 
-class MissingSetting(Exception):
+class MissingSetting(UnusableSetting):
     """A setting that this function can't work without is not there; its name is the text."""
 
 
-def text(name: str, default: str = "") -> str:
-    """The variable, stripped; an empty one counts as unset."""
-    return os.environ.get(name, "").strip() or default
+def text(name: str) -> str:
+    """The variable, stripped; an empty one counts as unset, and is ""."""
+    return os.environ.get(name, "").strip()
 
 
-def required(name: str) -> str:
-    """The variable.
+def read(name: str, reader: Callable[[str], T], default: str = "") -> T | None:
+    """The variable's value by its reader, or the default's; None when it is unset and there is no default.
+
+    Raises:
+        WrongSetting: the reader refuses it.
+    """
+    given = text(name) or default
+    if not given:
+        return None
+    try:
+        return reader(given)
+    except ValueError as error:
+        raise WrongSetting(f"{name}: {error}") from None
+
+
+def required(name: str, reader: Callable[[str], T]) -> T:
+    """As `read`, of what this function can't do without.
 
     Raises:
         MissingSetting: it is unset or empty.
+        WrongSetting: the reader refuses it.
     """
-    value = text(name)
-    if not value:
+    value = read(name, reader)
+    if value is None:
         raise MissingSetting(name)
     return value
 
 
-def listed(name: str) -> tuple[str, ...]:
-    """A comma-separated list, first one current."""
-    return tuple(part.strip() for part in text(name).split(",") if part.strip())
+def defaulted(name: str, reader: Callable[[str], T], default: str) -> T:
+    """As `read`, of what has a default.
+
+    Raises:
+        WrongSetting: the reader refuses it.
+    """
+    value = read(name, reader, default)
+    assert value is not None, "a default is never empty"  # noqa: S101 -- for the type checker
+    return value
+
+
+def database_url(given: str) -> str:
+    """The reader of database URLs, as connections are made by them.
+
+    Raises:
+        ValueError: no connection could be made by it.
+    """
+    try:
+        DatabaseAddress.parse(given).driver_arguments()
+    except OSError as error:
+        raise ValueError(f"sslrootcert can't be read: {type(error).__name__}") from None
+    return given
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +100,10 @@ class DatabaseSettings:
 
 @cache
 def database() -> DatabaseSettings:
-    """Raises: MissingSetting."""
-    url = required("DATABASE_URL")
-    return DatabaseSettings(url, text("DATABASE_LOCK_URL", url), max(2, int(text("DB_CONNECTIONS", "2"))))
+    """Raises: MissingSetting, WrongSetting."""
+    url = required("DATABASE_URL", database_url)
+    lock_url = read("DATABASE_LOCK_URL", database_url) or url
+    return DatabaseSettings(url, lock_url, defaulted("DB_CONNECTIONS", values.connections, "2"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,19 +118,19 @@ class TelegramSettings:
 
 @cache
 def telegram() -> TelegramSettings:
-    """Raises: MissingSetting."""
+    """Raises: MissingSetting, WrongSetting."""
     return TelegramSettings(
-        token=required("TELEGRAM_BOT_TOKEN"),
-        api_base=text("TELEGRAM_API_BASE", _TELEGRAM_API).rstrip("/"),
-        username=text("TELEGRAM_BOT_USERNAME"),
-        support_url=text("SUPPORT_URL"),
+        token=required("TELEGRAM_BOT_TOKEN", values.bot_token),
+        api_base=defaulted("TELEGRAM_API_BASE", values.http_address, TELEGRAM_API),
+        username=read("TELEGRAM_BOT_USERNAME", values.bot_name) or "",
+        support_url=read("SUPPORT_URL", values.support_address) or "",
     )
 
 
 @cache
 def telegram_secrets() -> tuple[str, ...]:
-    """Webhook secrets that are accepted now; empty when none is configured."""
-    return listed("TELEGRAM_WEBHOOK_SECRET")
+    """Webhook secrets that are accepted now; empty when none is configured. Raises: WrongSetting."""
+    return read("TELEGRAM_WEBHOOK_SECRET", values.webhook_secrets) or ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,11 +144,11 @@ class CryptoPaySettings:
 
 @cache
 def cryptopay() -> CryptoPaySettings:
-    """Crypto Pay's settings; never raises."""
+    """Crypto Pay's settings. Raises: WrongSetting."""
     return CryptoPaySettings(
-        tokens=listed("CRYPTOPAY_TOKEN"),
-        api_base=text("CRYPTOPAY_API_BASE", _CRYPTOPAY_API).rstrip("/"),
-        assets=listed("CRYPTOPAY_ASSETS") or ("USDT", "TON", "BTC"),
+        tokens=read("CRYPTOPAY_TOKEN", values.cryptopay_tokens) or (),
+        api_base=defaulted("CRYPTOPAY_API_BASE", values.http_address, CRYPTOPAY_API),
+        assets=defaulted("CRYPTOPAY_ASSETS", values.assets, CRYPTOPAY_ASSETS),
     )
 
 
@@ -114,13 +165,13 @@ class TasksSettings:
 
 @cache
 def tasks() -> TasksSettings:
-    """Raises: MissingSetting."""
+    """Raises: MissingSetting, WrongSetting."""
     return TasksSettings(
-        endpoint=text("TASKS_ENDPOINT").rstrip("/"),
-        project=required("TASKS_PROJECT"),
-        location=required("TASKS_LOCATION"),
-        invoker=text("TASKS_INVOKER"),
-        url_template=required("FUNCTION_URL_TEMPLATE"),
+        endpoint=read("TASKS_ENDPOINT", values.http_address) or "",
+        project=required("TASKS_PROJECT", values.project),
+        location=required("TASKS_LOCATION", values.location),
+        invoker=read("TASKS_INVOKER", values.service_account) or "",
+        url_template=required("FUNCTION_URL_TEMPLATE", values.function_address),
     )
 
 
@@ -134,12 +185,22 @@ class FirstNodeSettings:
 
 @cache
 def first_node() -> FirstNodeSettings | None:
-    """The first node, or None when `XRAY_API_URL` is unset."""
-    url = text("XRAY_API_URL").rstrip("/")
+    """The first node, or None when `XRAY_API_URL` is unset. Raises: WrongSetting."""
+    url = read("XRAY_API_URL", values.node_address)
     return FirstNodeSettings(url, "XRAY_API_KEY") if url else None
 
 
+def health_key() -> str | None:
+    """What opens the full health answer; None: nothing does. Raises: WrongSetting."""
+    return read("HEALTH_KEY", values.api_key)
+
+
 @cache
+def zone() -> ZoneInfo:
+    """In which times are shown. Raises: WrongSetting."""
+    return defaulted("DISPLAY_TZ", values.zone, DISPLAY_TZ)
+
+
 def environment() -> str:
-    """`local`, `dev` or `prod`; prod when unset, since that is the one with the least liberties."""
-    return text("ENVIRONMENT", "prod")
+    """`local`, `dev` or `prod`; prod when unset, since that is the one with the least liberties. Raises: WrongSetting."""
+    return defaulted("ENVIRONMENT", values.environment, "prod")

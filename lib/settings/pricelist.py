@@ -18,7 +18,7 @@ _NAME = re.compile(r"[a-z0-9_]{1,24}")  # it travels in the 64 bytes of a button
 _DEFAULT = Path(domain.__file__).with_name("pricelist.toml")
 
 
-class InvalidPriceList(Exception):
+class InvalidPriceList(plain.UnusableSetting):
     """Its text lists every problem, one a line, by the name of the entry."""
 
 
@@ -29,7 +29,7 @@ def load() -> PriceList:
     Raises:
         InvalidPriceList: the file can't be read, or something in it is wrong.
     """
-    return read(Path(plain.text("TARIFFS_PATH", str(_DEFAULT))))
+    return read(Path(plain.text("TARIFFS_PATH") or _DEFAULT))
 
 
 def read(path: Path) -> PriceList:

@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import time
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ from lib.db import DatabaseError, OutcomeUnknown, Unavailable
 from lib.db.lock import IDLE_TIMEOUT_S, LockLost, SweepLock
 from lib.domain import flags, sweep_runs
 from lib.domain.sweep_runs import SweepRun
-from lib.settings import check, plain
+from lib.settings import check, plain, values
 from lib.tasks.queue import QueueUnavailable, Task
 from lib.web import answers, requests
 
@@ -150,7 +150,8 @@ async def serve(
         work: one run.
         before: is called once the request, the configuration and the sweep's flag allow a run, whether or not another runs.
     """
-    log.configure()
+    with suppress(plain.UnusableSetting):  # named below, with all the others
+        log.configure()
     target = os.environ.get("FUNCTION_TARGET", "")
     sweep = target.removeprefix("sweep_")
     if request.method != "POST":
@@ -197,7 +198,7 @@ async def _exclusive(
         return answers.ok({"sweep": sweep, "skipped": "disabled"})
     if before is not None:
         await before(tick)
-    idle_s = float(plain.text("SWEEP_LOCK_IDLE_SECONDS", str(IDLE_TIMEOUT_S)))
+    idle_s = plain.read("SWEEP_LOCK_IDLE_SECONDS", values.seconds) or IDLE_TIMEOUT_S
     async with SweepLock(plain.database().lock_url, sweep, idle_timeout_s=idle_s) as lock:
         if not lock.held:
             log.info("sweep_skipped", sweep=sweep, reason="running")
@@ -226,7 +227,7 @@ async def _exclusive(
 async def _bounded(run: Run, work: Callable[[Run], Awaitable[None]]) -> tuple[str, str | None]:
     """The work within its hard limit; the end is logged and recorded in every outcome."""
     outcome, error = "failed", None
-    limit = asyncio.timeout(float(plain.text("SWEEP_HARD_LIMIT_SECONDS", str(HARD_LIMIT_S))))
+    limit = asyncio.timeout(plain.read("SWEEP_HARD_LIMIT_SECONDS", values.seconds) or HARD_LIMIT_S)
     try:
         async with limit:
             await work(run)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
-from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -61,7 +60,6 @@ def telegram(db: Database, monkeypatch: pytest.MonkeyPatch) -> Telegram:
     monkeypatch.setattr(bootstrap, "database", lambda: db)
     monkeypatch.setattr(bootstrap, "task_queue", NoQueue)
     monkeypatch.setattr(task_notify, "bot", lambda: None)
-    monkeypatch.setattr(task_notify, "zone", lambda: ZoneInfo("Europe/Moscow"))
     monkeypatch.setattr(sending, "send", made.send)
     return made
 
