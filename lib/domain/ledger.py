@@ -50,6 +50,8 @@ class Posting:
     payment_id: int | None = None
     event_id: int | None = None
     account_id: int | None = None
+    refund_id: int | None = None
+    withdrawal_id: int | None = None
     reverses_id: int | None = None
     actor_id: int | None = None
     reason: str | None = None
@@ -75,8 +77,10 @@ with wanted as (
     join ledger_accounts d on coalesce(d.account_id, 0) = w.debit_of and d.code = w.debit and d.currency = w.currency
     join ledger_accounts c on coalesce(c.account_id, 0) = w.credit_of and c.code = w.credit and c.currency = w.currency
 ), transfer as (
-    insert into ledger_transfers (key, kind, entries, order_id, payment_id, event_id, account_id, reverses_id, actor_id, reason)
-    select :key, :kind, count(*), :order_id, :payment_id, :event_id, :account_id, :reverses_id, :actor_id, :reason
+    insert into ledger_transfers (key, kind, entries, order_id, payment_id, event_id, account_id, refund_id, withdrawal_id,
+                                  reverses_id, actor_id, reason)
+    select :key, :kind, count(*), :order_id, :payment_id, :event_id, :account_id, :refund_id, :withdrawal_id,
+           :reverses_id, :actor_id, :reason
     from placed having count(*) = cast(:entry_count as bigint)
     on conflict (key) do nothing
     returning id, entries, books_day
@@ -139,6 +143,8 @@ def post(tx: Transaction, posting: Posting) -> None:
         "payment_id": posting.payment_id,
         "event_id": posting.event_id,
         "account_id": posting.account_id,
+        "refund_id": posting.refund_id,
+        "withdrawal_id": posting.withdrawal_id,
         "reverses_id": posting.reverses_id,
         "actor_id": posting.actor_id,
         "reason": posting.reason,

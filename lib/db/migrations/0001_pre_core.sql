@@ -375,18 +375,6 @@ create table ledger_transfers (
     unique (id, entries, books_day),
     constraint transfer_of_the_payments_order foreign key (payment_id, order_id) references payments (id, order_id),
     constraint payment_with_its_order check (payment_id is null or order_id is not null),
-    constraint says_what_it_is_for
-        check (num_nonnulls(order_id, event_id, account_id, reverses_id, actor_id) > 0 or kind in ('payout', 'affiliate_commission')),
-    constraint key_is_made_of_the_fact check (coalesce(case
-        when kind in ('sale', 'top_up', 'gift_bought') then key = 'payment:' || cast(payment_id as text)
-        when kind = 'suspense' then key = 'event:' || cast(event_id as text)
-        when kind = 'suspense_resolved' then key = 'event:' || cast(event_id as text) || ':resolved'
-        when kind = 'reward' then key = 'reward:' || cast(payment_id as text)
-        when kind = 'reward_released' then key = 'reward:' || cast(payment_id as text) || ':released'
-        when kind = 'reward_reversed' then key = 'reward:' || cast(payment_id as text) || ':reversed'
-        when kind = 'correction' then key = 'correction:' || cast(reverses_id as text)
-        else key ~ '^[a-z_]+:.'
-    end, false)),
     constraint only_a_correction_reverses check ((kind = 'correction') = (reverses_id is not null)),
     constraint corrects_an_earlier_one check (reverses_id < id),
     constraint operators_say_who_and_why check (
@@ -732,6 +720,38 @@ create index receipts_due on receipts (next_attempt_at, payment_id) where status
 create trigger receipts_begin before insert on receipts for each row when (new.status <> 'due') execute function follow_arrows();
 create trigger receipts_arrows before update of status on receipts for each row when (new.status <> old.status)
     execute function follow_arrows('due>issued', 'due>annulled', 'issued>annulling', 'annulling>annulled');
+
+-- What a transfer of the ledger is for: every fact names it, and its key is made of it (money.md, Postings).
+alter table ledger_transfers
+    add refund_id bigint,
+    add withdrawal_id bigint references withdrawals,
+    add constraint transfer_of_the_payments_refund foreign key (payment_id, refund_id) references refunds (payment_id, id),
+    add constraint refund_with_its_payment check (refund_id is null or payment_id is not null),
+    add constraint key_is_made_of_the_fact check (coalesce(case
+        when kind in ('sale', 'top_up', 'gift_bought') then key = 'payment:' || cast(payment_id as text)
+        when kind = 'gift_claimed' then key = 'gift:' || cast(order_id as text) || ':claimed'
+        when kind = 'gift_returned' then key = 'gift:' || cast(order_id as text) || ':returned'
+        when kind = 'suspense' then key = 'event:' || cast(event_id as text)
+        when kind = 'suspense_resolved' then key = 'event:' || cast(event_id as text) || ':resolved'
+        when kind = 'second_debit' then key = 'event:' || cast(event_id as text) || ':second_debit'
+        when kind = 'fee' then num_nonnulls(payment_id, event_id, refund_id) > 0 and key ~ '^fee:.'
+        when kind = 'reward' then key = 'reward:' || cast(payment_id as text)
+        when kind = 'reward_released' then key = 'reward:' || cast(payment_id as text) || ':released'
+        when kind = 'reward_reversed' then key = 'reward:' || cast(payment_id as text) || ':reversed'
+        when kind = 'withdrawal_asked' then key = 'withdrawal:' || cast(withdrawal_id as text)
+        when kind = 'withdrawal_returned' then key = 'withdrawal:' || cast(withdrawal_id as text) || ':returned'
+        when kind = 'withdrawal_paid' then key = 'withdrawal:' || cast(withdrawal_id as text) || ':paid'
+        when kind = 'withdrawal_bounced' then key = 'withdrawal:' || cast(withdrawal_id as text) || ':bounced'
+        when kind in ('refund', 'chargeback') then refund_id is not null and key ~ '^refund:[a-z]+:.'
+        when kind in ('payout', 'affiliate_commission') then key ~ ('^' || kind || ':[a-z]+:.')
+        when kind = 'owner_movement' then key ~ '^owner_movement:.'
+        when kind in ('operator_credit', 'operator_debit') then account_id is not null and key ~ ('^' || kind || ':.')
+        when kind = 'erasure' then key = 'erasure:' || cast(account_id as text)
+        when kind = 'correction' then key = 'correction:' || cast(reverses_id as text)
+        else true
+    end, false));
+create index ledger_transfers_of_refund on ledger_transfers (refund_id) where refund_id is not null;
+create index ledger_transfers_of_withdrawal on ledger_transfers (withdrawal_id) where withdrawal_id is not null;
 
 -- Nodes -------------------------------------------------------------------------------------------------------------
 

@@ -30,7 +30,8 @@ begin
     revoke update, delete on payments, ledger_transfers, ledger_entries, subscription_history from atlas_app;
     -- which moment and which day a transfer is of is not for the functions to say; of an account they change the balance alone
     revoke insert on ledger_transfers from atlas_app;
-    grant insert (key, kind, entries, order_id, payment_id, event_id, account_id, reverses_id, actor_id, reason)
+    grant insert (key, kind, entries, order_id, payment_id, event_id, account_id, refund_id, withdrawal_id, reverses_id, actor_id,
+                  reason)
         on ledger_transfers to atlas_app;
     revoke insert, update on ledger_accounts from atlas_app;
     grant insert (code, currency, account_id), update (balance) on ledger_accounts to atlas_app;

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import closing
 from typing import TYPE_CHECKING
 
@@ -25,7 +26,11 @@ update orders set status = 'paid', paid_at = atlas.now() where account_id = 1;
 insert into payment_events (provider, external_id, body, meaning, via, status, processed_at, correlation_id)
 select 'cryptobot', 'charge-' || n, '', '', 'sweep', 'settled', atlas.now(), 'c' from generate_series(1, 4) n;
 insert into payments (provider, charge_id, kind, order_id, account_id, event_id, amount, currency)
-values ('cryptobot', 'charge-1', 'settling', 1, 1, 1, 14900, 'RUB');
+values ('cryptobot', 'charge-1', 'settling', 1, 1, 1, 14900, 'RUB'),
+       ('cryptobot', 'charge-3', 'duplicate', 1, 1, 3, 14900, 'RUB');
+insert into refunds (payment_id, kind, provider, external_id, route, amount, currency)
+values (1, 'refund', 'cryptobot', 'refund-1', 'provider', 14900, 'RUB');
+insert into withdrawals (account_id, amount, destination_kind, destination) values (1, 50000, 'card', '1');
 insert into ledger_accounts (code, currency, account_id)
 values ('clearing:cryptobot', 'RUB', null), ('revenue', 'RUB', null), ('revenue', 'USDT', null), ('user:topped_up', 'RUB', 1);
 begin;
@@ -114,6 +119,7 @@ SALE = {
     "actor_id": "null",
     "reason": "null",
 }
+REFUND = {"key": "'refund:cryptobot:1'", "kind": "'refund'", "order_id": "1", "payment_id": "1", "refund_id": "1"}
 CORRECTION = {"key": "'correction:1'", "kind": "'correction'", "reverses_id": "1"}
 
 ALLOWED = {
@@ -121,6 +127,7 @@ ALLOWED = {
     "a transfer of two entries": transfer(
         entry(entries="2"), entry(entries="2", number="2", debit_account_id="2", credit_account_id="4"), entries="2"
     ),
+    "a refund": transfer(entry(debit_account_id="2", credit_account_id="1"), **REFUND),
     "a correction of a transfer": transfer(entry(debit_account_id="2", credit_account_id="1"), **CORRECTION),
     "an account in another currency": account(code="'clearing:cryptobot'", currency="'USDT'"),
     "the other wallet of a customer": account(code="'user:earned'", account_id="1"),
@@ -188,15 +195,27 @@ FORBIDDEN = {
     "a key that says nothing": ("key_is_made_of_the_fact", transfer(entry(), key="'1'")),
     "a payment without its order": (
         "payment_with_its_order",
-        transfer(entry(), **(SALE | {"order_id": "null", "event_id": "1"})),
+        transfer(entry(), **(SALE | {"order_id": "null"})),
     ),
     "a payment's transfer for another order": (
         "transfer_of_the_payments_order",
-        transfer(entry(), **(SALE | {"kind": "'refund'", "key": "'refund:cryptobot:1'", "order_id": "2"})),
+        transfer(entry(), **(REFUND | {"order_id": "2"})),
     ),
-    "a transfer for nothing": (
-        "says_what_it_is_for",
-        transfer(entry(), kind="'gift_claimed'", key="'gift:1'", account_id="null", actor_id="null", reason="null"),
+    "a refund's transfer that names no refund": (
+        "key_is_made_of_the_fact",
+        transfer(entry(), **(REFUND | {"refund_id": "null"})),
+    ),
+    "a refund of another payment": (
+        "transfer_of_the_payments_refund",
+        transfer(entry(), **(REFUND | {"payment_id": "2"})),
+    ),
+    "a refund without its payment": (
+        "refund_with_its_payment",
+        transfer(entry(), refund_id="1"),
+    ),
+    "a withdrawal that is none": (
+        "ledger_transfers_withdrawal_id_fkey",
+        transfer(entry(), kind="'withdrawal_asked'", key="'withdrawal:7'", withdrawal_id="7"),
     ),
     "an operator's credit without the operator": (
         "operators_say_who_and_why",
@@ -289,6 +308,45 @@ FORBIDDEN = {
 }
 
 
+# every kind there is -> what it is for, and the key that is made of it
+KINDS = {
+    "sale": ("order_id, payment_id", "payment:1"),
+    "top_up": ("order_id, payment_id", "payment:1"),
+    "gift_bought": ("order_id, payment_id", "payment:1"),
+    "gift_claimed": ("order_id", "gift:1:claimed"),
+    "gift_returned": ("order_id", "gift:1:returned"),
+    "suspense": ("event_id", "event:1"),
+    "suspense_resolved": ("event_id, actor_id, reason", "event:1:resolved"),
+    "second_debit": ("event_id", "event:1:second_debit"),
+    "fee": ("event_id", "fee:cryptobot:1"),
+    "reward": ("order_id, payment_id", "reward:1"),
+    "reward_released": ("order_id, payment_id", "reward:1:released"),
+    "reward_reversed": ("order_id, payment_id", "reward:1:reversed"),
+    "withdrawal_asked": ("withdrawal_id", "withdrawal:1"),
+    "withdrawal_returned": ("withdrawal_id", "withdrawal:1:returned"),
+    "withdrawal_paid": ("withdrawal_id", "withdrawal:1:paid"),
+    "withdrawal_bounced": ("withdrawal_id", "withdrawal:1:bounced"),
+    "refund": ("order_id, payment_id, refund_id", "refund:cryptobot:1"),
+    "chargeback": ("order_id, payment_id, refund_id", "refund:stars:1"),
+    "payout": ("", "payout:stars:1"),
+    "affiliate_commission": ("", "affiliate_commission:stars:1"),
+    "owner_movement": ("actor_id, reason", "owner_movement:opening"),
+    "operator_credit": ("account_id, actor_id, reason", "operator_credit:1"),
+    "operator_debit": ("account_id, actor_id, reason", "operator_debit:1"),
+    "erasure": ("account_id", "erasure:1"),
+    "correction": ("reverses_id, actor_id, reason", "correction:1"),
+}
+
+
+def of_kind(kind: str, key: str, names: str) -> str:
+    """A transfer of that kind, whose key is free; every column it names holds 1."""
+    nothing = {"account_id": "null", "actor_id": "null", "reason": "null"}
+    named = {name: "'1'" for name in names.split(", ") if name}
+    free = "delete from ledger_entries; delete from ledger_transfers where key = 'payment:1'"
+    kept = "" if kind == "correction" else f"{free}; "
+    return kept + transfer(entry(), **(nothing | named | {"kind": f"'{kind}'", "key": f"'{key}'"}))
+
+
 @pytest.fixture(scope="module")
 def owner(postgres: Postgres) -> Iterator[Connection]:
     """A session of the schema's owner, whom no grant stops: what refuses here are the constraints themselves."""
@@ -365,3 +423,21 @@ def test_what_must_not_be_is_refused(owner: Connection, name: str) -> None:
     refused = tried(owner, sql)
     assert refused is not None
     assert by in {refused.constraint, refused.code}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_fact_names_what_it_is_for_and_has_a_key_of_it(owner: Connection, kind: str) -> None:
+    names, key = KINDS[kind]
+    assert tried(owner, of_kind(kind, key, names)) is None
+    for wrong in ("", "1", f"{key[0]}:2", f"wrong:{key}"):
+        refused = tried(owner, of_kind(kind, wrong, names))
+        assert refused is not None
+        assert refused.constraint == "key_is_made_of_the_fact"
+    if names:
+        assert tried(owner, of_kind(kind, key, "")) is not None
+
+
+def test_these_are_all_kinds_there_are(owner: Connection) -> None:
+    sql = "select pg_get_constraintdef(oid) from pg_constraint where conname = 'ledger_transfers_kind_check'"
+    listed = str(owner.execute(sql, {})[1][0][0])
+    assert set(re.findall("'([a-z_]+)'", listed)) == KINDS.keys()

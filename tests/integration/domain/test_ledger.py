@@ -22,7 +22,7 @@ TOPPED_UP, EARNED = "user:topped_up", "user:earned"
 
 
 def posting(key: str, account_id: int, *entries: Entry, kind: str = "operator_credit") -> Posting:
-    return Posting(kind, key, entries, account_id=account_id, actor_id=1, reason="a test")
+    return Posting(kind, f"{kind}:{key}", entries, account_id=account_id, actor_id=1, reason="a test")
 
 
 def credit(account_id: int, amount: int, key: str, wallet: str = TOPPED_UP) -> Posting:
@@ -48,11 +48,11 @@ def balances(tx: Transaction) -> dict[str, int]:
 async def test_a_wallet_moves_with_its_entries(racing_db: Database) -> None:
     anna = await racing_db.run(met)
     boris = await racing_db.run(met, 2)
-    await racing_db.run(ledger.post, credit(anna, 500, "credit:1"))
-    await racing_db.run(ledger.post, credit(boris, 70, "credit:2", EARNED))
+    await racing_db.run(ledger.post, credit(anna, 500, "1"))
+    await racing_db.run(ledger.post, credit(boris, 70, "2", EARNED))
     # both parts at once, and a part that is debited and credited in one transfer
     both = posting(
-        "debit:1",
+        "1",
         anna,
         Entry(TOPPED_UP, EARNED, 200, "RUB"),
         Entry(EARNED, "goodwill", 50, "RUB"),
@@ -68,9 +68,9 @@ async def test_a_wallet_moves_with_its_entries(racing_db: Database) -> None:
 
 async def test_what_is_not_there_is_not_spent_and_nothing_of_it_stays(racing_db: Database) -> None:
     anna = await racing_db.run(met)
-    await racing_db.run(ledger.post, credit(anna, 500, "credit:1"))
+    await racing_db.run(ledger.post, credit(anna, 500, "1"))
     with pytest.raises(StatementFailed) as refused:
-        await racing_db.run(ledger.post, debit(anna, 501, "debit:1"))
+        await racing_db.run(ledger.post, debit(anna, 501, "1"))
     assert refused.value.constraint == "wallet_is_never_negative"
     assert await racing_db.run(balances) == {f"{anna} {TOPPED_UP}": 500}
     assert await racing_db.run(lambda tx: tx.value("select count(*) from ledger_transfers")) == 1
@@ -78,9 +78,9 @@ async def test_what_is_not_there_is_not_spent_and_nothing_of_it_stays(racing_db:
 
 async def test_one_key_is_posted_once(racing_db: Database) -> None:
     anna = await racing_db.run(met)
-    await racing_db.run(ledger.post, credit(anna, 500, "credit:1"))
+    await racing_db.run(ledger.post, credit(anna, 500, "1"))
     with pytest.raises(PostedBefore):
-        await racing_db.run(ledger.post, credit(anna, 500, "credit:1"))
+        await racing_db.run(ledger.post, credit(anna, 500, "1"))
     assert await racing_db.run(balances) == {f"{anna} {TOPPED_UP}": 500}
 
 
@@ -100,7 +100,7 @@ async def test_no_account_is_opened_that_the_chart_does_not_have(
     account: bool,  # noqa: FBT001 -- a parameter
 ) -> None:
     anna = await racing_db.run(met)
-    wrong = posting("debit:1", anna if account else 0, Entry("goodwill", code, 1, currency))
+    wrong = posting("1", anna if account else 0, Entry("goodwill", code, 1, currency))
     with pytest.raises(StatementFailed):
         await racing_db.run(ledger.post, wrong)
     assert await racing_db.run(lambda tx: tx.value("select count(*) from ledger_accounts")) == 0
@@ -108,9 +108,9 @@ async def test_no_account_is_opened_that_the_chart_does_not_have(
 
 async def test_twenty_debits_at_once_take_no_more_than_there_is(racing_db: Database) -> None:
     anna = await racing_db.run(met)
-    await racing_db.run(ledger.post, credit(anna, 700, "credit:1"))
+    await racing_db.run(ledger.post, credit(anna, 700, "1"))
     taken = await asyncio.gather(
-        *(racing_db.run(ledger.post, debit(anna, 100, f"debit:{number}")) for number in range(20)),
+        *(racing_db.run(ledger.post, debit(anna, 100, str(number))) for number in range(20)),
         return_exceptions=True,
     )
     assert [one for one in taken if one is None] == [None] * 7
@@ -136,9 +136,9 @@ async def test_balances_are_a_plain_models(
         after = model.get(name, 0) + (amount if way == "in" else -amount)
         if after < 0:
             with pytest.raises(StatementFailed):
-                await racing_db.run(ledger.post, made(people[number], amount, f"step:{step}", wallet))
+                await racing_db.run(ledger.post, made(people[number], amount, str(step), wallet))
         else:
-            await racing_db.run(ledger.post, made(people[number], amount, f"step:{step}", wallet))
+            await racing_db.run(ledger.post, made(people[number], amount, str(step), wallet))
             model[name] = after
     assert await racing_db.run(balances) == model
     assert violations(database_url) == []
@@ -167,7 +167,7 @@ async def test_a_day_of_the_books_is_their_zones(racing_db: Database) -> None:
             " date_trunc('day', pg_catalog.now() at time zone 'UTC') + interval '22 hours 30 minutes'"
             " - pg_catalog.now() at time zone 'UTC'"
         )
-        ledger.post(tx, credit(anna, 1, "credit:1"))
+        ledger.post(tx, credit(anna, 1, "1"))
         return str(
             tx.value(
                 "select t.books_day - cast(t.booked_at at time zone 'UTC' as date) from ledger_transfers t"
@@ -185,8 +185,8 @@ async def test_functions_may_post(racing_db: Database, kind: str) -> None:
     def as_a_function(tx: Transaction) -> None:
         tx.execute("set local role atlas_app")
         for step in range(2):  # the accounts are opened, then found
-            made = credit(anna, 5, f"credit:{step}")
-            alone = posting(f"credit:{step}", anna, Entry("goodwill", "suspense", 5, "RUB"))
+            made = credit(anna, 5, str(step))
+            alone = posting(str(step), anna, Entry("goodwill", "suspense", 5, "RUB"))
             ledger.post(tx, made if kind == "a wallet" else alone)
 
     await racing_db.run(as_a_function)
