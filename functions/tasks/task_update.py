@@ -28,7 +28,10 @@ _REPLY_WORTH_S = 24 * 3600.0
 
 @functions_framework.aio.http
 async def task_update(request: Request) -> Response:
-    """Body: `outbox_id`, `update_id`. 500 while it fails; after 20 failures it is recorded and left to a person."""
+    """Body: `outbox_id`, `update_id`. 500 while it fails; after 20 failures it is recorded and left to a person.
+
+    One that tells of money is never given up: it would be pruned with the rest.
+    """
     return await task.serve(request, ("outbox_id", "update_id"), _update)
 
 
@@ -51,7 +54,7 @@ async def _update(body: dict[str, Any]) -> dict[str, Any]:
         raise
     except Exception as error:
         attempts = await db.run(updates.failed, update_id, type(error).__name__)
-        if attempts < _GIVE_UP_AFTER:
+        if attempts < _GIVE_UP_AFTER or intake.tells_of_money(incoming):
             raise
         log.exception("update_given_up", update_id=update_id, attempts=attempts)
         await db.run(updates.give_up, update_id, outbox_id)

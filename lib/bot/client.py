@@ -42,6 +42,8 @@ BOT_REFUSED_S = 30.0
 _FLOOD_S = 5.0
 """Flood control that names no time of its own."""
 _SERVER_S = 30.0
+_LONGEST_WAIT_S = 24 * 3600
+"""However long Telegram says to wait, after a day it is asked anew: what it said once is not believed for ever."""
 _LONGEST_TEXT = 4000
 # Refusals that mean: there is no such customer any more. A text that is missing here costs nothing: it counts as a refusal,
 # after which what is owed is kept and tried again.
@@ -145,7 +147,7 @@ def judge(error: AiogramError) -> Outcome:  # noqa: C901, PLR0911 -- a table of 
     text = _text(error)
     match error:
         case TelegramRetryAfter():
-            return Outcome("flood", retry_after=float(error.retry_after), error=text)
+            return Outcome("flood", retry_after=float(min(max(error.retry_after, 1), _LONGEST_WAIT_S)), error=text)
         case TelegramForbiddenError():
             return Outcome("unreachable", error=text)
         case TelegramUnauthorizedError() | TelegramNotFound():

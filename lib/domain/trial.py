@@ -57,7 +57,7 @@ def eligible(tx: Transaction, account_id: int) -> bool:
 def start(tx: Transaction, account_id: int, terms: Trial, correlation_id: str) -> Started | Refusal:
     """Mark and grant in one transaction. A second call refuses; it never shortens or changes access.
 
-    The daily cap over all accounts is checked last; a refusal undoes the mark.
+    The daily cap over all accounts is counted before the mark: one that is refused may try again tomorrow.
     """
     # The account's row first: a settlement of the same account waits here, so both can't slip past each other's check.
     tx.value("select id from accounts where id = :id for no key update", id=account_id)

@@ -10,7 +10,7 @@ import hmac
 import json
 import re
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import Context, Decimal
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -69,7 +69,8 @@ def read_webhook(body: bytes, correlation_id: str) -> Event:
         return _other(body, correlation_id, str(error))
     invoice = update.get("payload")
     if update.get("update_type") != "invoice_paid":
-        return _other(body, correlation_id, "unknown kind of update", alarming=False)
+        says_paid = isinstance(invoice, dict) and invoice.get("status") == PAID
+        return _other(body, correlation_id, "unknown kind of update", alarming=says_paid)
     if not isinstance(invoice, dict) or invoice_id_of(invoice) is None:
         return _other(body, correlation_id, "no invoice_id")
     return event_of(invoice, body, "webhook", correlation_id)
@@ -85,7 +86,8 @@ def event_of(invoice: dict[str, Any], body: bytes, via: str, correlation_id: str
     """The event of an invoice that has an id, the same whether a webhook or a listing brought it."""
     key = str(invoice_id_of(invoice))
     if invoice.get("status") != PAID:
-        return Event(NAME, key, body, via, correlation_id, None, "the invoice is not paid", concerns_money=False)
+        is_known = invoice.get("status") in (ACTIVE, EXPIRED)  # another word may well tell of money
+        return Event(NAME, key, body, via, correlation_id, None, "the invoice is not paid", concerns_money=not is_known)
     money, reason = _money(invoice)
     return Event(NAME, key, body, via, correlation_id, money, reason)
 
@@ -93,6 +95,8 @@ def event_of(invoice: dict[str, Any], body: bytes, via: str, correlation_id: str
 def invoice_id_of(invoice: dict[str, Any]) -> str | None:
     """The invoice's id in decimal, whether it came as a number or as text; None when it is none."""
     value = invoice.get("invoice_id")
+    if isinstance(value, Decimal) and _MIN < value < _MAX and value == value.to_integral_value():
+        value = int(value)
     text = str(value) if isinstance(value, int | str) and not isinstance(value, bool) else ""
     return str(int(text)) if _ID.fullmatch(text) and json_reader.is_id(int(text)) else None
 
@@ -132,7 +136,9 @@ def _decimal(value: object) -> Decimal | None:
     text = str(value) if isinstance(value, str | int | Decimal) and not isinstance(value, bool) else ""
     if not _DECIMAL.fullmatch(text):
         return None
-    number = Decimal(text)
+    number = Decimal(text).normalize(
+        Context(prec=400)
+    )  # longer than any such text: zeros at the end go, and nothing else
     if not _MIN < number < _MAX or number.as_tuple().exponent < -_MOST_DIGITS:  # type: ignore[operator] # finite: an int
         return None
     return number
@@ -204,7 +210,9 @@ class CryptoPay:
                 return event_of(item, body_of(item), via, correlation_id)
             if item.get("status") == EXPIRED:
                 raise InvoiceOver(invoice_id)
-        return None
+            return None
+        # not listed: deleted, another account's, or a listing with holes. That is no answer.
+        raise ProviderError("getInvoices: the invoice is not listed")
 
     async def delete_invoice(self, invoice_id: str) -> None:
         """See `Provider.delete_invoice`."""

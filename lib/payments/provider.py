@@ -54,7 +54,7 @@ class Provider(Protocol):
 
         Raises:
             InvoiceOver: it can't be paid any more.
-            ProviderError: could not ask.
+            ProviderError: could not ask, or it was not among what was answered: that says nothing about it.
         """
         ...
 

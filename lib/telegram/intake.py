@@ -9,6 +9,7 @@ from lib.db import idempotent
 from lib.domain import updates
 from lib.domain.updates import Handled, Incoming
 from lib.payments.reporting import report
+from lib.settings import pricelist
 from lib.telegram import payments
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ async def handle(incoming: Incoming, update: dict[str, Any]) -> Handled:
     """
     db = bootstrap.database()
     if (charge := payments.read_charge(update, incoming)) is not None:
-        received = await db.run_reserved(payments.record_charge, incoming, charge)
+        received = await db.run_reserved(payments.record_charge, incoming, charge, pricelist.load())
         if received is None:
             return Handled([])
         report(charge.provider, charge.via, received)
@@ -70,6 +71,14 @@ async def handle(incoming: Incoming, update: dict[str, Any]) -> Handled:
     from lib.bot.wiring import services  # noqa: PLC0415 -- as said above
 
     return await handle_with_bot(services(), incoming, update)
+
+
+def tells_of_money(incoming: Incoming) -> bool:
+    """Whether a stored update holds a charge."""
+    try:
+        return payments.read_charge(read_again(incoming), incoming) is not None
+    except json_reader.UnreadableJson:
+        return False
 
 
 @idempotent

@@ -14,10 +14,10 @@ from lib import json_reader
 from lib.db import idempotent
 from lib.domain import accounts, inbox, updates
 from lib.domain.settlement import Event
-from lib.settings import pricelist
 
 if TYPE_CHECKING:
     from lib.db import Transaction
+    from lib.domain.pricelist import PriceList
     from lib.domain.settlement import Received
     from lib.domain.updates import Incoming
 
@@ -79,11 +79,11 @@ def _key(payment: dict[str, Any]) -> str:
 
 
 @idempotent
-def record_charge(tx: Transaction, incoming: Incoming, charge: Event) -> Received | None:
+def record_charge(tx: Transaction, incoming: Incoming, charge: Event, prices: PriceList) -> Received | None:
     """Record a charge and finish its update, in one transaction; None when the update was done before."""
     if updates.claim(tx, incoming).done:
         return None
-    received = inbox.receive(tx, charge, pricelist.load())
+    received = inbox.receive(tx, charge, prices)
     updates.finish(tx, incoming.update_id, [])
     return received
 

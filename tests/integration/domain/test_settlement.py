@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -119,6 +120,9 @@ async def test_another_tariff_converts_what_is_left_by_value(db: Database) -> No
     assert before is not None
     assert after is not None
     assert after.tariff == "plus"
-    # 30 days of basic are worth 30 * 14900/29900 = 14.95 days of plus, rounded down to minutes
-    kept = (after.expires_at - before.expires_at).total_seconds() / 60 - 30 * 24 * 60 + 30 * 24 * 60
-    assert int(kept) in {int(30 * 24 * 60 * 149 / 299), int(30 * 24 * 60 * 149 / 299) - 1}
+    # a minute of basic is worth 149/299 of one of plus
+    moment = await db.run(lambda tx: tx.value("select max(created_at) from subscription_history"))
+    # whole minutes of what was left at the moment of the second payment, and the period that was bought
+    left = before.expires_at - moment
+    kept = timedelta(minutes=left // timedelta(microseconds=1) * 149 // (299 * 60_000_000))
+    assert after.expires_at == moment + kept + timedelta(days=30)

@@ -239,6 +239,9 @@ async def test_a_block_is_reported(api: BotApi, bot: Bot, reason: str) -> None:
     ("code", "body", "retry_after"),
     [
         (429, {"description": "Too Many Requests: retry after 9", "parameters": {"retry_after": 9}}, 9),
+        (429, {"description": "Too Many Requests: retry after 0", "parameters": {"retry_after": 0}}, 5),
+        (429, {"description": "Too Many Requests", "parameters": {"retry_after": 10**12}}, 86_400),
+        (429, {"description": "Too Many Requests", "parameters": {"retry_after": 10**400}}, 5),
         (429, {"description": "Too Many Requests"}, 5),
         (429, "<html>Too Many Requests</html>", 5),
         (500, {"description": "Internal Server Error"}, 30),

@@ -201,7 +201,7 @@ def test_what_has_no_key_is_an_event_of_its_bytes(body: bytes) -> None:
     assert event.external_id == cryptopay.read_webhook(body, "d").external_id
 
 
-@pytest.mark.parametrize("notation", ['"528"', "528"])
+@pytest.mark.parametrize("notation", ['"528"', "528", "528.0", "5.28e2", '"0528"'])
 def test_an_invoice_id_is_the_same_key_in_every_notation(notation: str) -> None:
     body = webhook(INVOICE).replace(b'"invoice_id": 528', f'"invoice_id": {notation}'.encode())
     event = cryptopay.read_webhook(body, "c")
@@ -211,7 +211,8 @@ def test_an_invoice_id_is_the_same_key_in_every_notation(notation: str) -> None:
 
 @pytest.mark.proves("G-14")
 @pytest.mark.parametrize(
-    "amount", ['"149.00"', "149.0", "149", "149.00", '"149"', "1.49e2", "1490E-1", '"149.0000000"']
+    "amount",
+    ['"149.00"', "149.0", "149", "149.00", '"149"', "1.49e2", "1490E-1", '"149.0000000"', f'"149.{"0" * 40}"'],
 )
 @pytest.mark.parametrize("fee", ['"0.055875"', "0.055875", "5.5875e-2"])
 def test_money_is_read_exactly_in_every_notation(amount: str, fee: str) -> None:
@@ -249,12 +250,15 @@ def test_an_unknown_kind_is_an_event_without_money_or_alarm_told_apart_by_its_co
     two = cryptopay.read_webhook(b'{"update_type": "rain", "update_id": 1, "mm": 4}', "c")
     assert (one.money, one.reason, one.concerns_money) == (None, "unknown kind of update", False)
     assert one.external_id != two.external_id
+    paid = json.loads(webhook(INVOICE)) | {"update_type": "invoice_paid_twice"}
+    assert cryptopay.read_webhook(json.dumps(paid).encode(), "c").concerns_money, "an operator has to look"
 
 
 @pytest.mark.parametrize("status", ["active", "expired", None, "PAID", 1])
 def test_an_invoice_that_is_not_paid_tells_of_no_money(status: object) -> None:
     event = cryptopay.read_webhook(webhook(INVOICE | {"status": status}), "c")
-    assert (event.external_id, event.money, event.concerns_money) == ("528", None, False)
+    assert (event.external_id, event.money) == ("528", None)
+    assert event.concerns_money is (status not in {"active", "expired"}), "a word that is not known may tell of money"
 
 
 @pytest.mark.parametrize("via", ["webhook", "sweep", "update"])
@@ -284,6 +288,16 @@ def client(answer: httpx.Response | Exception) -> cryptopay.CryptoPay:
     transport = httpx.MockTransport(respond)
     calls = httpx.AsyncClient(transport=transport)
     return cryptopay.CryptoPay(lambda: calls, settings, invoice_seconds=1800)
+
+
+@pytest.mark.proves("G-3")
+async def test_an_invoice_that_is_not_listed_is_no_answer() -> None:
+    """Deleted, of the token before, or a hole in the listing: who takes it for unpaid would delete what was paid."""
+    one = {"invoice_id": 1, "status": "active"}
+    listed = httpx.Response(200, json={"ok": True, "result": {"items": [one]}})
+    assert await client(listed).paid_event("1", "c", "update") is None
+    with pytest.raises(ProviderError, match="not listed"):
+        await client(listed).paid_event("2", "c", "update")
 
 
 @pytest.mark.parametrize(
