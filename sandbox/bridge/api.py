@@ -13,7 +13,7 @@ from lib import log
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from sandbox.telegram.arguments import Upload
+    from sandbox.telegram.protocol.arguments import Upload
 
 PUBLIC_API: Final = "https://api.telegram.org"
 _CONNECT_S: Final = 10.0

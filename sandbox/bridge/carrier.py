@@ -14,8 +14,8 @@ from sandbox.bridge.inbox import Inbox
 from sandbox.bridge.polling import Pace, Poller
 from sandbox.stand_in.clock import Clock
 from sandbox.system.messenger import MessengerFailedError
-from sandbox.telegram.bot_api import is_executed_in_response
-from sandbox.telegram.delivery import Delivery, Timing
+from sandbox.telegram.calls.bot_api import is_executed_in_response
+from sandbox.telegram.updates.delivery import Delivery, Timing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from sandbox.bridge.bot import Bot
     from sandbox.stand_in.faults import Faults
     from sandbox.state.home import Home
-    from sandbox.telegram.arguments import Arguments
-    from sandbox.telegram.delivery import Webhook
+    from sandbox.telegram.protocol.arguments import Arguments
+    from sandbox.telegram.updates.delivery import Webhook
 
 _STORE: Final = "bridge.sqlite3"
 _CALL_TRIES: Final = 4

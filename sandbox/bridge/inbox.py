@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from sandbox.telegram.store import Store
-from sandbox.telegram.updates import Updates
+from sandbox.telegram.state.store import Store
+from sandbox.telegram.updates.updates import Updates
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,12 +9,12 @@ What is refused is refused with the real server's words. What the real server ca
 501, never with a success that means nothing.
 """
 
-from sandbox.telegram.bot_api import Call
-from sandbox.telegram.checkout import Payment
-from sandbox.telegram.delivery import Attempt, Timing, Webhook
-from sandbox.telegram.limits import Limits
-from sandbox.telegram.queries import Answer
+from sandbox.telegram.calls.bot_api import Call
+from sandbox.telegram.calls.limits import Limits
+from sandbox.telegram.payments.checkout import Payment
 from sandbox.telegram.stand_in import Telegram
+from sandbox.telegram.state.queries import Answer
+from sandbox.telegram.updates.delivery import Attempt, Timing, Webhook
 from sandbox.telegram.user import User
 
 __all__ = ["Answer", "Attempt", "Call", "Limits", "Payment", "Telegram", "Timing", "User", "Webhook"]

@@ -20,8 +20,8 @@ from starlette.routing import Mount, Route
 
 from sandbox.stand_in.json_object import json_object
 from sandbox.stand_in.loopback import JsonOnly, LoopbackOnly, OwnPageOnly
-from sandbox.telegram.arguments import whole_number
 from sandbox.telegram.inspection import mark, trace
+from sandbox.telegram.protocol.arguments import whole_number
 from sandbox.telegram.user_actions import USER_ACTIONS, BadInputError
 
 if TYPE_CHECKING:
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.routing import BaseRoute
 
-    from sandbox.telegram.accounts import Account
-    from sandbox.telegram.chats import Message
+    from sandbox.telegram.chats.accounts import Account
+    from sandbox.telegram.chats.chats import Message
     from sandbox.telegram.service import TelegramService
     from sandbox.telegram.user import User
 

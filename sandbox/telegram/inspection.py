@@ -10,15 +10,15 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from sandbox.telegram.arguments import chat_number
-from sandbox.telegram.updates import kind_of
+from sandbox.telegram.protocol.arguments import chat_number
+from sandbox.telegram.updates.updates import kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from sandbox.telegram.bot_api import Call
-    from sandbox.telegram.delivery import Attempt
+    from sandbox.telegram.calls.bot_api import Call
     from sandbox.telegram.service import TelegramService
+    from sandbox.telegram.updates.delivery import Attempt
 
 LOOKED_AT: Final = 400  # newest attempts and calls
 SHOWN: Final = 80  # newest entries

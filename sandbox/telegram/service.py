@@ -5,30 +5,30 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Literal
 
-from sandbox.telegram.accounts import Account
-from sandbox.telegram.bot_api import BotApi
-from sandbox.telegram.bot_methods import BotMethods
-from sandbox.telegram.channels import HIGHEST_ID
-from sandbox.telegram.chat_methods import ChatMethods
-from sandbox.telegram.chats import Chats
-from sandbox.telegram.checkout import Checkout
-from sandbox.telegram.clicks import Clicks
-from sandbox.telegram.delivery import SECRET_HEADER, Delivery, Timing
-from sandbox.telegram.editing import Editing
-from sandbox.telegram.limits import Throttle
-from sandbox.telegram.media_methods import MediaMethods
-from sandbox.telegram.message_methods import MessageMethods
-from sandbox.telegram.payment_methods import PaymentMethods
-from sandbox.telegram.payments import Payments
-from sandbox.telegram.profile_methods import ProfileMethods
-from sandbox.telegram.queries import Queries
-from sandbox.telegram.sending import Sending
-from sandbox.telegram.server import BotApiServer
-from sandbox.telegram.store import Store
-from sandbox.telegram.transfer_methods import TransferMethods
-from sandbox.telegram.updates import Updates, kind_of
+from sandbox.telegram.calls.bot_api import BotApi
+from sandbox.telegram.calls.limits import Throttle
+from sandbox.telegram.calls.server import BotApiServer
+from sandbox.telegram.chats.accounts import Account
+from sandbox.telegram.chats.channels import HIGHEST_ID
+from sandbox.telegram.chats.chats import Chats
+from sandbox.telegram.chats.clicks import Clicks
+from sandbox.telegram.chats.editing import Editing
+from sandbox.telegram.chats.sending import Sending
+from sandbox.telegram.methods.bot import BotMethods
+from sandbox.telegram.methods.chats import ChatMethods
+from sandbox.telegram.methods.media import MediaMethods
+from sandbox.telegram.methods.messages import MessageMethods
+from sandbox.telegram.methods.payments import PaymentMethods
+from sandbox.telegram.methods.profile import ProfileMethods
+from sandbox.telegram.methods.transfers import TransferMethods
+from sandbox.telegram.methods.webhook import WebhookMethods
+from sandbox.telegram.payments.checkout import Checkout
+from sandbox.telegram.payments.payments import Payments
+from sandbox.telegram.state.queries import Queries
+from sandbox.telegram.state.store import Store
+from sandbox.telegram.updates.delivery import SECRET_HEADER, Delivery, Timing
+from sandbox.telegram.updates.updates import Updates, kind_of
 from sandbox.telegram.user import User
-from sandbox.telegram.webhook_methods import WebhookMethods
 
 if TYPE_CHECKING:
     import os
@@ -37,12 +37,12 @@ if TYPE_CHECKING:
     import httpx
 
     from sandbox.stand_in.clock import Clock
-    from sandbox.telegram.bot_api import Call
-    from sandbox.telegram.channels import Channel
-    from sandbox.telegram.delivery import Attempt
-    from sandbox.telegram.faults import CallFaults
-    from sandbox.telegram.limits import Limits
-    from sandbox.telegram.updates import Pending
+    from sandbox.telegram.calls.bot_api import Call
+    from sandbox.telegram.calls.faults import CallFaults
+    from sandbox.telegram.calls.limits import Limits
+    from sandbox.telegram.chats.channels import Channel
+    from sandbox.telegram.updates.delivery import Attempt
+    from sandbox.telegram.updates.updates import Pending
 
 
 class TelegramService:

@@ -6,20 +6,20 @@ import asyncio
 import hashlib
 from typing import TYPE_CHECKING, Any
 
-from sandbox.telegram.texts import TEXT_LIMIT, clean, find_entities
+from sandbox.telegram.text.texts import TEXT_LIMIT, clean, find_entities
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sandbox.telegram.accounts import Account
-    from sandbox.telegram.bot_methods import BotMethods
-    from sandbox.telegram.channels import Channel
-    from sandbox.telegram.chats import Chats, Message
-    from sandbox.telegram.checkout import Checkout, Payment
-    from sandbox.telegram.clicks import Clicks
-    from sandbox.telegram.payments import Subscription
-    from sandbox.telegram.queries import Answer
-    from sandbox.telegram.updates import Updates
+    from sandbox.telegram.chats.accounts import Account
+    from sandbox.telegram.chats.channels import Channel
+    from sandbox.telegram.chats.chats import Chats, Message
+    from sandbox.telegram.chats.clicks import Clicks
+    from sandbox.telegram.methods.bot import BotMethods
+    from sandbox.telegram.payments.checkout import Checkout, Payment
+    from sandbox.telegram.payments.payments import Subscription
+    from sandbox.telegram.state.queries import Answer
+    from sandbox.telegram.updates.updates import Updates
 
 
 class User:

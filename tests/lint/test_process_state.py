@@ -29,7 +29,18 @@ ALLOWED = {
 _IMMUTABLE = {
     *("frozenset", "tuple", "int", "float", "str", "bytes", "bool", "len", "sorted", "range"),
     *("re.compile", "Path", "with_name", "timedelta", "Fraction", "Decimal", "TypeVar", "ParamSpec", "NewType"),
-    *("httpx.Timeout", "SettingsConfigDict", "Screen", "ChatState", "Timeouts", "Rule", "Limit", "Context", "Field"),
+    *(
+        "httpx.Timeout",
+        "SettingsConfigDict",
+        "Screen",
+        "ChatState",
+        "Timeouts",
+        "Rule",
+        "Limit",
+        "Context",
+        "Field",
+        "Fact",
+    ),
     *("_shape", "listed"),  # readers of settings: functions of a pattern
     *("itemgetter", "Router"),  # a router's tables are filled by decorators at import
 }

@@ -14,7 +14,7 @@ from lib.domain import inbox, orders, provisioning, subscriptions, trial
 from lib.domain.provisioning import Answer
 from lib.domain.settlement import Event, Money
 from lib.settings import pricelist
-from sandbox.telegram.html_markup import parse_html
+from sandbox.telegram.text.html_markup import parse_html
 from tests.integration.bot.test_buttons import effects
 from tests.integration.bot.test_purchase import count, sql
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
-from zoneinfo import ZoneInfo
 
 import pytest
 from aiogram.exceptions import AiogramError
@@ -16,7 +15,7 @@ from lib.settings.plain import TelegramSettings
 from sandbox.stand_in.clock import Clock
 from sandbox.stand_in.server import Server
 from sandbox.telegram import Telegram
-from sandbox.telegram.refusals import DOCUMENTED
+from sandbox.telegram.calls.refusals import DOCUMENTED
 from tests.integration.functions.test_task_notify import NoQueue, due, owe, statuses
 from tests.integration.sweeps.grants import travel
 
@@ -66,7 +65,6 @@ def notify_db(db: Database, bot: Callable[[], Bot], monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(bootstrap, "database", lambda: db)
     monkeypatch.setattr(bootstrap, "task_queue", NoQueue)
     monkeypatch.setattr(task_notify, "bot", bot)
-    monkeypatch.setattr(task_notify, "zone", lambda: ZoneInfo("Europe/Moscow"))
     return db
 
 

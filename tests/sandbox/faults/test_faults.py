@@ -20,7 +20,7 @@ from sandbox.stand_in.clock import Clock
 from sandbox.stand_in.faults import BAD_DAY, NONE, Faults, Way
 from sandbox.stand_in.server import Server
 from sandbox.telegram import Telegram, Timing
-from sandbox.telegram.refusals import DOCUMENTED
+from sandbox.telegram.calls.refusals import DOCUMENTED
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

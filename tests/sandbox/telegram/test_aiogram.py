@@ -37,7 +37,7 @@ from aiogram.types import (
     WebAppInfo,
 )
 
-from sandbox.telegram.method_table import TABLE, generate, render
+from sandbox.telegram.protocol.method_table import TABLE, generate, render
 from tests.sandbox.telegram.conftest import TOKEN, png
 from tests.sandbox.telegram.test_media import GIF, MP3, MP4, OGG
 from tests.waiting import until

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sandbox.telegram.editing import NOT_MODIFIED
+from sandbox.telegram.chats.editing import NOT_MODIFIED
 from tests.sandbox.telegram.conftest import TOKEN, png
 from tests.waiting import until
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sandbox.telegram.method_table import methods
+from sandbox.telegram.protocol.method_table import methods
 from tests.sandbox.telegram.conftest import open_bench
 from tests.sandbox.telegram.test_payments import STARS, ready
 

@@ -13,7 +13,7 @@ import pytest
 from starlette.responses import JSONResponse, Response
 
 from sandbox.telegram import Timing
-from sandbox.telegram.updates import queue_of
+from sandbox.telegram.updates.updates import queue_of
 from tests.sandbox.telegram.conftest import SECRET, open_bench
 from tests.still_clock import StillClock
 from tests.waiting import until

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sandbox.telegram import Limits
-from sandbox.telegram.arguments import Arguments
-from sandbox.telegram.errors import ApiError
-from sandbox.telegram.limits import Throttle
+from sandbox.telegram.calls.limits import Throttle
+from sandbox.telegram.protocol.arguments import Arguments
+from sandbox.telegram.protocol.errors import ApiError
 from tests.sandbox.telegram.conftest import TOKEN
 from tests.still_clock import StillClock
 

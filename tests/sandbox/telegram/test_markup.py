@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from sandbox.telegram.errors import ApiError
-from sandbox.telegram.html_markup import parse_html, utf16_length
-from sandbox.telegram.links import LinkError, check_link
-from sandbox.telegram.texts import find_entities, format_text
+from sandbox.telegram.protocol.errors import ApiError
+from sandbox.telegram.text.html_markup import parse_html, utf16_length
+from sandbox.telegram.text.links import LinkError, check_link
+from sandbox.telegram.text.texts import find_entities, format_text
 
 CASES = json.loads(pathlib.Path(__file__).with_name("html_cases.json").read_text())
 FOUND = json.loads(pathlib.Path(__file__).with_name("entity_cases.json").read_text())

@@ -5,9 +5,9 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING
 
-from sandbox.telegram.arguments import Arguments, Upload
 from sandbox.telegram.inspection import trace
-from sandbox.telegram.method_table import methods
+from sandbox.telegram.protocol.arguments import Arguments, Upload
+from sandbox.telegram.protocol.method_table import methods
 from tests.sandbox.telegram.conftest import png
 from tests.sandbox.telegram.test_payments import STARS
 

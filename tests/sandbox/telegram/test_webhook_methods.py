@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sandbox.telegram import Telegram
-from sandbox.telegram.errors import ApiError
-from sandbox.telegram.webhook_methods import check_url
+from sandbox.telegram.methods.webhook import check_url
+from sandbox.telegram.protocol.errors import ApiError
 from tests.sandbox.telegram.conftest import SECRET, TOKEN
 from tests.waiting import until
 

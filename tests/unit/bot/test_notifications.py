@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from lib.bot.notifications import Facts, compose
-from sandbox.telegram.html_markup import parse_html
+from sandbox.telegram.text.html_markup import parse_html
 
 UNTIL = datetime(2026, 12, 23, 1, 55, tzinfo=UTC)
 LINK = "vless://8f6e@node.example.org:443?security=reality&sni=example.org&fp=chrome#Atlas"

@@ -16,7 +16,7 @@ from lib.bot.callbacks import Platform
 from lib.bot.routers.reference import APPS
 from lib.domain.accounts import LANGUAGES
 from lib.settings import pricelist
-from sandbox.telegram.html_markup import parse_html
+from sandbox.telegram.text.html_markup import parse_html
 
 _ROOT = Path(texts.__file__).parents[2]
 _SAMPLES: dict[str, str | int] = {

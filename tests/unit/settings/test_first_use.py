@@ -18,7 +18,7 @@ from lib.db.address import DatabaseAddress
 from lib.nodes import keys
 from lib.settings import check, plain, pricelist, values
 from lib.tasks.rest import RestTaskQueue, function_url
-from sandbox.telegram.links import check_link
+from sandbox.telegram.text.links import check_link
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -1,0 +1,1 @@
+"""Calls as they come: looked up, limited, refused on purpose, recorded, answered."""

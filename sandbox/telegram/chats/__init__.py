@@ -1,0 +1,1 @@
+"""People, channels, their messages and clicks."""

@@ -1,0 +1,1 @@
+"""Invoices, checkouts, charges in Stars and in money."""

@@ -1,0 +1,1 @@
+"""Text as Telegram takes it: markup, links, keyboards."""

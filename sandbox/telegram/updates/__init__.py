@@ -1,0 +1,1 @@
+"""What happened, and its way to the webhook."""
