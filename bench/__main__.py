@@ -8,10 +8,11 @@ import sys
 import time
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from bench import burst, cold_start, first_message, machine, payment, report, updates
+from bench import against, burst, cold_start, first_message, machine, pairs, payment, report, updates
 from bench.buyers import Buyers
+from bench.checkouts import NoSuchCommitError
 from bench.places import RESULTS, scratch
 from bench.sizes import FULL, SMALL
 from sandbox.system.system import System
@@ -29,6 +30,7 @@ _ON_A_SYSTEM: dict[str, Callable[[System, Buyers, Sizes], Awaitable[Outcome]]] =
     "P12": burst.measure,
 }
 _FIRST_MESSAGE = "first-message"
+_NAMES = [*_ON_A_SYSTEM, *(name for name in against.ITEMS if name not in _ON_A_SYSTEM), _FIRST_MESSAGE]
 
 
 def _arguments(given: list[str] | None) -> argparse.Namespace:
@@ -37,7 +39,12 @@ def _arguments(given: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--fresh", action="store_true", help="first message after a fresh clone, install included (a minute or two)"
     )
-    parser.add_argument("--only", nargs="+", choices=[*_ON_A_SYSTEM, _FIRST_MESSAGE], help="these alone")
+    parser.add_argument("--only", nargs="+", choices=_NAMES, help="these alone")
+    parser.add_argument(
+        "--against",
+        metavar="COMMIT",
+        help=f"compare this checkout with that commit instead: {', '.join(against.ITEMS)}",
+    )
     parser.add_argument("--out", type=Path, default=RESULTS, help="where results go (default: bench/results/)")
     return parser.parse_args(given)
 
@@ -71,11 +78,25 @@ async def _measure(wanted: list[str], sizes: Sizes, *, fresh: bool) -> list[Outc
     return outcomes
 
 
+def _against(options: argparse.Namespace, wanted: list[str], facts: dict[str, Any]) -> int:
+    try:
+        compared, laps = asyncio.run(against.measure(options.against, wanted, SMALL if options.small else FULL))
+    except NoSuchCommitError as error:
+        print(error, file=sys.stderr)
+        return 1
+    date = datetime.now(UTC).date().isoformat()
+    page = report.write_pairs(options.out, date, facts, compared, laps)
+    print(f"\n{pairs.table(compared)}\n\n{page}")
+    return 0
+
+
 def main(given: list[str] | None = None) -> int:
     """0 when everything was measured; whether targets were met is in the table, not in the exit code."""
     options = _arguments(given)
-    wanted = options.only or [*_ON_A_SYSTEM, _FIRST_MESSAGE]
+    wanted = options.only or _NAMES
     facts = machine.described() | {"small": options.small}
+    if options.against:
+        return _against(options, wanted, facts | {"against": options.against})
     outcomes = asyncio.run(_measure(wanted, SMALL if options.small else FULL, fresh=options.fresh))
     page = report.write(options.out, datetime.now(UTC).date().isoformat(), facts, outcomes)
     print(f"\n{report.table(outcomes)}\n\n{page}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import httpx
 
@@ -14,9 +14,11 @@ from lib.domain.accounts import Person
 from lib.payments.cryptopay import NAME, CryptoPay
 from lib.settings import pricelist
 from lib.settings.plain import CryptoPaySettings
+from sandbox.system.customer import Customer, urls_of
 
 if TYPE_CHECKING:
     from lib.db import Transaction
+    from sandbox.system.customer import Message
     from sandbox.system.system import System
     from sandbox.telegram import User
 
@@ -32,6 +34,16 @@ class Paid:
     account_id: int
     body: bytes
     headers: dict[str, str]
+
+
+class Payers(Protocol):
+    """Where a benchmark gets them from."""
+
+    def telegram_id(self) -> int:
+        """Of a person the bot does not know."""
+
+    async def paid(self) -> Paid:
+        """The next one."""
 
 
 class Buyers:
@@ -67,13 +79,7 @@ class Buyers:
         order = await self.db.run(self._open, Person(user.id, user.account.first_name, None, "en"))
         invoice = await self._provider.create_invoice(order, "30 days")
         await self.db.run(orders.attach_invoice, order.id, invoice.invoice_id, invoice.url)
-        await self._system.cryptopay.pay(int(invoice.invoice_id), webhook=False)
-        body = self._system.cryptopay.webhook_body(int(invoice.invoice_id))
-        headers = {
-            "Content-Type": "application/json",
-            "crypto-pay-api-signature": self._system.cryptopay.sign(body),
-        }
-        return Paid(user, order.account_id, body, headers)
+        return await _paid(self._system, user, order.account_id, int(invoice.invoice_id))
 
     def _open(self, tx: Transaction, person: Person) -> orders.Order:
         opened = orders.open_subscription(
@@ -86,3 +92,39 @@ class Buyers:
             minutes=self.prices.order_minutes,
         )
         return opened.order
+
+
+class ChatBuyers:
+    """Makes them through the chat alone: whatever commit runs behind it, people press the same buttons."""
+
+    def __init__(self, system: System) -> None:
+        self._system = system
+        self._ids = itertools.count(_FIRST_ID)
+
+    def telegram_id(self) -> int:
+        """Of a person the bot does not know."""
+        return next(self._ids)
+
+    async def paid(self) -> Paid:
+        """The next one.
+
+        Raises:
+            sandbox.system.customer.StepFailedError: the bot did not offer an invoice.
+        """
+        user = self._system.telegram.user(self.telegram_id(), "Anna", language_code="en")
+        screen = await Customer(user).order(_TARIFF, _DAYS, _invoice_url)
+        url = _invoice_url(screen)
+        invoice = next(one for one in self._system.cryptopay.invoices.values() if one["bot_invoice_url"] == url)
+        (account,) = await self._system.sql("select id from accounts where telegram_id = :id", id=user.id)
+        return await _paid(self._system, user, account["id"], invoice["invoice_id"])
+
+
+def _invoice_url(message: Message) -> str | None:
+    return next((url for url in urls_of(message) if "/invoice/" in url), None)
+
+
+async def _paid(system: System, user: User, account_id: int, invoice_id: int) -> Paid:
+    await system.cryptopay.pay(invoice_id, webhook=False)
+    body = system.cryptopay.webhook_body(invoice_id)
+    headers = {"Content-Type": "application/json", "crypto-pay-api-signature": system.cryptopay.sign(body)}
+    return Paid(user, account_id, body, headers)

@@ -16,26 +16,27 @@ from typing import TYPE_CHECKING, Any
 from bench.figures import Bar, Outcome, Plot, Row, Series, paired_ratio
 from bench.launch import ColdStart, Question, cold_start
 from bench.places import PROGRAMS
-from lib import function_table
-from sandbox.cloud.instances import ROOT, settings_of
+from sandbox.cloud.instances import settings_of
 from sandbox.processes.child import Process, bare_environment
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from pathlib import Path
 
-    from bench.buyers import Buyers
+    from bench.buyers import Buyers, Payers
     from bench.sizes import Sizes
     from sandbox.system.system import System
 
 EMPTY, PLAIN = "empty function (a)", "plain aiogram webhook (b)"
-START, SETTLED, HEALTH = "/start", "cryptobot_webhook settled", "health"
+START, CHECKOUT = "/start", "pre_checkout_query"
+SETTLED, HEALTH = "cryptobot_webhook settled", "health"
+_OURS = (START, CHECKOUT, SETTLED, HEALTH)
 _UPDATES_FROM = 900_000_000
-_LIMITS = {(START, EMPTY): 4.0, (START, PLAIN): 0.4, (SETTLED, EMPTY): 2.0}
+_LIMITS = {(START, EMPTY): 4.0, (START, PLAIN): 0.4, (CHECKOUT, EMPTY): 2.0, (SETTLED, EMPTY): 2.0}
 
 
 @dataclass(frozen=True, slots=True)
-class _Contender:
+class Contender:
     """A target, how it is started, and how each round's question is made."""
 
     name: str
@@ -46,16 +47,16 @@ class _Contender:
 
 async def measure(system: System, buyers: Buyers, sizes: Sizes) -> Outcome:
     """Raises: UselessAnswerError, and what making an order may raise."""
-    contenders = _contenders(system, buyers)
+    programs = contenders(system, buyers)
     starts: dict[str, list[ColdStart]] = defaultdict(list)
     queues = list(system.tasks.queues)
     for queue in queues:  # follow-up work would run beside the next start; in production it runs elsewhere
         system.tasks.pause(queue)
     try:
         for number in range(sizes.thrown_away + sizes.cold_starts):
-            turn = number % len(contenders)
-            for contender in contenders[turn:] + contenders[:turn]:
-                start = await cold_start(_process(system, contender), await contender.question())
+            turn = number % len(programs)
+            for contender in programs[turn:] + programs[:turn]:
+                start = await cold_start(process_of(system, contender), await contender.question())
                 if number >= sizes.thrown_away:
                     starts[contender.name].append(start)
     finally:
@@ -65,9 +66,14 @@ async def measure(system: System, buyers: Buyers, sizes: Sizes) -> Outcome:
     return _outcome(starts)
 
 
-def _contenders(system: System, buyers: Buyers) -> list[_Contender]:
+def contenders(system: System, buyers: Payers) -> list[Contender]:
+    """The comparison programs, then ours."""
+
     async def plain_start() -> Question:
         return _start_update(buyers.telegram_id(), system.webhook_secret)
+
+    async def checkout() -> Question:
+        return _checkout_update(buyers.telegram_id(), system.webhook_secret)
 
     async def settled() -> Question:
         paid = await buyers.paid()
@@ -75,16 +81,29 @@ def _contenders(system: System, buyers: Buyers) -> list[_Contender]:
             HTTPMethod.POST, lambda body: json.loads(body).get("outcome") == "settled", paid.body, paid.headers
         )
 
-    async def alive() -> Question:
-        return Question(HTTPMethod.GET, lambda body: json.loads(body).get("ok") is True)
-
+    root = system.checkout.root
     return [
-        _Contender(EMPTY, "empty", PROGRAMS / "empty", alive),
-        _Contender(PLAIN, "plain", PROGRAMS / "plain", plain_start),
-        _Contender(START, "telegram_webhook", ROOT, plain_start),
-        _Contender(SETTLED, "cryptobot_webhook", ROOT, settled),
-        _Contender(HEALTH, "health", ROOT, alive),
+        Contender(EMPTY, "empty", PROGRAMS / "empty", _alive),
+        Contender(PLAIN, "plain", PROGRAMS / "plain", plain_start),
+        Contender(START, "telegram_webhook", root, plain_start),
+        Contender(CHECKOUT, "telegram_webhook", root, checkout),
+        Contender(SETTLED, "cryptobot_webhook", root, settled),
+        Contender(HEALTH, "health", root, _alive),
     ]
+
+
+async def empty(system: System) -> float:
+    """Seconds of one start of the empty function, (a): what another figure of cold functions is compared with.
+
+    Raises:
+        UselessAnswerError: see there.
+    """
+    program = Contender(EMPTY, "empty", PROGRAMS / "empty", _alive)
+    return (await cold_start(process_of(system, program), await _alive())).seconds
+
+
+async def _alive() -> Question:
+    return Question(HTTPMethod.GET, lambda body: json.loads(body).get("ok") is True)
 
 
 def _start_update(telegram_id: int, secret: str) -> Question:
@@ -107,19 +126,42 @@ def _start_update(telegram_id: int, secret: str) -> Question:
         buttons = answer.get("reply_markup", {}).get("inline_keyboard")
         return bool(answer.get("method") == "sendMessage" and answer.get("chat_id") == telegram_id and buttons)
 
+    return _telegram_s(update, useful, secret)
+
+
+def _checkout_update(telegram_id: int, secret: str) -> Question:
+    """The last question before a payment, which Telegram gives 10 s; the answer is useful when it is one."""
+    query = {
+        "id": str(telegram_id),
+        "from": {"id": telegram_id, "is_bot": False, "first_name": "Anna", "language_code": "en"},
+        "currency": "XTR",
+        "total_amount": 1,
+        "invoice_payload": "none",
+    }
+    update = {"update_id": _UPDATES_FROM + telegram_id, "pre_checkout_query": query}
+
+    def useful(body: bytes) -> bool:
+        answer = json.loads(body)
+        told = answer.get("method"), answer.get("pre_checkout_query_id")
+        return told == ("answerPreCheckoutQuery", str(telegram_id))
+
+    return _telegram_s(update, useful, secret)
+
+
+def _telegram_s(update: dict[str, Any], useful: Callable[[bytes], bool], secret: str) -> Question:
     headers = {"Content-Type": "application/json", "X-Telegram-Bot-Api-Secret-Token": secret}
     return Question(HTTPMethod.POST, useful, json.dumps(update).encode(), headers)
 
 
-def _process(system: System, contender: _Contender) -> Process:
+def process_of(system: System, contender: Contender) -> Process:
     """As `sandbox.cloud.instances` starts it: functions-framework with its production server, one worker."""
-    running = next(iter(system.fleet.processes.values()))[0]
+    table = system.checkout.table
     port = system.home.port("bench.cold")
     settings = {"HOST": "127.0.0.1", "TELEGRAM_BOT_TOKEN": system.bot_token}
-    if contender.target in function_table.load().functions:
-        settings = settings_of(function_table.load().functions[contender.target], system.settings())
+    if contender.target in table.functions:
+        settings = settings_of(table.functions[contender.target], system.settings(), table)
     return Process(
-        [running.argv[0], "--target", contender.target, "--port", str(port)],
+        [system.checkout.framework, "--target", contender.target, "--port", str(port)],
         cwd=contender.folder,
         env=bare_environment(settings),
         log=system.home.logs / "bench.cold.log",
@@ -133,7 +175,7 @@ def _outcome(starts: dict[str, list[ColdStart]]) -> Outcome:
     rows: list[Row] = []
     measured: dict[str, Any] = {name: [asdict(start) for start in taken] for name, taken in starts.items()}
     ratios: dict[str, Any] = {}
-    for name in (START, SETTLED, HEALTH):
+    for name in _OURS:
         for other in (EMPTY, PLAIN):
             ratio = paired_ratio(seconds[name], seconds[other])
             cpu_ratio = paired_ratio(cpu[name], cpu[other])
@@ -151,7 +193,7 @@ def _outcome(starts: dict[str, list[ColdStart]]) -> Outcome:
                     _LIMITS.get((name, other)),
                 )
             )
-    bars = tuple(Bar(name, series.median * 1000, name in {START, SETTLED, HEALTH}) for name, series in seconds.items())
+    bars = tuple(Bar(name, series.median * 1000, name in _OURS) for name, series in seconds.items())
     return Outcome(
         "P2",
         tuple(rows),

@@ -69,6 +69,22 @@ async def cold_start(process: Process, question: Question) -> ColdStart:
     return ColdStart(answered, accepted, cpu, memory)
 
 
+def ask(port: int, method: str, body: bytes, headers: Mapping[str, str]) -> bytes:
+    """The answer of a server that is still starting, from the moment its port is open. Blocks.
+
+    Raises:
+        UselessAnswerError: it is not 200.
+        OSError: none came.
+    """
+    with contextlib.closing(_connected(port, time.perf_counter())) as connection:
+        connection.request(method, "/", body, dict(headers))
+        response = connection.getresponse()
+        answer = response.read()
+    if response.status != HTTPStatus.OK:
+        raise UselessAnswerError(f"answered {response.status} {answer[:300]!r}")
+    return answer
+
+
 def _ask(port: int, question: Question, began: float) -> tuple[float, float]:
     with contextlib.closing(_connected(port, began)) as connection:
         accepted = time.perf_counter() - began

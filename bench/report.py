@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from bench import pairs
 from bench.plot import svg
 
 if TYPE_CHECKING:
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from bench.figures import Outcome, Row
+    from bench.pairs import Compared
 
 _SMALL_UNITS = 10.0
 
@@ -32,6 +34,19 @@ def write(folder: Path, date: str, facts: dict[str, Any], outcomes: Sequence[Out
     pictures = [f"![{plot.title}]({date}-{plot.name}.svg)" for plot in plots]
     page = folder / f"{date}.md"
     page.write_text("\n\n".join([_heading(date, facts), table(outcomes), *pictures]) + "\n", "utf-8")
+    return page
+
+
+def write_pairs(
+    folder: Path, date: str, facts: dict[str, Any], compared: Sequence[Compared], laps: dict[str, Any]
+) -> Path:
+    """Write `<date>-against-<commit>.json` and `.md`; the Markdown's path."""
+    folder.mkdir(parents=True, exist_ok=True)
+    content = {"date": date, **facts, "table": [one.as_dict() for one in compared], "laps": laps}
+    page = folder / f"{date}-against-{facts['against']}.md"
+    page.with_name(f"{page.stem}.json").write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", "utf-8")
+    told = f"Before: commit {facts['against']}. A ratio is the median of the pairs' ratios, with its 95 % interval."
+    page.write_text("\n\n".join([_heading(date, facts), told, pairs.table(compared)]) + "\n", "utf-8")
     return page
 
 

@@ -16,12 +16,15 @@ class Sizes:
         cold_starts: rounds; each starts every target and both comparison programs once.
         thrown_away: rounds before those, after which files are cached and bytecode is compiled.
         keys: orders followed from the webhook to the key message.
+        cold_keys: orders followed there with every function cold.
         orders: orders followed one by one from the webhook to access on the node.
         parallel_orders: orders of the throughput figure.
         at_once: of those, how many are under way at the same time.
         burst: people of P12 who press /start in the same moment.
         burst_payments: webhooks of a quiet time of P12.
         burst_rounds: quiet times and bursts.
+        pairs: laps of each commit with --against, after one that is thrown away.
+        lap_orders: orders of one by one, of in parallel, and of those unwatched, in a lap.
         again: whether the whole system is started a second time, warm, for the first message.
     """
 
@@ -31,12 +34,15 @@ class Sizes:
     cold_starts: int
     thrown_away: int
     keys: int
+    cold_keys: int
     orders: int
     parallel_orders: int
     at_once: int
     burst: int
     burst_payments: int
     burst_rounds: int
+    pairs: int
+    lap_orders: int
     again: bool
 
 
@@ -47,12 +53,15 @@ FULL = Sizes(
     cold_starts=15,
     thrown_away=1,
     keys=20,
+    cold_keys=7,
     orders=100,
     parallel_orders=300,
     at_once=20,
     burst=200,
     burst_payments=40,
     burst_rounds=7,
+    pairs=12,
+    lap_orders=30,
     again=True,
 )
 SMALL = Sizes(
@@ -62,12 +71,15 @@ SMALL = Sizes(
     cold_starts=1,
     thrown_away=0,
     keys=1,
+    cold_keys=1,
     orders=2,
     parallel_orders=4,
     at_once=2,
     burst=8,
     burst_payments=4,
     burst_rounds=1,
+    pairs=2,
+    lap_orders=2,
     again=False,
 )
 """Enough to see that everything works; its figures mean nothing."""

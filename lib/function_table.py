@@ -12,7 +12,8 @@ from typing import Literal
 
 from lib import json_reader
 
-_FILE = Path(__file__).resolve().parents[1] / "functions" / "table.json"
+PATH = "functions/table.json"
+_FILE = Path(__file__).resolve().parents[1] / PATH
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,13 +103,13 @@ class Table:
 
 
 @cache
-def load() -> Table:
-    """Read the table once.
+def load(file: Path = _FILE) -> Table:
+    """Read the table once; another checkout's, when its file is given.
 
     Raises:
         TypeError: a row has a field that does not exist, or lacks one.
     """
-    raw = json_reader.read_object(_FILE.read_bytes())
+    raw = json_reader.read_object(file.read_bytes())
     functions = {
         name: Function(name=name, **(row | {"secrets": tuple(row["secrets"]), "enqueues": tuple(row["enqueues"])}))
         for name, row in raw["functions"].items()

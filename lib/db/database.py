@@ -134,11 +134,12 @@ class Database:
         return await self._admitted(lambda tx: function(tx, *args, **kwargs), function, reserved=True)
 
     async def _admitted(self, body: Callable[[Transaction], T], function: Callable[..., T], *, reserved: bool) -> T:
-        try:
-            async with asyncio.timeout(_WAIT_FOR_THREAD_S):
-                await self._permits.acquire(reserved=reserved)
-        except TimeoutError:
-            raise Busy(f"no free connection within {_WAIT_FOR_THREAD_S} s") from None
+        if not self._permits.take(reserved=reserved):
+            try:
+                async with asyncio.timeout(_WAIT_FOR_THREAD_S):
+                    await self._permits.wait(reserved=reserved)
+            except TimeoutError:
+                raise Busy(f"no free connection within {_WAIT_FOR_THREAD_S} s") from None
         job = _Job()
         try:
             name, may_rerun = function.__name__, getattr(function, "idempotent", False)

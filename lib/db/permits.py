@@ -20,11 +20,15 @@ class Permits:
         self._ordinary: deque[asyncio.Future[None]] = deque()
         self._urgent: deque[asyncio.Future[None]] = deque()
 
-    async def acquire(self, *, reserved: bool) -> None:
-        """Wait for a permit; reserved work is served first."""
-        if self._free > (0 if reserved else self._floor):
-            self._free -= 1
-            return
+    def take(self, *, reserved: bool) -> bool:
+        """A permit at once; False when none is free for this work."""
+        if self._free <= (0 if reserved else self._floor):
+            return False
+        self._free -= 1
+        return True
+
+    async def wait(self, *, reserved: bool) -> None:
+        """Wait for a permit that was not free; reserved work is served first."""
         waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         queue = self._urgent if reserved else self._ordinary
         queue.append(waiting)

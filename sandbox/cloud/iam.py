@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from starlette.types import ASGIApp, Receive, Scope, Send
 
+    from lib.function_table import Table
     from sandbox.cloud.cloudtasks.oidc import TokenSigner
 
 _SKEW_S = 10  # of clocks, both ways
@@ -68,15 +69,16 @@ class Refused:
     reason: str
 
 
-def invokers(*, tasks: str, scheduler: str) -> dict[str, frozenset[str] | None]:
+def invokers(*, tasks: str, scheduler: str, table: Table | None = None) -> dict[str, frozenset[str] | None]:
     """Which accounts may call which service, None being everybody: by the rule that Terraform binds `roles/run.invoker` with.
 
     Args:
         tasks: e-mail of the account that tasks call as: task functions, and sweeps that hand work on to themselves.
         scheduler: e-mail of the account that the scheduler calls as: sweeps.
+        table: of the functions, this checkout's unless said.
     """
     made: dict[str, frozenset[str] | None] = {}
-    for row in function_table.load().functions.values():
+    for row in (table or function_table.load()).functions.values():
         accounts = set()
         if row.trigger == "schedule":
             accounts.add(scheduler)

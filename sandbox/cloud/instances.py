@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from lib import function_table
+from sandbox.cloud.checkout import HERE, ROOT
 from sandbox.cloud.cloudtasks.api import CALLERS
 from sandbox.cloud.gateway import Backend
 from sandbox.processes.child import Process, ProcessFailedError, bare_environment
@@ -15,19 +13,20 @@ from sandbox.processes.child import Process, ProcessFailedError, bare_environmen
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from lib.function_table import Function
+    from lib.function_table import Function, Table
+    from sandbox.cloud.checkout import Checkout
     from sandbox.state.home import Home
 
 PROVIDER: Final = "TELEGRAM_PROVIDER_TOKEN"
-ROOT = Path(__file__).resolve().parents[2]
+__all__ = ["PROVIDER", "ROOT", "Fleet", "settings_of"]
 
 
-def settings_of(function: Function, settings: Mapping[str, str]) -> dict[str, str]:
+def settings_of(function: Function, settings: Mapping[str, str], table: Table | None = None) -> dict[str, str]:
     """The settings that this function would have when deployed: of the secrets, those its row names and no other.
 
     `PROVIDER` is one that no row names yet. `HOST` is functions-framework's own: it would listen on every interface of this machine.
     """
-    secret = {name for row in function_table.load().functions.values() for name in row.secrets} | {PROVIDER}
+    secret = {name for row in (table or HERE.table).functions.values() for name in row.secrets} | {PROVIDER}
     given = {name: value for name, value in settings.items() if name not in secret or name in function.secrets}
     if endpoint := given.get("TASKS_ENDPOINT"):
         given["TASKS_ENDPOINT"] = (
@@ -43,7 +42,7 @@ class Fleet:
         home: has their ports and logs.
         settings: of the whole system; each function gets its part (`settings_of`).
         instances: how many of a target to run, 1 unless said.
-        root: the folder with `main.py`.
+        checkout: whose code they run.
     """
 
     def __init__(
@@ -52,23 +51,23 @@ class Fleet:
         settings: Mapping[str, str],
         instances: Mapping[str, int] | None = None,
         *,
-        root: Path = ROOT,
+        checkout: Checkout = HERE,
     ) -> None:
         wanted = dict(instances or {})
-        if unknown := wanted.keys() - function_table.load().functions.keys():
+        self._functions = checkout.table.functions
+        if unknown := wanted.keys() - self._functions.keys():
             raise ValueError(f"no such function: {', '.join(sorted(unknown))}")
-        command = str(Path(sys.executable).with_name("functions-framework"))
         self.processes: dict[str, list[Process]] = {}
-        for function in function_table.load().functions.values():
+        for function in self._functions.values():
             self.processes[function.name] = []
             for number in range(wanted.get(function.name, 1)):
                 name = function.name if number == 0 else f"{function.name}.{number}"
                 port = home.port(name)
                 self.processes[function.name].append(
                     Process(
-                        [command, "--target", function.name, "--port", str(port)],
-                        cwd=root,
-                        env=bare_environment(settings_of(function, settings)),
+                        [checkout.framework, "--target", function.name, "--port", str(port)],
+                        cwd=checkout.root,
+                        env=bare_environment(settings_of(function, settings, checkout.table)),
                         log=home.logs / f"{name}.log",
                         port=port,
                     )
@@ -76,7 +75,7 @@ class Fleet:
 
     def backends(self) -> list[Backend]:
         """What the gateway needs to know."""
-        functions = function_table.load().functions
+        functions = self._functions
         return [
             Backend(
                 functions[name].service,

@@ -181,6 +181,7 @@ class XrayNode:
         link_name: what clients show for the link.
         key: the service's API key; one made up here unless said.
         environment: further settings of the service, over the ones made here.
+        code: the folder with the service's package, this checkout unless said.
     """
 
     def __init__(
@@ -191,6 +192,7 @@ class XrayNode:
         link_name: str = "Atlas",
         key: str | None = None,
         environment: Mapping[str, str] | None = None,
+        code: Path = _ROOT,
     ) -> None:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
@@ -225,7 +227,7 @@ class XrayNode:
         self.service_log = folder / "xray_api.log"
         self.service = Process(
             [sys.executable, "-m", "xray_api"],
-            cwd=_ROOT,
+            cwd=code,
             env=bare_environment({"PYTHONUNBUFFERED": "1", **self.environment}),
             log=self.service_log,
             port=self._identity.service_port,

@@ -9,13 +9,14 @@ from urllib.parse import quote
 
 from lib.db.connection import Connection, Timeouts
 from lib.db.invariants import violations
-from lib.db.migrate import migrate
+from sandbox.cloud.checkout import HERE
 from sandbox.postgres.server import Postgres
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from lib.db.invariants import Violation
+    from sandbox.cloud.checkout import Checkout
     from sandbox.state.home import Home
 
 DATABASE = "atlas"
@@ -28,10 +29,13 @@ class LocalDatabase:
     """PostgreSQL below `home`, migrated as the owner; functions log in as a member of `atlas_app` and nothing more.
 
     Every method blocks. `functions_port` is where functions find it, when that is not the server itself
-    (sandbox/postgres/link.py).
+    (sandbox/postgres/link.py). The schema is the checkout's.
     """
 
-    def __init__(self, home: Home, *, durable: bool, functions_port: int | None = None) -> None:
+    def __init__(
+        self, home: Home, *, durable: bool, functions_port: int | None = None, checkout: Checkout = HERE
+    ) -> None:
+        self._checkout = checkout
         self._functions_port = functions_port
         # Not private: run by root, the server is another user, who must get through.
         self.server = Postgres(home.folder("postgres", private=False), port=home.port("postgres"), durable=durable)
@@ -59,7 +63,7 @@ class LocalDatabase:
             self._make_role(session, FUNCTIONS, "login")
             if not _rows(session, "select from pg_catalog.pg_database where datname = :name", name=DATABASE):
                 session.simple(f"create database {DATABASE} owner {OWNER}")
-        applied = migrate(self.owner_url, "local")
+        applied = self._checkout.migrate(self.owner_url)
         with self._session(self.server.url()) as session:
             session.simple(f"grant atlas_app to {FUNCTIONS}")
         return applied

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import json
 import re
-import sys
 import time
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -15,13 +14,13 @@ from typing import TYPE_CHECKING, Any, Self
 
 import httpx
 
-from lib import function_table
 from lib.nodes import keys
+from sandbox.cloud.checkout import HERE
 from sandbox.cloud.cloudtasks import CloudTasks, Queue
 from sandbox.cloud.cloudtasks.oidc import test_key_signer
 from sandbox.cloud.gateway import Gateway
 from sandbox.cloud.iam import Iam, invokers
-from sandbox.cloud.instances import ROOT, Fleet
+from sandbox.cloud.instances import Fleet
 from sandbox.cloud.scheduler import Job, Oidc, Scheduler
 from sandbox.cryptopay import CryptoPay
 from sandbox.node.lab import XrayNode
@@ -40,6 +39,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from lib.db.invariants import Violation
+    from sandbox.cloud.checkout import Checkout
     from sandbox.stand_in.faults import Faults
     from sandbox.system.messenger import Messenger
     from sandbox.telegram import Telegram
@@ -51,7 +51,7 @@ NODE_NAMES = ("first", "second")
 """Two, always: what is broken in a test of provisioning, expiry or an outage is one of them, and the other carries on."""
 _KEY_NAMES = ("XRAY_API_KEY", keys.MASTER_KEYS)
 # As an operator adds them (docs/configuration.md); an address may have changed since the last run.
-_ADD_NODE = """
+ADD_NODE = """
 insert into nodes (name, api_url, key_name) values (:name, :api_url, :key_name)
 on conflict (name) do update set api_url = excluded.api_url
 """
@@ -81,6 +81,7 @@ class System:
         link: put a `DatabaseLink` between functions and Postgres, so that the database can be slow, silent or down for them.
         settings: over those made here, for every function.
         messenger: makes the bot's side of Telegram, the stand-in unless said.
+        checkout: whose functions, schema and node service run; stand-ins are always these.
     """
 
     def __init__(
@@ -94,7 +95,9 @@ class System:
         link: bool = False,
         settings: Mapping[str, str] | None = None,
         messenger: Callable[[Home, Clock], Messenger] = StandIn,
+        checkout: Checkout = HERE,
     ) -> None:
+        self.checkout = checkout
         self.home = Home(folder)
         self.clock = Clock()
         self._make_messenger = messenger
@@ -155,7 +158,9 @@ class System:
         home = self.home
         self.failpoints.folder.mkdir(parents=True, exist_ok=True)
         functions_port = home.port("postgres.link") if self._linked else None
-        self.database = LocalDatabase(home, durable=self._durable, functions_port=functions_port)
+        self.database = LocalDatabase(
+            home, durable=self._durable, functions_port=functions_port, checkout=self.checkout
+        )
         if functions_port is not None:
             self.link = DatabaseLink(functions_port, self.database.server.port)
         self.node_master_key = home.secret("node.master", prefix="master-")
@@ -166,10 +171,10 @@ class System:
         self.cryptopay_token = f"31337:{home.secret('cryptopay')}"
         self.health_key = home.secret("health")
         self.urls = {name: f"http://127.0.0.1:{home.port(name)}" for name in ("gateway", "cryptopay", "cloudtasks")}
-        self.fleet = Fleet(home, self.settings(), self._instances)
+        self.fleet = Fleet(home, self.settings(), self._instances, checkout=self.checkout)
         self.gateway = Gateway(self.fleet.backends())
         self.iam = Iam(
-            invokers(tasks=TASKS_INVOKER, scheduler=SCHEDULER_INVOKER),
+            invokers(tasks=TASKS_INVOKER, scheduler=SCHEDULER_INVOKER, table=self.checkout.table),
             base_url=self.urls["gateway"],
             signer=test_key_signer(),
         )
@@ -182,7 +187,13 @@ class System:
         )
         ports = {port: home.port(f"node.{name}.{part}") for port, part in parts.items()}
         key = None if name == NODE_NAMES[0] else keys.derived(self.node_master_key, name)
-        return XrayNode(home.folder("nodes") / name, ports=ports, link_name=f"Atlas {name}", key=key)
+        return XrayNode(
+            home.folder("nodes") / name,
+            ports=ports,
+            link_name=f"Atlas {name}",
+            key=key,
+            code=self.checkout.root,
+        )
 
     async def _start(self, tell: Callable[[str, float], None]) -> None:
         async with _timed(tell, "database, node and functions"), asyncio.TaskGroup() as parts:
@@ -198,7 +209,7 @@ class System:
             self._undo.push_async_callback(asyncio.to_thread, self.database.stop)
             await asyncio.to_thread(self.database.start)
             for name, node, key_name in zip(NODE_NAMES, self.nodes, _KEY_NAMES, strict=True):
-                await asyncio.to_thread(self.database.query, _ADD_NODE, name=name, api_url=node.url, key_name=key_name)
+                await asyncio.to_thread(self.database.query, ADD_NODE, name=name, api_url=node.url, key_name=key_name)
             if self.link is not None:
                 self._undo.push_async_callback(self.link.stop)
                 await self.link.start()
@@ -242,10 +253,10 @@ class System:
             self.messenger.page_origin
         )  # the chat page shows an invoice as Telegram shows a mini app
         self.tasks = CloudTasks(
-            _queues(),
+            _queues(self.checkout),
             clock=self.clock,
             store=stores / "cloudtasks.sqlite3",
-            grants={function.service: function.enqueues for function in function_table.load().functions.values()},
+            grants={function.service: function.enqueues for function in self.checkout.table.functions.values()},
         )
         self.tasks.readdress(self._here)
         self.scheduler = Scheduler(self._jobs(), clock=self.clock)
@@ -302,8 +313,8 @@ class System:
     async def _check_settings(self) -> None:
         """By the code that functions check theirs with, in a process of its own: it reads its environment once."""
         checking = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "lib.settings.check"),
-            cwd=ROOT,
+            *(str(self.checkout.python), "-m", "lib.settings.check"),
+            cwd=self.checkout.root,
             env=bare_environment(self.settings()),
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.PIPE,
@@ -330,12 +341,12 @@ class System:
 
     def function_url(self, target: str) -> str:
         """Where the gateway has a function."""
-        return f"{self.urls['gateway']}/{function_table.load().functions[target].service}"
+        return f"{self.urls['gateway']}/{self.checkout.table.functions[target].service}"
 
     def _here(self, url: str) -> str:
         """Where a function is now whose address an earlier run kept: the gateway may have had another port."""
         found = _FUNCTION_URL.match(url)
-        services = {function.service for function in function_table.load().functions.values()}
+        services = {function.service for function in self.checkout.table.functions.values()}
         return f"{self.urls['gateway']}/{found['rest']}" if found and found["service"] in services else url
 
     def _jobs(self) -> list[Job]:
@@ -349,13 +360,13 @@ class System:
                 headers={"Content-Type": "application/json"},
                 body=b"{}",
             )
-            for function in function_table.load().functions.values()
+            for function in self.checkout.table.functions.values()
             if function.trigger == _SCHEDULED
         ]
 
     def _webhook(self) -> Webhook:
         """Where updates go, with the secret and as many at once as the instances can take."""
-        row = function_table.load().functions["telegram_webhook"]
+        row = self.checkout.table.functions["telegram_webhook"]
         connections = min(100, self._instances.get(row.name, 1) * row.concurrency)
         return Webhook(self.function_url(row.name), self.webhook_secret, connections)
 
@@ -400,7 +411,7 @@ class System:
             KeyError: there is no such sweep.
             SystemFailedError: it did not answer 200 with JSON.
         """
-        run = await self.scheduler.run_now(function_table.load().functions[f"sweep_{name}"].service)
+        run = await self.scheduler.run_now(self.checkout.table.functions[f"sweep_{name}"].service)
         if run.status != HTTPStatus.OK:
             raise SystemFailedError(f"sweep_{name}: {run.reason} {run.body[:300]!r}")
         answer: dict[str, Any] = json.loads(run.body)
@@ -409,7 +420,7 @@ class System:
     @property
     def sweeps(self) -> list[str]:
         """Names that `sweep` takes."""
-        functions = function_table.load().functions.values()
+        functions = self.checkout.table.functions.values()
         return [function.name.removeprefix("sweep_") for function in functions if function.trigger == _SCHEDULED]
 
     async def switch_scheduler(self, *, on: bool) -> None:
@@ -517,7 +528,7 @@ def _client(timeout_s: float = 30.0) -> httpx.AsyncClient:
     return httpx.AsyncClient(timeout=httpx.Timeout(timeout_s, connect=10), trust_env=False)
 
 
-def _queues() -> list[Queue]:
+def _queues(checkout: Checkout = HERE) -> list[Queue]:
     return [
         Queue(
             row.name,
@@ -529,5 +540,5 @@ def _queues() -> list[Queue]:
             max_doublings=row.max_doublings,
             max_retry_duration=row.max_retry_s,
         )
-        for row in function_table.load().queues.values()
+        for row in checkout.table.queues.values()
     ]

@@ -42,18 +42,18 @@ def test_every_target_of_the_contract_is_judged(content: dict[str, Any]) -> None
     judged = [(row["id"], row["target"]) for row in content["table"] if row["met"] is not None]
     assert sorted(judged) == sorted(
         [
-            *(("P1", "≥ 1x"), ("P1", "≥ 2x"), ("P1", "≤ 1x")),
-            *(("P2", "≤ 4x"), ("P2", "≤ 0.4x"), ("P2", "≤ 2x")),
-            *(("P11", "≤ 6x"), ("P11", "> 52 /s")),
+            *(("P1", "≥ 1.2x"), ("P1", "≤ 0.8x"), ("P1", "≤ 0.9x")),
+            *(("P2", "≤ 4x"), ("P2", "≤ 0.4x"), ("P2", "≤ 2x"), ("P2", "≤ 2x")),
+            *(("P11", "≤ 2.3x"), ("P11", "≤ 6x")),
             *(("P12", "≤ 3x"), ("P12", "≤ 0 errors")),
         ]
     )
 
 
-def test_four_servers_answered_the_same_updates(content: dict[str, Any]) -> None:
+def test_three_servers_answered_the_same_updates(content: dict[str, Any]) -> None:
     measured = content["measured"]["P1"]
-    assert len(measured["servers"]) == 4
-    assert measured["updates_answered_alike"] == 3 * (80 + 8)  # the empty function keeps nothing
+    assert len(measured["servers"]) == 3
+    assert measured["updates_answered_alike"] == 2 * (80 + 8)  # the empty function keeps nothing
     for name, server in measured["servers"].items():
         assert server["per_second"]["n"] == 1, name
         assert 0 < server["p50_s"]["median"] <= server["p99_s"]["median"], name
@@ -70,7 +70,7 @@ def test_payments_settled_and_everybody_was_greeted_in_the_burst(content: dict[s
 
 def test_every_public_target_was_started_cold_beside_both_comparisons(content: dict[str, Any]) -> None:
     starts = content["measured"]["P2"]["starts"]
-    assert len(starts) == 5
+    assert len(starts) == 6
     for name, taken in starts.items():
         assert len(taken) == 1, name
         assert 0 < taken[0]["accepted_s"] <= taken[0]["seconds"], name
@@ -83,6 +83,9 @@ def test_access_takes_at_least_as_long_as_the_webhook_s_answer(content: dict[str
     assert seconds["key"]["n"] == 1
     assert seconds["access_in_parallel"]["n"] == 4
     assert seconds["access"]["min"] > seconds["webhook_answered"]["min"] > 0
+    assert seconds["access_with_two_nodes"]["n"] == 2
+    assert seconds["key_all_cold"]["min"] > seconds["empty_function_started"]["min"] > 0
+    assert min(content["measured"]["P11"]["cpu_s_per_order"].values()) >= 0
 
 
 def test_a_person_was_answered(content: dict[str, Any]) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 from typing import TYPE_CHECKING
 
 from aiogram import F, Router
 from aiogram.enums import ContentType
 from aiogram.filters import Command, CommandObject
 
+from lib import texts
 from lib.bot.callbacks import Go, Place, SetLanguage
 from lib.bot.screen import Screen, tap
 from lib.domain import accounts, trial
@@ -45,8 +47,13 @@ def deep_link(typed: str | None) -> str | None:
 
 def rows(tx: Transaction, context: UpdateContext) -> Rows:
     """The menu's buttons; the trial's is shown by the rule that its action uses."""
-    say = context.texts.plain
-    offer = ((tap(say("button-trial"), Go(to=Place.TRIAL)),),) if trial.eligible(tx, context.account.id) else ()
+    return _rows(context.texts.language, with_trial=trial.eligible(tx, context.account.id))
+
+
+@cache
+def _rows(language: str, *, with_trial: bool) -> Rows:
+    say = texts.of(language).plain
+    offer = ((tap(say("button-trial"), Go(to=Place.TRIAL)),),) if with_trial else ()
     return (
         *offer,
         (tap(say("button-buy"), Go(to=Place.BUY)),),

@@ -5,6 +5,8 @@ import logging
 import uuid
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from lib import log
 
@@ -49,3 +51,30 @@ def test_correlation_ends_with_its_block() -> None:
 def test_a_redacted_line_is_still_json() -> None:
     line = json.dumps({"error": "bad link vless://abc@host:443", "url": "postgresql://u:p@h/db", "event": "x"})
     assert json.loads(log.redact(line)) == {"error": "bad link [redacted]", "url": "[redacted]", "event": "x"}
+
+
+@given(
+    st.lists(
+        st.one_of(
+            st.text(alphabet="0123456789abcdefABCDEF-:/_ \u212a\u017fxX\u0663", max_size=12),
+            st.sampled_from(
+                [
+                    "vless://",
+                    "VLESS://a@b",
+                    "postgres://u:p@h/d",
+                    "postgresql://",
+                    "bot",
+                    "12:",
+                    "abcdefgh",
+                    '"',
+                    "http://x",
+                ]
+            ),
+            st.uuids().map(str),
+            st.from_regex(r"\A(?:bot)?[0-9]{1,4}:[A-Za-z0-9_-]{6,10}\Z"),
+        ),
+        max_size=6,
+    ).map("".join)
+)
+def test_nothing_that_the_full_search_would_find_passes_the_quick_one(text: str) -> None:
+    assert log._SUSPICIOUS.search(text) or not log._SECRETS.search(text)
