@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import sys
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -45,6 +46,7 @@ def _arguments(given: list[str] | None) -> argparse.Namespace:
         metavar="COMMIT",
         help=f"compare this checkout with that commit instead: {', '.join(against.ITEMS)}",
     )
+    parser.add_argument("--pairs", type=int, default=None, help=f"pairs of laps with --against (default: {FULL.pairs})")
     parser.add_argument("--out", type=Path, default=RESULTS, help="where results go (default: bench/results/)")
     return parser.parse_args(given)
 
@@ -79,8 +81,10 @@ async def _measure(wanted: list[str], sizes: Sizes, *, fresh: bool) -> list[Outc
 
 
 def _against(options: argparse.Namespace, wanted: list[str], facts: dict[str, Any]) -> int:
+    sizes = SMALL if options.small else FULL
+    sizes = replace(sizes, pairs=options.pairs or sizes.pairs)
     try:
-        compared, laps = asyncio.run(against.measure(options.against, wanted, SMALL if options.small else FULL))
+        compared, laps = asyncio.run(against.measure(options.against, wanted, sizes))
     except NoSuchCommitError as error:
         print(error, file=sys.stderr)
         return 1
