@@ -220,7 +220,9 @@ class Connection:
         self._wait_for(1)
         self._prepared: dict[str, _Statement] = {}
         self._begun = True
+        self._ahead = b""
         self._pending = b""
+        self._before_pending = b""
         self._in_step = True
 
     @property
@@ -274,7 +276,8 @@ class Connection:
         messages = [one.messages(given) for one, (_, given) in zip(prepared, statements, strict=True)]
         contexts = [one.context() for one in prepared]
         opening = self._opening()
-        self._exchange(opening + b"".join(messages), *([Context("begin")] if opening else []), *contexts)
+        before = [Context("before")] * opening.count(_EXECUTE)
+        self._exchange(opening + b"".join(messages), *before, *contexts)
         return [(one.columns, got.rows or [], got.row_count) for one, got in zip(prepared, contexts, strict=True)]
 
     def execute_with_commit(self, sql: str, parameters: dict[str, Any]) -> None:
@@ -291,7 +294,8 @@ class Connection:
         if statement.columns:
             raise ValueError("a statement that returns rows can't go with COMMIT")
         messages = statement.messages(parameters)
-        self._pending = self._opening() + messages
+        self._before_pending = self._opening()
+        self._pending = self._before_pending + messages
 
     def send_pending(self) -> None:
         """Run a pending statement now."""
@@ -300,14 +304,19 @@ class Connection:
             self._exchange(pending, Context("pending"))
 
     def drop_pending(self) -> None:
-        """Forget a pending statement: the savepoint that it belongs to is being undone. BEGIN was sent before that one."""
-        self._pending = b""
+        """Forget a pending statement: the savepoint that it belongs to is being undone, which must be there for that."""
+        if self._pending:
+            self._pending, self._ahead = b"", self._before_pending
+
+    def precede(self, sql: str) -> None:
+        """Send this with the statement that follows, before it: a savepoint, which cannot fail by itself."""
+        self.send_pending()
+        self._ahead += self._statement(sql).messages({})
 
     def _opening(self) -> bytes:
-        """BEGIN, when it is still to be sent."""
-        if self._begun:
-            return b""
-        opening = self._statement("begin").messages({})
+        """What goes before the next statement: BEGIN when it is still to be sent, then what `precede` was given."""
+        opening = b"" if self._begun else self._statement("begin").messages({})
+        opening, self._ahead = opening + self._ahead, b""
         self._begun = True
         return opening
 
@@ -344,6 +353,8 @@ class Connection:
     def _statement(self, sql: str) -> _Statement:
         statement = self._prepared.get(sql)
         if statement is None:
+            if self._begun and self._ahead:  # a statement that can't even be prepared must find its savepoint there
+                self._exchange(self._opening(), Context("before"))
             with self._exchanging():
                 statement = self._prepared[sql] = _Statement(self._driver, sql)
         return statement
@@ -387,7 +398,7 @@ class Connection:
         Raises:
             ConnectionLost: or it is out of step; either way not to be used again.
         """
-        self._pending = b""
+        self._pending = self._ahead = b""
         if not self._begun:
             self._begun = True
             return
@@ -397,7 +408,7 @@ class Connection:
         """One or several statements without parameters or result: savepoints, the injected failure, migrations."""
         self.send_pending()
         if opening := self._opening():
-            self._exchange(opening, Context("begin"))
+            self._exchange(opening, Context("before"))
         self._simple(sql)
 
     def _simple(self, sql: str) -> None:

@@ -46,9 +46,9 @@ class Transaction:
             self._poisoned = True
             raise
 
-    def _simple(self, sql: str) -> None:
+    def _control(self, how: Callable[[], None]) -> None:
         try:
-            self._connection.simple(sql)
+            how()
         except Exception:
             self._poisoned = True
             raise
@@ -119,18 +119,19 @@ class Transaction:
     def savepoint(self, name: str) -> Iterator[None]:
         """A part that may fail alone: what it did is undone, the error is passed on, the transaction lives.
 
-        Only a refused statement or an ordinary exception is undone this way; a lost connection ends it all.
+        Only a refused statement or an ordinary exception is undone this way; a lost connection ends it all. Its beginning goes
+        with its first statement, its end with what follows it, COMMIT most often: neither is a round trip.
         """
-        self._simple(f"savepoint {name}")
+        self._control(lambda: self._connection.precede(f"savepoint {name}"))
         try:
             yield
             self._connection.send_pending()
         except (StatementFailed, ArithmeticError, LookupError, RuntimeError, TypeError, ValueError):
             self._connection.drop_pending()  # it would be undone anyway, and its own refusal must not hide this error
-            self._simple(f"rollback to savepoint {name}")
+            self._control(lambda: self._connection.simple(f"rollback to savepoint {name}"))
             self._poisoned = False
             raise
-        self._simple(f"release savepoint {name}")
+        self._control(lambda: self._connection.execute_with_commit(f"release savepoint {name}", {}))
 
     def reach(self, place: str) -> None:
         """A failpoint inside the transaction (lib/failpoints.py)."""

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -8,7 +9,7 @@ import pytest
 from lib.db import Database, OutcomeUnknown, Query, StatementFailed, idempotent
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from lib.db import Transaction
     from tests.integration.database_proxy import DatabaseProxy
@@ -174,6 +175,89 @@ async def test_a_statement_sent_with_commit_that_is_refused_inside_a_savepoint_i
 
     assert await wired.run(try_twice) == ["kept"]
     assert await wired.run(bodies) == ["kept"]
+
+
+def store_under_savepoint(tx: Transaction, first: int) -> None:
+    tx.execute(_STORE, key=first, body="first")
+    with tx.savepoint("attempt"):
+        tx.execute(_STORE, key=first + 1, body=_LAST)
+
+
+async def test_a_savepoint_is_no_round_trip(proxy: DatabaseProxy, wired: Database) -> None:
+    await wired.run(store_under_savepoint, 1)
+    before = proxy.sent
+    await wired.run(store_under_savepoint, 3)
+    assert proxy.sent - before == 3  # two statements, COMMIT
+    assert await wired.run(bodies) == ["first", _LAST] * 2
+
+
+def _nothing(_tx: Transaction) -> None:
+    pass
+
+
+def _twice(tx: Transaction) -> None:
+    tx.execute(_STORE, key=1, body="again")
+
+
+def _not_a_statement(tx: Transaction) -> None:
+    tx.execute("no statement at all")
+
+
+def _not_a_value(tx: Transaction) -> None:
+    tx.execute(_STORE, key=9, body="\ud800")
+
+
+def _then_wrong(tx: Transaction) -> None:
+    tx.conclude(_STORE, key=9, body="undone")
+    raise LookupError
+
+
+def _nested(tx: Transaction) -> None:
+    with tx.savepoint("inner"):
+        tx.execute(_STORE, key=9, body="undone")
+    _twice(tx)
+
+
+@pytest.mark.parametrize("attempt", [_twice, _not_a_statement, _not_a_value, _then_wrong, _nested])
+@pytest.mark.parametrize("before", [True, False], ids=["begun", "first of all"])
+@pytest.mark.parametrize("nested", [True, False])
+async def test_whatever_fails_under_a_savepoint_is_undone_there(
+    wired: Database, attempt: Callable[[Transaction], None], *, before: bool, nested: bool
+) -> None:
+    await wired.run(lambda tx: tx.execute(_STORE, key=1, body="there"))
+
+    def around(tx: Transaction) -> None:
+        if before:
+            tx.execute(_STORE, key=2, body="before")
+        refused, inside = (
+            (StatementFailed, ValueError, LookupError),
+            tx.savepoint("inside") if nested else nullcontext(),
+        )
+        with pytest.raises(refused), tx.savepoint("attempt"), inside:
+            attempt(tx)
+        with tx.savepoint("attempt"):
+            _nothing(tx)
+        tx.execute(_STORE, key=3, body="after")
+
+    for _ in range(2):  # with every statement prepared by now or not
+        await wired.run(around)
+        assert await wired.run(bodies) == (["there", "before", "after"] if before else ["there", "after"])
+        await wired.run(lambda tx: tx.execute("delete from updates where update_id > 1"))
+
+
+@pytest.mark.parametrize("before", [True, False], ids=["begun", "first of all"])
+async def test_what_is_not_undone_at_a_savepoint_ends_the_transaction(wired: Database, *, before: bool) -> None:
+    def fail(tx: Transaction) -> None:
+        if before:
+            tx.execute(_STORE, key=1, body="undone")
+        with tx.savepoint("attempt"):
+            raise AssertionError
+
+    with pytest.raises(AssertionError):
+        await wired.run(fail)
+    assert await wired.run(bodies) == []
+    await wired.run(store_two, 1, 2)
+    assert await wired.run(bodies) == ["first", _LAST]
 
 
 async def test_what_is_held_is_lost_with_an_exception(wired: Database) -> None:

@@ -7,14 +7,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from lib.db import Database
 from lib.domain import accounts, inbox, orders, subscriptions
 from lib.domain.accounts import Person
 from lib.domain.settlement import Event, Money
 from lib.settings import pricelist
 
 if TYPE_CHECKING:
-    from lib.db import Database, Transaction
+    from lib.db import Transaction
     from lib.domain.orders import Order
+    from tests.integration.database_proxy import DatabaseProxy
 
 PRICES = pricelist.load()
 
@@ -126,3 +128,20 @@ async def test_another_tariff_converts_what_is_left_by_value(db: Database) -> No
     left = before.expires_at - moment
     kept = timedelta(minutes=left // timedelta(microseconds=1) * 149 // (299 * 60_000_000))
     assert after.expires_at == moment + kept + timedelta(days=30)
+
+
+async def test_a_settlement_is_at_most_twelve_statements_each_one_round_trip(
+    proxy: DatabaseProxy, db: Database
+) -> None:
+    """Also when the customer is known and has access: over a network each costs its way there and back (performance.md, P3)."""
+    wired = Database(proxy.url, connections=1, application="test", guards=False)
+    try:
+        for person in (1, 1, 2, 2):  # the first two prepare the statements
+            order = await db.run(open_order, person)
+            before = proxy.sent
+            assert (await wired.run(inbox.receive, paid(order), PRICES)).outcome == "settled"
+            taken = proxy.sent - before
+            if person == 2:
+                assert taken <= 12, f"{taken} round trips"
+    finally:
+        await wired.close()
