@@ -240,6 +240,9 @@ async def _laps(item: str, sides: Sequence[Side], pairs: int) -> tuple[list[dict
             lap = await ITEMS[item](sides[which])
             if number:
                 laps[which].append(lap)
+        if number:
+            ratios = (f"{figure.work} {laps[0][-1][figure] / laps[1][-1][figure]:.2f}x" for figure in laps[0][-1])
+            print(f"  {number} of {pairs}: {'; '.join(ratios)}", flush=True)
     return laps
 
 
