@@ -12,8 +12,7 @@ from typing import Literal
 
 from lib import json_reader
 
-PATH = "functions/table.json"
-_FILE = Path(__file__).resolve().parents[1] / PATH
+_ROOT = Path(__file__).resolve().parents[1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,13 +102,13 @@ class Table:
 
 
 @cache
-def load(file: Path = _FILE) -> Table:
-    """Read the table once; another checkout's, when its file is given.
+def load(root: Path = _ROOT) -> Table:
+    """Read the table once; another checkout's, when its folder is given.
 
     Raises:
         TypeError: a row has a field that does not exist, or lacks one.
     """
-    raw = json_reader.read_object(file.read_bytes())
+    raw = json_reader.read_object((root / "functions" / "table.json").read_bytes())
     functions = {
         name: Function(name=name, **(row | {"secrets": tuple(row["secrets"]), "enqueues": tuple(row["enqueues"])}))
         for name, row in raw["functions"].items()

@@ -9,14 +9,13 @@ from urllib.parse import quote
 
 from lib.db.connection import Connection, Timeouts
 from lib.db.invariants import violations
-from sandbox.cloud.checkout import HERE
+from lib.db.migrate import migrate
 from sandbox.postgres.server import Postgres
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from lib.db.invariants import Violation
-    from sandbox.cloud.checkout import Checkout
     from sandbox.state.home import Home
 
 DATABASE = "atlas"
@@ -25,17 +24,26 @@ FUNCTIONS = "atlas_functions"
 _TIMEOUTS = Timeouts(statement_ms=60_000, lock_ms=20_000, idle_in_transaction_ms=60_000)
 
 
+def _newest(url: str) -> list[str]:
+    return migrate(url, "local")
+
+
 class LocalDatabase:
     """PostgreSQL below `home`, migrated as the owner; functions log in as a member of `atlas_app` and nothing more.
 
     Every method blocks. `functions_port` is where functions find it, when that is not the server itself
-    (sandbox/postgres/link.py). The schema is the checkout's.
+    (sandbox/postgres/link.py). `migrations` bring a database, by its URL, to the schema that is wanted: the newest.
     """
 
     def __init__(
-        self, home: Home, *, durable: bool, functions_port: int | None = None, checkout: Checkout = HERE
+        self,
+        home: Home,
+        *,
+        durable: bool,
+        functions_port: int | None = None,
+        migrations: Callable[[str], list[str]] = _newest,
     ) -> None:
-        self._checkout = checkout
+        self._migrations = migrations
         self._functions_port = functions_port
         # Not private: run by root, the server is another user, who must get through.
         self.server = Postgres(home.folder("postgres", private=False), port=home.port("postgres"), durable=durable)
@@ -63,7 +71,7 @@ class LocalDatabase:
             self._make_role(session, FUNCTIONS, "login")
             if not _rows(session, "select from pg_catalog.pg_database where datname = :name", name=DATABASE):
                 session.simple(f"create database {DATABASE} owner {OWNER}")
-        applied = self._checkout.migrate(self.owner_url)
+        applied = self._migrations(self.owner_url)
         with self._session(self.server.url()) as session:
             session.simple(f"grant atlas_app to {FUNCTIONS}")
         return applied

@@ -9,6 +9,7 @@ import re
 import time
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Self
 
@@ -30,6 +31,7 @@ from sandbox.processes.child import bare_environment
 from sandbox.stand_in.clock import Clock
 from sandbox.stand_in.server import Server
 from sandbox.state.home import Home
+from sandbox.system import schema
 from sandbox.system.failpoints import Failpoints
 from sandbox.system.messenger import StandIn
 from sandbox.telegram import Webhook
@@ -159,7 +161,7 @@ class System:
         self.failpoints.folder.mkdir(parents=True, exist_ok=True)
         functions_port = home.port("postgres.link") if self._linked else None
         self.database = LocalDatabase(
-            home, durable=self._durable, functions_port=functions_port, checkout=self.checkout
+            home, durable=self._durable, functions_port=functions_port, migrations=partial(schema.newest, self.checkout)
         )
         if functions_port is not None:
             self.link = DatabaseLink(functions_port, self.database.server.port)

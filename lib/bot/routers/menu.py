@@ -18,7 +18,7 @@ from lib.domain import accounts, trial
 if TYPE_CHECKING:
     from aiogram.types import CallbackQuery, Message
 
-    from lib.bot.screen import Rows
+    from lib.bot.screen import Button, Rows
     from lib.bot.update_context import UpdateContext, UpdateRunner
     from lib.db import Transaction
 
@@ -47,15 +47,19 @@ def deep_link(typed: str | None) -> str | None:
 
 def rows(tx: Transaction, context: UpdateContext) -> Rows:
     """The menu's buttons; the trial's is shown by the rule that its action uses."""
-    return _rows(context.texts.language, with_trial=trial.eligible(tx, context.account.id))
+    language = context.texts.language
+    return (_offer(language), *_always(language)) if trial.eligible(tx, context.account.id) else _always(language)
 
 
 @cache
-def _rows(language: str, *, with_trial: bool) -> Rows:
+def _offer(language: str) -> tuple[Button, ...]:
+    return (tap(texts.of(language).plain("button-trial"), Go(to=Place.TRIAL)),)
+
+
+@cache
+def _always(language: str) -> Rows:
     say = texts.of(language).plain
-    offer = ((tap(say("button-trial"), Go(to=Place.TRIAL)),),) if with_trial else ()
     return (
-        *offer,
         (tap(say("button-buy"), Go(to=Place.BUY)),),
         (tap(say("button-key"), Go(to=Place.KEY)), tap(say("button-profile"), Go(to=Place.PROFILE))),
         (tap(say("button-instruction"), Go(to=Place.INSTRUCTION)),),
