@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench import against, burst, cold_start, first_message, machine, pairs, payment, report, updates
+from bench import against, burst, clock, cold_start, first_message, machine, pairs, payment, report, updates
 from bench.buyers import Buyers
 from bench.checkouts import NoSuchCommitError
 from bench.places import RESULTS, scratch
@@ -57,6 +57,7 @@ async def _on_a_system(names: list[str], sizes: Sizes) -> list[Outcome]:
     for name in names:
         with scratch() as folder:
             async with System(folder, durable=True) as system:
+                await clock.as_deployed(system)
                 buyers = Buyers(system)
                 try:
                     outcomes.append(await _timed(name, _ON_A_SYSTEM[name](system, buyers, sizes)))

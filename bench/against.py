@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from bench import cold_start, consumption, launch, updates
+from bench import clock, cold_start, consumption, launch, updates
 from bench.access import AccessWatch
 from bench.buyers import ChatBuyers
 from bench.checkouts import checked_out
@@ -64,6 +64,7 @@ class Side:
 
     async def prepare(self) -> None:
         """One node, as P11 has it, and a queue of messages that is no limit: what it holds back is not the functions' work."""
+        await clock.as_deployed(self.system)
         await self.system.sql("delete from nodes where name <> :first", first=NODE_NAMES[0])
         queue = self.system.tasks.dispatcher("messages")
         queue.configure(dataclasses.replace(queue.queue, rate=_UNPACED))
