@@ -208,7 +208,7 @@ def _not_a_value(tx: Transaction) -> None:
 
 
 def _then_wrong(tx: Transaction) -> None:
-    tx.conclude(_STORE, key=9, body="undone")
+    tx.execute_with_commit(_STORE, key=9, body="undone")
     raise LookupError
 
 
