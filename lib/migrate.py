@@ -7,12 +7,15 @@ traffic; both unless said.
 from __future__ import annotations
 
 import argparse
+import asyncio
 import sys
 from typing import TYPE_CHECKING
 
+from lib.db import Database
 from lib.db.address import DatabaseAddress
 from lib.db.errors import DatabaseError
 from lib.db.migrate import BOTH, MigrationChanged, MigrationOutOfOrder, UnfitDatabase, migrate
+from lib.domain import subscriptions
 from lib.settings import plain, pricelist
 
 if TYPE_CHECKING:
@@ -44,19 +47,33 @@ def main(given: list[str] | None = None) -> int:
     try:
         url = plain.read("MIGRATE_DATABASE_URL", plain.database_url) or plain.read("DATABASE_URL", plain.database_url)
         environment, zone = plain.environment(), plain.zone()
-        currency = pricelist.load().currency
+        prices = pricelist.load()
     except (plain.UnusableSetting, pricelist.InvalidPriceList) as error:
         return _refused(str(error))
     if not url:
         return _refused("set MIGRATE_DATABASE_URL or DATABASE_URL")
     address = DatabaseAddress.parse(url)
     try:
-        done = migrate(url, environment, kinds=kinds, zone=str(zone), currency=currency)
+        done = migrate(url, environment, kinds=kinds, zone=str(zone), currency=prices.currency)
+        held = asyncio.run(_tariffs_held(url))
     except (DatabaseError, MigrationChanged, MigrationOutOfOrder, UnfitDatabase, ValueError) as error:
         words = next((words for code, words in _WORDS.items() if code in str(error)), "")
         return _refused(f"{address}: {words or error}")
+    if lacking := [tariff for tariff in held if tariff not in prices.tariffs]:
+        return _refused(
+            f"the price list lacks {', '.join(lacking)}, which customers hold or may still pay for: retire a tariff by"
+            " sold = false, so that its prices go on saying what its time is worth"
+        )
     sys.stdout.write(f"migrate: {', '.join(done) if done else 'nothing to do'}\n")
     return 0
+
+
+async def _tariffs_held(url: str) -> list[str]:
+    database = Database(url, connections=1, application="migrate")
+    try:
+        return await database.run(subscriptions.tariffs_held)
+    finally:
+        await database.close()
 
 
 def _refused(problem: str) -> int:

@@ -9,6 +9,7 @@ from lib.bot import order_screen
 from lib.bot.callbacks import Go, Method, Pay, PickPeriod, PickTariff, Place
 from lib.bot.screen import Screen, tap
 from lib.domain import chat_state, flags, orders, subscriptions
+from lib.domain.pricelist import UnknownTariff
 
 if TYPE_CHECKING:
     from lib.bot.screen import Rows
@@ -39,7 +40,7 @@ def pick_tariff(tx: Transaction, context: UpdateContext, name: str, version: int
     state = chat_state.read(tx, context.account.id)
     if state.version != version or state.state not in {BUY_TARIFF, BUY_PERIOD, BUY_CONFIRM}:
         return show_state(tx, context, state, "toast-stale")
-    if name not in context.prices.tariffs:
+    if name not in context.prices.on_sale:
         return show_state(tx, context, state, "toast-stale")
     moved = chat_state.swap(tx, context.account.id, version, BUY_PERIOD, {"tariff": name})
     return show_state(tx, context, moved or chat_state.read(tx, context.account.id), "" if moved else "toast-stale")
@@ -95,7 +96,7 @@ def show_state(tx: Transaction, context: UpdateContext, state: ChatState, toast:
 
 
 def _tariff(context: UpdateContext, state: ChatState) -> Tariff | None:
-    return context.prices.tariffs.get(str(state.data.get("tariff")))
+    return context.prices.on_sale.get(str(state.data.get("tariff")))
 
 
 def _days(state: ChatState) -> int:
@@ -105,7 +106,7 @@ def _days(state: ChatState) -> int:
 
 def _tariffs(context: UpdateContext, state: ChatState, toast: str) -> Screen:
     say = context.texts
-    on_sale = context.prices.tariffs.values()
+    on_sale = context.prices.on_sale.values()
     lines = "\n".join(
         say.html(
             "buy-tariff-line",
@@ -158,7 +159,13 @@ def _confirm(
 ) -> Screen:
     say = context.texts
     held = subscriptions.current(tx, context.account.id)
-    value = context.prices.conversion(held.tariff, tariff.name) if held is not None else subscriptions.SAME_VALUE
+    running = held.tariff if held is not None and held.status == "active" else tariff.name
+    try:
+        value = context.prices.conversion(running, tariff.name)
+    except (
+        UnknownTariff
+    ):  # the value of what they hold is not known: nothing is sold over it until the price list names it
+        return order_screen.unavailable(context)
     now = subscriptions.now(tx)
     until = subscriptions.end_after(held, now, value, timedelta(days=days))
     price = say.money(tariff.prices[days], context.prices.currency)

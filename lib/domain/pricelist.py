@@ -6,6 +6,10 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 
+class UnknownTariff(LookupError):
+    """Time of a tariff can't be converted: what it is worth is not known. One to one would be a price that was never agreed."""
+
+
 @dataclass(frozen=True, slots=True)
 class Tariff:
     """One priced tariff.
@@ -13,12 +17,14 @@ class Tariff:
     Attributes:
         prices: minor units of the price list's currency, by period in days.
         traffic_gb: None is unlimited.
+        sold: False once it is retired: customers who hold it keep it, and its prices say what their time is worth.
     """
 
     name: str
     devices: int
     prices: dict[int, int]
     traffic_gb: int | None = None
+    sold: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,13 +71,18 @@ class PriceList:
     tariffs: dict[str, Tariff]
     trial: Trial
 
+    @property
+    def on_sale(self) -> dict[str, Tariff]:
+        """What a customer may buy now."""
+        return {name: tariff for name, tariff in self.tariffs.items() if tariff.sold}
+
     def price(self, tariff: str, period_days: int) -> int:
         """The list price in minor units.
 
         Raises:
-            KeyError: no such tariff or period; a forged or an old button.
+            KeyError: no such tariff or period is sold; a forged or an old button.
         """
-        return self.tariffs[tariff].prices[period_days]
+        return self.on_sale[tariff].prices[period_days]
 
     def quote(self, tariff: str, period_days: int) -> Quote:
         """What the period is sold for.
@@ -86,11 +97,17 @@ class PriceList:
         """How much of a minute of `old` a minute of `new` is worth: remaining time is multiplied by this.
 
         The smallest of old / new list price over the periods both have (product.md#tariffs), so that no detour
-        through another tariff makes time cheaper. 1 for the same tariff, and for one that is no longer sold or shares no
-        period (which the check of the price list refuses).
+        through another tariff makes time cheaper; 1 for the same tariff.
+
+        Raises:
+            UnknownTariff: a tariff of which the list says nothing (`sold = false` retires one), or two without a period in
+                common, which no list that was read has.
         """
-        if old == new or old not in self.tariffs or new not in self.tariffs:
+        if old == new:
             return Fraction(1)
+        if unknown := {old, new} - self.tariffs.keys():
+            raise UnknownTariff(f"the price list lacks {', '.join(sorted(unknown))}")
         theirs, ours = self.tariffs[old].prices, self.tariffs[new].prices
-        shared = theirs.keys() & ours.keys()
-        return min((Fraction(theirs[period], ours[period]) for period in shared), default=Fraction(1))
+        if not (shared := theirs.keys() & ours.keys()):
+            raise UnknownTariff(f"{old} and {new} have no period in common")
+        return min(Fraction(theirs[period], ours[period]) for period in shared)

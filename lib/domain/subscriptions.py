@@ -130,6 +130,13 @@ where n.state = 'active' and n.lost_since is null
 on conflict (subscription_id, node_id) do nothing
 """
 
+_TARIFFS_HELD = """
+select distinct tariff from subscriptions where status <> 'expired'
+union
+select distinct tariff from orders where tariff is not null and status <> 'paid' and provider_closed_at is null
+order by tariff
+"""
+
 # A page of access that is over; rows that another transaction is at work on are passed over. `for update`, since the UUID is a key.
 _LOCK_DUE = """
 select id from subscriptions
@@ -252,6 +259,11 @@ def grant(
         payment_id=payment_id,
     )
     return given
+
+
+def tariffs_held(tx: Transaction) -> list[str]:
+    """Tariffs of access that runs or is frozen, and of orders that may still be paid: a price list must say what they are worth."""
+    return tx.values(_TARIFFS_HELD)
 
 
 def expire(tx: Transaction, page: int, correlation_id: str) -> Ended:

@@ -7,7 +7,7 @@ import tomllib
 from functools import cache
 from itertools import combinations
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from lib import currencies
 from lib.domain import pricelist as domain
@@ -15,6 +15,22 @@ from lib.domain.pricelist import PriceList, Tariff, Trial
 from lib.settings import plain
 
 _NAME = re.compile(r"[a-z0-9_]{1,24}")  # it travels in the 64 bytes of a button
+_PERIOD = re.compile(r"[1-9][0-9]{0,4}")  # as text it must be the only one of its number: 30 and 030 are one period
+_RANGES = {
+    "order_minutes": (1, 44_640),  # Crypto Pay's longest life of an invoice: 31 days
+    "period": (
+        1,
+        3_660,
+    ),  # with the ratio below, ten years converted end long before the last year that a date can hold
+    "price": (1, 10**17 - 1),  # minor units; above it Crypto Pay's amounts are read as none
+    "devices": (1, 10_000),
+    "hours": (1, 87_840),
+    "daily_cap": (1, 2**31 - 1),  # trial_days.used
+    "traffic_gb": (1, 1_000_000_000),  # in bytes, a bigint
+}
+_MOST_TARIFFS, _MOST_PERIODS = 20, 20  # one message has 4096 characters and a hundred buttons
+_MOST_RATIO = 100
+"""Between the prices of two tariffs for one period: what is left of ten years becomes a thousand, and a date."""
 _DEFAULT = Path(domain.__file__).with_name("pricelist.toml")
 
 
@@ -36,26 +52,38 @@ def read(path: Path) -> PriceList:
     """Raises: InvalidPriceList."""
     try:
         raw = tomllib.loads(path.read_text("utf-8"))
-    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise InvalidPriceList(f"TARIFFS_PATH: the file can't be read: {error.strerror}") from None
+    except tomllib.TOMLDecodeError as error:
         raise InvalidPriceList(f"TARIFFS_PATH: {error}") from None
+    except (ValueError, RecursionError):  # not UTF-8, a number of thousands of digits, thousands of brackets
+        raise InvalidPriceList("TARIFFS_PATH: the file is not TOML in UTF-8") from None
     problems = [f"{name}: unknown entry" for name in _unknown(raw)]
     tariffs = {
-        name: Tariff(name, _positive(row, "devices", f"tariffs.{name}", problems), _prices(name, row, problems))
+        name: Tariff(
+            name,
+            _number(row, "devices", f"tariffs.{name}", problems),
+            _prices(name, row, problems),
+            sold=_sold(name, row, problems),
+        )
         for name, row in _table(raw, "tariffs", problems).items()
     }
     trial = _trial(_table(raw, "trial", problems), tariffs, problems)
     currency = raw.get("currency")
-    if not isinstance(currency, str) or currency not in currencies.ALL:
-        problems.append("currency: a code such as RUB is needed, of a currency that Atlas knows")
-    minutes = _positive(raw, "order_minutes", "", problems)
+    if not isinstance(currency, str) or currency not in currencies.FIAT:
+        problems.append("currency: a code such as RUB is needed, of a currency that Crypto Pay makes invoices in")
+    minutes = _number(raw, "order_minutes", "", problems)
     problems += [f"tariffs.{name}: a name is 1 to 24 of a-z 0-9 _" for name in tariffs if not _NAME.fullmatch(name)]
     problems += [
         f"tariffs.{one} and tariffs.{other}: need a period in common, by which time is converted"
         for one, other in combinations(tariffs, 2)
         if not tariffs[one].prices.keys() & tariffs[other].prices.keys()
     ]
-    if not tariffs:
-        problems.append("tariffs: at least one is needed")
+    problems += _unbalanced(tariffs)
+    if not any(tariff.sold for tariff in tariffs.values()):
+        problems.append("tariffs: at least one that is sold is needed")
+    if len(tariffs) > _MOST_TARIFFS:
+        problems.append(f"tariffs: at most {_MOST_TARIFFS}")
     if problems:
         raise InvalidPriceList("\n".join(problems))
     return PriceList(str(currency), minutes, tariffs, trial)
@@ -67,7 +95,9 @@ def _unknown(raw: dict[str, Any]) -> list[str]:
     rows = raw.get("tariffs")
     for name, row in rows.items() if isinstance(rows, dict) else ():
         found += (
-            [f"tariffs.{name}.{key}" for key in row.keys() - {"devices", "prices"}] if isinstance(row, dict) else []
+            [f"tariffs.{name}.{key}" for key in row.keys() - {"devices", "prices", "sold"}]
+            if isinstance(row, dict)
+            else []
         )
     trial = raw.get("trial")
     if isinstance(trial, dict):
@@ -83,12 +113,35 @@ def _table(raw: dict[str, Any], name: str, problems: list[str]) -> dict[str, Any
     return {}
 
 
-def _positive(row: Any, name: str, where: str, problems: list[str]) -> int:
+def _number(row: Any, name: str, where: str, problems: list[str]) -> int:
     value = row.get(name) if isinstance(row, dict) else None
-    if isinstance(value, int) and not isinstance(value, bool) and value > 0:
+    if _fits(value, name):
         return value
-    problems.append(f"{where}.{name}: a whole number above zero is needed".lstrip("."))
+    low, high = _RANGES[name]
+    problems.append(f"{where}.{name}: a whole number from {low} to {high} is needed".lstrip("."))
     return 1
+
+
+def _fits(value: object, name: str) -> TypeGuard[int]:
+    low, high = _RANGES[name]
+    return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
+
+
+def _sold(name: str, row: Any, problems: list[str]) -> bool:
+    sold = row.get("sold", True) if isinstance(row, dict) else True
+    if not isinstance(sold, bool):
+        problems.append(f"tariffs.{name}.sold: true or false; false retires it")
+    return sold is not False
+
+
+def _unbalanced(tariffs: dict[str, Tariff]) -> list[str]:
+    """Pairs whose prices are so far apart that converted time would end after all dates."""
+    return [
+        f"tariffs.{one} and tariffs.{other}: for {period} days one costs more than {_MOST_RATIO} times the other"
+        for one, other in combinations(tariffs, 2)
+        for period in sorted(tariffs[one].prices.keys() & tariffs[other].prices.keys())
+        if max(prices := (tariffs[one].prices[period], tariffs[other].prices[period])) > _MOST_RATIO * min(prices)
+    ]
 
 
 def _prices(name: str, row: Any, problems: list[str]) -> dict[int, int]:
@@ -98,18 +151,20 @@ def _prices(name: str, row: Any, problems: list[str]) -> dict[int, int]:
         return {}
     good: dict[int, int] = {}
     for period, price in prices.items():
-        whole = isinstance(price, int) and not isinstance(price, bool) and price > 0
-        if not period.isdecimal() or int(period) == 0 or not whole:
-            problems.append(f"tariffs.{name}.prices.{period}: days = minor units, both whole and above zero")
+        if not _PERIOD.fullmatch(period) or not _fits(int(period), "period") or not _fits(price, "price"):
+            most_days, most = _RANGES["period"][1], _RANGES["price"][1]
+            problems.append(
+                f"tariffs.{name}.prices.{period}: days = minor units, whole, above zero, up to {most_days} and {most}"
+            )
             continue
         good[int(period)] = price
+    if len(prices) > _MOST_PERIODS:
+        problems.append(f"tariffs.{name}.prices: at most {_MOST_PERIODS}")
     return good
 
 
 def _trial(row: dict[str, Any], tariffs: dict[str, Tariff], problems: list[str]) -> Trial:
     if row.get("tariff") not in tariffs:
         problems.append("trial.tariff: must be one of the tariffs")
-    numbers = {
-        name: _positive(row, name, "trial", problems) for name in ("hours", "daily_cap", "devices", "traffic_gb")
-    }
+    numbers = {name: _number(row, name, "trial", problems) for name in ("hours", "daily_cap", "devices", "traffic_gb")}
     return Trial(tariff=str(row.get("tariff")), **numbers)

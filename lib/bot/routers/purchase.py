@@ -80,7 +80,7 @@ def open_order(tx: Transaction, context: UpdateContext, method: Method, version:
             return _resume(tx, context, order)
         return show_state(tx, context, state, "" if second_tap else "toast-stale")
     tariff, days = str(state.data.get("tariff")), int(state.data.get("days", 0))
-    tariff_on_sale = context.prices.tariffs.get(tariff)
+    tariff_on_sale = context.prices.on_sale.get(tariff)
     if tariff_on_sale is None or days not in tariff_on_sale.prices:
         return begin(tx, context, "toast-stale")
     quote = context.prices.quote(tariff, days)

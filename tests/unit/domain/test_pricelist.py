@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lib.domain.pricelist import PriceList, Tariff, Trial
+from lib.domain.pricelist import PriceList, Tariff, Trial, UnknownTariff
 from lib.settings import pricelist
 
 PRICES = pricelist.load()
@@ -24,7 +26,23 @@ def test_conversion_takes_the_smallest_ratio() -> None:
     )
     assert PRICES.conversion("plus", "basic") == Fraction(1199, 749)
     assert PRICES.conversion("basic", "basic") == 1
-    assert PRICES.conversion("gone", "basic") == 1
+
+
+def test_a_retired_tariff_keeps_its_value_and_is_not_sold() -> None:
+    tariffs = PRICES.tariffs
+    retired = replace(PRICES, tariffs=tariffs | {"plus": replace(tariffs["plus"], sold=False)})
+    assert retired.conversion("plus", "basic") == PRICES.conversion("plus", "basic") > 1
+    assert retired.conversion("basic", "plus") == PRICES.conversion("basic", "plus") < 1
+    assert list(retired.on_sale) == ["basic"]
+    with pytest.raises(KeyError):
+        retired.price("plus", 30)
+
+
+@pytest.mark.parametrize(("old", "new"), [("gone", "basic"), ("basic", "gone"), ("gone", "lost")])
+def test_time_of_unknown_worth_is_never_converted_one_to_one(old: str, new: str) -> None:
+    with pytest.raises(UnknownTariff):
+        PRICES.conversion(old, new)
+    assert PRICES.conversion(old, old) == 1
 
 
 prices = st.fixed_dictionaries({period: st.integers(1, 10**7) for period in PERIODS})

@@ -3,7 +3,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
+from lib.payments import cryptopay
 from lib.settings import pricelist
 
 if TYPE_CHECKING:
@@ -67,6 +70,87 @@ def test_a_good_list_is_read(tmp_path: Path) -> None:
 def test_each_problem_is_named(tmp_path: Path, old: str, new: str, names: list[str]) -> None:
     assert GOOD.count(old) == 1
     assert problems(tmp_path, GOOD.replace(old, new)) == names
+
+
+RANGES = {
+    "order_minutes = {}": ("order_minutes", 1, 44_640),
+    "devices = {}\nprices": ("tariffs.basic.devices", 1, 10_000),
+    "30 = {}": ("tariffs.basic.prices.30", 1, 10**17 - 1),
+    "{} = 14900": ("tariffs.basic.prices", 1, 3_660),
+    "hours = {}": ("trial.hours", 1, 87_840),
+    "daily_cap = {}": ("trial.daily_cap", 1, 2**31 - 1),
+    "devices = {}\ntraffic": ("trial.devices", 1, 10_000),
+    "traffic_gb = {}": ("trial.traffic_gb", 1, 10**9),
+}
+_NOW = {"devices = {}\nprices": "3", "30 = {}": "14900", "{} = 14900": "30", "devices = {}\ntraffic": "1"}
+
+
+@pytest.mark.proves("G-19")
+@pytest.mark.parametrize("entry", RANGES)
+@given(data=st.data())
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_each_number_has_a_floor_and_a_ceiling(tmp_path: Path, entry: str, data: st.DataObject) -> None:
+    name, low, high = RANGES[entry]
+    now = _NOW.get(entry) or GOOD.partition(entry.partition("{")[0])[2].partition("\n")[0]
+    limits = st.sampled_from([low, high, low - 1, high + 1, -1, 2**31, 2**63, 10**40])
+    number = data.draw(limits | st.integers(low, high) | st.integers())
+    old = entry.format(now)
+    assert GOOD.count(old) == 1, old
+    if number < 0 and entry == "{} = 14900":
+        number = 0  # a bare key has no sign
+    path = tmp_path / "prices.toml"
+    path.write_text(GOOD.replace(old, entry.format(number)))
+    if low <= number <= high:
+        pricelist.read(path)
+        return
+    with pytest.raises(pricelist.InvalidPriceList) as raised:
+        pricelist.read(path)
+    lines = str(raised.value).split("\n")
+    assert len(lines) == 1
+    assert lines[0].startswith(name)
+
+
+@pytest.mark.proves("G-19")
+@pytest.mark.parametrize(
+    ("old", "new", "named"),
+    [
+        ('currency = "RUB"', 'currency = "USDT"', "currency"),
+        ('currency = "RUB"', 'currency = "XTR"', "currency"),
+        ('currency = "RUB"', 'currency = "ZZZ"', "currency"),
+        ("30 = 14900", '"\u0663\u0660" = 14900', "tariffs.basic.prices"),
+        ("30 = 14900", "030 = 14900", "tariffs.basic.prices.030"),
+        ("30 = 14900", '"3_0" = 14900', "tariffs.basic.prices.3_0"),
+        ("devices = 3", 'devices = 3\nsold = "no"', "tariffs.basic.sold"),
+        ("devices = 3", "devices = 3\nsold = false", "tariffs"),
+        ("hours = 72", f"hours = {'9' * 5000}", "TARIFFS_PATH"),
+        ("hours = 72", f"hours = {'[' * 5000}{']' * 5000}", "TARIFFS_PATH"),
+        ("hours = 72", "hours = nan", "trial.hours"),
+        (
+            "[trial]",
+            "[tariffs.plus]\ndevices = 1\nprices = { 30 = 1490001, 365 = 139900 }\n[trial]",
+            "tariffs.basic and",
+        ),
+        ("[trial]", "[tariffs.plus]\ndevices = 1\nprices = { 31 = 100 }\n[trial]", "tariffs.basic and"),
+    ],
+)
+def test_what_could_not_be_sold_is_refused(tmp_path: Path, old: str, new: str, named: str) -> None:
+    assert GOOD.count(old) == 1
+    (problem,) = problems(tmp_path, GOOD.replace(old, new))
+    assert problem.startswith(named)
+
+
+@pytest.mark.proves("G-19")
+@given(price=st.integers(1, 10**17 - 1) | st.sampled_from([1, 10**17 - 1]))
+def test_each_price_is_one_that_crypto_pay_says_back_exactly(price: int) -> None:
+    asked = cryptopay._decimal_string(price, "RUB")
+    assert cryptopay._agrees({"fiat": "RUB", "amount": asked}, price, "RUB")
+    assert not cryptopay._agrees({"fiat": "RUB", "amount": cryptopay._decimal_string(10**17, "RUB")}, 10**17, "RUB")
+
+
+def test_a_path_is_not_quoted(tmp_path: Path) -> None:
+    with pytest.raises(pricelist.InvalidPriceList) as raised:
+        pricelist.read(tmp_path / "q7Zx9K4w")
+    assert "q7Zx9K4w" not in str(raised.value)
 
 
 def test_all_problems_are_named_at_once(tmp_path: Path) -> None:
