@@ -423,6 +423,63 @@ end $$;
 create constraint trigger transfer_is_whole after insert on ledger_transfers
     deferrable initially deferred for each row execute function transfer_is_whole();
 
+-- Closed days of the books, one after the other, each at the earliest 3 h after its end (money.md, Postings). Nothing posts into one
+-- that is closed, nor before it.
+create table closed_days (
+    day date primary key,
+    closed_at timestamptz not null default atlas.now()
+);
+
+-- What each account had moved up to the end of a closed day: later balances begin here.
+create table ledger_snapshots (
+    day date not null references closed_days,
+    ledger_account_id bigint not null references ledger_accounts,
+    debit numeric(38, 0) not null check (debit >= 0 and debit < 'infinity'),
+    credit numeric(38, 0) not null check (credit >= 0 and credit < 'infinity'),
+    primary key (day, ledger_account_id)
+);
+
+-- Closed months (money.md, Reports): what the month was, as bytes that never change, and their hash.
+create table closed_months (
+    -- its first day; its last one is closed
+    month date primary key constraint month_is_its_first_day check (extract(day from month) = 1),
+    last_day date not null generated always as (cast(month + interval '1 month' - interval '1 day' as date)) stored
+        references closed_days,
+    statement bytea not null check (octet_length(statement) > 0),
+    statement_sha256 bytea not null generated always as (sha256(statement)) stored,
+    -- told to go on although money had lain in suspense for more than 24 h
+    despite_suspense boolean not null default false,
+    -- Telegram id of the operator; null: a command
+    closed_by bigint check (closed_by > 0),
+    closed_at timestamptz not null default atlas.now()
+);
+
+-- Postings that are under way commit before the day is closed, later ones see that it is: an insert of a transfer holds a lock
+-- that this one waits for. Runs as the owner, who alone may take it.
+create function close_day() returns trigger language plpgsql security definer
+set search_path = atlas, pg_catalog, pg_temp as $$
+begin
+    lock table ledger_transfers in share mode;
+    if coalesce(atlas.now() < cast(new.day + 1 as timestamp) at time zone (select d.books_zone from deployment d)
+                              + interval '3 hours', true) then
+        raise exception using errcode = 'check_violation', constraint = tg_name, message = 'a day is closed 3 h after its end';
+    elsif new.day <> (select max(c.day) + 1 from closed_days c) then
+        raise exception using errcode = 'check_violation', constraint = tg_name, message = 'days are closed one after the other';
+    end if;
+    return new;
+end $$;
+create trigger closed_days_in_order before insert on closed_days for each row execute function close_day();
+
+create function refuse_closed_day() returns trigger language plpgsql as $$
+begin
+    -- the newest by its index; `exists (... >= ...)` would read them all, as most are older
+    if new.books_day <= (select max(c.day) from atlas.closed_days c) then
+        raise exception using errcode = 'check_violation', constraint = tg_name, message = 'this day of the books is closed';
+    end if;
+    return new;
+end $$;
+create trigger transfer_of_an_open_day before insert on ledger_transfers for each row execute function refuse_closed_day();
+
 -- Access ------------------------------------------------------------------------------------------------------------
 
 create table subscriptions (

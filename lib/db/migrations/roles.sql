@@ -45,6 +45,11 @@ begin
     revoke update on orders from atlas_app;
     grant update (status, paid_at, invoice_id, invoice_url, invoice_asked_at, invoice_claimed_by, invoice_claimed_until,
                   checkout_query_id, checkout_until, provider_closed_at, provider_missing_since) on orders to atlas_app;
+    -- what is closed stays closed
+    revoke insert, update, delete on closed_days, closed_months, ledger_snapshots from atlas_app;
+    grant insert (day) on closed_days to atlas_app;
+    grant insert (day, ledger_account_id, debit, credit) on ledger_snapshots to atlas_app;
+    grant insert (month, statement, despite_suspense, closed_by) on closed_months to atlas_app;
     -- likewise what is given and owed; what was given back is of the books
     revoke update, delete on promo_codes, promo_uses, discounts, gifts, withdrawals, refunds, referral_rewards, receipts from atlas_app;
     grant update (uses_taken, stopped_at) on promo_codes to atlas_app;

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 
 # Columns that tell of time and are no moment.
 NO_MOMENT = {
+    "closed_days.day": "a day of the books",
+    "closed_months.last_day": "a day of the books",
+    "closed_months.month": "a month of the books",
+    "ledger_snapshots.day": "a day of the books",
     "deployment.clock_offset": "a difference, of a local environment",
     "ledger_entries.books_day": "its transfer's",
     "ledger_transfers.books_day": "a day of the books, in their zone",
@@ -48,6 +52,8 @@ _NEVER_BY_NAME = re.compile(r"(^|_)telegram_(message_)?id$|^id$|^correlation_id$
 # References that need no index: nothing is joined by them, and nothing they point at is deleted or renumbered.
 NO_INDEX = {
     "currencies": "never deleted; the functions may not",
+    "closed_days": "never deleted; the functions may not",
+    "ledger_snapshots.ledger_account_id": "accounts of the ledger are never deleted; read by day",
     "accounts.referrer_id": "accounts are never deleted; the functions may not",
     "gifts.claimed_by": "accounts are never deleted; a gift is found by its link or its buyer",
     "ledger_accounts.account_id": "accounts are never deleted; found by code",
