@@ -15,6 +15,7 @@ from pg8000.exceptions import InterfaceError as DriverInterfaceError
 from lib import failpoints
 from lib.db.address import BadAddress, DatabaseAddress
 from lib.db.errors import (
+    Cancelled,
     ConnectionLost,
     ConnectionTimedOut,
     DatabaseError,
@@ -26,7 +27,7 @@ from lib.db.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 # Classes of SQLSTATE that speak of the statement: data, constraints, conflicts, privileges and syntax, limits, what a function
 # raised. The session is fine after one of these. Whatever is not listed says nothing of the kind (read-only, out of memory or
@@ -221,6 +222,7 @@ class Connection:
         self._prepared: dict[str, _Statement] = {}
         self._begun = True
         self._ahead = b""
+        self._given_up: Callable[[], bool] | None = None
         self._pending = b""
         self._before_pending = b""
         self._in_step = True
@@ -256,9 +258,14 @@ class Connection:
                 raise
         self._in_step = True
 
-    def begin(self) -> None:
-        """Begin a transaction, with its first statement: nothing is sent before."""
+    def begin(self, given_up: Callable[[], bool] | None = None) -> None:
+        """Begin a transaction, with its first statement: nothing is sent before.
+
+        Once it is `given_up`, no further statement is prepared or run: each is a round trip, and over a slow network a caller
+        who ran out of time waits for one of them, not for all.
+        """
         self._begun = False
+        self._given_up = given_up
 
     def execute(self, sql: str, parameters: dict[str, Any]) -> Result:
         """One statement in one round trip, one more on its first use."""
@@ -275,6 +282,7 @@ class Connection:
         # Before BEGIN counts as sent: a value may be none that can be sent.
         messages = [one.messages(given) for one, (_, given) in zip(prepared, statements, strict=True)]
         contexts = [one.context() for one in prepared]
+        self._assert_wanted()
         opening = self._opening()
         before = [Context("before")] * opening.count(_EXECUTE)
         self._exchange(opening + b"".join(messages), *before, *contexts)
@@ -353,11 +361,17 @@ class Connection:
     def _statement(self, sql: str) -> _Statement:
         statement = self._prepared.get(sql)
         if statement is None:
+            self._assert_wanted()
             if self._begun and self._ahead:  # a statement that can't even be prepared must find its savepoint there
                 self._exchange(self._opening(), Context("before"))
             with self._exchanging():
                 statement = self._prepared[sql] = _Statement(self._driver, sql)
         return statement
+
+    def _assert_wanted(self) -> None:
+        """Raises: Cancelled."""
+        if self._given_up is not None and self._given_up():
+            raise Cancelled("the caller ran out of time")
 
     def commit(self, failpoint: str) -> None:
         """Commit.

@@ -6,7 +6,7 @@ import asyncio
 import random
 import threading
 import time
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from lib import failpoints
@@ -14,6 +14,7 @@ from lib.db import guard
 from lib.db.connection import Connection, Timeouts
 from lib.db.errors import (
     Busy,
+    Cancelled,
     ConnectionLost,
     ConnectionTimedOut,
     DatabaseError,
@@ -23,11 +24,11 @@ from lib.db.errors import (
     Unavailable,
 )
 from lib.db.permits import Permits
-from lib.db.transaction import Cancelled, Transaction
+from lib.db.transaction import Transaction
 from lib.db.workers import Workers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -55,12 +56,21 @@ class _Job:
 
     def __init__(self) -> None:
         self._given_up = threading.Event()
+        self.is_connecting = False
 
     def give_up(self) -> None:
         self._given_up.set()
 
     def given_up(self) -> bool:
         return self._given_up.is_set()
+
+    @contextmanager
+    def connecting(self) -> Iterator[None]:
+        self.is_connecting = True
+        try:
+            yield
+        finally:
+            self.is_connecting = False
 
 
 class Database:
@@ -141,11 +151,15 @@ class Database:
             except TimeoutError:
                 raise Busy(f"no free connection within {_WAIT_FOR_THREAD_S} s") from None
         job = _Job()
-        try:
-            name, may_rerun = function.__name__, getattr(function, "idempotent", False)
-            return await _finish(self._workers.submit(lambda: self._attempt_all(body, name, may_rerun, job)), job)
-        finally:
-            self._permits.release()
+        name, may_rerun = function.__name__, getattr(function, "idempotent", False)
+        running = self._workers.submit(lambda: self._attempt_all(body, name, may_rerun, job))
+        running.add_done_callback(self._ended)  # the thread's end, not the caller's: it may still be connecting
+        return await _finish(running, job)
+
+    def _ended(self, running: asyncio.Future[Any]) -> None:
+        self._permits.release()
+        if not running.cancelled():
+            running.exception()  # marked as seen: its caller may have gone
 
     def _attempt_all(self, body: Callable[[Transaction], T], name: str, may_rerun: bool, job: _Job) -> T:  # noqa: FBT001 -- internal
         injected = _InjectedFailure(name, must_be_idempotent=may_rerun, compare=self._compare) if self._guards else None
@@ -164,8 +178,9 @@ class Database:
     def _attempt(self, body: Callable[[Transaction], T], name: str, job: _Job, injected: _InjectedFailure | None) -> T:
         if job.given_up():
             raise Cancelled(name)
-        connection = self._connection()
-        connection.begin()
+        with job.connecting():
+            connection = self._connection()
+        connection.begin(job.given_up)
         tx = Transaction(connection, job.given_up, name)
         try:
             with guard.inside_transaction() if self._guards else nullcontext():
@@ -261,17 +276,19 @@ class _Failures:
 
 
 async def _finish(running: asyncio.Future[T], job: _Job) -> T:
-    """The thread's result; through a cancellation, only once the thread has let go of the transaction."""
+    """The thread's result; through a cancellation, only once the thread has let go of the transaction.
+
+    A thread that is still connecting has begun none, and will not.
+    """
     try:
         return await asyncio.shield(running)
     except asyncio.CancelledError:
         job.give_up()
-        while not running.done():
+        while not running.done() and not job.is_connecting:
             try:
                 await asyncio.wait([running])
             except asyncio.CancelledError:
                 continue  # already on its way out; the thread is still waited for
-        running.exception()  # marked as seen: the caller gets the cancellation
         raise
 
 

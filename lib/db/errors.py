@@ -68,3 +68,7 @@ class StalePlan(ConnectionLost):
 
 class ExternalCallInTransaction(AssertionError):
     """A transaction function tried to reach the network (seen only where the guard is on: tests, local runs)."""
+
+
+class Cancelled(DatabaseError):
+    """The caller's budget ran out: nothing more is sent, and the session, with its transaction, ends."""

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from lib import failpoints
-from lib.db.errors import DatabaseError, StatementFailed
+from lib.db.errors import Cancelled, StatementFailed
 from lib.db.query import Query
 
 if TYPE_CHECKING:
@@ -16,10 +16,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 U = TypeVar("U")
-
-
-class Cancelled(DatabaseError):
-    """The caller's budget ran out: the transaction is rolled back before its next statement."""
 
 
 class Transaction:

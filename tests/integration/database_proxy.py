@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from urllib.parse import urlsplit
 
 
@@ -21,6 +22,8 @@ class DatabaseProxy:
         """Pass this on, wait for the server to have answered, swallow the answer, then cut."""
         self.silent = False
         """Pass nothing on: a frozen server, a network that swallows."""
+        self.delay_s = 0.0
+        """A round trip takes so long."""
         self.cuts = 0
         self.sent = 0
         """How often the client sent something: its round trips, as long as a message is small."""
@@ -43,6 +46,7 @@ class DatabaseProxy:
                 self.sent += 1
                 if self.silent:
                     continue
+                time.sleep(self.delay_s)
                 if self.cut_before and self.cut_before in data:
                     self.cut_before = None
                     break
