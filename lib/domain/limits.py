@@ -2,6 +2,8 @@
 
 Payments are never limited. Updates are counted on the account's row, which each of them writes anyway (`accounts.meet`), so
 a person far below the limit costs no row and no statement. What leaves no row of its own has one in `rate_limits`.
+
+A foundation: updates are counted already, and nothing is refused by these limits yet.
 """
 
 from __future__ import annotations

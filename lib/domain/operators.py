@@ -1,6 +1,8 @@
 """Operators: their roles, and the switches they flip, each change with its row in the audit log.
 
 Owners are a setting (`ADMIN_IDS`) and have no row. No customer's path loads this module.
+
+A foundation: no function offers these to operators yet; until then roles and flags are changed by SQL (docs/runbooks).
 """
 
 from __future__ import annotations

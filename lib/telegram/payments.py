@@ -1,4 +1,4 @@
-"""`pre_checkout_query` and `successful_payment`: raw JSON, no aiogram, a reserved thread (Telegram waits 10 s).
+"""`pre_checkout_query`, `successful_payment` and `refunded_payment`: raw JSON, no aiogram, a reserved thread (Telegram waits 10 s).
 
 Neither Stars nor cards are offered yet, so a checkout is refused before the customer pays, and a charge that comes all the
 same is recorded as unmatched: money that arrives is never refused.
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from lib.domain.updates import Incoming
 
 _STARS = "XTR"
+_MONEY = (("successful_payment", "charge"), ("refunded_payment", "refund"))
 _LONGEST_KEY = 512
 _REFUSAL = {
     "ru": "Этот счёт больше не действует. Откройте /buy и выберите тариф заново.",
@@ -30,20 +31,23 @@ _REFUSAL = {
 
 
 def read_charge(update: dict[str, Any], incoming: Incoming) -> Event | None:
-    """The charge an update tells of, in whatever kind of message, or None. Its key is `telegram_payment_charge_id`."""
-    message = next(
+    """The charge an update tells of, or the refund of one, in whatever kind of message, or None.
+
+    Its key is `telegram_payment_charge_id`, the same for a charge and its refund, which are told apart by their kind.
+    """
+    found = next(
         (
-            value
-            for value in update.values()
-            if isinstance(value, dict)
-            and isinstance(value.get("successful_payment"), dict)
-            and value["successful_payment"]
+            (message, message[name], kind)
+            for message in update.values()
+            if isinstance(message, dict)
+            for name, kind in _MONEY
+            if isinstance(message.get(name), dict) and message[name]
         ),
         None,
     )
-    if message is None:
+    if found is None:
         return None
-    payment = message["successful_payment"]
+    message, payment, kind = found
     provider = "stars" if payment.get("currency") == _STARS else "card"
     body = json.dumps(update).encode()
     return Event(
@@ -54,6 +58,7 @@ def read_charge(update: dict[str, Any], incoming: Incoming) -> Event | None:
         incoming.correlation_id,
         None,
         "method not offered",
+        kind=kind,
         payer_telegram_id=_payer(message),
     )
 

@@ -270,7 +270,10 @@ async def test_a_budget_that_runs_out_leaves_no_transaction_that_commits_later(d
             await db.run(slow)
     # the thread is free again at once, since it was waited for; and nothing of it ever commits
     assert await db.run(count) == 0
-    await asyncio.sleep(0.5)
+    others = "select count(*) from pg_stat_activity where application_name = 'test' and pid <> pg_backend_pid() and datname = current_database()"
+    async with asyncio.timeout(20):
+        while await db.run(lambda tx: tx.value(others)):
+            await asyncio.sleep(0.01)
     assert await db.run(count) == 0
     await db.close()
 

@@ -11,6 +11,7 @@ from functions.tasks import task_update
 from lib import bootstrap
 from lib.domain import inbox, updates
 from lib.domain.updates import Incoming
+from lib.telegram import intake
 from tests.integration.functions.test_task_notify import NoQueue
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ async def test_money_that_can_not_be_recorded_is_tried_for_ever(
     """Given up, it would be pruned with what was done, and Telegram has no list of card payments."""
     monkeypatch.setattr(bootstrap, "database", lambda: db)
     monkeypatch.setattr(bootstrap, "task_queue", NoQueue)
-    monkeypatch.setenv("TELEGRAM_BOT_TOKEN", "42:TEST")  # nothing is sent
+    monkeypatch.setenv("TELEGRAM_BOT_TOKEN", "42:TESTTESTTEST")  # nothing is sent
     task = await _kept(db, 1, {kind: _message(successful_payment=CHARGE)})
     with monkeypatch.context() as broken:
         broken.setattr(inbox, "receive", _fail)
@@ -73,3 +74,18 @@ async def test_what_tells_of_no_money_is_given_up_and_told(db: Database, monkeyp
     assert await task_update._update(task) == {"poisoned": "MemoryError"}
     assert told == ["update_given_up"]
     assert await db.run(lambda tx: tx.value("select count(*) from outbox where done_at is null")) == 0
+
+
+async def test_a_charge_and_its_refund_are_two_pieces_of_news(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Money that went back is money: recorded, for an operator, and not passed over as a change of the chat."""
+    monkeypatch.setattr(bootstrap, "database", lambda: db)
+    told: list[str] = []
+    monkeypatch.setattr("lib.log.error", lambda event, **_: told.append(event))
+    for number, name in enumerate(("successful_payment", "refunded_payment", "refunded_payment"), 1):
+        update = {"update_id": number, "message": _message(**{name: CHARGE})}
+        await intake.handle(Incoming(number, json.dumps(update), f"tg-{number}"), update)
+    events = await db.run(
+        lambda tx: tx.values("select kind || ' ' || external_id || ' ' || status from payment_events order by id")
+    )
+    assert events == ["charge c1 unmatched", "refund c1 unmatched"]
+    assert told == ["payment_unmatched"] * 2
