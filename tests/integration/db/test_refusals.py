@@ -614,3 +614,30 @@ def test_where_a_withdrawal_goes_is_not_read_with_the_rest(session: Connection) 
     with pytest.raises(StatementFailed) as refused:
         session.simple("select destination from withdrawals")
     assert refused.value.code == "42501"
+
+
+# What sweeps will ask of these tables, and the index that is for it.
+DUE = {
+    "promo_uses_reserved": "select order_id from promo_uses where status = 'reserved' and order_id > 0 order by order_id limit 100",
+    "discounts_of_account": "select id from discounts where account_id = 1 and withdrawn_at is null",
+    "gifts_due": "select order_id from gifts where status = 'paid' and claimable_until <= now() order by claimable_until, order_id",
+    "withdrawals_open": "select id from withdrawals where status in ('requested', 'approved') order by id",
+    "withdrawals_to_erase": "select id from withdrawals where destination is not null and ended_at is not null"
+    " and ended_at <= now() - interval '90 days' order by ended_at, id",
+    "referral_rewards_due": "select payment_id from referral_rewards where status = 'held' and held_until <= now()"
+    " order by held_until, payment_id",
+    "referral_rewards_of_referrer": "select count(distinct buyer_id) from referral_rewards where referrer_id = 1",
+    "receipts_due": "select payment_id from receipts where status in ('due', 'annulling') and next_attempt_at <= now()"
+    " order by next_attempt_at, payment_id",
+    "orders_of_account": "select id from orders where account_id = 1 order by id desc limit 10",
+    "orders_of_parent": "select id from orders where parent_id = 2 order by id",
+}
+
+
+@pytest.mark.parametrize("index", DUE)
+def test_what_is_due_is_found_by_the_index_that_is_for_it(session: Connection, index: str) -> None:
+    """On a few rows only the planner's wish for a whole read has to be taken away; no sort may be left."""
+    session.simple("set local enable_seqscan = off; set local enable_bitmapscan = off")
+    plan = "\n".join(row[0] for row in session.execute(f"explain {DUE[index]}", {})[1])
+    assert f" {index} " in plan
+    assert "Sort" not in plan or "distinct" in DUE[index]
