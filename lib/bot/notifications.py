@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from lib.texts import Texts
 
 
+_NO_LINK_S = 60.0
+_UNREACHABLE = ("unreachable", "unreachable")
+
+
 @dataclass(frozen=True, slots=True)
 class Facts:
     """What a message needs that is not in its parameters: the account's access as it is now.
@@ -75,19 +79,36 @@ def take_up(tx: Transaction, message_id: int, outbox_id: int, zone: ZoneInfo) ->
     due = messages.claim(tx, message_id)
     if due is None:
         return _not_now(tx, message_id, outbox_id)
-    if due.is_spent:
-        return _over(tx, due, outbox_id, "unclear", "every attempt ended without an outcome")
-    if due.too_late:
-        return _over(tx, due, outbox_id, "cancelled", "too late")
-    if due.unreachable or due.telegram_id is None:
-        return _over(tx, due, outbox_id, "unreachable", "unreachable")
+    if (end := _end(due)) is not None or due.telegram_id is None:
+        return _over(tx, due, outbox_id, *(end or _UNREACHABLE))
     language = due.language or accounts.DEFAULT_LANGUAGE
     current = facts(tx, due.account_id)
     calls = compose(due.kind, due.params, language, chat_id=due.telegram_id, zone=zone, current=current)
-    if not calls:
-        # nothing to say any more, or not yet true (a key that no node holds): its cause makes a new message
+    if not calls and due.kind == "key" and _is_coming(due.params, current):
+        # its message has one name for good, and the customer was told that it comes by itself
+        again = messages.put_off(tx, due, outbox_id, _NO_LINK_S, "no node holds the key", own_trouble=False)
+        return Taken("waits", again=again, wait=messages.wait(tx, message_id))
+    if not calls:  # nothing left to say
         return _over(tx, due, outbox_id, "cancelled", "no longer true")
     return Taken("ready", due, tuple(calls))
+
+
+def _end(due: Due) -> tuple[str, str] | None:
+    """The status, and why, of a message that is not to be sent any more."""
+    if due.is_spent:
+        return "unclear", "every attempt ended without an outcome"
+    if due.too_late:
+        return "cancelled", "too late"
+    return _UNREACHABLE if due.unreachable else None
+
+
+def _is_coming(params: dict[str, Any], current: Facts) -> bool:
+    """Whether access runs under the very key of the message, and no node holds it now."""
+    return (
+        current.link is None
+        and current.until is not None
+        and params.get("uuid_start", current.uuid_start) == current.uuid_start
+    )
 
 
 def _not_now(tx: Transaction, message_id: int, outbox_id: int) -> Taken:

@@ -10,8 +10,9 @@ from functions.tasks import task_notify
 from lib import bootstrap
 from lib.bot import sending
 from lib.bot.client import Outcome
-from lib.domain import accounts, messages
+from lib.domain import accounts, messages, trial
 from lib.domain.accounts import Person
+from lib.settings import pricelist
 from tests.integration.bot.test_purchase import sql
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ def owe(tx: Transaction, people: int) -> list[Item]:
 def due(tx: Transaction) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = tx.value(
         "select coalesce(jsonb_agg(jsonb_build_object('outbox_id', id, 'message_id', payload -> 'message_id') order by id), '[]')"
-        " from outbox where done_at is null and not_before <= atlas.now()"
+        " from outbox where done_at is null and not_before <= atlas.now() and target = 'task_notify'"
     )
     return found
 
@@ -148,3 +149,24 @@ async def test_what_is_owed_comes_when_the_customer_writes_again(db: Database, t
     assert len(await db.run(accounts.reached, 1)) == 1
     await pass_time(db, 1)
     assert await db.run(statuses) == [["sent", 0]]
+
+
+@pytest.mark.proves("G-14")
+async def test_a_key_that_no_node_holds_any_more_comes_once_one_does(db: Database, telegram: Telegram) -> None:
+    """Its message has one name for good: ended as untrue, it would never come again."""
+
+    def granted(tx: Transaction) -> None:
+        tx.execute("insert into nodes (name, api_url, key_name) values ('n1', 'http://n1.test', 'XRAY_API_KEY')")
+        account = accounts.meet(tx, Person(1, "Anna", None, "ru"))
+        started = trial.start(tx, account.id, pricelist.load().trial, "t")
+        assert isinstance(started, trial.Started)
+        start = str(started.grant.uuid)[:8]
+        key = {"subscription_id": started.grant.subscription_id, "uuid_start": start}
+        messages.queue(tx, key=f"key:{start}", account_id=account.id, kind="key", params=key, correlation_id="t")
+
+    await db.run(granted)
+    await pass_time(db, 5)
+    assert (telegram.asked, await db.run(statuses)) == (0, [["queued", 0]])
+    await db.run(sql, "update node_clients set applied_version = version, applied_uuid = uuid, link = 'vless://x'")
+    await pass_time(db, 2)
+    assert (telegram.taken, await db.run(statuses)) == ([1], [["sent", 0]])
