@@ -287,9 +287,12 @@ def expire_due(tx: Transaction, page: int) -> int:
 
 
 def out_of_time(tx: Transaction, after: int, page: int) -> list[int]:
-    """Ids of orders that `expire_due` would close, a keyset page: for one by one, when a page as a whole is refused."""
+    """Ids of orders that `expire_due` would close, the page after that order: for one by one, when a page as a whole is refused."""
     return tx.values(
-        "select id from orders where status = 'open' and expires_at <= atlas.now() and id > :after order by id limit :page",
+        # in the index's own order, so that a page reads a page
+        "select id from orders where status = 'open' and expires_at <= atlas.now() and (expires_at, id) >"
+        " (coalesce((select last.expires_at from orders last where last.id = :after), '-infinity'), cast(:after as bigint))"
+        " order by expires_at, id limit :page",
         after=after,
         page=page,
     )

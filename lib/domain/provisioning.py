@@ -164,10 +164,12 @@ select (select count(*) from page) as subscriptions,
        (select count(*) from behind) + (select count(*) from missing) as clients
 """
 _PLACE_DUE, _PLACE_ONE = _TO_PLACE + _PLACE, _TO_PLACE_ONE + _PLACE
+# By the index: in the order of ids, Postgres would read the whole table. What was placed is among them no longer.
 _TO_BE_PLACED = """
-select id from subscriptions
-where status = 'active' and placement < (select generation from placement) and id > :after
-order by id limit :page
+with due as materialized (
+    select id from subscriptions where status = 'active' and placement < (select generation from placement)
+)
+select id from due where id > :after order by id limit :page
 """
 
 # A node that is not to be asked now (its breaker is open) keeps its rows as they are: nothing of theirs is rewritten.

@@ -114,8 +114,8 @@ returning s.id as subscription_id, s.uuid, s.version, new.expires_before, s.expi
 _WANT = """
 with history as (
     insert into subscription_history
-        (subscription_id, event, source, tariff, uuid, version, expires_before, expires_at, payment_id)
-    values (:subscription_id, :event, :source, :tariff, :uuid, :version, :expires_before, :expires_at, :payment_id)
+        (subscription_id, event, source, tariff, uuid, version, expires_before, expires_at, payment_id, actor_id)
+    values (:subscription_id, :event, :source, :tariff, :uuid, :version, :expires_before, :expires_at, :payment_id, :actor_id)
 ), held as (
     update node_clients c
     set uuid = :uuid, version = :version, expires_at = :expires_at,
@@ -236,11 +236,13 @@ def grant(
     source: str,
     value: Fraction = SAME_VALUE,
     payment_id: int | None = None,
+    actor_id: int | None = None,
 ) -> Grant:
     """Give so many seconds of a tariff, and tell every node in the same transaction.
 
     `value` is what a second of the running tariff is worth in the new one (`PriceList.conversion`). `payment_id` is the
-    payment this is for; a payment grants once (unique). The caller holds the account's row lock.
+    payment this is for; a payment grants once (unique). `actor_id` is the operator who gives it, by Telegram id, for source
+    `admin`. The caller holds the account's row lock.
     """
     parameters = {"account_id": account_id, "tariff": tariff, "source": source, "seconds": seconds}
     given = tx.row(Grant, _FIRST, **parameters) or tx.one(
@@ -257,6 +259,7 @@ def grant(
         expires_before=given.expires_before,
         expires_at=given.expires_at,
         payment_id=payment_id,
+        actor_id=actor_id,
     )
     return given
 
@@ -282,10 +285,12 @@ def expire_one(tx: Transaction, subscription_id: int, correlation_id: str) -> En
 
 
 def due_to_expire(tx: Transaction, after: int, page: int) -> list[int]:
-    """Ids of subscriptions whose time is over, a keyset page."""
+    """Ids of subscriptions whose time is over, the page after that subscription."""
     return tx.values(
-        "select id from subscriptions where status = 'active' and expires_at <= atlas.now() and id > :after"
-        " order by id limit :page",
+        # in the index's own order, so that a page reads a page
+        "select id from subscriptions where status = 'active' and expires_at <= atlas.now() and (expires_at, id) >"
+        " (coalesce((select last.expires_at from subscriptions last where last.id = :after), '-infinity'), cast(:after as bigint))"
+        " order by expires_at, id limit :page",
         after=after,
         page=page,
     )

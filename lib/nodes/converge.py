@@ -191,10 +191,10 @@ class Nodes:
         said = await self._attempt(claimed.node, lambda client: client.apply(claimed.works))
         if not isinstance(said, _Failed):
             return said.answers, said.heard, True
+        # what is no word of the node's is told apart: its clients wait for it to answer, and that alone excuses them
+        error = said.text if said.trouble else f"no answer: {said.text}"
         answers = [
-            Answer(
-                work.subscription_id, work.node_id, work.version, str(work.claimed_by), applied=False, error=said.text
-            )
+            Answer(work.subscription_id, work.node_id, work.version, str(work.claimed_by), applied=False, error=error)
             for work in claimed.works
         ]
         return answers, Heard(trouble=said.trouble) if said.trouble else None, False

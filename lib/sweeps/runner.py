@@ -122,7 +122,7 @@ class Run:
         """Work through what a set-based statement refused as a page, each as an item of its own.
 
         Args:
-            ids: a keyset page of them, after an id.
+            ids: a page of them, what follows the one with that id.
             page: how many.
             work: on one.
         """

@@ -218,13 +218,13 @@ async def test_three_days_pass_by_the_button_and_a_trial_ends(opened: Page, syst
 @pytest.mark.breaks_invariants
 async def test_a_broken_row_is_a_violated_invariant_until_it_is_mended(opened: Page, system: System) -> None:
     await _chip(opened, "invariants", "hold")
-    row = await system.sql("insert into accounts (telegram_id, trial_used_at) values (1, atlas.now()) returning id")
+    await system.sql("insert into updates (update_id, body, correlation_id) values (999999999, '', 'c')")
     try:
         await _chip(opened, "invariants", "1 violated")
-        broken = _row(opened, "Invariants", "trial_mark_and_grant_together")
-        await expect(broken).to_contain_text(f"VIOLATEDid {row[0]['id']}")
+        broken = _row(opened, "Invariants", "waiting_update_is_driven")
+        await expect(broken).to_contain_text("VIOLATEDupdate_id 999999999")
     finally:
-        await system.sql("delete from accounts where telegram_id = 1")
+        await system.sql("delete from updates where update_id = 999999999")
     await _chip(opened, "invariants", "hold")
 
 

@@ -135,7 +135,8 @@ async def test_four_activation_sweeps_claim_each_row_once(several: System, rows:
             "  select 900000000 + n, 'Copy', 'en', atlas.now() from generate_series(2, :rows) n returning id),"
             " granted as (insert into subscriptions (account_id, tariff, source, status, activation_status, uuid, started_at,"
             "  expires_at, pending_since) select id, 'basic', 'trial', 'active', 'pending', gen_random_uuid(), atlas.now(),"
-            "  atlas.now() + interval '72 hours', atlas.now() from people returning *)"
+            "  atlas.now() + interval '72 hours', atlas.now() from people returning *),"
+            " counted as (update trial_days set used = used + :rows - 1)"
             " insert into subscription_history (subscription_id, event, source, tariff, uuid, version, expires_at)"
             " select id, 'granted', source, tariff, uuid, version, expires_at from granted",
             rows=rows,

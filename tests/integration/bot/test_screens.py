@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 from zoneinfo import ZoneInfo
@@ -17,6 +18,7 @@ from lib.settings import pricelist
 from sandbox.telegram.text.html_markup import parse_html
 from tests.integration.bot.test_buttons import effects
 from tests.integration.bot.test_purchase import count, sql
+from tests.integration.sweeps.grants import travel
 
 if TYPE_CHECKING:
     from lib.db import Transaction
@@ -41,7 +43,7 @@ async def with_access(customer: Customer, link: str | None = LINK, tariff: str =
     def grant(tx: Transaction) -> None:
         provisioning.ensure_first_node(tx, "http://127.0.0.1:9", "XRAY_API_KEY")
         account_id = tx.value("select id from accounts")
-        subscriptions.grant(tx, account_id, tariff=tariff, seconds=86_400 * 30, source="payment")
+        subscriptions.grant(tx, account_id, tariff=tariff, seconds=86_400 * 30, source="admin", actor_id=1)
         if link is not None:
             apply_everywhere(tx, link)
 
@@ -92,9 +94,9 @@ def prepare(tx: Transaction, history: str) -> None:
     if history == "used and ended":
         assert isinstance(trial.start(tx, account_id, pricelist.load().trial, "c"), trial.Started)
     if history.startswith("granted"):
-        subscriptions.grant(tx, account_id, tariff="basic", seconds=86_400, source="admin")
+        subscriptions.grant(tx, account_id, tariff="basic", seconds=86_400, source="admin", actor_id=1)
     if history.endswith("ended"):
-        tx.execute("update subscriptions set started_at = atlas.now() - interval '2 days', expires_at = atlas.now()")
+        travel(tx, timedelta(days=31))
         assert subscriptions.expire(tx, 10, "c").count == 1
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,6 +11,7 @@ from lib.domain import accounts, inbox, orders, outbox, provisioning, subscripti
 from lib.domain.accounts import Person
 from lib.domain.settlement import Event, Money
 from lib.settings import pricelist
+from tests.integration.sweeps.grants import travel
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -79,10 +81,8 @@ async def test_two_payments_at_once_end_as_one_after_the_other(two: tuple[Databa
 def grant_many(tx: Transaction, count: int) -> None:
     for telegram_id in range(1, count + 1):
         account = accounts.meet(tx, Person(telegram_id, "Anna", None, "ru"))
-        subscriptions.grant(tx, account.id, tariff="basic", seconds=1, source="payment")
-    tx.execute(
-        "update subscriptions set started_at = atlas.now() - interval '2 days', expires_at = atlas.now() - interval '1 day'"
-    )
+        subscriptions.grant(tx, account.id, tariff="basic", seconds=1, source="admin", actor_id=1)
+    travel(tx, timedelta(days=1))
 
 
 @pytest.mark.proves("S1-1")

@@ -214,7 +214,7 @@ async def test_a_late_add_that_the_node_calls_old_changes_nothing(
     await late.run(start_trials, 1, 1)
     (old,) = await late.run(claim, uuid.uuid4(), 10, wanted=True)
     (account,) = await late.run(lambda tx: tx.values("select account_id from subscriptions"))
-    await prompt.run(subscriptions.grant, account, tariff="basic", seconds=60, source="admin")
+    await prompt.run(subscriptions.grant, account, tariff="basic", seconds=60, source="admin", actor_id=1)
     (new,) = await activate(prompt, node, 10)
     assert new.version > old.works[0].version
     before = await prompt.run(rows)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 async def test_a_grant_on_no_node_is_overdue_after_its_minute(racing_db: Database) -> None:
     def grant(tx: Transaction) -> None:
         account = accounts.meet(tx, Person(1, "Anna", None, "ru"))
-        subscriptions.grant(tx, account.id, tariff="basic", seconds=86_400, source="payment")
+        subscriptions.grant(tx, account.id, tariff="basic", seconds=86_400, source="admin", actor_id=1)
 
     def minutes_ago(tx: Transaction) -> None:
         tx.execute("update subscriptions set pending_since = atlas.now() - interval '61 seconds'")

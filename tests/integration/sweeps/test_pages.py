@@ -117,7 +117,7 @@ async def test_access_that_ends_while_expiry_runs_is_ended_once(
         numbers = tx.value("select count(*) from accounts")
         if numbers < _FIRST + _LATER:
             start_trial(tx, 1_000 + numbers)
-            tx.execute("update subscriptions set expires_at = atlas.now() where status = 'active'")
+            travel(tx, timedelta(hours=72))
         return expire(tx, page, correlation_id)
 
     monkeypatch.setattr(subscriptions, "expire", with_newcomers)

@@ -85,7 +85,7 @@ class Life:
         def give(tx: Transaction, telegram_id: int) -> None:
             account = meet(tx, telegram_id)
             tx.value("select id from accounts where id = :id for no key update", id=account)
-            subscriptions.grant(tx, account, tariff="basic", seconds=86_400, source="admin")
+            subscriptions.grant(tx, account, tariff="basic", seconds=86_400, source="admin", actor_id=1)
 
         await self._db.run(give, self._who)
 
@@ -227,7 +227,7 @@ async def test_a_grant_that_waits_for_an_expiry_begins_anew(database_url: str) -
             return one(*arguments, **parameters)
 
         tx.one = later  # type: ignore[method-assign] # this transaction alone is held
-        return subscriptions.grant(tx, account, tariff="basic", seconds=3600, source="admin")
+        return subscriptions.grant(tx, account, tariff="basic", seconds=3600, source="admin", actor_id=1)
 
     def is_waiting(tx: Transaction) -> bool:
         return bool(tx.value("select count(*) from pg_stat_activity where wait_event_type = 'Lock'"))

@@ -93,7 +93,7 @@ def state(tx: Transaction, node: int, name: str) -> None:
 
 
 def extend(tx: Transaction, telegram_id: int) -> None:
-    subscriptions.grant(tx, meet(tx, telegram_id), tariff="basic", seconds=86_400, source="admin")
+    subscriptions.grant(tx, meet(tx, telegram_id), tariff="basic", seconds=86_400, source="admin", actor_id=1)
 
 
 def wanted_on(tx: Transaction, node: int) -> dict[str, list[Any]]:

@@ -162,7 +162,7 @@ def _paid_and_over(tx: Transaction) -> None:
 
 
 def _given_days(tx: Transaction) -> None:
-    subscriptions.grant(tx, meet(tx, 1), tariff="basic", seconds=86_400, source="admin")
+    subscriptions.grant(tx, meet(tx, 1), tariff="basic", seconds=86_400, source="admin", actor_id=1)
 
 
 def _given_days_and_over(tx: Transaction) -> None:
