@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from bench import clock, cold_start, consumption, launch, updates
+from bench import clock, cold_start, consumption, launch, payment, updates
 from bench.access import AccessWatch
 from bench.buyers import ChatBuyers
 from bench.checkouts import checked_out
@@ -157,7 +157,7 @@ class Side:
         """CPU seconds of functions and of Postgres for an order, everything that follows it included."""
         orders = await self._paid(self._sizes.lap_orders)
         await self.system.settled()
-        functions = self.system.fleet.chosen()
+        functions = self.system.fleet.chosen(payment.ON_THE_WAY)
         cpu, postgres = consumption.cpu_s(functions), await consumption.backends_cpu_s(self.system)
         for paid in orders:
             await self._post(client, paid)

@@ -39,12 +39,14 @@ def claim(
     """
     if not outbox.is_open(tx, outbox_id):
         return []
-    if first_node is not None:
-        provisioning.ensure_first_node(tx, *first_node)
     provisioning.place(tx, subscription_id=subscription_id, page=1)
     claims = provisioning.claim_subscription(tx, subscription_id, me)
+    if not claims and first_node is not None:  # perhaps there is no node at all yet, which is so once in a shop's life
+        provisioning.ensure_first_node(tx, *first_node)
+        provisioning.place(tx, subscription_id=subscription_id, page=1)
+        claims = provisioning.claim_subscription(tx, subscription_id, me)
     if not claims:
-        outbox.finish(tx, outbox_id)
+        outbox.finish_with_commit(tx, outbox_id)
     return claims
 
 

@@ -500,7 +500,7 @@ def record(
             correlation_id=correlation_id,
         )
     if finishes is not None:
-        outbox.finish(tx, finishes)
+        outbox.finish_with_commit(tx, finishes)
     return Recorded(len(activated), tuple(follow_up), restored, tuple(unknown))
 
 

@@ -35,6 +35,7 @@ def _run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     [["P2", "idle"], pytest.param([name for name in ITEMS if name not in {"P2", "idle"}], marks=pytest.mark.full)],
 )
 def test_both_commits_run_and_every_figure_has_a_pair(items: list[str], tmp_path: Path) -> None:
+    trees = _git("worktree", "list")
     run = _run(tmp_path, "--against", "HEAD", "--only", *items)
     assert run.returncode == 0, run.stderr[-4000:]
     (file,) = tmp_path.glob("*-against-HEAD.json")
@@ -46,7 +47,7 @@ def test_both_commits_run_and_every_figure_has_a_pair(items: list[str], tmp_path
     measured = {work for laps in content["laps"].values() for work in laps["new"][0]}
     assert {row["work"] for row in content["table"]} == measured
     assert all(row["interval"][0] <= row["ratio"] <= row["interval"][1] for row in content["table"])
-    assert "checkout" not in _git("worktree", "list")
+    assert _git("worktree", "list") == trees
 
 
 def test_a_commit_that_is_not_there_is_refused_in_words(tmp_path: Path) -> None:
