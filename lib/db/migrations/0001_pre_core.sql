@@ -314,13 +314,14 @@ create table payments (
     -- a payment can't name another customer's order
     constraint payment_of_the_orders_account foreign key (order_id, account_id) references orders (id, account_id),
     -- what is about a payment names its order with it
-    constraint payments_of_one unique (id, order_id)
+    constraint payments_of_one unique (id, order_id),
+    -- or its customer; and a customer's payments
+    constraint payments_of_account unique (account_id, id)
 );
 -- an order is settled by exactly one payment
 create unique index payments_one_settling on payments (order_id) where kind = 'settling';
 create index payments_of_order on payments (order_id);
 create index payments_of_event on payments (event_id);
-create index payments_of_account on payments (account_id, id);
 
 -- Days of the books are those of the zone that was fixed at the first migration.
 create function books_day() returns date language plpgsql stable parallel safe as $$
@@ -715,8 +716,8 @@ create table refunds (
 
 -- A referrer's part of one payment's external money (product.md, Referral). One per payment: its key.
 create table referral_rewards (
-    payment_id bigint primary key references payments,
-    buyer_id bigint not null references accounts,
+    payment_id bigint primary key,
+    buyer_id bigint not null,
     referrer_id bigint not null references accounts,
     -- value of the external money in minor units of the books' currency; the buyers that made the tier; its percent
     base bigint not null check (base > 0),
@@ -732,6 +733,7 @@ create table referral_rewards (
     refund_id bigint,
     -- of an earned one, what could not be had back
     written_off bigint not null default 0,
+    constraint reward_of_the_buyers_payment foreign key (payment_id, buyer_id) references payments (id, account_id),
     constraint reward_is_its_percent check (amount = base * percent / 100),
     constraint reward_goes_to_the_older_account check (referrer_id < buyer_id),
     constraint earned_has_time check (

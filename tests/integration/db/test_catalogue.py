@@ -61,7 +61,6 @@ NO_INDEX = {
     "ledger_codes": "never deleted; the functions may not",
     "node_clients.node_id": "nodes are retired, not deleted; what concerns a whole node concerns a large part of the table",
     "promo_uses.promo_code_id": "codes are never deleted; those that count have an index",
-    "referral_rewards.buyer_id": "accounts are never deleted; counted by referrer",
 }
 
 

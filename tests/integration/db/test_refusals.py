@@ -407,9 +407,9 @@ REWARDS: list[tuple[str, ...]] = [
     ("only_earned_is_written_off", _EARNED, f"{_REVERSED}, written_off = 1491"),
     ("only_earned_is_written_off", _EARNED, f"{_REVERSED}, written_off = -1"),
     ("referral_rewards_pkey", f"{_REWARD.format('')} (1, 1, 2, 14900, 1, 10, 1490, {_UNTIL})"),
-    ("referral_rewards_payment_id_fkey", f"{_REWARD.format('')} (9, 1, 2, 14900, 1, 10, 1490, {_UNTIL})"),
+    ("reward_of_the_buyers_payment", f"{_REWARD.format('')} (9, 1, 2, 14900, 1, 10, 1490, {_UNTIL})"),
     ("referral_rewards_referrer_id_fkey", f"{_REWARD.format('')} (2, 0, 2, 14900, 1, 10, 1490, {_UNTIL})"),
-    ("referral_rewards_buyer_id_fkey", f"{_REWARD.format('')} (2, 1, 9, 14900, 1, 10, 1490, {_UNTIL})"),
+    ("reward_of_the_buyers_payment", f"{_REWARD.format('')} (2, 1, 3, 14900, 1, 10, 1490, {_UNTIL})"),
     (
         "referral_rewards_begin",
         f"{_REWARD.format(', status, earned_at')} (2, 1, 2, 14900, 1, 10, 1490, {_UNTIL}, 'earned', {_UNTIL})",
