@@ -54,9 +54,9 @@ def check_task(parent: str, message: Any, now: datetime) -> None:
         check_retry(message.retry_config)
     if message.HasField("dispatch_deadline"):
         low, high = _DEADLINE_RANGE_S
-        if not low <= _length(message.dispatch_deadline, "task.dispatch_deadline").total_seconds() <= high:
+        if not low <= message.dispatch_deadline.ToTimedelta().total_seconds() <= high:
             raise ApiError(400, "Task.dispatchDeadline must be between [15s, 30m].")
-    if message.HasField("schedule_time") and (wanted := _moment(message.schedule_time)) > now + _FURTHEST:
+    if message.HasField("schedule_time") and (wanted := as_datetime(message.schedule_time)) > now + _FURTHEST:
         raise ApiError(
             400,
             f"The Task.scheduleTime, {wanted.astimezone(_ITS_CLOCKS).isoformat()}, is too far in the future."
@@ -100,7 +100,7 @@ def check_retry(message: Any) -> None:
         ("max_backoff", "maxBackoff"),
         ("max_retry_duration", "maxRetryDuration"),
     ):
-        if _length(getattr(message, field), f"retry_config.{field}") < timedelta(0):
+        if getattr(message, field).ToTimedelta() < timedelta(0):
             raise ApiError(400, f"RetryConfig.{name} cannot be negative.")
     both = message.HasField("min_backoff") and message.HasField("max_backoff")
     if both and message.min_backoff.ToTimedelta() > message.max_backoff.ToTimedelta():
@@ -138,7 +138,7 @@ def _check_request(request: Any) -> None:
     _check_url(request.url)
     if sum(len(name) + len(value) for name, value in request.headers.items()) >= _HEADERS_LIMIT:
         raise ApiError(400, "HttpRequest.headers must be less than 80KB.")
-    if request.http_method not in set(HttpMethod):  # JSON and gRPC both take numbers that name nothing
+    if request.http_method not in set(HttpMethod):  # JSON takes numbers that name nothing
         raise ApiError(400, f"Invalid value for HttpRequest.httpMethod: {request.http_method}.")
     if request.body and request.http_method and request.http_method not in _WITH_BODY:
         raise ApiError(400, "HTTP request body is allowed only for POST, PUT and PATCH.")
@@ -158,20 +158,3 @@ def _check_url(url: str) -> None:
         raise ApiError(400, "HttpRequest.url is malformed.")
     if len(url) > _URL_LIMIT:
         raise ApiError(400, f"HttpRequest.url must be at most {_URL_LIMIT} characters.")
-
-
-def _moment(timestamp: Any) -> datetime:
-    """The moment; JSON can't carry one beyond year 9999, gRPC can."""
-    try:
-        return as_datetime(timestamp)
-    except (ValueError, OverflowError) as error:
-        raise ApiError(400, "Invalid value at 'task.schedule_time'.") from error
-
-
-def _length(duration: Any, name: str) -> timedelta:
-    """The duration; JSON can't carry one beyond 10000 years, gRPC can."""
-    try:
-        length: timedelta = duration.ToTimedelta()
-    except (ValueError, OverflowError) as error:
-        raise ApiError(400, f"Invalid value at '{name}'.") from error
-    return length

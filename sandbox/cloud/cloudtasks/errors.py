@@ -1,4 +1,4 @@
-"""Errors in the form of Google's APIs: one status with a number for HTTP and one for gRPC."""
+"""Errors in the form of Google's APIs: one status, which has a number of HTTP and one of google.rpc."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The methods of google.cloud.tasks.v2.CloudTasks, message in and message out; how they travel is `api`'s (REST) and `rpc`'s (gRPC)."""
+"""The methods of google.cloud.tasks.v2.CloudTasks, message in and message out; how they travel is `api`'s."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Method:
 
 
 class Operations:
-    """What both transports call."""
+    """What the REST API calls."""
 
     def __init__(self, service: TaskService) -> None:
         self._service = service

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class CloudTasks(TaskService):
-    """`app` is the REST API, `operations` what both transports call."""
+    """`app` is the REST API over `operations`."""
 
     @cached_property
     def operations(self) -> Operations:

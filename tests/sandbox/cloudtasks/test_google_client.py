@@ -1,26 +1,17 @@
-"""Google's own client against the stand-in: over REST, over gRPC (its default) and as the asynchronous one."""
+"""Google's own client against the stand-in, over REST, as functions use it."""
 
 from __future__ import annotations
 
 import asyncio
-import functools
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-import grpc
-import grpc.aio
 import pytest
 from google.api_core import exceptions
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import tasks_v2
-from google.cloud.tasks_v2.services.cloud_tasks.transports import (
-    CloudTasksGrpcAsyncIOTransport,
-    CloudTasksGrpcTransport,
-    CloudTasksRestTransport,
-)
+from google.cloud.tasks_v2.services.cloud_tasks.transports import CloudTasksRestTransport
 from google.protobuf import field_mask_pb2
-
-from sandbox.cloud.cloudtasks.rpc import RpcServer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -40,14 +31,6 @@ async def stand(make_stand: Make) -> Stand:
     return made
 
 
-@pytest.fixture
-async def rpc(stand: Stand) -> AsyncIterator[RpcServer]:
-    server = RpcServer(stand.tasks)
-    await server.start()
-    yield server
-    await server.stop()
-
-
 def rest_client(stand: Stand) -> tasks_v2.CloudTasksClient:
     anonymous: Callable[[], Any] = AnonymousCredentials
     transport = CloudTasksRestTransport(
@@ -56,15 +39,9 @@ def rest_client(stand: Stand) -> tasks_v2.CloudTasksClient:
     return tasks_v2.CloudTasksClient(transport=transport)
 
 
-def grpc_client(rpc: RpcServer) -> tasks_v2.CloudTasksClient:
-    transport = CloudTasksGrpcTransport(channel=grpc.insecure_channel(rpc.address))
-    return tasks_v2.CloudTasksClient(transport=transport)
-
-
-@pytest.fixture(params=["REST", "gRPC"])
-async def client(request: pytest.FixtureRequest, stand: Stand, rpc: RpcServer) -> AsyncIterator[Any]:
-    make = functools.partial(rest_client, stand) if request.param == "REST" else functools.partial(grpc_client, rpc)
-    made = await asyncio.to_thread(make)
+@pytest.fixture
+async def client(stand: Stand) -> AsyncIterator[Any]:
+    made = await asyncio.to_thread(rest_client, stand)
     yield made
     await asyncio.to_thread(made.transport.close)
 
@@ -110,18 +87,13 @@ async def test_tasks_are_made_found_run_and_deleted(stand: Stand, client: tasks_
     assert got.headers["authorization"].startswith("Bearer ")
 
 
-async def test_a_used_name_is_a_conflict_and_over_grpc_already_exists(
-    stand: Stand, client: tasks_v2.CloudTasksClient
-) -> None:
+async def test_a_used_name_is_a_conflict(stand: Stand, client: tasks_v2.CloudTasksClient) -> None:
     stand.tasks.pause("q")
 
     def work() -> None:
         client.create_task(parent=PARENT, task=task_of(stand, "a"))
-        with pytest.raises(exceptions.Conflict) as caught:
+        with pytest.raises(exceptions.Conflict, match="already exists"):
             client.create_task(parent=PARENT, task=task_of(stand, "a"))
-        over_grpc = client.transport.kind == "grpc"
-        assert isinstance(caught.value, exceptions.AlreadyExists) == over_grpc
-        assert "already exists" in str(caught.value)
 
     await asyncio.to_thread(work)
 
@@ -194,29 +166,4 @@ async def test_batches_are_operations_that_are_done(stand: Stand, client: tasks_
         deleting.result(timeout=5)
 
     await asyncio.to_thread(work)
-    assert not stand.tasks.tasks
-
-
-async def test_the_asynchronous_client_works_too(stand: Stand, rpc: RpcServer) -> None:
-    transport: Any = CloudTasksGrpcAsyncIOTransport(channel=grpc.aio.insecure_channel(rpc.address))
-    client: Any = tasks_v2.CloudTasksAsyncClient(transport=transport)
-    try:
-        await client.create_task(parent=PARENT, task=task_of(stand, "a"))
-        with pytest.raises(exceptions.AlreadyExists):
-            await client.create_task(parent=PARENT, task=task_of(stand, "a"))
-        assert [queue.name async for queue in await client.list_queues(parent=LOCATION)] == [PARENT]
-    finally:
-        await transport.close()
-    await stand.tasks.idle()
-    assert len(stand.worker.requests) == 1
-
-
-@pytest.mark.parametrize("field", ["schedule_time", "dispatch_deadline", "retry_config.min_backoff"])
-async def test_a_time_that_only_grpc_can_carry_is_refused(stand: Stand, rpc: RpcServer, field: str) -> None:
-    task = tasks_v2.Task.pb(tasks_v2.Task(http_request={"url": stand.worker_url}))
-    *parents, name = field.split(".")
-    time = getattr(getattr(task, parents[0]) if parents else task, name)
-    time.seconds = 2**62
-    with pytest.raises(exceptions.InvalidArgument, match=r"Invalid value at '"):
-        await asyncio.to_thread(grpc_client(rpc).create_task, parent=PARENT, task=tasks_v2.Task.wrap(task))
     assert not stand.tasks.tasks
