@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 import httpx
 from starlette.responses import JSONResponse
 
-from sandbox.stand_in.faults import Way
+from sandbox.stand_in.faults import FaultInjector
 from sandbox.stand_in.loopback import LoopbackOnly
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-    from sandbox.stand_in.faults import Journey
+    from sandbox.stand_in.faults import Injected
 
 # Of one connection, not of the request (RFC 9110, 7.6.1); each side makes its own.
 _HOP_BY_HOP = frozenset({b"connection", b"keep-alive", b"proxy-connection", b"te", b"transfer-encoding", b"upgrade"})
@@ -77,7 +77,7 @@ class Gateway:
         self._turns: dict[str, Iterator[int]] = {
             backend.name: itertools.cycle(range(len(backend.ports))) for backend in backends
         }
-        self.way = Way()
+        self.injector = FaultInjector()
         self.passed: deque[Passed] = deque(maxlen=_KEPT)
         self.count = 0  # of all that ever passed
         self._copies: set[asyncio.Task[None]] = set()
@@ -108,25 +108,25 @@ class Gateway:
             await JSONResponse({"error": "no such function"}, HTTPStatus.NOT_FOUND)(scope, receive, send)
             return
         target = b"/" + rest + (b"?" + scope["query_string"] if scope["query_string"] else b"")
-        journey = self.way.journey() if backend.webhook and scope["method"] == "POST" else None
-        if journey is None:
+        injected = self.injector.draw() if backend.webhook and scope["method"] == "POST" else None
+        if injected is None:
             await self._pass(backend, _Forward(scope, receive, send, target))
             return
         try:
             body = await _whole(receive)
         except _Gone:
             return
-        if journey.copy_after_s is not None and not journey.lost:
+        if injected.copy_after_s is not None and not injected.lost:
             copy = _Forward(scope, _again(body), _unheard, target)
-            self._copy(backend, copy, journey.copy_after_s)
-        await asyncio.sleep(journey.late_s)
-        if not journey.lost:
-            heard = _unheard if journey.unanswered else send
-            await self._pass(backend, _Forward(scope, _again(body), heard, target), _fault(journey))
-        if journey.lost or journey.unanswered:
+            self._copy(backend, copy, injected.copy_after_s)
+        await asyncio.sleep(injected.late_s)
+        if not injected.lost:
+            heard = _unheard if injected.unanswered else send
+            await self._pass(backend, _Forward(scope, _again(body), heard, target), _fault(injected))
+        if injected.lost or injected.unanswered:
             await JSONResponse({"error": "lost on the way"}, HTTPStatus.BAD_GATEWAY)(scope, receive, send)
-        if journey.lost:
-            self._record(Passed(backend.name, scope["method"], HTTPStatus.BAD_GATEWAY, journey.late_s, "lost"))
+        if injected.lost:
+            self._record(Passed(backend.name, scope["method"], HTTPStatus.BAD_GATEWAY, injected.late_s, "lost"))
 
     def _record(self, passed: Passed) -> None:
         self.passed.append(passed)
@@ -173,8 +173,8 @@ class Gateway:
                 return
 
 
-def _fault(journey: Journey) -> str:
-    return "unanswered" if journey.unanswered else ""
+def _fault(injected: Injected) -> str:
+    return "unanswered" if injected.unanswered else ""
 
 
 async def _whole(receive: Receive) -> bytes:

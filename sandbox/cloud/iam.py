@@ -1,6 +1,6 @@
 """Who may call which function: Cloud Run's check of the caller, made before any code of ours runs.
 
-A public function (`allUsers` has `roles/run.invoker`) takes everybody. Any other wants an identity token in `Authorization: Bearer`
+A public function (`allUsers` has `roles/run.invoker`) takes any caller. Any other wants an identity token in `Authorization: Bearer`
 (or in `X-Serverless-Authorization`, which then counts alone): signed by the issuer's key, not expired, made out to this very
 function, for an account that may invoke it. The function sees the token without its signature, as on the platform, so that it can
 pass it on to no other.
@@ -70,7 +70,7 @@ class Refused:
 
 
 def invokers(*, tasks: str, scheduler: str, table: Table | None = None) -> dict[str, frozenset[str] | None]:
-    """Which accounts may call which service, None being everybody: by the rule that Terraform binds `roles/run.invoker` with.
+    """Which accounts may call which service, None being any: by the rule that Terraform binds `roles/run.invoker` with.
 
     Args:
         tasks: e-mail of the account that tasks call as: task functions, and sweeps that hand work on to themselves.

@@ -51,7 +51,7 @@ def psql(folder: Path) -> int:
     url = running["database"]
     if (program := shutil.which("psql")) is not None:
         parts = urlsplit(url)
-        # Not the URL: a command line is for everybody on this machine to read.
+        # Not the URL: a command line is for every account of this machine to read.
         environment = os.environ | {
             "PGHOST": str(parts.hostname),
             "PGPORT": str(parts.port),

@@ -238,7 +238,7 @@ class Actions:
         return _said(f"The {name} node is {node_state(node)}.")
 
     async def database(self, request: Request) -> dict[str, Any]:
-        """Slow, silent or cut off for functions; killed and started for everybody."""
+        """Slow, silent or cut off for functions; killed and started for all."""
         what, server = request.path_params["what"], self._system.database.server
         match what:
             case "slow":

@@ -22,7 +22,7 @@ class Clock:
         return datetime.now(UTC) + self.offset
 
     def travel(self, by: timedelta) -> None:
-        """Jump forward and wake everybody who waits for a moment that is now past."""
+        """Jump forward and wake all who wait for a moment that is now past."""
         if by < timedelta(0):
             raise ValueError("time travel goes forward only")
         self.offset += by

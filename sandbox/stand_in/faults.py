@@ -46,7 +46,7 @@ BAD_DAY = Faults(twice=1.0, lost=0.1, late_s=0.3, flooded=0.05)
 
 
 @dataclass(frozen=True, slots=True)
-class Journey:
+class Injected:
     """What one webhook meets. `copy_after_s` is None when it comes once."""
 
     lost: bool
@@ -55,20 +55,20 @@ class Journey:
     copy_after_s: float | None
 
 
-class Way:
-    """Draws each webhook's journey; the same seed draws the same ones."""
+class FaultInjector:
+    """Draws what each webhook meets; the same seed draws the same."""
 
     def __init__(self, seed: int | None = None) -> None:
         self.faults = NONE
         self._random = random.Random(seed)  # noqa: S311 - chance, not secrecy
 
-    def journey(self) -> Journey | None:
-        """The next webhook's; None while nothing is wrong on the way."""
+    def draw(self) -> Injected | None:
+        """What the next webhook meets; None while nothing is wrong on the way."""
         wrong = self.faults
         if not (wrong.twice or wrong.lost or wrong.unanswered or wrong.late_s):
             return None
         draw = self._random.random
-        return Journey(
+        return Injected(
             lost=draw() < wrong.lost,
             unanswered=draw() < wrong.unanswered,
             late_s=draw() * wrong.late_s,

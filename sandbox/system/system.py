@@ -441,12 +441,12 @@ class System:
     @property
     def faults(self) -> Faults:
         """What goes wrong between the outside world and the functions; setting it takes effect at once."""
-        return self.gateway.way.faults
+        return self.gateway.injector.faults
 
     @faults.setter
     def faults(self, faults: Faults) -> None:
         self.messenger.spoil_calls(faults)
-        self.gateway.way.faults = faults
+        self.gateway.injector.faults = faults
 
     def arm(self, failpoint: str, action: str = "kill") -> None:
         """Stop the next process that reaches this place (lib/failpoints.py); over all processes it fires once."""

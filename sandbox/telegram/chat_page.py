@@ -149,7 +149,7 @@ class ChatPage:
         return self._telegram.user(user_id)
 
     def _state(self, shown: list[int]) -> dict[str, Any]:
-        """All the page shows: everybody, and the chats that are open."""
+        """All the page shows: all people, and the chats that are open."""
         chats = self._telegram.chats
         return {
             "now": chats.now,

@@ -122,7 +122,7 @@ class TelegramService:
         await self._delivery.start()
 
     async def stop(self) -> None:
-        """Stop delivering and let go of everybody who waits. What is undelivered stays in the store."""
+        """Stop delivering and let go of all who wait. What is undelivered stays in the store."""
         self._api.stop()
         self._clicks.stop()
         await self._checkout.stop()
@@ -188,7 +188,7 @@ class TelegramService:
 
     @property
     def users(self) -> list[User]:
-        """Everybody the stand-in knows."""
+        """All people the stand-in knows."""
         return [self._user(account) for account in self._chats.accounts.values()]
 
     def _user(self, account: Account) -> User:

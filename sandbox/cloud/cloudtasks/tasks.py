@@ -54,7 +54,7 @@ class Tasks:
         self._store.close()
 
     def changed(self) -> None:
-        """Wake everybody who waits in `idle`."""
+        """Wake all who wait in `idle`."""
         self._changed.set()
         self._changed = asyncio.Event()
 

@@ -28,7 +28,7 @@ _MENU: Final = "menu buttons"
 
 
 def check_language(arguments: Arguments) -> str:
-    """A two-letter code, or nothing for everybody else.
+    """A two-letter code, or nothing for all others.
 
     Raises:
         ApiError: anything longer.

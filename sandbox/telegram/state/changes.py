@@ -13,7 +13,7 @@ class Changes:
         self._moved = asyncio.Event()
 
     def tell(self) -> None:
-        """Something changed: everybody who waits wakes up."""
+        """Something changed: all who wait wake up."""
         self.count += 1
         self._moved.set()
         self._moved = asyncio.Event()

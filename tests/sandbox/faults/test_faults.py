@@ -17,7 +17,7 @@ from starlette.routing import Route
 from sandbox.cloud.gateway import Backend, Gateway
 from sandbox.stand_in import pauses
 from sandbox.stand_in.clock import Clock
-from sandbox.stand_in.faults import BAD_DAY, NONE, Faults, Way
+from sandbox.stand_in.faults import BAD_DAY, NONE, FaultInjector, Faults
 from sandbox.stand_in.server import Server
 from sandbox.telegram import Telegram, Timing
 from sandbox.telegram.calls.refusals import DOCUMENTED
@@ -72,7 +72,7 @@ async def test_nothing_is_wrong_unless_asked_for() -> None:
 
 async def test_twice_is_the_same_body_a_second_time_and_one_answer() -> None:
     async with _way() as (client, gateway, function):
-        gateway.way.faults = Faults(twice=1.0)
+        gateway.injector.faults = Faults(twice=1.0)
         answer = await client.post("/", content=_BODY)
         await gateway.idle()
         assert (answer.status_code, answer.headers["X-Kept"]) == (200, "yes")
@@ -82,7 +82,7 @@ async def test_twice_is_the_same_body_a_second_time_and_one_answer() -> None:
 
 async def test_lost_never_arrives_and_the_sender_hears_of_a_failure() -> None:
     async with _way() as (client, gateway, function):
-        gateway.way.faults = Faults(lost=1.0, twice=1.0)
+        gateway.injector.faults = Faults(lost=1.0, twice=1.0)
         assert (await client.post("/", content=_BODY)).status_code == 502
         await gateway.idle()
         assert function.bodies == []
@@ -91,37 +91,37 @@ async def test_lost_never_arrives_and_the_sender_hears_of_a_failure() -> None:
 
 async def test_unanswered_is_handled_and_the_sender_hears_of_a_failure() -> None:
     async with _way() as (client, gateway, function):
-        gateway.way.faults = Faults(unanswered=1.0)
+        gateway.injector.faults = Faults(unanswered=1.0)
         assert (await client.post("/", content=_BODY)).status_code == 502
         assert function.bodies == [_BODY]
         assert [passed.fault for passed in gateway.passed] == ["unanswered"]
 
 
 async def test_shares_are_kept() -> None:
-    way = Way(seed=1)
-    way.faults = BAD_DAY
-    journeys = [way.journey() for _ in range(5_000)]
-    drawn = [journey for journey in journeys if journey is not None]
-    assert len(drawn) == len(journeys)
-    assert 0.08 < sum(journey.lost for journey in drawn) / len(drawn) < 0.12
-    assert all(journey.copy_after_s is not None for journey in drawn)
-    assert max(journey.late_s for journey in drawn) <= BAD_DAY.late_s
-    assert len({journey.late_s for journey in drawn}) > 4_000
-    way.faults = NONE
-    assert way.journey() is None
+    injector = FaultInjector(seed=1)
+    injector.faults = BAD_DAY
+    all_drawn = [injector.draw() for _ in range(5_000)]
+    drawn = [injected for injected in all_drawn if injected is not None]
+    assert len(drawn) == len(all_drawn)
+    assert 0.08 < sum(injected.lost for injected in drawn) / len(drawn) < 0.12
+    assert all(injected.copy_after_s is not None for injected in drawn)
+    assert max(injected.late_s for injected in drawn) <= BAD_DAY.late_s
+    assert len({injected.late_s for injected in drawn}) > 4_000
+    injector.faults = NONE
+    assert injector.draw() is None
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 async def test_only_posts_are_webhooks(method: str) -> None:
     async with _way() as (client, gateway, _function):
-        gateway.way.faults = Faults(lost=1.0)
+        gateway.injector.faults = Faults(lost=1.0)
         assert (await client.request(method, "/")).status_code in {200, 405}
 
 
 async def test_tasks_and_sweeps_are_left_alone() -> None:
     """Their senders have faults of their own."""
     async with _way(webhook=False) as (client, gateway, function):
-        gateway.way.faults = Faults(lost=1.0, twice=1.0)
+        gateway.injector.faults = Faults(lost=1.0, twice=1.0)
         assert (await client.post("/", content=_BODY)).status_code == 200
         await gateway.idle()
         assert function.bodies == [_BODY]
@@ -142,7 +142,7 @@ async def test_under_a_bad_day_telegram_still_delivers_all_each_queue_in_order_a
     await api.start()
     await telegram.start()
     async with _way() as (client, gateway, function):
-        gateway.way.faults = Faults(twice=0.0, lost=0.1, unanswered=0.1, late_s=0.05)
+        gateway.injector.faults = Faults(twice=0.0, lost=0.1, unanswered=0.1, late_s=0.05)
         arguments = {"url": str(client.base_url), "secret_token": "s", "max_connections": 40}
         set_up = await client.post(f"{api.url}/bot42:TEST/setWebhook", json=arguments)
         assert set_up.json()["ok"], set_up.text
