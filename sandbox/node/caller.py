@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import inspect
 import time
 import uuid
 from typing import TYPE_CHECKING, Any, Self
@@ -11,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 import httpx
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable
     from types import TracebackType
 
 HOUR_MS = 3_600_000
@@ -36,20 +34,6 @@ def wanted(client: str, version: int, *, uuid_text: str | None = None, expiry_ms
 def unwanted(client: str, version: int) -> dict[str, Any]:
     """An `/apply` item that wants a client gone."""
     return {"client": client, "version": version, "wanted": False}
-
-
-async def until(condition: Callable[[], bool | Awaitable[bool]], what: str, seconds: float = 10.0) -> None:
-    """Return when the condition holds; AssertionError naming `what` when it does not within the time."""
-    deadline = time.monotonic() + seconds
-    while True:
-        held = condition()
-        if inspect.isawaitable(held):
-            held = await held
-        if held:
-            return
-        if time.monotonic() > deadline:
-            raise AssertionError(f"not within {seconds} s: {what}")
-        await asyncio.sleep(0.02)
 
 
 class NodeCaller:

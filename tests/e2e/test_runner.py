@@ -10,7 +10,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -24,6 +23,7 @@ from google.cloud.tasks_v2.types import Task
 from lib import function_table
 from sandbox.system.customer import Customer, buttons_of
 from sandbox.system.system import TASKS_INVOKER, System
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,12 +55,11 @@ class _Runner:
         self.started = psutil.Process(process.pid).children(recursive=True)
 
     def _wait_until_up(self) -> str:
-        deadline = time.monotonic() + _UP_S
-        while (found := _CONTROL.search(self.output.read_text())) is None:
+        def says_where() -> re.Match[str] | None:
             assert self.process.poll() is None, self.output.read_text()
-            assert time.monotonic() < deadline, self.output.read_text()
-            time.sleep(0.05)
-        return found[1]
+            return _CONTROL.search(self.output.read_text())
+
+        return str(wait_until(says_where, "the address of the control page", _UP_S)[1])
 
     def assert_nothing_left(self) -> None:
         """Of all processes that ran under it, none runs; a zombie that was not reaped does not count."""

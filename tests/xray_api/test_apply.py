@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from sandbox.node.caller import HOUR_MS, NodeCaller, now_ms, until, unwanted, wanted
+from sandbox.node.caller import HOUR_MS, NodeCaller, now_ms, unwanted, wanted
+from tests.waiting import until
 from xray_api.xray import Xray
 
 if TYPE_CHECKING:

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sandbox.node.caller import HOUR_MS, NodeCaller, now_ms, until, wanted
+from sandbox.node.caller import HOUR_MS, NodeCaller, now_ms, wanted
+from tests.waiting import until
 from xray_api.clock import OFF_MS, Clock, Sources
 
 if TYPE_CHECKING:

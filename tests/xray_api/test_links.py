@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sandbox.node.caller import NodeCaller, until, wanted
+from sandbox.node.caller import NodeCaller, wanted
 from sandbox.node.lab import RealityTarget, ShareLink, XrayCore, XrayNode, generate_reality_keys, server_config
 from sandbox.state.ports import free_port
+from tests.waiting import until
 from xray_api.inbound import InboundError, LinkFacts, LinkMaker, from_config
 from xray_api.xray import Xray
 

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from sandbox.node.caller import NodeCaller, now_ms, until, unwanted, wanted
+from sandbox.node.caller import NodeCaller, now_ms, unwanted, wanted
 from sandbox.node.lab import Origin, TunnelClient, TunnelRefusedError, XrayNode
+from tests.waiting import until
 from xray_api.xray import Xray
 
 if TYPE_CHECKING:
@@ -191,16 +192,17 @@ async def test_kill_9_during_a_thousand_changes_loses_none_that_was_acknowledged
         async with NodeCaller(node.url, node.key) as caller:
             for version in range(1, changes + 1):
                 item = wanted(client, version) if choose.random() < 0.7 else unwanted(client, version)
-                while True:
+
+                async def answers(item: dict[str, Any] = item) -> list[dict[str, Any]] | None:
                     try:
-                        (answer,) = await caller.apply(item)
+                        return await caller.apply(item)
                     except httpx.HTTPError:
-                        await asyncio.sleep(0.01)  # the service is dead: try again, as Atlas does
-                        continue
-                    assert answer["code"] in {200, 503}
-                    acknowledged[client] = item
-                    done += 1
-                    break
+                        return None  # the service is dead: try again, as Atlas does
+
+                (answer,) = await until(answers, "an answer of the service")
+                assert answer["code"] in {200, 503}
+                acknowledged[client] = item
+                done += 1
 
     async def kill() -> int:
         kills = 0

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from sandbox.node.caller import NodeCaller, now_ms, until, unwanted, wanted
+from sandbox.node.caller import NodeCaller, now_ms, unwanted, wanted
 from sandbox.node.lab import (
     PATIENCE_SECONDS,
     Origin,
@@ -26,6 +26,7 @@ from sandbox.node.lab import (
     server_config,
 )
 from sandbox.state.ports import free_port
+from tests.waiting import until
 from xray_api.inbound import LinkMaker, from_config
 
 if TYPE_CHECKING:

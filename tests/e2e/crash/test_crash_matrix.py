@@ -22,8 +22,8 @@ from tests.e2e.sweeps.customers import (
     order,
     said,
     subscription,
-    until,
 )
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from sandbox.node.lab import Origin

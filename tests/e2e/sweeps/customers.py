@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import time
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +12,6 @@ from sandbox.node.caller import NodeCaller
 from sandbox.system.customer import Customer, need, text_of, urls_of
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from sandbox.system.system import System
 
 LEASE = timedelta(seconds=61)
@@ -107,19 +104,6 @@ def killed_workers(system: System) -> int:
         for process in system.fleet.chosen()
         if process.log.exists()
     )
-
-
-async def until(true: Callable[[], Awaitable[object] | object], what: str, timeout_s: float = 20.0) -> None:
-    """Return once it is so; an AssertionError names what never was."""
-    deadline = time.monotonic() + timeout_s
-    while True:
-        found = true()
-        if asyncio.iscoroutine(found):
-            found = await found
-        if found:
-            return
-        assert time.monotonic() < deadline, f"not within {timeout_s:.0f} s: {what}"
-        await asyncio.sleep(0.02)
 
 
 async def minutes_pass(system: System, count: int = 2) -> None:

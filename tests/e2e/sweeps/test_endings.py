@@ -21,9 +21,9 @@ from tests.e2e.sweeps.customers import (
     killed_workers,
     lines,
     subscription,
-    until,
 )
 from tests.e2e.sweeps.hanging import in_place_of_the_node
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

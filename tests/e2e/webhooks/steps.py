@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 import json
-import time
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -17,9 +15,10 @@ from lib import function_table
 from sandbox.cloud.instances import ROOT, settings_of
 from sandbox.processes.child import Process, bare_environment
 from sandbox.system.customer import Customer, link_of, text_of, urls_of
+from tests.waiting import until
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+    from collections.abc import AsyncIterator, Mapping
     from pathlib import Path
 
     from sandbox.system.system import System
@@ -45,15 +44,6 @@ def new_customer(system: System, name: str = "Anna", language: str = "en") -> Cu
     return Customer(system.telegram.user(new_telegram_id(), name, language_code=language))
 
 
-async def until(condition: Callable[[], Awaitable[object]], what: str, timeout_s: float = 30.0) -> Any:
-    """Ask again and again until the answer is true; the answer."""
-    deadline = time.monotonic() + timeout_s
-    while not (found := await condition()):
-        assert time.monotonic() < deadline, f"not within {timeout_s:.0f} s: {what}"
-        await asyncio.sleep(0.05)
-    return found
-
-
 UNDONE = "select update_id, last_error from updates where done_at is null"
 
 
@@ -61,21 +51,42 @@ async def last_work(system: System) -> int:
     return int((await system.sql("select coalesce(max(id), 0) as id from outbox"))[0]["id"])
 
 
+async def deliver_some(system: System, before: int, sent: set[int], goal: int) -> set[int]:
+    """Wait until so many are answered 200, and let some handlers fail meanwhile, so that something is still to be done then.
+
+    Returns those that are answered.
+    """
+    done: set[int] = set()
+
+    def are_answered() -> bool:
+        done.update({one.update_id for one in system.telegram.deliveries[before:] if one.delivered} & sent)
+        if not system.failpoints.is_armed("update.before-effect"):
+            system.arm("update.before-effect", "raise")
+        return len(done) >= goal
+
+    await until(are_answered, f"{goal} of {len(sent)} answered", 300)
+    return done
+
+
 async def until_nothing_is_left(system: System, since: int, timeout_s: float = 60.0) -> None:
     """Let time pass: senders come again by the sandbox's clock; the sweep of follow-up work has its turn each minute of it."""
-    deadline = time.monotonic() + timeout_s
-    while True:
+    left: list[Any] = []
+
+    async def is_so() -> bool:
         await system.travel(timedelta(seconds=10))
         await system.sweep("outbox")
-        left: list[Any] = list(system.telegram.pending)
+        nonlocal left
+        left = list(system.telegram.pending)
         left += system.telegram._clicks._waiting  # which the app is to send again, since they are unanswered
         left += [one for number in system.cryptopay.invoices for one in system.cryptopay.webhooks.waiting_for(number)]
         left += await system.sql(UNDONE)
         left += await system.sql("select id, target from outbox where done_at is null and id > :since", since=since)
-        if not left:
-            return
-        assert time.monotonic() < deadline, f"still left: {left[:5]}"
-        await asyncio.sleep(0.2)  # a killed worker needs a moment to be replaced; the condition is asked again
+        return not left
+
+    try:
+        await until(is_so, "nothing is left", timeout_s)
+    except AssertionError as error:
+        raise AssertionError(f"still left: {left[:5]}") from error
 
 
 # Buying -----------------------------------------------------------------------------------------------------------

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sandbox.cryptopay.webhooks import sign
-from tests.e2e.webhooks.steps import SECRET_HEADER, FunctionLog, new_customer, order, paid_body, post_payment, until
+from tests.e2e.webhooks.steps import SECRET_HEADER, FunctionLog, new_customer, order, paid_body, post_payment
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from sandbox.system.system import System

@@ -20,8 +20,8 @@ from tests.e2e.webhooks.steps import (
     new_telegram_id,
     new_update_id,
     post_update,
-    until,
 )
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable

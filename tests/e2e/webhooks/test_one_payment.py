@@ -27,6 +27,7 @@ from tests.e2e.webhooks.steps import (
     post_payment,
     post_update,
 )
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -50,8 +51,7 @@ async def test_webhook_sweep_and_button_at_once_settle_once(system: System, firs
     }
     system.arm("settle.after-claim", "sleep 0.7")
     leader = asyncio.create_task(ways.pop(first)())
-    while system.failpoints.is_armed("settle.after-claim"):
-        await asyncio.sleep(0.01)
+    await until(lambda: not system.failpoints.is_armed("settle.after-claim"), "the leader's claim")
     answers = [*await asyncio.gather(*(way() for way in ways.values())), await leader]
     for answer in answers:
         assert not isinstance(answer, httpx.Response) or answer.status_code == 200

@@ -22,8 +22,8 @@ from tests.e2e.webhooks.steps import (
     on_every_node,
     order,
     post_update,
-    until,
 )
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from sandbox.system.system import System

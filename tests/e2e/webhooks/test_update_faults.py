@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
-import time
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -15,6 +13,7 @@ from tests.e2e.webhooks.steps import (
     UNDONE,
     FunctionLog,
     another,
+    deliver_some,
     has_key,
     last_work,
     message_update,
@@ -22,9 +21,9 @@ from tests.e2e.webhooks.steps import (
     new_telegram_id,
     post,
     post_update,
-    until,
     until_nothing_is_left,
 )
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from sandbox.system.customer import Customer
@@ -208,7 +207,7 @@ async def test_three_hundred_updates_and_kills_at_random_moments_lose_nothing(sy
     kills = 0
     while len(delivered) < len(sent):
         goal = min(len(sent), len(delivered) + chance.randrange(60, 140))
-        delivered = await _deliver_some(system, before, set(sent), goal)
+        delivered = await deliver_some(system, before, set(sent), goal)
         await system.kill_functions()
         kills += 1
         await system.start_functions(["telegram_webhook", "task_update", "sweep_outbox"])
@@ -231,16 +230,3 @@ async def test_three_hundred_updates_and_kills_at_random_moments_lose_nothing(sy
     assert min(_answers(customer) for customer in customers) >= 3
     undone = await system.sql(f"{UNDONE} and update_id = any(cast(:ids as bigint[]))", ids=sent)
     assert undone == []
-
-
-async def _deliver_some(system: System, before: int, sent: set[int], goal: int) -> set[int]:
-    """Wait until so many are answered 200, and let some handlers fail meanwhile; those that are answered."""
-    deadline = time.monotonic() + 60
-    while True:
-        done = {one.update_id for one in system.telegram.deliveries[before:] if one.delivered} & sent
-        if len(done) >= goal:
-            return done
-        assert time.monotonic() < deadline, f"only {len(done)} of {goal} answered"
-        if not system.failpoints.is_armed("update.before-effect"):
-            system.arm("update.before-effect", "raise")
-        await asyncio.sleep(0.05)

@@ -19,6 +19,7 @@ from lib.payments.provider import Invoice
 from tests.integration.bot.conftest import services_over
 from tests.integration.bot.customer import Customer, FakeProvider
 from tests.integration.bot.test_purchase import count, order_rows, sql
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from lib.db import Transaction
@@ -284,9 +285,8 @@ async def test_a_second_delivery_while_the_invoice_is_made_loses_no_invoice(
     tap = racer.tap_of(racer.data("оплатить"))
     provider.gate = asyncio.Event()
     first = asyncio.create_task(racer.give(tap))
-    async with asyncio.timeout(20):
-        while not provider.created:
-            await asyncio.sleep(0.01)
+    async with asyncio.timeout(60):
+        await until(lambda: provider.created)
         with pytest.raises(updates.NotYet):  # kept, and answered by what the first one finds
             await racer.give(tap)
         provider.gate.set()

@@ -13,6 +13,7 @@ from lib.payments.provider import Invoice
 from lib.settings import pricelist
 from tests.integration.bot.conftest import services_over
 from tests.integration.bot.customer import Customer
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -206,9 +207,7 @@ async def test_while_another_makes_the_invoice_the_wait_is_told(racer: Customer,
     pay = racer.data("оплатить")
     provider.gate = asyncio.Event()
     first = asyncio.create_task(Customer.tap(racer, pay))
-    async with asyncio.timeout(10):
-        while not provider.created:
-            await asyncio.sleep(0.01)
+    await until(lambda: provider.created)
     second = Customer(racer.services, racer.telegram_id)
     await second.tap(pay)
     assert "Счёт готовится" in second.text

@@ -11,6 +11,7 @@ import pytest
 
 from lib.db import Database
 from lib.db.lock import LockLost, SweepLock
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,10 +34,7 @@ async def held(url: str) -> bool:
 
 async def until_held(url: str, seconds: float) -> bool:
     """The server lets go of a lock when it has read that its session ended: a moment after the client closed it."""
-    async with asyncio.timeout(seconds):
-        while not await held(url):
-            await asyncio.sleep(0.05)
-    return True
+    return bool(await until(lambda: held(url), "the lock", seconds))
 
 
 @pytest.fixture
@@ -75,7 +73,7 @@ async def test_the_lock_connection_cannot_leak(database_url: str) -> None:
         async with SweepLock(database_url, "expiry") as lock:
             assert lock.held
             has_it.set()
-            await asyncio.sleep(60)
+            await asyncio.Event().wait()
 
     task = asyncio.create_task(cancelled())
     await asyncio.wait_for(has_it.wait(), 20)  # a look before that may hold it itself

@@ -13,6 +13,7 @@ import pytest
 from lib.db import Busy, Database, OutcomeUnknown, Query, StatementFailed, TooSlow, Unavailable, idempotent
 from lib.db.connection import Timeouts
 from lib.db.errors import ExternalCallInTransaction
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -271,9 +272,11 @@ async def test_a_budget_that_runs_out_leaves_no_transaction_that_commits_later(d
     # the thread is free again at once, since it was waited for; and nothing of it ever commits
     assert await db.run(count) == 0
     others = "select count(*) from pg_stat_activity where application_name = 'test' and pid <> pg_backend_pid() and datname = current_database()"
-    async with asyncio.timeout(20):
-        while await db.run(lambda tx: tx.value(others)):
-            await asyncio.sleep(0.01)
+
+    async def is_alone() -> bool:
+        return bool(await db.run(lambda tx: tx.value(others)) == 0)
+
+    await until(is_alone, "an end of all that was under way")
     assert await db.run(count) == 0
     await db.close()
 

@@ -30,6 +30,7 @@ from tests.integration.sweeps.grants import (
 )
 from tests.integration.sweeps.nodes import Network, RememberingNode
 from tests.integration.sweeps.runs import Queue, sweep_run
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -407,10 +408,9 @@ async def test_the_key_follows_the_first_node_that_confirms(
         )
     else:
         work = asyncio.create_task(sweep_activation._work(sweep_run(db, "activation")))
-    async with asyncio.timeout(30):
-        while not any(task.queue == "messages" for task in tasks.tasks.values()):
-            assert not work.done()
-            await asyncio.sleep(0.01)
+    async with asyncio.timeout(60):
+        await until(lambda: work.done() or any(task.queue == "messages" for task in tasks.tasks.values()))
+        assert not work.done()
         assert network[slow].present == {}
         if by == "task":
             assert not await db.run(outbox.is_open, item)

@@ -19,6 +19,7 @@ from sandbox.cloud.instances import settings_of
 from sandbox.commands import run
 from sandbox.commands.options import EnvFileError, hide_secrets, read
 from tests.sandbox.bridge.conftest import TOKEN
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from tests.sandbox.bridge.conftest import ApiTelegramOrg, Function
@@ -155,13 +156,12 @@ async def test_it_is_asked_for_at_a_terminal_and_not_shown(live: ApiTelegramOrg,
     loop = asyncio.get_running_loop()
     loop.add_reader(ours, lambda: said.extend(os.read(ours, 4096)))
     try:
-        async with asyncio.timeout(_S):
-            while b"not shown): " not in said or termios.tcgetattr(ours)[3] & termios.ECHO:
-                await asyncio.sleep(0.01)
-            os.write(ours, f"{TOKEN}\n".encode())
-            while b"cut that bot off" not in said:
-                await asyncio.sleep(0.01)
-            assert await process.wait() == 2
+        await until(
+            lambda: b"not shown): " in said and not termios.tcgetattr(ours)[3] & termios.ECHO, "the question", _S
+        )
+        os.write(ours, f"{TOKEN}\n".encode())
+        await until(lambda: b"cut that bot off" in said, "the reason", _S)
+        assert await asyncio.wait_for(process.wait(), _S) == 2
     finally:
         loop.remove_reader(ours)
         if process.returncode is None:

@@ -100,7 +100,7 @@ async def _running(folder: Path, **environment: str) -> AsyncIterator[Runner]:
             start_new_session=True,
         )
     try:
-        await until(lambda: process.returncode is not None or _CONTROL.search(said.read_text()), _UP_S)
+        await until(lambda: process.returncode is not None or _CONTROL.search(said.read_text()), seconds=_UP_S)
         found = _CONTROL.search(said.read_text())
         assert found, said.read_text()
         yield Runner(process, psutil.Process(process.pid), found[1], said, _home(folder) / "home.json")

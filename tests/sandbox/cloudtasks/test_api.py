@@ -12,7 +12,7 @@ import pytest
 
 from sandbox.cloud.cloudtasks import Queue
 from sandbox.stand_in.server import Server
-from tests.waiting import until
+from tests.waiting import all_that_can_happen, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -449,9 +449,9 @@ async def test_a_caller_that_dies_in_the_middle_of_its_request_is_no_defect_of_o
         path = stand.parent().removeprefix(stand.url)
         writer.write(f"POST {path}/tasks HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 99\r\n\r\n{{".encode())
         await writer.drain()
-        await asyncio.sleep(0.1)
+        await all_that_can_happen()
         writer.close()
-        await asyncio.sleep(0.2)
+        await all_that_can_happen()
     finally:
         logger.removeHandler(caplog.handler)
         await server.stop()

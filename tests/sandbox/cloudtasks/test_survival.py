@@ -89,10 +89,10 @@ async def test_a_sandbox_that_is_killed_with_tasks_under_way_loses_none(make_sta
     process = await asyncio.create_subprocess_exec(*command, cwd=ROOT, stdin=asyncio.subprocess.PIPE)
     assert process.stdin is not None
     try:
-        await until(lambda: len(worker.requests) == 2, 30)
+        await until(lambda: len(worker.requests) == 2)
         worker.gate.clear()
         process.stdin.write(b"go on\n")
-        await until(lambda: len(worker.requests) == 3, 10)
+        await until(lambda: len(worker.requests) == 3)
     finally:
         process.send_signal(signal.SIGKILL)
         await process.wait()

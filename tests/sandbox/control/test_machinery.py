@@ -18,6 +18,7 @@ from sandbox.control.machinery import Machinery
 from sandbox.processes.child import Process, bare_environment
 from sandbox.stand_in.clock import Clock
 from sandbox.state.ports import free_port
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -52,9 +53,7 @@ async def test_a_task_is_old_from_when_it_was_due_and_a_retry_makes_it_no_younge
         clock.travel(timedelta(hours=2))
         assert 3600 <= oldest_s() < 3660
         tasks.resume("q")
-        async with asyncio.timeout(10):
-            while not any(attempt.duration is not None for attempt in tasks.attempts):
-                await asyncio.sleep(0.01)
+        await until(lambda: any(attempt.duration is not None for attempt in tasks.attempts))
         clock.travel(timedelta(minutes=5))
         assert 300 <= oldest_s() < 360  # the next attempt is planned for later
     finally:

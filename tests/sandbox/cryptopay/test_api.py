@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from sandbox.cryptopay import InvoiceError
 from sandbox.cryptopay.rates import ASSETS, FIATS, amount_for, parse_amount, price, text_of
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -303,9 +304,7 @@ async def test_failures_on_demand(shop: Shop) -> None:
 async def test_hanging_calls_are_answered_when_released(shop: Shop) -> None:
     shop.pay.hang_next("getMe")
     hanging = asyncio.create_task(shop.refused("getMe"))
-    async with asyncio.timeout(5):
-        while not shop.pay.calls:
-            await asyncio.sleep(0.005)
+    await until(lambda: shop.pay.calls)
     await shop.call("getMe")  # others are served meanwhile
     assert not hanging.done()
     shop.pay.release()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sandbox.cryptopay import Standing
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -265,8 +265,7 @@ async def test_each_copy_of_a_webhook_has_a_name_and_is_counted_once(shop: Shop)
     shop.application.gate.clear()
     await shop.invoice()
     await press(shop, "pay", asset="USDT", how="twice")
-    while len(shop.application.got) < 2:
-        await asyncio.sleep(0.01)
+    await until(lambda: len(shop.application.got) == 2)
     page = await show(shop)
     assert re.findall(r"<li>(.+?)</li>", page) == [f"copy {copy}, attempt 1: under way" for copy in (1, 2)]
     assert "more on the way" not in page

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
 from sandbox.system.customer import Customer
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,8 +25,9 @@ class _LateChat:
         self.messages = [_message("Pay?", [[{"text": "Pay", "callback_data": "pay:1"}]])]
 
     async def wait_for(self, wanted: Callable[[list[dict[str, Any]]], Any], timeout_s: float) -> Any:
+        ends = time.monotonic() + timeout_s
         if not (found := wanted(self.messages)):
-            await asyncio.sleep(timeout_s)
+            await until(lambda: time.monotonic() >= ends)
             self.messages = [_message("Order 1", [])]
             raise AssertionError("not seen")
         return found

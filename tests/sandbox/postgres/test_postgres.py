@@ -12,7 +12,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,6 +25,7 @@ from sandbox.postgres import binaries
 from sandbox.postgres import server as module
 from sandbox.postgres.binaries import PostgresError
 from sandbox.postgres.server import Postgres
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -67,13 +67,6 @@ def end(process: subprocess.Popen[str]) -> None:
     process.wait()
     if process.stdout is not None:
         process.stdout.close()
-
-
-def wait_for(condition: Callable[[], object], seconds: float = 10) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "did not happen in time"
-        time.sleep(0.02)
 
 
 def alive(pid: int) -> bool:
@@ -147,7 +140,7 @@ def test_no_value_reaches_the_log(shared: Postgres) -> None:
         ):
             with pytest.raises(pg8000.exceptions.DatabaseError):
                 session.run(sql, **values)
-    wait_for(lambda: "marker-seen" in shared.log_path.read_text())
+    wait_until(lambda: "marker-seen" in shared.log_path.read_text())
     log = shared.log_path.read_text()
     assert "duplicate key value" in log  # the log is the right one
     assert "d34db33f-" not in log
@@ -307,7 +300,7 @@ def test_a_killed_parent_leaves_no_server(parent: Callable[..., tuple[subprocess
     assert ask(url, "SELECT 1") == [[1]]
     members = family(pid)
     end(process)
-    wait_for(lambda: not any(alive(member) for member in members))
+    wait_until(lambda: not any(alive(member) for member in members))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the parent-death signal is Linux's")
@@ -315,7 +308,7 @@ def test_a_killed_supervisor_leaves_no_server(parent: Callable[..., tuple[subpro
     process, pid, _ = parent()
     members = family(pid)
     psutil.Process(pid).parent().kill()
-    wait_for(lambda: not any(alive(member) for member in members))
+    wait_until(lambda: not any(alive(member) for member in members))
     end(process)
 
 
@@ -331,7 +324,7 @@ def test_an_ordinary_user_needs_nothing_else(parent: Callable[..., tuple[subproc
         assert ask(url, "SELECT 1") == [[1]]
         assert (folder / "data").is_dir()
         end(process)
-        wait_for(lambda: not alive(pid))
+        wait_until(lambda: not alive(pid))
     finally:
         shutil.rmtree(folder)
 

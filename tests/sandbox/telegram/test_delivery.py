@@ -16,7 +16,7 @@ from sandbox.telegram import Timing
 from sandbox.telegram.updates.updates import queue_of
 from tests.sandbox.telegram.conftest import SECRET, open_bench
 from tests.still_clock import StillClock
-from tests.waiting import until
+from tests.waiting import all_that_can_happen, until
 
 if TYPE_CHECKING:
     from tests.endpoint import Endpoint
@@ -60,7 +60,7 @@ async def test_no_secret_no_header(bench: Bench) -> None:
 
 async def test_a_chat_is_strictly_in_order_and_one_at_a_time(bench: Bench) -> None:
     async def slowly(_update: dict[str, Any]) -> Response:
-        await asyncio.sleep(0.01)
+        await all_that_can_happen()
         return JSONResponse({})
 
     bench.hook.answer = slowly
@@ -100,7 +100,7 @@ async def test_queues_run_side_by_side(bench: Bench) -> None:
 
 async def test_no_more_connections_than_max_connections(bench: Bench) -> None:
     async def slowly(_update: dict[str, Any]) -> Response:
-        await asyncio.sleep(0.01)
+        await all_that_can_happen()
         return JSONResponse({})
 
     bench.hook.answer = slowly
@@ -207,7 +207,7 @@ async def test_a_retry_after_is_an_hour_at_most_and_no_step_of_the_schedule(
             await until(partial(refused, number))
             if pause:
                 bench.clock.travel(timedelta(seconds=pause) - MOMENT)
-                await asyncio.sleep(0.05)
+                await all_that_can_happen()
                 assert len(bench.hook.updates) == number
                 bench.clock.travel(MOMENT)
             await until(partial(came, number + 1))
@@ -249,7 +249,7 @@ async def test_sixty_seconds_of_the_sandbox_end_a_request_whose_handler_still_ru
         await bench.telegram.user(777).send("a")
         await until(lambda: bench.hook.running == 1)
         bench.clock.travel(timedelta(seconds=59))
-        await asyncio.sleep(0.05)
+        await all_that_can_happen()
         assert len(bench.hook.updates) == 1
         bench.clock.travel(timedelta(seconds=1))
         await bench.telegram.idle()
@@ -270,12 +270,12 @@ async def test_the_schedule_of_attempts_on_the_sandbox_clock(endpoints: tuple[En
         await failures(bench, 2)
         for attempts, pause in enumerate((2, 4, 8, 16, 32), start=2):
             bench.clock.travel(timedelta(seconds=pause) - MOMENT)
-            await asyncio.sleep(0.02)
+            await all_that_can_happen()
             assert len(bench.telegram.deliveries) == attempts
             bench.clock.travel(MOMENT)
             await failures(bench, attempts + 1)
         bench.clock.travel(timedelta(seconds=60) - MOMENT)
-        await asyncio.sleep(0.02)
+        await all_that_can_happen()
         assert len(bench.telegram.deliveries) == 7
         bench.clock.travel(timedelta(seconds=4) + MOMENT)
         await failures(bench, 8)
@@ -285,7 +285,7 @@ async def test_there_is_one_connection_until_something_succeeds(endpoints: tuple
     codes = {"now": 500}
 
     async def answer(_update: dict[str, Any]) -> Response:
-        await asyncio.sleep(0.02)
+        await all_that_can_happen()
         return JSONResponse({}, codes["now"])
 
     async with open_bench(endpoints, clock=StillClock(), timing=Timing()) as bench:
@@ -321,7 +321,7 @@ async def test_a_connection_that_broke_is_opened_anew_two_seconds_after_the_last
             await until(partial(lambda count: len(bench.hook.updates) == count, attempts))
             bench.clock.travel(timedelta(seconds=1))
             await until(partial(lambda count: statuses(bench).count("Read timeout expired") == count, attempts))
-            await asyncio.sleep(0.05)
+            await all_that_can_happen()
             assert len(bench.hook.updates) == attempts
             bench.clock.travel(timedelta(seconds=1))
         release.set()
@@ -350,7 +350,7 @@ async def test_a_bot_that_had_nothing_to_do_is_called_over_what_is_still_open(
             for user_id in range(1, users + 1):
                 await bench.telegram.user(user_id).send("b")
             await until(partial(lambda count: bench.hook.running == count, expected))
-            await asyncio.sleep(0.05)
+            await all_that_can_happen()
             assert bench.hook.most_running == expected
             gates[number].set()
             await bench.telegram.idle()
@@ -372,7 +372,7 @@ async def test_the_app_sends_an_unanswered_click_again_with_new_ids(bench: Bench
         await bench.telegram.idle()
         bench.clock.travel(timedelta(seconds=10))
     for _ in range(2):
-        await asyncio.sleep(0.02)
+        await all_that_can_happen()
         await bench.telegram.idle()
         assert was_sent(3)
         bench.clock.travel(timedelta(seconds=10))
@@ -541,9 +541,11 @@ async def test_a_success_starts_the_23_hours_of_a_gone_webhook_anew(bench: Bench
 
 
 async def test_silence_does_not_start_the_23_hours_of_a_gone_webhook_anew(endpoints: tuple[Endpoint, Endpoint]) -> None:
+    given_up = asyncio.Event()
+
     async def gone(update: dict[str, Any]) -> Response:
         if update["message"]["text"] == "hang" and "Read timeout expired" not in statuses(bench):
-            await asyncio.sleep(1)
+            await given_up.wait()
         return JSONResponse({}, 410)
 
     async with open_bench(endpoints, timing=Timing(backoff=0.01, request_timeout=0.5)) as bench:
@@ -554,10 +556,13 @@ async def test_silence_does_not_start_the_23_hours_of_a_gone_webhook_anew(endpoi
         bench.clock.travel(timedelta(hours=22, minutes=59))
         await bench.telegram.user(2).send("hang")
         await until(lambda: "Read timeout expired" in statuses(bench))
+        given_up.set()
         bench.clock.travel(timedelta(minutes=2))
-        async with asyncio.timeout(30):
-            while (await bench.call("getWebhookInfo"))["result"]["url"]:
-                await asyncio.sleep(0.02)
+
+        async def is_removed() -> bool:
+            return not (await bench.call("getWebhookInfo"))["result"]["url"]
+
+        await until(is_removed)
 
 
 async def test_duplicates_and_strange_updates_can_be_injected(bench: Bench) -> None:

@@ -2,12 +2,12 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from typing import TYPE_CHECKING
 
 import pytest
 
 from lib.db.workers import Workers
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,10 +47,15 @@ async def test_a_cancelled_wait_does_not_disturb_the_thread(workers: Workers) ->
 
 
 async def test_close_waits_for_what_is_under_way_and_ends_the_threads(workers: Workers) -> None:
-    done = workers.submit(lambda: time.sleep(0.05))
+    release = threading.Event()
+    done = workers.submit(lambda: release.wait(30))
     name = await workers.submit(lambda: threading.current_thread().name)
-    await asyncio.to_thread(workers.close)
-    await asyncio.wait_for(done, 5)
+    closing = asyncio.create_task(asyncio.to_thread(workers.close))
+    await until(lambda: name not in {thread.name for thread in threading.enumerate()}, "an end of the idle thread")
+    assert not closing.done()
+    release.set()
+    await closing
+    assert await asyncio.wait_for(done, 5)
     alive = {thread.name for thread in threading.enumerate()}
     assert not alive & {"test-0", name}
 
