@@ -1,4 +1,4 @@
-"""When the stand-ins' breadth is run: odd arguments, markup, media, other people's clients, the tour.
+"""When the stand-ins' breadth is run: odd arguments, markup, media, other people's clients, pages in a browser, how a run ends.
 
 What Atlas itself calls is proved in every run, through the real clients (`CONTRACT`). All else that a stand-in can do changes only
 when the stand-in does, so its tests are skipped as long as `proved.json` holds the digest of the very files they passed with. A run
@@ -27,6 +27,7 @@ CONTRACT = frozenset(
         "tests/sandbox/cryptopay/test_webhooks.py",
         "tests/sandbox/cloudtasks/test_google_client.py",
         "tests/sandbox/cloudtasks/test_iam.py",
+        "tests/browser/test_chat_opens.py",
     }
 )
 _PINS = ("requirements.txt", "requirements-dev.txt", "requirements-test.txt")
@@ -52,7 +53,13 @@ PARTS = {
     "telegram": Part(("tests/sandbox/telegram",), ("sandbox/telegram", "sandbox/stand_in")),
     "cryptopay": Part(("tests/sandbox/cryptopay",), ("sandbox/cryptopay", "sandbox/stand_in")),
     "cloudtasks": Part(("tests/sandbox/cloudtasks",), ("sandbox/cloud", "sandbox/stand_in")),
-    "tour": Part(("tests/browser/test_tour.py",), ("sandbox",)),
+    "postgres": Part(("tests/sandbox/postgres",), ("sandbox/postgres", "sandbox/processes")),
+    "bridge": Part(("tests/sandbox/bridge",), ("sandbox",)),
+    "runner": Part(
+        ("tests/e2e/test_demo.py", "tests/e2e/test_runner_ends.py", "tests/sandbox/processes"),
+        ("sandbox", "Makefile"),
+    ),
+    "pages": Part(("tests/browser",), ("sandbox",)),
 }
 
 

@@ -16,7 +16,7 @@ from sandbox.system.system import System
 from tests.e2e.log_search import assert_nothing_secret_is_logged
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Iterator
 
 _IDS = itertools.count(5_000_001)
 
@@ -51,8 +51,16 @@ def customer(system: System) -> Callable[..., Customer]:
     return make
 
 
-def _folder() -> Path:
-    made = Path(tempfile.mkdtemp(prefix="atlas-e2e-", dir="/var/tmp"))
+@pytest.fixture
+def home() -> Iterator[Path]:
+    """A folder for the state of a run."""
+    folder = _folder("atlas-run-")
+    yield folder
+    shutil.rmtree(folder)
+
+
+def _folder(prefix: str = "atlas-e2e-") -> Path:
+    made = Path(tempfile.mkdtemp(prefix=prefix, dir="/var/tmp"))
     made.chmod(0o711)  # Postgres runs as another user when we are root, and must get through
     return made
 

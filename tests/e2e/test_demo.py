@@ -68,8 +68,8 @@ async def test_a_broken_part_turns_it_red(
     settings: dict[str, str],
     step: str,
 ) -> None:
-    monkeypatch.setattr("sandbox.system.customer.ANSWER_S", 3.0)
-    monkeypatch.setattr("sandbox.system.customer.APPLIED_S", 3.0)
+    monkeypatch.setattr("sandbox.system.customer.ANSWER_S", 10.0)
+    monkeypatch.setattr("sandbox.system.customer.APPLIED_S", 10.0)
     assert await demo.tell(folder, 1, settings) == 1
     told = capsys.readouterr().out
     assert f"This step did not hold: {step}" in told
