@@ -47,14 +47,19 @@ async def test_a_cancelled_wait_does_not_disturb_the_thread(workers: Workers) ->
 
 
 async def test_close_waits_for_what_is_under_way_and_ends_the_threads(workers: Workers) -> None:
-    release = threading.Event()
+    release, closing = threading.Event(), threading.Event()
+
+    def close() -> None:
+        closing.set()
+        workers.close()
+
     done = workers.submit(lambda: release.wait(30))
     name = await workers.submit(lambda: threading.current_thread().name)
-    closing = asyncio.create_task(asyncio.to_thread(workers.close))
-    await until(lambda: name not in {thread.name for thread in threading.enumerate()}, "an end of the idle thread")
-    assert not closing.done()
+    closed = asyncio.create_task(asyncio.to_thread(close))
+    await until(closing.is_set)
+    assert not closed.done()
     release.set()
-    await closing
+    await closed
     assert await asyncio.wait_for(done, 5)
     alive = {thread.name for thread in threading.enumerate()}
     assert not alive & {"test-0", name}
