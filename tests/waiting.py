@@ -18,9 +18,12 @@ _TURNS = 300  # a call between two servers of this process takes some thirty
 
 
 async def until(
-    condition: Callable[[], object | Awaitable[object]], what: str = "what was waited for", seconds: float = 30
+    condition: Callable[[], object | Awaitable[object]],
+    what: str = "what was waited for",
+    seconds: float = 30,
+    every: float = _BETWEEN_LOOKS_S,
 ) -> Any:
-    """What the condition gives once that is true; it may be a coroutine function.
+    """What the condition gives once that is true; it may be a coroutine function, and is looked at every so many seconds.
 
     Raises:
         AssertionError: it was not within so many real seconds; `what` says what never came.
@@ -33,7 +36,7 @@ async def until(
         if found:
             return found
         assert time.monotonic() < deadline, f"not within {seconds:.0f} s: {what}"
-        await asyncio.sleep(_BETWEEN_LOOKS_S)
+        await asyncio.sleep(every)
 
 
 def wait_until(condition: Callable[[], object], what: str = "what was waited for", seconds: float = 30) -> Any:

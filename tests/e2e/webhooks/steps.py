@@ -84,7 +84,7 @@ async def until_nothing_is_left(system: System, since: int, timeout_s: float = 6
         return not left
 
     try:
-        await until(is_so, "nothing is left", timeout_s)
+        await until(is_so, "nothing is left", timeout_s, every=0.2)  # or much time passes while a worker is replaced
     except AssertionError as error:
         raise AssertionError(f"still left: {left[:5]}") from error
 

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any, cast
 from uuid import uuid4
 
 import pytest
+from starlette.requests import Request
 
+from functions.public import telegram_webhook
 from lib import bootstrap
 from lib.bot import wiring
 from lib.db import Database, Unavailable
@@ -63,6 +65,7 @@ class Functions:
         method: str = "POST",
         *,
         hangs_up: bool = False,
+        trickles: bool = False,
         headers: dict[bytes, bytes] | None = None,
     ) -> Answer:
         raw = body if isinstance(body, bytes) else json.dumps(body).encode()
@@ -72,6 +75,8 @@ class Functions:
                 *((one, old) for one, old in request.scope["headers"] if one != key),
                 *([(key, value)] if value else []),
             ]
+        if trickles:
+            request = Request(request.scope, asyncio.Event().wait)  # type: ignore[arg-type] # it never gives a message
         response = self._edges.ask(name, request)
         return Answer(response.status_code, json.loads(bytes(response.body)), response.headers.get("retry-after"))
 
@@ -202,6 +207,11 @@ def test_who_proves_nothing_is_refused(ask: Functions, name: str, header: bytes,
     answer = ask(name, _update(), headers={header: given})
     assert (answer.status, answer.body["ok"], answer.retry_after) == (status, False, None)
     assert ask.run(lambda tx: tx.value("select count(*) from accounts")) == 0
+
+
+def test_a_body_that_does_not_come_is_not_waited_for_long(ask: Functions) -> None:
+    ask.monkeypatch.setattr(telegram_webhook, "INLINE_BUDGET_S", 0.05)
+    assert ask("telegram_webhook", trickles=True) == Answer(408, {"ok": False, "error": "too slow"}, None)
 
 
 @pytest.mark.parametrize("name", WEBHOOKS)
