@@ -10,6 +10,7 @@ import pytest
 
 from lib.db.connection import Connection, Timeouts
 from lib.db.errors import StatementFailed
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,9 +40,7 @@ def other(database_url: str, session: Connection) -> Iterator[Connection]:
 
 async def _until_it_waits(database_url: str) -> None:
     with closing(Connection(database_url, application="watch", timeouts=Timeouts())) as connection:
-        async with asyncio.timeout(60):
-            while not connection.execute(_WAITS, {})[1]:
-                await asyncio.sleep(0.01)
+        await until(lambda: connection.execute(_WAITS, {})[1], "a wait for the lock", 60)
 
 
 async def test_a_day_waits_for_the_postings_under_way(

@@ -88,9 +88,11 @@ async def test_the_lock_connection_cannot_leak(database_url: str) -> None:
     assert await until_held(database_url, 20)
     db = Database(database_url, connections=1, application="look", guards=False)
     sessions = "select count(*) from pg_stat_activity where application_name = 'lock-expiry'"
-    async with asyncio.timeout(20):
-        while await db.run(lambda tx: tx.value(sessions)):
-            await asyncio.sleep(0.05)
+
+    async def is_gone() -> bool:
+        return not await db.run(lambda tx: tx.value(sessions))
+
+    await until(is_gone, "an end of the lock's session")
     await db.close()
 
 
