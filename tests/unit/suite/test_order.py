@@ -47,6 +47,13 @@ def test_what_always_runs_is_there_and_no_breadth(module: str) -> None:
     assert breadth.part_of(module) is None
 
 
+@pytest.mark.parametrize("name", breadth.PARTS)
+def test_what_a_part_is_made_of_is_there(name: str, pytestconfig: pytest.Config) -> None:
+    part = breadth.PARTS[name]
+    assert [one for one in (*part.tests, *part.files) if not (breadth.ROOT / one).exists()] == []
+    assert any(line.startswith(f"breadth_{name}:") for line in pytestconfig.getini("markers"))
+
+
 def test_a_changed_stand_in_has_its_breadth_run_and_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
