@@ -135,4 +135,4 @@ def test_every_foreign_key_can_be_followed_back_by_an_index(session: Connection)
         for table, columns, target, is_indexed in references
         if not is_indexed
     }
-    assert without <= NO_INDEX.keys()
+    assert without == NO_INDEX.keys()
