@@ -1,0 +1,188 @@
+"""What the demo looks at from outside: invoices, tunnels, nodes, books."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import sys
+import time
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Final
+
+import httpx
+
+from lib.settings import pricelist
+from sandbox.node.lab import Origin, ShareLink, TunnelClient, TunnelRefusedError
+from sandbox.system.customer import APPLIED_S, Customer, StepFailedError, need, text_of, urls_of
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from sandbox.system.customer import Message
+    from sandbox.system.system import System
+
+MEGABYTE: Final = 1_000_000
+OK: Final = 200
+SOME_SECONDS: Final = timedelta(seconds=10)
+# Xray lists no client that comes from 127.0.0.1 as online; only Linux has the rest of 127/8 without being asked.
+ELSEWHERE: Final = "127.0.0.2" if sys.platform == "linux" else None
+_LOST = 502
+_CUT_S = 10.0
+
+
+class DemoChecks:
+    """Of one running system. Each raises `StepFailedError` when what it looks for is not so."""
+
+    def __init__(self, system: System) -> None:
+        self._system = system
+        self._prices = pricelist.load()
+        self.origin = Origin()
+
+    async def order(self, customer: Customer) -> Message:
+        """Through the buy dialogue to an open invoice, which is returned as Crypto Pay shows it."""
+        price = self._prices.tariffs["basic"].prices[30]
+        invoice = self.invoice_on(await customer.order("basic", 30, self.invoice_on))
+        assert invoice is not None  # noqa: S101 - said to the type checker; `order` waited for it
+        need(
+            round(float(invoice["amount"]) * 100) == price and invoice["fiat"] == self._prices.currency,
+            f"the invoice is over {invoice['amount']} {invoice['fiat']}",
+        )
+        return invoice
+
+    def invoice_on(self, message: Message) -> Message | None:
+        """The open invoice that a button of this message leads to, as Crypto Pay shows it."""
+        invoices = self._system.cryptopay.invoices.values()
+        offered = [one for one in invoices if one["bot_invoice_url"] in urls_of(message)]
+        return next((one for one in offered if one["status"] == "active"), None)
+
+    def answers(self, invoice: Message) -> list[int | None]:
+        """What Crypto Pay's webhooks about it were answered so far."""
+        deliveries = self._system.cryptopay.deliveries
+        return [delivery.status for delivery in deliveries if delivery.invoice_id == invoice["invoice_id"]]
+
+    async def all_delivered(self, invoice: Message) -> list[int | None]:
+        """What each webhook about it was answered, once the last one has come through.
+
+        What is lost on the way on purpose comes again by Crypto Pay's schedule, so time is let pass for it.
+        """
+        await self._system.settled()
+        deadline = time.monotonic() + APPLIED_S
+        while self._system.cryptopay.webhooks.waiting_for(invoice["invoice_id"]):
+            need(time.monotonic() < deadline, f"a webhook is still on its way: {self.answers(invoice)}")
+            await self._system.travel(SOME_SECONDS)
+            await self._system.settled()
+        answers = self.answers(invoice)
+        lost = {_LOST} if self._system.faults.lost or self._system.faults.unanswered else set()
+        need(set(answers) <= {OK} | lost, f"a webhook was answered {answers}")
+        return answers
+
+    async def pull(self, link: str, size: int) -> str:
+        """Through the tunnel made of this link by an independent client, and straight: the bytes must be the same."""
+        url = self.origin.bytes_url(size)
+        async with TunnelClient(link, timeout_seconds=60) as client:
+            began = time.monotonic()
+            status, body = await client.get(url)
+            seconds = time.monotonic() - began
+        need(status == 200, f"the site answered {status}")  # noqa: PLR2004 - OK
+        need(len(body) == size, f"{len(body)} bytes instead of {size}")
+        block = bytes(range(256)) * 256
+        expected = hashlib.sha256((block * (size // len(block) + 1))[:size]).hexdigest()
+        need(hashlib.sha256(body).hexdigest() == expected, "the bytes are not the site's")
+        return f"{size / MEGABYTE:.0f} MB at {size / MEGABYTE / seconds:.0f} MB/s"
+
+    async def refused(self, name: str, links: list[str]) -> None:
+        """No node lets this person in."""
+        for link in links:
+            await self._refused_by(name, link)
+
+    async def _refused_by(self, name: str, link: str) -> None:
+        try:
+            async with TunnelClient(link, timeout_seconds=5) as client:
+                await client.get(self.origin.bytes_url(1000))
+        except TunnelRefusedError:
+            return
+        raise StepFailedError(f"{name} is still let in by node {self.node_of(link) + 1}")
+
+    async def links_of(self, name: str) -> list[str]:
+        """Each node's link for this person, once every node has confirmed what is wanted of it."""
+        query = (
+            "select c.link, c.applied_version = c.version as applied from node_clients c"
+            " join subscriptions s on s.id = c.subscription_id join accounts a on a.id = s.account_id"
+            " where a.first_name = :name order by c.node_id"
+        )
+        deadline = time.monotonic() + APPLIED_S
+        while True:
+            rows = await self._system.sql(query, name=name)
+            if len(rows) == len(self._system.nodes) and all(row["applied"] and row["link"] for row in rows):
+                return [str(row["link"]) for row in rows]
+            need(time.monotonic() < deadline, f"not on every node: {name}")
+            await asyncio.sleep(0.05)
+
+    def node_of(self, link: str) -> int:
+        """Which node a link leads to, by its port."""
+        return [node.port for node in self._system.nodes].index(ShareLink.parse(link).port)
+
+    async def told_of_the_end(self, customer: Customer) -> None:
+        """The bot says that access has ended, and no node has the client any more."""
+        await customer.sees(
+            lambda message: "has ended" in text_of(message), "the news that access has ended", APPLIED_S
+        )
+        name = customer.user.account.first_name
+        waited = time.monotonic() + APPLIED_S
+        query = "select c.node_id from node_clients c join subscriptions s on s.id = c.subscription_id join accounts a on a.id = s.account_id where a.first_name = :name"
+        while await self._system.sql(query, name=name):
+            need(time.monotonic() < waited, f"{name} is still on the node")
+            await asyncio.sleep(0.05)
+
+    async def fate(self, chunks: AsyncIterator[bytes], link: str) -> str:
+        """What became of a connection that was open when access ended; must agree with what the node says it can do."""
+        can_cut = (await self._system.node_health(self.node_of(link))).get("can_cut") and ELSEWHERE is not None
+        try:
+            async with asyncio.timeout(_CUT_S):
+                async for _ in chunks:
+                    if not can_cut:
+                        return "goes on until it closes by itself (the node may not cut sockets on this machine)"
+        except TimeoutError:
+            raise StepFailedError(f"the node says it can cut, and {_CUT_S:.0f} s later it still flows") from None
+        except httpx.HTTPError:
+            return "was cut by the node"
+        return "was cut by the node"
+
+    async def balance(self) -> str:
+        """The books agree with what was paid in the story."""
+        rows = await self._system.sql(
+            "select e.currency, count(*) as entries,"
+            " sum(e.amount) filter (where c.code like 'revenue%') as revenue"
+            " from ledger_entries e join ledger_accounts c on c.id = e.credit_account_id"
+            " group by e.currency order by e.currency"
+        )
+        price = self._prices.tariffs["basic"].prices[30]
+        currency = self._prices.currency
+        revenue = next((row["revenue"] for row in rows if row["currency"] == currency), None)
+        need(revenue == 3 * price, f"revenue is {revenue}, not 3 x {price}")
+        paid = await self._system.sql(
+            "select count(*) as n, sum(amount) as total from payments where kind = 'settling'"
+        )
+        need((paid[0]["n"], paid[0]["total"]) == (3, 3 * price), f"payments: {paid}")
+        orders = await self._system.sql("select count(*) as n from orders where status = 'paid'")
+        need(orders[0]["n"] == 3, f"{orders[0]['n']} orders paid")  # noqa: PLR2004 - as the story went
+        return f"revenue {3 * price / 100:.2f} {currency} from 3 paid orders"
+
+    async def payments(self, invoice: Message) -> int:
+        """All that was booked for its order, duplicates too, whatever key they came under."""
+        rows = await self._system.sql(
+            "select count(*) as n from payments p join orders o on o.id = p.order_id where o.invoice_id = :id",
+            id=str(invoice["invoice_id"]),
+        )
+        return int(rows[0]["n"])
+
+    async def end(self, name: str) -> datetime:
+        """When this person's access ends."""
+        rows = await self._system.sql(
+            "select s.expires_at from subscriptions s join accounts a on a.id = s.account_id where a.first_name = :name",
+            name=name,
+        )
+        end = rows[0]["expires_at"]
+        need(isinstance(end, datetime), f"no end: {rows}")
+        assert isinstance(end, datetime)  # noqa: S101 - said to the type checker; checked above
+        return end

@@ -1,0 +1,227 @@
+"""The demo's steps: one trial, three purchases, a node that dies, two ends of access, and the books."""
+
+from __future__ import annotations
+
+import re
+import time
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from sandbox.commands.demo_checks import ELSEWHERE, MEGABYTE, OK, SOME_SECONDS, DemoChecks
+from sandbox.node.lab import ShareLink, TunnelClient
+from sandbox.system.customer import Customer, buttons_of, need, text_of
+
+if TYPE_CHECKING:
+    from sandbox.commands.teller import Teller
+    from sandbox.system.customer import Message
+    from sandbox.system.system import System
+
+_CYRILLIC = re.compile(r"[\u0400-\u04ff]")
+_COPIES = 20
+_A_MINUTE = timedelta(seconds=61)  # every sweep of a minute's schedule has its turn in it
+
+
+class Story:
+    """The steps, in order. Each leaves what the next ones need."""
+
+    def __init__(self, system: System, tell: Teller, megabytes: int, *, patience_s: float | None = None) -> None:
+        self._system = system
+        self._tell = tell
+        self._size = megabytes * MEGABYTE
+        self._checks = DemoChecks(system)
+        self._patience_s = patience_s
+        self._anna = self._person(1001, "Anna", "ru")
+        self._boris = self._person(1002, "Boris", "en")
+        self._clara = self._person(1003, "Clara", "en")
+        self._links: dict[str, str] = {}
+        self._on_each: dict[str, list[str]] = {}
+
+    def _person(self, telegram_id: int, name: str, language: str) -> Customer:
+        """A customer who, when patience ends, presses again, or lets some seconds go by: what was lost comes again by then."""
+        user = self._system.telegram.user(telegram_id, name, language_code=language)
+        return Customer(user, self._patience_s, lambda: self._system.travel(SOME_SECONDS))
+
+    async def tell(self) -> None:
+        """All of it.
+
+        Raises:
+            Exception: of the first step that did not hold.
+        """
+        await self._checks.origin.start()
+        try:
+            await self._anna_comes()
+            await self._boris_tries()
+            await self._anna_buys()
+            await self._webhooks_repeat()
+            await self._node_fails()
+            await self._anna_buys_again()
+            await self._trial_ends()
+            await self._access_ends()
+            await self._books_are_right()
+        finally:
+            await self._checks.origin.stop()
+
+    # -- the steps -----------------------------------------------------------------------------------------------------
+
+    async def _anna_comes(self) -> None:
+        async with self._tell.step("Anna starts the bot and is answered in Russian, with a free trial offered"):
+            menu = await self._anna.start()
+            need("go:trial" in buttons_of(menu), f"no trial offered: {buttons_of(menu)}")
+            need(_CYRILLIC.search(text_of(menu)), f"not in Russian: {text_of(menu)}")
+        async with self._tell.step("she chooses English"):
+            before = menu["message_id"]
+            await self._anna.follow(
+                ("go:language", "lang:en"),
+                lambda message: (
+                    message["message_id"] >= before and "go:buy" in buttons_of(message) and _is_english(message)
+                ),
+                "the menu in English",
+            )
+
+    async def _boris_tries(self) -> None:
+        async with self._tell.step("Boris takes the free trial, and the key comes by itself") as notes:
+            await self._boris.start()
+            pressed = time.monotonic()
+            await self._boris.follow(("go:trial", "trial"), _says_it_began, "the trial")
+            link = await self._boris.gets_key()
+            notes.append(f"{time.monotonic() - pressed:.2f} s from tap to key")
+            self._links["Boris"] = link
+        async with self._tell.step("an independent client (sing-box) reads that link") as notes:
+            notes.append(await self._checks.pull(link, MEGABYTE))
+        async with self._tell.step("Boris is offered no second one"):
+            menu = await self._boris.start()
+            need("go:trial" not in buttons_of(menu), "the trial is offered again")
+
+    async def _anna_buys(self) -> None:
+        async with self._tell.step("Anna picks a tariff, 30 days and CryptoBot") as notes:
+            invoice = await self._checks.order(self._anna)
+            notes.append(f"invoice over {invoice['amount']} {invoice['fiat']}")
+        async with self._tell.step("a forged webhook is refused and changes nothing"):
+            body = self._system.cryptopay.webhook_body(invoice["invoice_id"])
+            forged = {"crypto-pay-api-signature": self._system.cryptopay.sign(body, "31337:of-another-app")}
+            answer = await self._system.call("cryptobot_webhook", content=body, headers=forged)
+            need(answer.status_code == 401, f"answered {answer.status_code}")  # noqa: PLR2004 - wrong signature
+            need(await self._checks.payments(invoice) == 0, "it was booked")
+        async with self._tell.step("she pays; signed webhook, settled, receipt, key") as notes:
+            paid = time.monotonic()
+            last = self._anna.user.messages[-1]["message_id"]
+            await self._system.cryptopay.pay(invoice["invoice_id"])
+            link = await self._anna.gets_key(last)
+            notes.append(f"{time.monotonic() - paid:.2f} s from payment to key")
+            need(await self._checks.payments(invoice) == 1, "not one payment")
+            self._links["Anna"] = link
+            self._paid_invoice = invoice
+        async with self._tell.step(f"{self._size // MEGABYTE} MB through the tunnel, sha256 compared") as notes:
+            notes.append(await self._checks.pull(link, self._size))
+
+    async def _webhooks_repeat(self) -> None:
+        async with self._tell.step(f"the same webhook {_COPIES} more times at once: no second effect") as notes:
+            end, told = await self._checks.end("Anna"), len(self._anna.user.messages)
+            before = len(self._checks.answers(self._paid_invoice))
+            await self._system.cryptopay.send_webhook(self._paid_invoice["invoice_id"], copies=_COPIES, parallel=True)
+            answers = (await self._checks.all_delivered(self._paid_invoice))[before:]
+            # at least: when the first one was lost and her own tap settled it, that one comes again as well
+            need(answers.count(OK) >= _COPIES, f"answered {answers}")
+            need(await self._checks.payments(self._paid_invoice) == 1, "booked again")
+            need(await self._checks.end("Anna") == end, "the end moved")
+            need(len(self._anna.user.messages) == told, "another message was sent")
+            notes.append(f"{_COPIES} x 200, one payment, one receipt")
+
+    async def _node_fails(self) -> None:
+        async with self._tell.step("one of the two VPN nodes loses power"):
+            await self._system.nodes[0].kill()
+        async with self._tell.step("Clara pays meanwhile, and her key comes from the other") as notes:
+            invoice = await self._checks.order(self._clara)
+            last = self._clara.user.messages[-1]["message_id"]
+            paid = time.monotonic()
+            await self._system.cryptopay.pay(invoice["invoice_id"])
+            link = self._links["Clara"] = await self._clara.gets_key(last)
+            notes.append(f"{time.monotonic() - paid:.2f} s from payment to key")
+            answers = await self._checks.all_delivered(invoice)
+            need(answers.count(OK) == 1, f"the webhook was answered {answers}")
+            need(self._checks.node_of(link) == 1, "her key is for the node that is dead")
+        async with self._tell.step("bytes flow for her through it") as notes:
+            notes.append(await self._checks.pull(link, MEGABYTE))
+        async with self._tell.step("the dead node is back; a minute later it holds her too") as notes:
+            await self._system.nodes[0].start()
+            await self._system.travel(_A_MINUTE)
+            back = time.monotonic()
+            self._on_each["Clara"] = await self._checks.links_of("Clara")
+            notes.append(f"{time.monotonic() - back:.2f} s after the sweep was due")
+        async with self._tell.step("bytes flow through both nodes, for her, Anna and Boris"):
+            for name in ("Anna", "Boris"):
+                self._on_each[name] = await self._checks.links_of(name)
+            for links in self._on_each.values():
+                for link in links:
+                    await self._checks.pull(link, MEGABYTE)
+
+    async def _anna_buys_again(self) -> None:
+        async with self._tell.step("Anna buys 30 more days: same key, later end") as notes:
+            before = await self._checks.end("Anna")
+            invoice = await self._checks.order(self._anna)
+            last = self._anna.user.messages[-1]["message_id"]
+            await self._system.cryptopay.pay(invoice["invoice_id"])
+            await self._anna.sees(
+                lambda message: message["message_id"] > last and "Payment received" in text_of(message), "a receipt"
+            )
+            await self._system.settled()
+            after = await self._checks.end("Anna")
+            need(after - before == timedelta(days=30), f"the end moved by {after - before}")
+            need(_same_key(await self._anna.shown_key(), self._links["Anna"]), "another key")
+            notes.append(f"until {after:%Y-%m-%d}")
+
+    async def _trial_ends(self) -> None:
+        async with self._tell.step("72 hours pass: the trial ends, Boris is told and let in no more"):
+            await self._system.travel(timedelta(hours=72))
+            await self._checks.told_of_the_end(self._boris)
+            await self._checks.refused("Boris", self._on_each["Boris"])
+        async with self._tell.step("Anna and Clara, who paid, go on"):
+            await self._checks.pull(self._links["Anna"], MEGABYTE)
+            await self._checks.pull(self._links["Clara"], MEGABYTE)
+
+    async def _access_ends(self) -> None:
+        async with (
+            TunnelClient(self._links["Anna"], source=ELSEWHERE, timeout_seconds=60) as client,
+            client.stream(self._checks.origin.drip_url) as download,
+        ):
+            chunks = download.aiter_raw()
+            await anext(chunks)
+            async with self._tell.step("61 days pass while she downloads: access ends, Anna and Clara are told"):
+                await self._system.travel(timedelta(days=61))
+                await self._checks.told_of_the_end(self._anna)
+                await self._checks.told_of_the_end(self._clara)
+            async with self._tell.step("new connections are refused"):
+                await self._checks.refused("Anna", self._on_each["Anna"])
+                await self._checks.refused("Clara", self._on_each["Clara"])
+            async with self._tell.step("the download that was open") as notes:
+                notes.append(await self._checks.fate(chunks, self._links["Anna"]))
+
+    async def _books_are_right(self) -> None:
+        system = self._system
+        async with self._tell.step("the nodes hold no client, and no work is left"):
+            left = await system.sql("select subscription_id from node_clients")
+            need(not left, f"node clients left: {left}")
+            waiting = await system.sql("select id, target, attempt from outbox where done_at is null")
+            need(not waiting, f"work left: {waiting}")
+        async with self._tell.step("every invariant holds") as notes:
+            violations = await system.invariants()
+            need(not violations, f"violated: {violations}")
+            for customer in (self._anna, self._boris, self._clara):
+                doubled = [text for text in map(text_of, customer.user.messages) if "Payment received" in text]
+                need(len(doubled) == len(set(doubled)), "a receipt was sent twice")
+            notes.append("3 customers, 3 payments")
+        async with self._tell.step("the books balance") as notes:
+            notes.append(await self._checks.balance())
+
+
+def _says_it_began(message: Message) -> bool:
+    return "go:key" in buttons_of(message) and "go:buy" not in buttons_of(message)
+
+
+def _is_english(message: Message) -> bool:
+    return not _CYRILLIC.search(text_of(message))
+
+
+def _same_key(one: str | None, other: str) -> bool:
+    """By UUID: it is one on all nodes, and any of their links may be shown."""
+    return one is not None and ShareLink.parse(one).uuid == ShareLink.parse(other).uuid
