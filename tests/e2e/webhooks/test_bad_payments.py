@@ -176,7 +176,8 @@ ODD = {
 }
 
 
-NO_MONEY = {"the invoice is not paid", "unknown kind of update"}
+# A word that is not known may well tell of money, and so may a paid invoice in an update of an unknown kind.
+NO_MONEY = {"not paid"}
 
 
 @pytest.mark.parametrize("name", ODD)
@@ -187,7 +188,7 @@ async def test_genuine_but_odd_is_recorded_once_and_grants_nothing(system: Syste
     await system.cryptopay.pay(invoice["invoice_id"], webhook=False)
     body = paid_body(system, invoice, **row.changes)
     line: dict[str, Any] = {}
-    first = "no_money" if row.reason in NO_MONEY else "unmatched"
+    first = "no_money" if name in NO_MONEY else "unmatched"
     for outcome in (first, "repeated"):
         log = FunctionLog.of(system, "cryptobot_webhook")
         answer = await post_payment(system, body)
