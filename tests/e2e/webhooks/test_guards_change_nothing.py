@@ -19,9 +19,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _REFERENCES = """
-select c.conrelid::regclass::text as child, a.attname as field, c.confrelid::regclass::text as parent
+select c.conrelid::regclass::text as child, a.attname as field, c.confrelid::regclass::text as parent, p.attname as of_field
 from pg_catalog.pg_constraint c
-join pg_catalog.pg_attribute a on a.attrelid = c.conrelid and a.attnum = c.conkey[1]
+cross join unnest(c.conkey, c.confkey) as pair (child_column, parent_column)
+join pg_catalog.pg_attribute a on a.attrelid = c.conrelid and a.attnum = pair.child_column
+join pg_catalog.pg_attribute p on p.attrelid = c.confrelid and p.attnum = pair.parent_column
 where c.contype = 'f' and c.connamespace = 'atlas'::regnamespace
 """
 _NAMES = {
@@ -78,10 +80,14 @@ def _plain(value: Any) -> Any:
 
 
 async def _normalised(system: System) -> dict[str, Counter[str]]:
-    references = {
-        (row["child"].removeprefix("atlas."), row["field"]): row["parent"].removeprefix("atlas.")
+    found = [
+        row | {name: row[name].removeprefix("atlas.") for name in ("child", "parent")}
         for row in await system.sql(_REFERENCES)
-    }
+    ]
+    references = {(row["child"], row["field"]): row["parent"] for row in found if row["of_field"] == "id"}
+    for row in found:  # a key of several columns, one of which is the parent's own reference
+        if (whose := references.get((row["parent"], row["of_field"]))) is not None:
+            references.setdefault((row["child"], row["field"]), whose)
     rows = {name: await system.sql(f"select * from {name}") for name in await tables(system)}  # noqa: S608 -- names of our own tables
 
     def name_of(table: str, key: Any) -> Any:
