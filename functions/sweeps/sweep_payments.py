@@ -140,7 +140,8 @@ async def _look(run: Run, this: _Pass, page: list[Watched]) -> None:
         item = listed.get(order.invoice_id)
         if item is not None and item.get("status") == cryptopay.PAID:
             async with run.item(order_id=order.id):
-                if await _settle(run, item) == "unmatched":
+                # Told already, by its webhook or among what was paid, it is `repeated`.
+                if await _settle(run, item) in {"unmatched", "repeated"}:
                     closed.append(order.id)  # the provider has what it will ever have; an operator decides the rest
     if closed:
         await run.db.run(orders.close_at_provider, closed)

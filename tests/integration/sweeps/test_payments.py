@@ -361,3 +361,16 @@ async def test_a_settled_order_is_paid_once_however_it_is_found(db: Database, li
     await db.run(pay, event)
     run = await swept(db)
     assert (run.done, run.failed) == (0, 0)
+
+
+@pytest.mark.parametrize("told_before", [False, True], ids=["found among what was paid", "told by the webhook"])
+async def test_an_order_whose_money_fits_it_not_is_left_to_an_operator(
+    db: Database, listings: Listings, *, told_before: bool
+) -> None:
+    await db.run(open_one, 101)
+    listings.add("101", amount="150", status="paid")
+    if told_before:
+        event = cryptopay.event_of(listings.held[CURRENT]["101"], b"{}", "webhook", "t")
+        assert (await db.run(pay, event)).outcome == "unmatched"
+    await swept(db)
+    assert await db.run(watched) == []
