@@ -252,7 +252,7 @@ create table payment_events (
     via text not null check (via in ('webhook', 'sweep', 'update')),
     status text not null default 'new' check (status in ('new', 'settled', 'duplicate', 'unmatched', 'no_money')),
     reason text,
-    amount numeric(38, 0) check (amount > 0),
+    amount numeric(38, 0) check (amount > 0 and amount < 'infinity'),
     currency text references currencies,
     order_id bigint references orders,
     -- who paid, as far as the provider says it: not always the customer whose order it is
@@ -338,7 +338,7 @@ create table ledger_accounts (
     -- whose wallet it is; null: an account of the shop
     account_id bigint references accounts,
     -- kept for wallets alone: one shared hot row would queue every settlement behind it
-    balance numeric(38, 0) not null default 0 constraint wallet_is_never_negative check (balance >= 0),
+    balance numeric(38, 0) not null default 0 constraint wallet_is_never_negative check (balance >= 0 and balance < 'infinity'),
     of_customer boolean not null generated always as (account_id is not null) stored,
     wallet_currency text generated always as (case when account_id is not null then currency end) stored,
     constraint only_wallets_cache check (of_customer or balance = 0),
@@ -427,7 +427,8 @@ create constraint trigger transfer_is_whole after insert on ledger_transfers
 -- Closed days of the books, one after the other, each at the earliest 3 h after its end (money.md, Postings). Nothing posts into one
 -- that is closed, nor before it.
 create table closed_days (
-    day date primary key,
+    -- none comes after an infinite one
+    day date primary key check (isfinite(day)),
     closed_at timestamptz not null default atlas.now()
 );
 
@@ -867,7 +868,9 @@ create table placement (
 );
 insert into placement default values;
 
-create function placement_begins() returns trigger language plpgsql set search_path = atlas, pg_catalog, pg_temp as $$
+-- Runs as the owner: the functions have no right on the row, or a generation that went back would hide who is to be placed.
+create function placement_begins() returns trigger language plpgsql security definer
+set search_path = atlas, pg_catalog, pg_temp as $$
 begin
     update placement set generation = generation + 1;
     return null;

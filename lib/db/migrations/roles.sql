@@ -67,5 +67,6 @@ begin
     revoke delete on payment_events, orders, ledger_accounts, accounts, subscriptions from atlas_app;
     -- the clock and the list of migrations belong to the owner
     revoke insert, update, delete on deployment, schema_migrations, currencies from atlas_app;
-    revoke insert, delete on telegram_budget, placement from atlas_app;
+    revoke insert, delete on telegram_budget from atlas_app;
+    revoke insert, update, delete on placement from atlas_app;
 end $$;

@@ -169,6 +169,10 @@ FORBIDDEN = {
         "wallet_is_never_negative",
         "update ledger_accounts set balance = -1 where account_id = 1",
     ),
+    "a wallet of no number": (
+        "wallet_is_never_negative",
+        "update ledger_accounts set balance = 'NaN' where account_id = 1",
+    ),
     "a balance kept of an account of the shop": (
         "only_wallets_cache",
         "update ledger_accounts set balance = 1 where account_id is null",
@@ -296,6 +300,8 @@ FORBIDDEN = {
         "payment_events_currency_fkey",
         event(amount="1", currency="'XXX'"),
     ),
+    "an amount of an event that is no number": ("payment_events_amount_check", event(amount="'NaN'")),
+    "a closed day before all days": ("closed_days_day_check", "insert into closed_days (day) values ('-infinity')"),
     "an order in a currency that no list has": ("orders_currency_fkey", "update orders set currency = 'XXX'"),
     "a currency with more digits in prices than in the books": (
         "currencies_check",
@@ -377,6 +383,7 @@ FUNCTIONS_MAY = {
     "move a balance": "update ledger_accounts set balance = balance + 1 where account_id = 1",
     "hold a wallet": "select from ledger_accounts where account_id = 1 for no key update",
     "post": transfer(entry()),
+    "add a node": "insert into nodes (name, api_url, key_name) values ('n1', 'http://n1.test', 'XRAY_API_KEY')",
 }
 FUNCTIONS_MAY_NOT = {
     "change a payment": "update payments set kind = 'duplicate'",
@@ -397,6 +404,7 @@ FUNCTIONS_MAY_NOT = {
     "add a provider": "insert into providers (name) values ('new')",
     "add a currency": "insert into currencies (code, exponent, price_exponent) values ('XXX', 2, 2)",
     "remove what a provider said": "delete from payment_events",
+    "turn the generation of placement back": "update placement set generation = 0",
 }
 
 
