@@ -81,7 +81,7 @@ def receive(tx: Transaction, event: Event, prices: PriceList) -> Received:
     if stored.status in _HAD_EFFECT or stored.is_resolved:
         return _repeated(tx, stored, event)
     if not stored.same:
-        if event.money is None and stored.says_money:
+        if event.money is None and (stored.says_money or (stored.status == "unmatched" and not event.concerns_money)):
             return _repeated(tx, stored, event)  # what is known already says more
         tx.execute(_SUPERSEDE, id=stored.id, **_news(event))
     try:

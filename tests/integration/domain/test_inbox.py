@@ -223,3 +223,10 @@ async def test_an_id_that_postgres_can_not_hold_is_recorded_by_its_digest(db: Da
     assert event.external_id.startswith("sha256:")
     assert (await db.run(inbox.receive, event, PRICES)).outcome == "unmatched"
     assert (await db.run(inbox.receive, event, PRICES)).outcome == "repeated"
+
+
+@pytest.mark.parametrize("later", [{"status": "active"}, {"status": "expired"}])
+async def test_news_of_no_money_hides_none_that_waits_for_an_operator(db: Database, later: dict[str, Any]) -> None:
+    assert (await db.run(inbox.receive, webhook(fiat="XXX"), PRICES)).outcome == "unmatched"
+    await db.run(inbox.receive, webhook(**later), PRICES)
+    assert (await db.run(kept)).status == "unmatched"
