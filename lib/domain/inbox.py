@@ -157,6 +157,12 @@ class StoredEvent:
     kind: str = "charge"
 
 
+@dataclass(frozen=True, slots=True)
+class _Body:
+    status: str
+    body: bytes
+
+
 def read_event(tx: Transaction, event_id: int) -> StoredEvent | None:
     """For `task_settle`: the raw event, to be read again by its provider's own reader."""
     return tx.row(
@@ -167,11 +173,17 @@ def read_event(tx: Transaction, event_id: int) -> StoredEvent | None:
 
 
 def settle_again(tx: Transaction, event_id: int, event: Event, prices: PriceList, outbox_id: int) -> Received:
-    """`task_settle`: settle what could not be settled when it came; a failure fails the whole transaction this time."""
-    status = tx.value("select status from payment_events where id = :id for no key update", id=event_id)
+    """`task_settle`: settle what could not be settled when it came; a failure fails the whole transaction this time.
+
+    Raises:
+        RuntimeError: more was said of it since `event` was read: the next attempt reads that.
+    """
+    stored = tx.one(_Body, "select status, body from payment_events where id = :id for no key update", id=event_id)
     outbox.finish(tx, outbox_id)
-    if status != "new":
+    if stored.status != "new":
         return Received("repeated", event_id)
+    if stored.body != event.body:
+        raise RuntimeError(f"event {event_id} was superseded")
     return settle(tx, event_id, event, prices)
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from lib.domain import accounts, inbox, orders
 from lib.domain.accounts import Person
 from lib.domain.updates import Incoming
-from lib.payments import cryptopay
+from lib.payments import cryptopay, registry
 from lib.settings import pricelist
 from lib.telegram import payments
 
@@ -230,3 +230,22 @@ async def test_news_of_no_money_hides_none_that_waits_for_an_operator(db: Databa
     assert (await db.run(inbox.receive, webhook(fiat="XXX"), PRICES)).outcome == "unmatched"
     await db.run(inbox.receive, webhook(**later), PRICES)
     assert (await db.run(kept)).status == "unmatched"
+
+
+async def test_what_was_read_before_more_was_said_is_not_what_settles(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await db.run(open_order)
+    with monkeypatch.context() as failing:
+        failing.setattr(inbox, "settle", lambda *_: int("not now"))
+        first = await db.run(inbox.receive, webhook(fiat="EUR"), PRICES)
+        read = await db.run(inbox.read_event, first.event_id)
+        assert (await db.run(inbox.receive, webhook(), PRICES)).outcome == "kept"
+    assert read is not None
+    task = first.follow_up[0].id
+    with pytest.raises(RuntimeError, match="superseded"):
+        await db.run(inbox.settle_again, first.event_id, registry.read_again(read), PRICES, task)
+    again = await db.run(inbox.read_event, first.event_id)
+    assert again is not None
+    settled = await db.run(inbox.settle_again, first.event_id, registry.read_again(again), PRICES, task)
+    assert settled.outcome == "settled"
