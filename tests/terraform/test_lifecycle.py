@@ -28,12 +28,16 @@ def deployed(tree: Path, values: Values, tmp_path_factory: pytest.TempPathFactor
     bundle = root / "source.zip"
     terraform = Terraform(root / "infra/terraform/environments/prod", values | {"bundle_path": str(bundle)})
     terraform.init()
+    _deploy(terraform)
+    return terraform
+
+
+def _deploy(terraform: Terraform) -> None:
     terraform.apply(FOUNDATION, variables=USERS | {"secret_versions": {}})
     there = terraform.state()
     assert not [address for address in there if "google_cloud_run_v2" in address]
     assert 'module.platform.google_secret_manager_secret.main["DATABASE_URL"]' in there
     terraform.apply(variables=USERS)
-    return terraform
 
 
 def test_plan_after_apply_is_empty_without_the_passwords(deployed: Terraform) -> None:
@@ -83,3 +87,4 @@ def test_destroy_refuses_what_is_protected_and_works_once_protection_is_off(depl
     deployed.apply(variables={"protected": False})
     deployed.run("destroy", "-no-color", "-auto-approve", strict=True, variables={"protected": False})
     assert deployed.state() == []
+    _deploy(deployed)  # there again, for whichever test comes next

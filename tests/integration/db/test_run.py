@@ -41,7 +41,9 @@ def add_one(tx: Transaction) -> int:
 @idempotent
 def add_one_once(tx: Transaction, key: int) -> bool:
     if not tx.execute(
-        "insert into updates (update_id, body, correlation_id) values (:key, '', 'c') on conflict do nothing", key=key
+        "insert into updates (update_id, body, correlation_id, done_at, reply)"
+        " values (:key, '', 'c', atlas.now(), '[]') on conflict do nothing",
+        key=key,
     ):
         return False
     add_one(tx)
