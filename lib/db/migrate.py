@@ -162,7 +162,10 @@ def _waiting(files: list[Migration], applied: dict[int, str]) -> list[Migration]
         if digest is None:
             waiting.append(one)
         elif digest != _digest(one.path.read_text()):
-            raise MigrationChanged(f"{one.path.name} was changed after it had been applied")
+            raise MigrationChanged(
+                f"{one.path.name} was changed after it had been applied: a change needs a new file"
+                " (a local database that may go: `make reset`)"
+            )
     return waiting
 
 
