@@ -480,6 +480,7 @@ CLOSING: list[tuple[str, ...]] = [
         "update deployment set books_zone = null",
         "insert into closed_days (day) values ('2020-02-01')",
     ),
+    ("closed_days_day_check", "update closed_days set day = '-infinity'"),
     ("month_is_its_first_day", f"{_MONTH} ('2020-01-02', 'all of it')"),
     ("closed_months_last_day_fkey", f"{_MONTH} ('2020-02-01', 'all of it')"),
     ("closed_months_statement_check", f"{_MONTH} ('2020-02-01', '')"),
