@@ -23,14 +23,16 @@ select a.trial_used_at is null
 from accounts a where a.id = :account_id
 """
 
-# The mark is taken only by who finds it free; the row lock queues a second tap behind the first.
-_MARK = "update accounts set trial_used_at = atlas.now() where id = :account_id and trial_used_at is null"
-
-# The day's row is the cap's lock: it never counts above the cap, however many begin at once.
-_COUNT = """
-insert into trial_days (day, used) values (cast(atlas.now() as date), 1)
-on conflict (day) do update set used = trial_days.used + 1 where trial_days.used < :cap
-returning used
+# Counts and marks at one moment, which a local clock that is moved between two statements would not be: the counter's day is
+# the mark's. The day's row is the cap's lock: it never counts above the cap, however many begin at once, and what it does not
+# count is not marked. That the mark is free was seen under the account's lock.
+_COUNT_AND_MARK = """
+with counted as (
+    insert into trial_days (day, used) values (cast(atlas.now() as date), 1)
+    on conflict (day) do update set used = trial_days.used + 1 where trial_days.used < :cap
+    returning day
+)
+update accounts set trial_used_at = atlas.now() where id = :account_id and trial_used_at is null and exists (select from counted)
 """
 
 
@@ -57,15 +59,14 @@ def eligible(tx: Transaction, account_id: int) -> bool:
 def start(tx: Transaction, account_id: int, terms: Trial, correlation_id: str) -> Started | Refusal:
     """Mark and grant in one transaction. A second call refuses; it never shortens or changes access.
 
-    The daily cap over all accounts is counted before the mark: one that is refused may try again tomorrow.
+    One whom the daily cap over all accounts refuses is not marked, and may try again tomorrow.
     """
     # The account's row first: a settlement of the same account waits here, so both can't slip past each other's check.
     tx.value("select id from accounts where id = :id for no key update", id=account_id)
     if not eligible(tx, account_id):
         return Refusal.NOT_ELIGIBLE
-    if tx.value(_COUNT, cap=terms.daily_cap) is None:
+    if not tx.execute(_COUNT_AND_MARK, account_id=account_id, cap=terms.daily_cap):
         return Refusal.CAP_REACHED
-    tx.execute(_MARK, account_id=account_id)
     grant = subscriptions.grant(tx, account_id, tariff=terms.tariff, seconds=terms.hours * 3600, source="trial")
     tx.reach("trial.mid-transaction")
     item = outbox.add(tx, "nodes", "task_provision", {"subscription_id": grant.subscription_id}, correlation_id)

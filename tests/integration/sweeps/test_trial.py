@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from lib import failpoints
+from lib.db import Database, Transaction
+from lib.db.connection import Connection, Timeouts
 from lib.domain import subscriptions, trial
 from tests.integration.sweeps.grants import (
     PRICES,
@@ -26,7 +29,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from lib.db import Database, Transaction
 
 _TRIAL = timedelta(hours=PRICES.trial.hours)
 
@@ -193,3 +195,24 @@ async def test_the_screen_offers_what_the_action_gives(
     offered = await db.run(lambda tx: trial.eligible(tx, meet(tx, 1)))
     given = await db.run(start_trial, 1)
     assert (offered, isinstance(given, trial.Started)) == (may, may)
+
+
+@pytest.mark.proves("N-6")
+async def test_a_trial_counts_for_the_day_of_its_mark(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A local clock is moved to the next day after each statement of a trial: the cap and the mark know one day."""
+    db = Database(database_url, connections=1, application="test", guards=False)
+    account = await db.run(meet, 1)
+    run = Transaction._run
+
+    def run_and_travel(tx: Transaction, sql: str, parameters: dict[str, Any]) -> object:
+        result = run(tx, sql, parameters)
+        with closing(Connection(database_url, application="traveller", timeouts=Timeouts())) as clock:
+            clock.simple("update deployment set clock_offset = clock_offset + interval '1 day'")
+        return result
+
+    monkeypatch.setattr(Transaction, "_run", run_and_travel)
+    assert isinstance(await db.run(tap, account), trial.Started)
+    monkeypatch.undo()
+    days = "select cast(trial_used_at as date) = (select day from trial_days) from accounts where trial_used_at is not null"
+    assert await db.run(lambda tx: tx.values(days)) == [True]
+    await db.close()
