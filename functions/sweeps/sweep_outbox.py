@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
+    from lib.domain.outbox import Item
     from lib.function_table import Queue
     from lib.sweeps.runner import Run
 
@@ -43,12 +44,7 @@ async def _enqueue_forgotten(run: Run) -> None:
         items = await run.db.run(outbox.never_enqueued, after, _PAGE, _FRESH_S)
         if not items:
             return
-        made = await enqueue(bootstrap.task_queue(), items, after="outbox")
-        if made:
-            await run.db.run(outbox.mark_enqueued, made)
-        run.claimed += len(items)
-        run.done += len(made)
-        run.failed += len(items) - len(made)
+        await _enqueue(run, items)
         after = items[-1].id
 
 
@@ -67,6 +63,11 @@ async def _drive_again_on(run: Run, queue: Queue, window_s: float) -> None:
     if not items:
         return
     log.info("outbox_driven_again", queue=queue.name, count=len(items))
+    await _enqueue(run, items)
+
+
+async def _enqueue(run: Run, items: list[Item]) -> None:
+    """Make their tasks; what the queue refused is found again by the next pass."""
     made = await enqueue(bootstrap.task_queue(), items, after="outbox")
     if made:
         await run.db.run(outbox.mark_enqueued, made)

@@ -162,9 +162,8 @@ def _confirm(
     running = held.tariff if held is not None and held.status == "active" else tariff.name
     try:
         value = context.prices.conversion(running, tariff.name)
-    except (
-        UnknownTariff
-    ):  # the value of what they hold is not known: nothing is sold over it until the price list names it
+    except UnknownTariff:
+        # The value of what they hold is not known: nothing is sold over it until the price list names it.
         return order_screen.unavailable(context)
     now = subscriptions.now(tx)
     until = subscriptions.end_after(held, now, value, timedelta(days=days))

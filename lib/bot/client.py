@@ -151,9 +151,8 @@ def judge(error: AiogramError) -> Outcome:  # noqa: C901, PLR0911 -- a table of 
         case TelegramForbiddenError():
             return Outcome("unreachable", error=text)
         case TelegramUnauthorizedError() | TelegramNotFound():
-            return Outcome(
-                "bot_refused", retry_after=BOT_REFUSED_S, error=text
-            )  # the token is wrong: an operator's matter
+            # the token is wrong: an operator's matter
+            return Outcome("bot_refused", retry_after=BOT_REFUSED_S, error=text)
         case TelegramNetworkError() if _never_connected(error):
             return Outcome("bot_refused", retry_after=BOT_REFUSED_S, error=text)
         case TelegramServerError():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from lib import json_reader
 from lib.db import Query
 from lib.domain import messages
 
@@ -94,8 +95,8 @@ def meet_query(
     """
     found = {
         "telegram_id": person.telegram_id,
-        "first_name": _storable(person.first_name)[:128],
-        "username": _storable(person.username)[:64] if person.username else None,
+        "first_name": json_reader.storable(person.first_name)[:128],
+        "username": json_reader.storable(person.username)[:64] if person.username else None,
         "language": language_told(person.language_code),
         "start_payload": start_payload,
         "update_id": update_id,
@@ -114,11 +115,6 @@ def has_moved_on(tx: Transaction, telegram_id: int, update_id: int) -> bool:
     """Whether a later update of the same customer had its effect."""
     latest = tx.value("select latest_update_id from accounts where telegram_id = :id", id=telegram_id)
     return latest is not None and latest != update_id
-
-
-def _storable(text: str) -> str:
-    """Postgres takes neither NUL nor lone surrogates, which JSON can carry."""
-    return text.replace("\x00", "").encode("utf-8", "replace").decode("utf-8")
 
 
 def choose_language(tx: Transaction, account_id: int, language: str) -> None:

@@ -136,9 +136,8 @@ def _decimal(value: object) -> Decimal | None:
     text = str(value) if isinstance(value, str | int | Decimal) and not isinstance(value, bool) else ""
     if not _DECIMAL.fullmatch(text):
         return None
-    number = Decimal(text).normalize(
-        Context(prec=400)
-    )  # longer than any such text: zeros at the end go, and nothing else
+    # The precision is longer than any such text: zeros at the end go, and nothing else.
+    number = Decimal(text).normalize(Context(prec=400))
     if not _MIN < number < _MAX or number.as_tuple().exponent < -_MOST_DIGITS:  # type: ignore[operator] # finite: an int
         return None
     return number

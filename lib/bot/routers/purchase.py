@@ -113,9 +113,8 @@ def _call_or_screen(
     if opened.claim is not None:
         order = opened.order
         if version is not None:
-            _move_on(
-                tx, context, version, order
-            )  # already now: the same tap again finds this order, whatever becomes of it
+            # Already now: the same tap again finds this order, whatever becomes of it.
+            _move_on(tx, context, version, order)
         description = context.texts.plain(
             "invoice",
             tariff=context.texts.tariff(order.tariff),

@@ -474,7 +474,7 @@ create trigger closed_days_in_order before insert on closed_days for each row ex
 
 create function refuse_closed_day() returns trigger language plpgsql as $$
 begin
-    -- the newest by its index; `exists (... >= ...)` would read them all, as most are older
+    -- the newest, by its index
     if new.books_day <= (select max(c.day) from atlas.closed_days c) then
         raise exception using errcode = 'check_violation', constraint = tg_name, message = 'this day of the books is closed';
     end if;
