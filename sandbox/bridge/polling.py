@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
+from lib.telegram.webhook_terms import ALLOWED_UPDATES
 from sandbox.bridge.api import RefusedError, UnreachableError
-from sandbox.system.messenger import ALLOWED_UPDATES, MessengerFailedError
+from sandbox.system.messenger import MessengerFailedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable

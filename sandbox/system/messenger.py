@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 import httpx
 
 from lib import texts
+from lib.telegram.webhook_terms import ALLOWED_UPDATES
 from sandbox.stand_in.server import Server
 from sandbox.telegram import Telegram
 
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from sandbox.telegram import Limits, Webhook
 
 BOT_USERNAME: Final = "atlas_local_bot"
-ALLOWED_UPDATES: Final = ("message", "callback_query", "pre_checkout_query", "my_chat_member")
 _FIRST_PERSON: Final = 100_001
 
 

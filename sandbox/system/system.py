@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 import httpx
 
 from lib.nodes import keys
+from lib.telegram.webhook_terms import most_connections
 from sandbox.cloud.checkout import HERE
 from sandbox.cloud.cloudtasks import CloudTasks, Queue
 from sandbox.cloud.cloudtasks.oidc import test_key_signer
@@ -23,6 +24,7 @@ from sandbox.cloud.gateway import Gateway
 from sandbox.cloud.iam import Iam, invokers
 from sandbox.cloud.instances import Fleet
 from sandbox.cloud.scheduler import Job, Oidc, Scheduler
+from sandbox.cloud.scheduler import make_app as scheduler_api
 from sandbox.cryptopay import CryptoPay
 from sandbox.node.lab import XrayNode
 from sandbox.postgres.database import LocalDatabase
@@ -172,7 +174,9 @@ class System:
         self.webhook_secret = home.secret("telegram.webhook")
         self.cryptopay_token = f"31337:{home.secret('cryptopay')}"
         self.health_key = home.secret("health")
-        self.urls = {name: f"http://127.0.0.1:{home.port(name)}" for name in ("gateway", "cryptopay", "cloudtasks")}
+        self.urls = {
+            name: f"http://127.0.0.1:{home.port(name)}" for name in ("gateway", "cryptopay", "cloudtasks", "scheduler")
+        }
         self.fleet = Fleet(home, self.settings(), self._instances, checkout=self.checkout)
         self.gateway = Gateway(self.fleet.backends())
         self.iam = Iam(
@@ -267,6 +271,7 @@ class System:
             ("gateway", self.iam.protect(self.gateway.app)),
             ("cryptopay", self.cryptopay.app),
             ("cloudtasks", self.tasks.app),
+            ("scheduler", scheduler_api(self.scheduler)),
         ):
             server = Server(app, self.home.port(name))
             self._undo.push_async_callback(server.stop)
@@ -369,7 +374,7 @@ class System:
     def _webhook(self) -> Webhook:
         """Where updates go, with the secret and as many at once as the instances can take."""
         row = self.checkout.table.functions["telegram_webhook"]
-        connections = min(100, self._instances.get(row.name, 1) * row.concurrency)
+        connections = most_connections(row, self._instances.get(row.name, 1))
         return Webhook(self.function_url(row.name), self.webhook_secret, connections)
 
     # -- functions -----------------------------------------------------------------------------------------------------

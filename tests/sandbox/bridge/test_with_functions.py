@@ -188,7 +188,7 @@ async def _assert_no_page_is_for_strangers(runner: Runner) -> None:
         "postgres.link",
     ):  # TLS for Xray, PostgreSQL's protocol behind a password
         ports.pop(no_http, None)
-    assert ports.keys() == {"gateway", "cryptopay", "cloudtasks", "control"}
+    assert ports.keys() == {"gateway", "cryptopay", "cloudtasks", "scheduler", "control"}
     strangers = (
         {"Host": "atlas.example.com"},
         {"Host": "127.0.0.1.example.com"},

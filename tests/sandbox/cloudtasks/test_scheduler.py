@@ -11,11 +11,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import google.auth.jwt
+import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sandbox.cloud.scheduler import Job, Oidc, Scheduler
+from sandbox.cloud.scheduler import Job, Oidc, Scheduler, make_app
 from sandbox.cloud.scheduler.faults import Fate, TickFaults
 from sandbox.stand_in.clock import Clock
 from tests.still_clock import NOON, StillClock
@@ -312,3 +313,35 @@ async def test_switched_on_while_it_is_being_switched_off_it_fires(make: Make, s
     await halting
     clock.travel(timedelta(minutes=1))
     await until(lambda: stand.worker.requests)
+
+
+async def test_the_rest_api_tells_state_target_and_how_the_last_attempt_ended(make: Make, stand: Stand) -> None:
+    nowhere = "http://127.0.0.1:9/"
+    scheduler, _ = await make(
+        Job("good", "* * * * *", stand.worker_url, body=b"{}", oidc=Oidc("caller@local")),
+        Job("lost", "*/5 * * * *", nowhere),
+        Job("never", "0 3 * * *", stand.worker_url),
+    )
+    scheduler.pause("lost")
+    await scheduler.run_now("good")
+    await scheduler.run_now("lost")
+    transport = httpx.ASGITransport(make_app(scheduler), client=("127.0.0.1", 1))
+    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+        listed = (await client.get("/v1/projects/p/locations/l/jobs")).json()["jobs"]
+        alone = await client.get("/v1/projects/p/locations/l/jobs/lost")
+        unknown = await client.get("/v1/projects/p/locations/l/jobs/none")
+    good, lost, never = listed
+    assert good["name"] == "projects/p/locations/l/jobs/good"
+    assert (good["state"], good["status"], good["schedule"], good["timeZone"]) == (
+        "ENABLED",
+        {},
+        "* * * * *",
+        "Etc/UTC",
+    )
+    assert good["httpTarget"]["oidcToken"] == {"serviceAccountEmail": "caller@local", "audience": stand.worker_url}
+    assert good["lastAttemptTime"] < good["scheduleTime"]
+    assert (lost["state"], lost["status"]["code"]) == ("PAUSED", 14)
+    assert alone.json() == lost
+    assert "lastAttemptTime" not in never
+    assert "status" not in never
+    assert (unknown.status_code, unknown.json()["error"]["status"]) == (404, "NOT_FOUND")
