@@ -26,7 +26,12 @@ setup: .venv/.ready ## make .venv and install what is pinned (every target that 
 	@$(PY) -m pip install --quiet -r requirements-dev.txt
 	@touch $@
 
-.venv/.ready-test: .venv/.ready requirements-test.txt
+.venv/.ready-deploy: .venv/.ready requirements-deploy.txt
+	@echo "installing what the commands for a deployed system need ..."
+	@$(PY) -m pip install --quiet -r requirements-deploy.txt
+	@touch $@
+
+.venv/.ready-test: .venv/.ready requirements-test.txt requirements-deploy.txt
 	@echo "installing what tests need ..."
 	@$(PY) -m pip install --quiet -r requirements-test.txt
 	@touch $@

@@ -2,7 +2,7 @@
 
 The same tree gives the same bytes on every machine, so its hash can name it and an unchanged tree deploys nothing: names
 sorted, times and modes fixed, stored and not compressed (two versions of zlib compress differently).
-"""  # noqa: INP001 -- a script beside the Terraform code, not a package
+"""
 
 from __future__ import annotations
 

@@ -158,7 +158,7 @@ async def _end(asked: asyncio.Event, messenger: Messenger) -> str | None:
 
 async def _up(system: System, url: str, began: float, *, browser: bool) -> None:
     chat = system.chat_url
-    system.home.announce({"url": url, "chat": chat, "database": system.database.owner_url})
+    system.home.announce({"url": url, **system.facts()})
     _say(f"\nUp after {time.monotonic() - began:.1f} s.\n\n    {url}/\n")
     _say("There: the chat with the bot, invoices, tasks, sweeps, time travel. Ctrl-C stops everything.")
     if system.messenger.real:

@@ -22,7 +22,7 @@ from sandbox.cloud.cloudtasks import CloudTasks, Queue
 from sandbox.cloud.cloudtasks.oidc import test_key_signer
 from sandbox.cloud.gateway import Gateway
 from sandbox.cloud.iam import Iam, invokers
-from sandbox.cloud.instances import Fleet
+from sandbox.cloud.instances import PROVIDER, Fleet
 from sandbox.cloud.scheduler import Job, Oidc, Scheduler
 from sandbox.cloud.scheduler import make_app as scheduler_api
 from sandbox.cryptopay import CryptoPay
@@ -51,6 +51,7 @@ if TYPE_CHECKING:
 TASKS_INVOKER = "tasks-invoker@atlas-local.iam.gserviceaccount.com"
 SCHEDULER_INVOKER = "scheduler-invoker@atlas-local.iam.gserviceaccount.com"
 _SCHEDULED = "schedule"
+_BOT_TOKEN = "TELEGRAM_BOT_TOKEN"  # noqa: S105 - the setting's name
 NODE_NAMES = ("first", "second")
 """Two, always: what is broken in a test of provisioning, expiry or an outage is one of them, and the other carries on."""
 _KEY_NAMES = ("XRAY_API_KEY", keys.MASTER_KEYS)
@@ -316,6 +317,13 @@ class System:
         if self._guards:
             made["ATLAS_TEST_GUARDS"] = "1"
         return made | self.messenger.settings() | self._extra
+
+    def facts(self) -> dict[str, Any]:
+        """What commands beside this system need (`Home.announce`): addresses, the owner's database URL, settings."""
+        settings = self.settings()
+        if self.messenger.real:  # a real bot's tokens are kept where its operator keeps them, and nowhere else
+            settings = {name: value for name, value in settings.items() if name not in {_BOT_TOKEN, PROVIDER}}
+        return {"chat": self.chat_url, "database": self.database.owner_url, "settings": settings}
 
     async def _check_settings(self) -> None:
         """By the code that functions check theirs with, in a process of its own: it reads its environment once."""

@@ -1,0 +1,1 @@
+"""What makes Atlas run somewhere and keeps it running: Terraform, and the commands of operators."""

@@ -1,0 +1,403 @@
+"""One environment of Atlas as operators' commands see it: its settings, its secrets one by one, its database.
+
+`local` is the system that `make run` has up on this machine. `dev` and `prod` are what Terraform was given in
+`infra/terraform/environments/<name>` (the variables files there), Secret Manager and Cloud SQL, or a Postgres of one's own.
+
+A secret's value is had by its name, one at a time, and is in no `repr`, no `settings` and no error's text.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
+
+import pg8000.exceptions
+import pg8000.native
+
+from infra import tfvars
+from infra.google import database, login, projects, secrets
+from infra.google.client import Google, GoogleError
+from lib import function_table
+from lib.db.address import BadAddress, DatabaseAddress
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+Role = Literal["readonly", "owner"]
+
+NAMES: Final = ("local", "dev", "prod")
+TERRAFORM: Final = Path(__file__).resolve().parent / "terraform" / "environments"
+LOCAL_HOME: Final = Path(__file__).resolve().parents[1] / ".local"
+OWNER_SECRET: Final = "MIGRATE_DATABASE_URL"  # noqa: S105 - the setting's name
+_BOT_TOKEN: Final = "TELEGRAM_BOT_TOKEN"  # noqa: S105 - as above
+DATABASE: Final = "atlas"
+READER: Final = "atlas_readonly"
+_APPLICATION: Final = "atlas-operator"
+_SOCKET: Final = "/cloudsql/"
+_CONNECT_S: Final = 15
+
+
+class NoEnvironment(Exception):
+    """The environment can't be used; the text lists every reason, one a line, and what to do."""
+
+
+class NoSecret(NoEnvironment):
+    """A secret has no value that can be read; the text says why, and which one."""
+
+
+class NoDatabase(NoEnvironment):
+    """The database can't be had; the text says why, without the address's password."""
+
+
+class Environment(Protocol):
+    """What a command asks of an environment."""
+
+    @property
+    def name(self) -> str:
+        """`local`, `dev` or `prod`."""
+
+    @property
+    def project(self) -> str:
+        """Google's id of the project; local: what its functions call it."""
+
+    @property
+    def region(self) -> str:
+        """Google's region; local: as above."""
+
+    @property
+    def settings(self) -> Mapping[str, str]:
+        """Settings that are no secrets (docs/configuration.md), as functions have them.
+
+        Raises:
+            NoEnvironment
+        """
+
+    def has_secret(self, name: str) -> bool:
+        """Whether functions are given this one."""
+
+    def secret(self, name: str) -> str:
+        """The value of a secret setting, such as `HEALTH_KEY`. In the cloud the read leaves a line in the audit log.
+
+        Raises:
+            NoSecret: it is not set, or can't be read.
+        """
+
+    def connect(self, role: Role) -> pg8000.native.Connection:
+        """A session with `search_path` set to the schema, to be closed by the caller.
+
+        Args:
+            role: "readonly": what `atlas_readonly` may see, in transactions that change nothing. "owner": everything.
+
+        Raises:
+            NoDatabase
+        """
+
+
+_SECRET_EVERYWHERE: Final = frozenset({OWNER_SECRET, "TELEGRAM_PROVIDER_TOKEN", "TOKEN_KEYS", "PSEUDONYM_KEY"})
+
+
+def secret_names() -> frozenset[str]:
+    """Every setting that is a secret: what the table gives to functions, and what no row of it has or has yet."""
+    return _SECRET_EVERYWHERE.union(*(one.secrets for one in function_table.load().functions.values()))
+
+
+def load(name: str, *, folder: Path | None = None) -> Environment:
+    """The environment of that name.
+
+    Args:
+        name: `local`, `dev` or `prod`.
+        folder: of its variables' files, or, for local, of the system's state; the usual one unless said.
+
+    Raises:
+        NoEnvironment: no such name; local: it is not up; else: the variables can't be read, or lack project or region.
+    """
+    if name not in NAMES:
+        raise NoEnvironment(f"ENV={name or '(nothing)'}: it is one of {', '.join(NAMES)}")
+    if name == "local":
+        return _local(folder or LOCAL_HOME)
+    return _deployed(name, folder or TERRAFORM / name)
+
+
+# -- on this machine -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Local:
+    """The system that `make run` has up."""
+
+    name: str
+    project: str
+    region: str
+    home: Path
+    url: str
+    _settings: Mapping[str, str] = field(repr=False)
+    _owner_url: str = field(repr=False)
+
+    @property
+    def settings(self) -> Mapping[str, str]:
+        """As its functions were started with, without the secrets."""
+        hidden = secret_names()
+        return {name: value for name, value in self._settings.items() if name not in hidden}
+
+    def has_secret(self, name: str) -> bool:
+        """Whether functions have it."""
+        return bool(self._known().get(name))
+
+    def secret(self, name: str) -> str:
+        """As functions have it.
+
+        Raises:
+            NoSecret
+        """
+        value = self._known().get(name) if name in secret_names() else None
+        if not value and name == _BOT_TOKEN:  # of a real bot, which the local system writes down nowhere
+            value = os.environ.get(name, "").strip()
+            if not value:
+                raise NoSecret(f"{name}: a real bot's is not kept by the local system; give it in the environment")
+        if not value:
+            raise NoSecret(f"{name}: the local system has no such secret")
+        return value
+
+    def connect(self, role: Role) -> pg8000.native.Connection:
+        """As the owner; for reading, with the rights of `atlas_readonly`.
+
+        Raises:
+            NoDatabase
+        """
+        return _by_address(self._owner_url, role)
+
+    def _known(self) -> dict[str, str]:
+        return {**self._settings, OWNER_SECRET: self._owner_url}
+
+
+def _local(folder: Path) -> Local:
+    # The one place where what is deployed from here looks at the sandbox, and only when it is asked to.
+    from sandbox.state.home import Home, all_homes  # noqa: PLC0415 - see above
+
+    up = [(home, home.running()) for home in map(Home, all_homes(folder)) if home.is_taken()]
+    up = [(home, facts) for home, facts in up if "settings" in facts]
+    if not up:
+        raise NoEnvironment("ENV=local: the system is not up; `make run` starts it")
+    if len(up) > 1:
+        raise NoEnvironment(f"ENV=local: several systems are up: {', '.join(str(home.path) for home, _ in up)}")
+    home, facts = up[0]
+    settings: dict[str, str] = facts["settings"]
+    return Local(
+        name="local",
+        project=settings["TASKS_PROJECT"],
+        region=settings["TASKS_LOCATION"],
+        home=home.path,
+        url=facts["url"],
+        _settings=settings,
+        _owner_url=facts["database"],
+    )
+
+
+# -- in the cloud ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """An environment that Terraform made.
+
+    Attributes:
+        folder: where its variables are.
+        variables: what Terraform was given there.
+        google: asks about its project.
+    """
+
+    name: str
+    project: str
+    region: str
+    folder: Path
+    variables: Mapping[str, Any] = field(repr=False)
+    google: Google = field(repr=False)
+
+    @cached_property
+    def settings(self) -> Mapping[str, str]:
+        """As modules/platform/functions.tf makes them.
+
+        Raises:
+            NoEnvironment: the project's number, which is in each address, can't be had.
+        """
+        try:
+            number = projects.get(self.google).number
+        except GoogleError as error:
+            raise NoEnvironment(f"ENV={self.name}: {error}") from None
+        template = f"https://{{name}}-{number}.{self.region}.run.app"
+        given: dict[str, str] = {key: str(value) for key, value in (self.variables.get("settings") or {}).items()}
+        return {
+            "LOG_LEVEL": "INFO",
+            "TELEGRAM_WEBHOOK_URL": template.replace("{name}", "telegram-webhook"),
+            "CRYPTOPAY_WEBHOOK_URL": template.replace("{name}", "cryptobot-webhook"),
+            **given,
+            "ENVIRONMENT": self.name,
+            **({"PUBLIC_BASE_URL": f"https://{domain}"} if (domain := self.variables.get("domain")) else {}),
+            "FUNCTION_URL_TEMPLATE": template,
+            "TASKS_PROJECT": self.project,
+            "TASKS_LOCATION": self.region,
+            "TASKS_INVOKER": f"tasks-invoker@{self.project}.iam.gserviceaccount.com",
+        }
+
+    @property
+    def secret_versions(self) -> Mapping[str, str]:
+        """Setting = number of the version that functions have."""
+        return {key: str(value) for key, value in (self.variables.get("secret_versions") or {}).items()}
+
+    def secret_id(self, name: str) -> str:
+        """What Secret Manager calls a setting."""
+        return name.lower().replace("_", "-")
+
+    def has_secret(self, name: str) -> bool:
+        """Whether functions are given a version of it."""
+        return name in self.secret_versions
+
+    def secret(self, name: str) -> str:
+        """The version in force.
+
+        Raises:
+            NoSecret
+            infra.google.client.NotLoggedIn
+        """
+        number = self.secret_versions.get(name)
+        if number is None:
+            raise NoSecret(f"{name}: secret_versions in {self.folder} names no version of it")
+        try:
+            return secrets.access(self.google, self.secret_id(name), number).strip()
+        except (GoogleError, secrets.DamagedValue) as error:
+            raise NoSecret(f"{name}: {error}") from None
+
+    @property
+    def has_own_database(self) -> bool:
+        """Whether the database is a Postgres of one's own, not Cloud SQL."""
+        return bool((self.variables.get("database") or {}).get("url_secret"))
+
+    @cached_property
+    def instance(self) -> database.Instance:
+        """The Cloud SQL instance.
+
+        Raises:
+            NoDatabase: the database is a Postgres of one's own.
+        """
+        if self.has_own_database:
+            raise NoDatabase(f"ENV={self.name}: the database is a Postgres of its own, not Cloud SQL")
+        name = (self.variables.get("database") or {}).get("name") or DATABASE
+        return database.Instance(self.project, self.region, str(name))
+
+    def connect(self, role: Role) -> pg8000.native.Connection:
+        """Read: as the account that is logged in here, by IAM. Owner: by the owner's password, whose reading is audited.
+
+        Raises:
+            NoDatabase
+            infra.google.client.NotLoggedIn
+        """
+        if self.has_own_database:
+            return _by_address(self.owner_url(), role)
+        if role == "owner":
+            address = _parsed(self.owner_url())
+            return self._through_google(role, address.user, address.password, address.database)
+        user = login.database_user(login.email(self.google))
+        return self._through_google(role, user, None, DATABASE)
+
+    def owner_url(self) -> str:
+        """Where the owner logs in: the migrations' own secret.
+
+        Raises:
+            NoDatabase
+        """
+        try:
+            return self.secret(OWNER_SECRET)
+        except NoSecret as error:
+            raise NoDatabase(f"ENV={self.name}: {error}") from None
+
+    def _through_google(self, role: Role, user: str, password: str | None, name: str) -> pg8000.native.Connection:
+        try:
+            tunnel = database.open_socket(self.instance, iam=password is None)
+        except GoogleError as error:
+            raise NoDatabase(f"ENV={self.name}: {error}") from None
+        with _said():
+            return pg8000.native.Connection(
+                user,
+                database=name,
+                password=password,
+                sock=tunnel,
+                application_name=_APPLICATION,
+                startup_params=_session(role),
+            )
+
+
+def _deployed(name: str, folder: Path) -> Deployed:
+    try:
+        variables = tfvars.read(folder)
+    except tfvars.UnreadableVariables as error:
+        raise NoEnvironment(f"ENV={name}: {error}") from None
+    if not tfvars.files(folder):
+        raise NoEnvironment(
+            f"ENV={name}: {folder} has no terraform.tfvars; copy terraform.tfvars.example and fill it in"
+        )
+    missing = [
+        f"ENV={name}: {folder / 'terraform.tfvars'} names no {wanted}"
+        for wanted in ("project_id", "region")
+        if not variables.get(wanted) or not isinstance(variables[wanted], str)
+    ]
+    if missing:
+        raise NoEnvironment("\n".join(missing))
+    project = variables["project_id"]
+    return Deployed(
+        name=name,
+        project=project,
+        region=variables["region"],
+        folder=folder,
+        variables=variables,
+        google=Google(project),
+    )
+
+
+# -- a session -------------------------------------------------------------------------------------------------------------
+
+
+def _by_address(url: str, role: Role) -> pg8000.native.Connection:
+    """By a URL whose user owns the schema; to read, it takes on the reader's rights."""
+    address = _parsed(url)
+    if address.socket is not None and address.socket.startswith(_SOCKET):
+        raise NoDatabase(f"{OWNER_SECRET}: its socket {address.socket} is on the platform, not on this machine")
+    session = _session(role)
+    if role == "readonly":
+        session["role"] = READER
+    with _said():
+        connection = pg8000.native.Connection(
+            **address.driver_arguments(),
+            timeout=_CONNECT_S,
+            application_name=_APPLICATION,
+            startup_params=session,
+        )
+    connection._usock.settimeout(None)  # noqa: SLF001 - for the connecting alone; a statement takes what it takes
+    return connection
+
+
+def _session(role: Role) -> dict[str, str]:
+    known = {"search_path": DATABASE, "TimeZone": "UTC"}
+    return known | ({"default_transaction_read_only": "on"} if role == "readonly" else {})
+
+
+def _parsed(url: str) -> DatabaseAddress:
+    try:
+        return DatabaseAddress.parse(url)
+    except BadAddress as error:
+        raise NoDatabase(f"{OWNER_SECRET}: {error}") from None
+
+
+@contextmanager
+def _said() -> Iterator[None]:
+    """What the driver says, in words: its own texts may quote values."""
+    try:
+        yield
+    except pg8000.exceptions.DatabaseError as error:
+        details = error.args[0] if error.args and isinstance(error.args[0], dict) else {}
+        raise NoDatabase(f"the database refuses this login: SQLSTATE {details.get('C', 'unknown')}") from None
+    except (OSError, pg8000.exceptions.InterfaceError) as error:
+        raise NoDatabase(f"the database does not answer ({type(error).__name__})") from None

@@ -1,0 +1,1 @@
+"""Google Cloud as operators' commands call it: a module an API, thin and typed, over its discovery document."""

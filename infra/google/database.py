@@ -1,0 +1,94 @@
+"""A connection to Cloud SQL from anywhere: TLS 1.3 both ways, by IAM, to an address that no network is let in at.
+
+The certificate of minutes comes from the Admin API, through Google's own connector (its exchange of keys, its checks of the server's
+certificate); the socket is ours, so that pg8000.native and psql can use it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import aiohttp
+import google.auth.exceptions
+from google.cloud.sql.connector.client import CloudSQLClient
+from google.cloud.sql.connector.connection_name import ConnectionName
+from google.cloud.sql.connector.enums import IPTypes
+from google.cloud.sql.connector.exceptions import CloudSQLConnectionError, CloudSQLIPTypeError
+from google.cloud.sql.connector.utils import generate_keys
+
+from infra.google.client import GoogleError, NotLoggedIn, credentials, endpoint
+
+if TYPE_CHECKING:
+    import ssl
+
+    from google.cloud.sql.connector.connection_info import ConnectionInfo
+
+SERVER_PORT = 3307
+"""Where each instance's own end of the connector listens."""
+
+_ADMIN_API = "https://sqladmin.googleapis.com"
+_CONNECT_S = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """A Cloud SQL instance by its connection name, `project:region:name`."""
+
+    project: str
+    region: str
+    name: str
+
+    def __str__(self) -> str:
+        """The connection name."""
+        return f"{self.project}:{self.region}:{self.name}"
+
+
+def open_socket(instance: Instance, *, iam: bool) -> ssl.SSLSocket:
+    """A socket on which the instance's Postgres answers, TLS done.
+
+    Args:
+        instance: which one.
+        iam: log in as the account of this machine's login, without a password; else by a database user's password.
+
+    Raises:
+        GoogleError: the Admin API refused, or the instance's address did not answer.
+        NotLoggedIn
+    """
+    asked = f"connect to {instance}"
+    try:
+        info, context = asyncio.run(_certificate(instance, iam=iam))
+        address = info.get_preferred_ip(IPTypes.PUBLIC)
+    except aiohttp.ClientResponseError as error:
+        raise GoogleError(asked, error.status, "", error.message) from None
+    except google.auth.exceptions.GoogleAuthError as error:
+        raise NotLoggedIn(f"The login can't be used ({type(error).__name__}); log in again") from None
+    except (CloudSQLIPTypeError, CloudSQLConnectionError, ValueError) as error:
+        raise GoogleError(asked, None, type(error).__name__, str(error)) from None
+    except (aiohttp.ClientError, OSError) as error:
+        raise GoogleError(asked, None, type(error).__name__, "the Admin API does not answer") from None
+    plain = None
+    try:
+        plain = socket.create_connection((address, SERVER_PORT), timeout=_CONNECT_S)
+        wrapped = context.wrap_socket(plain, server_hostname=address)
+    except OSError as error:
+        if plain is not None:
+            plain.close()
+        raise GoogleError(asked, None, type(error).__name__, f"{address}:{SERVER_PORT} does not let us in") from None
+    wrapped.settimeout(None)
+    return wrapped
+
+
+async def _certificate(instance: Instance, *, iam: bool) -> tuple[ConnectionInfo, ssl.SSLContext]:
+    base = endpoint()
+    login = credentials(None)
+    client = CloudSQLClient(f"{base}/sqladmin" if base else _ADMIN_API, instance.project, login, driver="pg8000")
+    try:
+        keys = asyncio.ensure_future(generate_keys())
+        name = ConnectionName(instance.project, instance.region, instance.name)
+        info = await client.get_connection_info(name, keys, enable_iam_auth=iam)
+        return info, await info.create_ssl_context(iam)
+    finally:
+        await client.close()
