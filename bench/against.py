@@ -24,7 +24,8 @@ from bench.cold_key import cold_key
 from bench.pairs import Figure, compare
 from bench.places import scratch
 from sandbox.cloud.checkout import HERE
-from sandbox.system.system import NODE_NAMES, System
+from sandbox.system.nodes import NODE_NAMES
+from sandbox.system.system import System
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence

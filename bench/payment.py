@@ -29,7 +29,7 @@ from lib.domain import inbox
 from lib.nodes import keys
 from lib.payments import cryptopay
 from sandbox.system.customer import link_of
-from sandbox.system.system import ADD_NODE, NODE_NAMES
+from sandbox.system.nodes import ADD_NODE, NODE_NAMES
 
 if TYPE_CHECKING:
     from bench.buyers import Buyers, Paid

@@ -136,7 +136,7 @@ class DemoChecks:
 
     async def fate(self, chunks: AsyncIterator[bytes], link: str) -> str:
         """What became of a connection that was open when access ended; must agree with what the node says it can do."""
-        can_cut = (await self._system.node_health(self.node_of(link))).get("can_cut") and ELSEWHERE is not None
+        can_cut = (await self._system.nodes.health(self.node_of(link))).get("can_cut") and ELSEWHERE is not None
         try:
             async with asyncio.timeout(_CUT_S):
                 async for _ in chunks:

@@ -19,7 +19,8 @@ from sandbox.control import Control
 from sandbox.stand_in.server import Server
 from sandbox.state.home import InUseError, of_bot
 from sandbox.system.messenger import StandIn
-from sandbox.system.system import BadSettingsError, System
+from sandbox.system.settings import BadSettingsError
+from sandbox.system.system import System
 from sandbox.telegram import Limits
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from sandbox.control.asking import RefusedError, body_of, number, text
 from sandbox.control.books import known_flags
 from sandbox.stand_in.faults import BAD_DAY, NONE, Faults
 from sandbox.system.failpoints import BadActionError, places
-from sandbox.system.system import NODE_NAMES
+from sandbox.system.nodes import NODE_NAMES
 
 if TYPE_CHECKING:
     from starlette.requests import Request

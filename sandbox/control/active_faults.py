@@ -10,7 +10,7 @@ from sandbox.cloud.scheduler.faults import TickFaults
 from sandbox.cryptopay.faults import Standing
 from sandbox.postgres.link import Wire
 from sandbox.stand_in.faults import NONE
-from sandbox.system.system import NODE_NAMES
+from sandbox.system.nodes import NODE_NAMES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -109,7 +109,7 @@ async def end_all(system: System) -> None:
     for process in system.fleet.chosen():
         if process.running and process.frozen:
             process.resume()
-    await system.start_nodes()
+    await system.nodes.start()
     await system.fleet.start()
     _end_cryptopays(system)
 

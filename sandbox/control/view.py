@@ -11,7 +11,7 @@ from sandbox.control.actions import PRESETS
 from sandbox.control.active_faults import active_faults, node_state, shares
 from sandbox.control.books import Books
 from sandbox.control.machinery import Machinery
-from sandbox.system.system import NODE_NAMES
+from sandbox.system.nodes import NODE_NAMES
 
 if TYPE_CHECKING:
     from sandbox.control.time_travel import TimeTravel

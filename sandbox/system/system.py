@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import re
 import time
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -18,24 +17,24 @@ import httpx
 from lib.nodes import keys
 from lib.telegram.webhook_terms import most_connections
 from sandbox.cloud.checkout import HERE
-from sandbox.cloud.cloudtasks import CloudTasks, Queue
+from sandbox.cloud.cloudtasks import CloudTasks
 from sandbox.cloud.cloudtasks.oidc import test_key_signer
 from sandbox.cloud.gateway import Gateway
 from sandbox.cloud.iam import Iam, invokers
 from sandbox.cloud.instances import PROVIDER, Fleet
-from sandbox.cloud.scheduler import Job, Oidc, Scheduler
+from sandbox.cloud.scheduler import Scheduler
 from sandbox.cloud.scheduler import make_app as scheduler_api
 from sandbox.cryptopay import CryptoPay
-from sandbox.node.lab import XrayNode
 from sandbox.postgres.database import LocalDatabase
 from sandbox.postgres.link import DatabaseLink
-from sandbox.processes.child import bare_environment
 from sandbox.stand_in.clock import Clock
 from sandbox.stand_in.server import Server
 from sandbox.state.home import Home
-from sandbox.system import schema
+from sandbox.system import platform, schema
 from sandbox.system.failpoints import Failpoints
 from sandbox.system.messenger import StandIn
+from sandbox.system.nodes import Nodes
+from sandbox.system.settings import check_settings
 from sandbox.telegram import Webhook
 
 if TYPE_CHECKING:
@@ -48,28 +47,12 @@ if TYPE_CHECKING:
     from sandbox.system.messenger import Messenger
     from sandbox.telegram import Telegram
 
-TASKS_INVOKER = "tasks-invoker@atlas-local.iam.gserviceaccount.com"
-SCHEDULER_INVOKER = "scheduler-invoker@atlas-local.iam.gserviceaccount.com"
-_SCHEDULED = "schedule"
 _BOT_TOKEN = "TELEGRAM_BOT_TOKEN"  # noqa: S105 - the setting's name
-NODE_NAMES = ("first", "second")
-"""Two, always: what is broken in a test of provisioning, expiry or an outage is one of them, and the other carries on."""
-_KEY_NAMES = ("XRAY_API_KEY", keys.MASTER_KEYS)
-# As an operator adds them (docs/configuration.md); an address may have changed since the last run.
-ADD_NODE = """
-insert into nodes (name, api_url, key_name) values (:name, :api_url, :key_name)
-on conflict (name) do update set api_url = excluded.api_url
-"""
-_FUNCTION_URL = re.compile(r"http://127\.0\.0\.1:[0-9]+/(?P<rest>(?P<service>[^/?]+).*)", re.DOTALL)
 _QUIET_LOOKS = 2  # how often in a row nothing must have happened before the system counts as settled
 
 
 class SystemFailedError(RuntimeError):
     """A part answered what it must not; the text says which."""
-
-
-class BadSettingsError(ValueError):
-    """Settings that functions would refuse; the text lists every problem, one a line, by name."""
 
 
 class System:
@@ -136,7 +119,7 @@ class System:
         try:
             self._assemble()
             if self._extra:
-                await self._check_settings()
+                await check_settings(self.settings(), self.checkout)
             await self._start(tell)
         except BaseExceptionGroup as several:  # parts that start side by side; the first failure tells
             await self.stop()
@@ -169,7 +152,7 @@ class System:
         if functions_port is not None:
             self.link = DatabaseLink(functions_port, self.database.server.port)
         self.node_master_key = home.secret("node.master", prefix="master-")
-        self.nodes = tuple(self._make_node(name) for name in NODE_NAMES)
+        self.nodes = Nodes(home, self.node_master_key, self.checkout.root)
         self.messenger = self._make_messenger(home, self.clock)
         self.bot_token = self.messenger.token
         self.webhook_secret = home.secret("telegram.webhook")
@@ -181,25 +164,9 @@ class System:
         self.fleet = Fleet(home, self.settings(), self._instances, checkout=self.checkout)
         self.gateway = Gateway(self.fleet.backends())
         self.iam = Iam(
-            invokers(tasks=TASKS_INVOKER, scheduler=SCHEDULER_INVOKER, table=self.checkout.table),
+            invokers(tasks=platform.TASKS_INVOKER, scheduler=platform.SCHEDULER_INVOKER, table=self.checkout.table),
             base_url=self.urls["gateway"],
             signer=test_key_signer(),
-        )
-
-    def _make_node(self, name: str) -> XrayNode:
-        """One VPN node; further nodes than the first have keys derived from the master key."""
-        home, parts = (
-            self.home,
-            {"port": "vless", "api_port": "api", "target_port": "target", "service_port": "service"},
-        )
-        ports = {port: home.port(f"node.{name}.{part}") for port, part in parts.items()}
-        key = None if name == NODE_NAMES[0] else keys.derived(self.node_master_key, name)
-        return XrayNode(
-            home.folder("nodes") / name,
-            ports=ports,
-            link_name=f"Atlas {name}",
-            key=key,
-            code=self.checkout.root,
         )
 
     async def _start(self, tell: Callable[[str, float], None]) -> None:
@@ -215,8 +182,7 @@ class System:
         async with _timed(tell, "PostgreSQL with the newest schema"):
             self._undo.push_async_callback(asyncio.to_thread, self.database.stop)
             await asyncio.to_thread(self.database.start)
-            for name, node, key_name in zip(NODE_NAMES, self.nodes, _KEY_NAMES, strict=True):
-                await asyncio.to_thread(self.database.query, ADD_NODE, name=name, api_url=node.url, key_name=key_name)
+            await asyncio.to_thread(self.nodes.register, self.database)
             if self.link is not None:
                 self._undo.push_async_callback(self.link.stop)
                 await self.link.start()
@@ -225,23 +191,7 @@ class System:
         async with _timed(tell, f"{len(self.nodes)} VPN nodes, each Xray and its service"):
             for node in self.nodes:
                 self._undo.push_async_callback(node.stop)
-            await self.start_nodes()
-
-    async def start_nodes(self) -> None:
-        """Bring every node back: what hangs goes on, what does not run starts; side by side."""
-
-        async def back(node: XrayNode) -> None:
-            if node.service.frozen:
-                node.unhang()
-            await node.start()
-
-        async with asyncio.TaskGroup() as starting:
-            for node in self.nodes:
-                starting.create_task(back(node))
-
-    async def kill_nodes(self) -> None:
-        """All machines lose power at once."""
-        await asyncio.gather(*(node.kill() for node in self.nodes))
+            await self.nodes.start()
 
     async def _start_fleet(self, tell: Callable[[str, float], None]) -> None:
         async with _timed(tell, f"{len(self.fleet.chosen())} function processes"):
@@ -251,7 +201,7 @@ class System:
     async def _start_stand_ins(self) -> None:
         offset = await asyncio.to_thread(self.database.offset)
         self.clock.travel(offset - self.clock.offset)
-        _set_clocks(self.nodes, self.clock.offset)
+        self.nodes.set_clocks(self.clock.offset)
         stores = self.home.folder("stores")
         self.cryptopay = CryptoPay(tokens=[self.cryptopay_token], clock=self.clock, store=stores / "cryptopay.sqlite3")
         self.cryptopay.public_url = self.urls["cryptopay"]
@@ -260,13 +210,13 @@ class System:
             self.messenger.page_origin
         )  # the chat page shows an invoice as Telegram shows a mini app
         self.tasks = CloudTasks(
-            _queues(self.checkout),
+            platform.queues(self.checkout.table),
             clock=self.clock,
             store=stores / "cloudtasks.sqlite3",
             grants={function.service: function.enqueues for function in self.checkout.table.functions.values()},
         )
-        self.tasks.readdress(self._here)
-        self.scheduler = Scheduler(self._jobs(), clock=self.clock)
+        self.tasks.readdress(platform.Readdress(self.checkout.table, self.urls["gateway"]))
+        self.scheduler = Scheduler(platform.jobs(self.checkout.table, self.urls["gateway"]), clock=self.clock)
         self._undo.push_async_callback(self.gateway.close)
         for name, app in (
             ("gateway", self.iam.protect(self.gateway.app)),
@@ -307,7 +257,7 @@ class System:
             "TASKS_ENDPOINT": self.urls["cloudtasks"],
             "TASKS_PROJECT": "local",
             "TASKS_LOCATION": "local",
-            "TASKS_INVOKER": TASKS_INVOKER,
+            "TASKS_INVOKER": platform.TASKS_INVOKER,
             "FUNCTION_URL_TEMPLATE": f"{self.urls['gateway']}/{{name}}",
             "XRAY_API_URL": self.nodes[0].url,
             "XRAY_API_KEY": self.nodes[0].key,
@@ -324,19 +274,6 @@ class System:
         if self.messenger.real:  # a real bot's tokens are kept where its operator keeps them, and nowhere else
             settings = {name: value for name, value in settings.items() if name not in {_BOT_TOKEN, PROVIDER}}
         return {"chat": self.chat_url, "database": self.database.owner_url, "settings": settings}
-
-    async def _check_settings(self) -> None:
-        """By the code that functions check theirs with, in a process of its own: it reads its environment once."""
-        checking = await asyncio.create_subprocess_exec(
-            *(str(self.checkout.python), "-m", "lib.settings.check"),
-            cwd=self.checkout.root,
-            env=bare_environment(self.settings()),
-            stdout=asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.PIPE,
-        )
-        _, problems = await checking.communicate()
-        if checking.returncode:
-            raise BadSettingsError(problems.decode(errors="replace").strip())
 
     @property
     def telegram(self) -> Telegram:
@@ -356,28 +293,7 @@ class System:
 
     def function_url(self, target: str) -> str:
         """Where the gateway has a function."""
-        return f"{self.urls['gateway']}/{self.checkout.table.functions[target].service}"
-
-    def _here(self, url: str) -> str:
-        """Where a function is now whose address an earlier run kept: the gateway may have had another port."""
-        found = _FUNCTION_URL.match(url)
-        services = {function.service for function in self.checkout.table.functions.values()}
-        return f"{self.urls['gateway']}/{found['rest']}" if found and found["service"] in services else url
-
-    def _jobs(self) -> list[Job]:
-        return [
-            Job(
-                name=function.service,
-                schedule=function.schedule or "* * * * *",
-                url=self.function_url(function.name),
-                attempt_deadline=float(function.deadline_s or function.timeout_s),
-                oidc=Oidc(SCHEDULER_INVOKER),
-                headers={"Content-Type": "application/json"},
-                body=b"{}",
-            )
-            for function in self.checkout.table.functions.values()
-            if function.trigger == _SCHEDULED
-        ]
+        return platform.function_url(self.urls["gateway"], self.checkout.table.functions[target])
 
     def _webhook(self) -> Webhook:
         """Where updates go, with the secret and as many at once as the instances can take."""
@@ -436,7 +352,9 @@ class System:
     def sweeps(self) -> list[str]:
         """Names that `sweep` takes."""
         functions = self.checkout.table.functions.values()
-        return [function.name.removeprefix("sweep_") for function in functions if function.trigger == _SCHEDULED]
+        return [
+            function.name.removeprefix("sweep_") for function in functions if function.trigger == platform.SCHEDULED
+        ]
 
     async def switch_scheduler(self, *, on: bool) -> None:
         """Fire the sweeps by their schedule, or leave them to `sweep`."""
@@ -476,7 +394,7 @@ class System:
         ahead = await asyncio.to_thread(self.database.travel, by)
         # Not by `by`: the database may have gone before, in a call that it died over, or in one that is still to be heard of.
         self.clock.travel(max(ahead - self.clock.offset, timedelta(0)))
-        _set_clocks(self.nodes, self.clock.offset)
+        self.nodes.set_clocks(self.clock.offset)
 
     async def sql(self, query: str, **parameters: Any) -> list[dict[str, Any]]:
         """One statement as the owner of the database; rows by column name."""
@@ -485,14 +403,6 @@ class System:
     async def invariants(self) -> list[Violation]:
         """What must never be, and is; empty when all holds."""
         return await asyncio.to_thread(self.database.invariants)
-
-    async def node_health(self, index: int) -> dict[str, Any]:
-        """What the service of one node says of itself (`GET /health`)."""
-        node = self.nodes[index]
-        async with _client() as client:
-            response = await client.get(f"{node.url}/health", headers={"X-API-Key": node.key})
-        facts: dict[str, Any] = response.json()
-        return facts
 
     async def settled(self, timeout_s: float = 30.0) -> None:
         """Return when nothing is under way: updates delivered, webhooks answered, tasks run that are due, calls executed.
@@ -526,12 +436,6 @@ class System:
         }
 
 
-def _set_clocks(nodes: Iterable[XrayNode], offset: timedelta) -> None:
-    """The nodes' wall clocks, as much ahead as everything else here."""
-    for node in nodes:
-        node.set_clock(round(offset / timedelta(milliseconds=1)))
-
-
 @asynccontextmanager
 async def _timed(tell: Callable[[str, float], None], step: str) -> AsyncIterator[None]:
     began = time.monotonic()
@@ -541,19 +445,3 @@ async def _timed(tell: Callable[[str, float], None], step: str) -> AsyncIterator
 
 def _client(timeout_s: float = 30.0) -> httpx.AsyncClient:
     return httpx.AsyncClient(timeout=httpx.Timeout(timeout_s, connect=10), trust_env=False)
-
-
-def _queues(checkout: Checkout = HERE) -> list[Queue]:
-    return [
-        Queue(
-            row.name,
-            max_concurrent=row.max_concurrent,
-            rate=row.rate_per_second,
-            max_attempts=row.max_attempts,
-            min_backoff=row.min_backoff_s,
-            max_backoff=row.max_backoff_s,
-            max_doublings=row.max_doublings,
-            max_retry_duration=row.max_retry_s,
-        )
-        for row in checkout.table.queues.values()
-    ]

@@ -285,7 +285,7 @@ async def test_faults_are_loud_and_all_of_them_are_undone_by_one_button(opened: 
     answer = await system.call("health", headers={"X-Health-Key": system.health_key})
     assert answer.status_code == 200
     assert not system.scheduler.is_paused("sweep-outbox")
-    assert [(await system.node_health(index))["ok"] for index in (0, 1)] == [True, True]
+    assert [(await system.nodes.health(index))["ok"] for index in (0, 1)] == [True, True]
 
 
 async def test_what_is_to_happen_once_is_loud_until_it_has_happened_or_is_undone(opened: Page, system: System) -> None:

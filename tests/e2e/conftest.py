@@ -36,7 +36,7 @@ async def system(running_system: System) -> AsyncIterator[System]:
     """The system, whole again after a test that broke parts of it. Customers of other tests are still in it."""
     yield running_system
     running_system.disarm()
-    await running_system.start_nodes()
+    await running_system.nodes.start()
     await running_system.start_functions()
     await running_system.settled()
 

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from google.cloud.tasks_v2.types import Task
 
 from sandbox.system.customer import Customer, buttons_of
-from sandbox.system.system import TASKS_INVOKER, System
+from sandbox.system.platform import TASKS_INVOKER
+from sandbox.system.system import System
 from tests.e2e.running import NOTHING_GIVEN, ROOT, Runner, command, running
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ async def test_a_second_run_goes_on_where_the_first_one_was_and_a_third_on_other
             await third.tasks.idle()
             attempt = third.tasks.attempts[-1]
             assert (attempt.url, attempt.status) == (third.function_url("task_update"), 200)
-            assert (await third.node_health(1))["ok"]
+            assert (await third.nodes.health(1))["ok"]
 
 
 def _leave_a_task(system: System) -> str:

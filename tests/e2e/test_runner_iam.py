@@ -9,7 +9,7 @@ import pytest
 
 from lib import function_table
 from sandbox.cloud.cloudtasks.oidc import Oidc
-from sandbox.system.system import SCHEDULER_INVOKER, TASKS_INVOKER
+from sandbox.system.platform import SCHEDULER_INVOKER, TASKS_INVOKER
 
 if TYPE_CHECKING:
     from sandbox.system.system import System

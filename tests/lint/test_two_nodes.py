@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.system.system import NODE_NAMES, System
+from sandbox.system.nodes import NODE_NAMES
+from sandbox.system.system import System
 
 ROOT = Path(__file__).resolve().parents[2]
 STARTED_FROM = ("tests/e2e", "tests/browser", "tests/bench", "tests/sandbox", "bench", "sandbox/commands")

@@ -16,7 +16,7 @@ from lib.db.connection import Timeouts
 from lib.settings.check import Settings
 from lib.sweeps import runner
 from sandbox.cloud.instances import settings_of
-from sandbox.system import system as local
+from sandbox.system import platform
 from sandbox.system.system import System
 from tests.terraform.planned import Plan, Terraform, container, plain_settings, secret_settings
 
@@ -107,7 +107,7 @@ def test_webhooks_are_told_the_addresses_of_their_functions(plan: Plan) -> None:
 def test_schedules_and_deadlines_agree(plan: Plan, running: System, target: str) -> None:
     row = FUNCTIONS[target]
     job = next(job for job in plan.of("google_cloud_scheduler_job").values() if job["name"] == row.service)
-    here = next(job for job in running._jobs() if job.name == row.service)
+    here = next(job for job in platform.jobs(function_table.load(), running.urls["gateway"]) if job.name == row.service)
     assert job["schedule"] == row.schedule == here.schedule
     assert job["attempt_deadline"] == f"{row.deadline_s}s" == f"{here.attempt_deadline:.0f}s"
     assert job["time_zone"] == "Etc/UTC"
@@ -125,7 +125,7 @@ def test_nothing_else_is_scheduled(plan: Plan) -> None:
 
 def test_queues_agree(plan: Plan) -> None:
     deployed = {queue["name"]: queue for queue in plan.of("google_cloud_tasks_queue").values()}
-    here = {queue.name: queue for queue in local._queues()}
+    here = {queue.name: queue for queue in platform.queues(function_table.load())}
     assert deployed.keys() == here.keys() == function_table.load().queues.keys()
     for name, queue in deployed.items():
         rates, retry = queue["rate_limits"][0], queue["retry_config"][0]

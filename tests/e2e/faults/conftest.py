@@ -40,7 +40,7 @@ async def system(bad_system: System) -> AsyncIterator[System]:
     yield bad_system
     bad_system.disarm()
     await bad_system.switch_scheduler(on=False)
-    await bad_system.start_nodes()
+    await bad_system.nodes.start()
     await bad_system.start_functions()
     await assert_sound(bad_system)
 

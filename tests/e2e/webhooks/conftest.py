@@ -25,7 +25,7 @@ async def invariants_hold(system: System, request: pytest.FixtureRequest) -> Asy
     system.cryptopay.latency = 0.0
     if not system.database.server.running:
         await asyncio.to_thread(system.database.start)
-    await system.start_nodes()
+    await system.nodes.start()
     await system.start_functions()
     await system.switch_scheduler(on=False)
     if request.node.get_closest_marker("proves") and not request.node.get_closest_marker("breaks_invariants"):

@@ -56,7 +56,7 @@ async def test_payments_are_taken_while_every_node_hangs(system: System) -> None
         )
         assert granted == [{"activation_status": "pending"}] * 5
     finally:
-        await system.start_nodes()
+        await system.nodes.start()
     await system.travel(_A_TICK)
     await system.sweep("activation")
     for customer, invoice in zip(customers, invoices, strict=True):
@@ -106,7 +106,7 @@ async def test_what_flood_control_puts_off_comes_by_its_own_task(system: System)
 async def test_a_key_that_is_not_ready_is_told_honestly_and_delivered_later(system: System) -> None:
     customer = new_customer(system)
     invoice = await order(system, customer)
-    await system.kill_nodes()
+    await system.nodes.kill()
     await system.cryptopay.pay(invoice["invoice_id"])
     await customer.sees(lambda message: "Payment received" in text_of(message), "a receipt")
     receipt = next(text_of(message) for message in customer.user.messages if "Payment received" in text_of(message))
@@ -123,7 +123,7 @@ async def test_a_key_that_is_not_ready_is_told_honestly_and_delivered_later(syst
     )
     before = await system.sql(of_mine, id=customer.user.id)
     assert [row["link"] for row in before] == [None, None]
-    await system.start_nodes()
+    await system.nodes.start()
     await system.travel(_A_TICK)
     await system.sweep("activation")
     link = await has_key(customer)

@@ -1,0 +1,95 @@
+"""The VPN nodes of the local system: two, each with the real Xray and its service."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import httpx
+
+from lib.nodes import keys
+from sandbox.node.lab import XrayNode
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from sandbox.postgres.database import LocalDatabase
+    from sandbox.state.home import Home
+
+NODE_NAMES = ("first", "second")
+"""Two, always: what is broken in a test of provisioning, expiry or an outage is one of them, and the other carries on."""
+_KEY_NAMES = ("XRAY_API_KEY", keys.MASTER_KEYS)
+_PORTS = {"port": "vless", "api_port": "api", "target_port": "target", "service_port": "service"}
+# As an operator adds them (docs/configuration.md); an address may have changed since the last run.
+ADD_NODE = """
+insert into nodes (name, api_url, key_name) values (:name, :api_url, :key_name)
+on conflict (name) do update set api_url = excluded.api_url
+"""
+
+
+class Nodes:
+    """All nodes, in the order of `NODE_NAMES`; a sequence of `XrayNode`.
+
+    Args:
+        home: where their folders and ports are.
+        master_key: what the keys of further nodes than the first are derived from.
+        code: the root of the checkout whose node service runs.
+    """
+
+    def __init__(self, home: Home, master_key: str, code: Path) -> None:
+        self._all = tuple(_made(home, name, master_key, code) for name in NODE_NAMES)
+
+    def __iter__(self) -> Iterator[XrayNode]:
+        return iter(self._all)
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    def __getitem__(self, index: int) -> XrayNode:
+        return self._all[index]
+
+    def register(self, database: LocalDatabase) -> None:
+        """Write each node's row, or its new address into it."""
+        for node, name, key_name in zip(self._all, NODE_NAMES, _KEY_NAMES, strict=True):
+            database.query(ADD_NODE, name=name, api_url=node.url, key_name=key_name)
+
+    async def start(self) -> None:
+        """Bring every node back: what hangs goes on, what does not run starts; side by side."""
+
+        async def back(node: XrayNode) -> None:
+            if node.service.frozen:
+                node.unhang()
+            await node.start()
+
+        async with asyncio.TaskGroup() as starting:
+            for node in self._all:
+                starting.create_task(back(node))
+
+    async def kill(self) -> None:
+        """All machines lose power at once."""
+        await asyncio.gather(*(node.kill() for node in self._all))
+
+    def set_clocks(self, offset: timedelta) -> None:
+        """Their wall clocks, as much ahead as everything else here."""
+        for node in self._all:
+            node.set_clock(round(offset / timedelta(milliseconds=1)))
+
+    async def health(self, index: int) -> dict[str, Any]:
+        """What the service of one node says of itself (`GET /health`)."""
+        node = self._all[index]
+        async with httpx.AsyncClient(timeout=httpx.Timeout(30, connect=10), trust_env=False) as client:
+            response = await client.get(f"{node.url}/health", headers={"X-API-Key": node.key})
+        facts: dict[str, Any] = response.json()
+        return facts
+
+
+def _made(home: Home, name: str, master_key: str, code: Path) -> XrayNode:
+    return XrayNode(
+        home.folder("nodes") / name,
+        ports={port: home.port(f"node.{name}.{part}") for port, part in _PORTS.items()},
+        link_name=f"Atlas {name}",
+        key=None if name == NODE_NAMES[0] else keys.derived(master_key, name),
+        code=code,
+    )
