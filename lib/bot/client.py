@@ -39,7 +39,6 @@ TIMEOUT_S = 10
 """Of one call, connecting included."""
 BOT_REFUSED_S = 30.0
 """How long nothing is sent once Telegram refused the whole bot."""
-_FLOOD_S = 5.0
 """Flood control that names no time of its own."""
 _SERVER_S = 30.0
 _LONGEST_WAIT_S = 24 * 3600
@@ -142,7 +141,7 @@ def variants(call: Call) -> list[Call]:
     return [call, bare | {"reply_markup": {"inline_keyboard": ours}}, bare] if ours else [call, bare]
 
 
-def judge(error: AiogramError) -> Outcome:  # noqa: C901, PLR0911 -- a table of failures reads best as one
+def judge(error: AiogramError) -> Outcome:  # noqa: PLR0911 -- a table of failures reads best as one
     """What a failed call means. Whatever is not known by its kind is a refusal of this call, and no success."""
     text = _text(error)
     match error:
@@ -161,8 +160,6 @@ def judge(error: AiogramError) -> Outcome:  # noqa: C901, PLR0911 -- a table of 
             return Outcome("sent")  # taken; only what it was answered with is beyond this version
         case TelegramBadRequest() if any(gone in text.lower() for gone in _GONE):
             return Outcome("unreachable", error=text)
-        case TelegramAPIError() if "too many requests" in text.lower():
-            return Outcome("flood", retry_after=_FLOOD_S, error=text)
         case TelegramEntityTooLarge():  # an answer, although aiogram has it among failures of the network
             return Outcome("refused", error=text)
         case TelegramAPIError() if not isinstance(error, TelegramNetworkError):

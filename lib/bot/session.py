@@ -24,6 +24,7 @@ _MOST_BYTES = 4 * 1024 * 1024
 """The largest answer to any method the bot calls is a hundredth of it."""
 _CHUNK = 64 * 1024
 _LONGEST_PAUSE_S = 7 * 86_400
+_PAUSE_S = 5  # after flood control that names no time
 _LONGEST_DESCRIPTION = 1000
 
 
@@ -104,11 +105,13 @@ def _as_documented(status: int, content: str) -> str:
         return content
     description, parameters = said.get("description"), said.get("parameters")
     if not isinstance(description, str):
-        description = "Too Many Requests" if status == _FLOOD else f"HTTP {status}"
+        description = f"HTTP {status}"
     told = parameters if isinstance(parameters, dict) else {}
     numbers = {}
     if json_reader.is_id(told.get("retry_after")):
         numbers["retry_after"] = min(told["retry_after"], _LONGEST_PAUSE_S)
+    elif status == _FLOOD:  # the status decides, whatever words it comes with
+        numbers["retry_after"] = _PAUSE_S
     if json_reader.is_id(-told["migrate_to_chat_id"] if type(told.get("migrate_to_chat_id")) is int else None):
         numbers["migrate_to_chat_id"] = told["migrate_to_chat_id"]  # of a group: below zero
     return json.dumps(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from aiohttp import web
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from lib.bot.client import _GONE as GONE
@@ -181,6 +181,7 @@ def test_whatever_an_edit_is_refused_for_the_screen_comes_as_a_message(
 
 
 @pytest.mark.proves("G-20")
+@example(code=400, reason="Too Many Requests: of these buttons", times=3)  # words of flood control, and none
 @given(code=CODES, reason=REFUSALS | st.none(), times=st.integers(0, 3))
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_refused_content_comes_more_plainly_or_is_handed_back(
@@ -243,6 +244,8 @@ async def test_a_block_is_reported(api: BotApi, bot: Bot, reason: str) -> None:
         (429, {"description": "Too Many Requests", "parameters": {"retry_after": 10**12}}, 86_400),
         (429, {"description": "Too Many Requests", "parameters": {"retry_after": 10**400}}, 5),
         (429, {"description": "Too Many Requests"}, 5),
+        (429, {"description": "Slow down"}, 5),
+        (429, {"description": None, "parameters": {"retry_after": "9"}}, 5),
         (429, "<html>Too Many Requests</html>", 5),
         (500, {"description": "Internal Server Error"}, 30),
         (500, {"description": None}, 30),
