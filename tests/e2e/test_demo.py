@@ -30,7 +30,6 @@ def folder() -> Iterator[Path]:
 
 
 @pytest.mark.proves("N-20")
-@pytest.mark.timeout(300)
 def test_the_whole_customer_life_holds(tmp_path: Path) -> None:
     told = subprocess.run(
         [sys.executable, "-m", "sandbox", "demo"],
@@ -48,7 +47,6 @@ def test_the_whole_customer_life_holds(tmp_path: Path) -> None:
     assert list(tmp_path.glob("atlas-demo-*")) == []
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize(
     ("settings", "step"),
     [
