@@ -24,12 +24,11 @@ def _run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=580,
         check=False,
     )
 
 
-@pytest.mark.timeout(320)  # two whole systems side by side
 @pytest.mark.parametrize(
     "items",
     [["P2", "idle"], pytest.param([name for name in ITEMS if name not in {"P2", "idle"}], marks=pytest.mark.full)],

