@@ -37,7 +37,7 @@ def test_the_whole_customer_life_holds(tmp_path: Path) -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=280,
+        timeout=580,
         env=os.environ | {"TMPDIR": str(tmp_path)},
     )
     assert told.returncode == 0, told.stdout + told.stderr
