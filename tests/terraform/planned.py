@@ -58,7 +58,7 @@ class Terraform:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=100,
+            timeout=580,
         )
         if done.returncode and not (done.returncode == 2 and "-detailed-exitcode" in command):
             raise RefusedError(_words(done.stdout))

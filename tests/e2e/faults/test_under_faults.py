@@ -250,7 +250,7 @@ async def test_the_whole_demo_holds(system: System) -> None:  # noqa: ARG001 -- 
         capture_output=True,
         text=True,
         check=False,
-        timeout=280,
+        timeout=580,
     )
     assert told.returncode == 0, told.stdout + told.stderr
     assert "All of it under faults" in told.stdout
