@@ -14,7 +14,14 @@ from typing import TYPE_CHECKING
 from lib.db import Database
 from lib.db.address import DatabaseAddress
 from lib.db.errors import DatabaseError
-from lib.db.migrate import BOTH, MigrationChanged, MigrationOutOfOrder, UnfitDatabase, migrate
+from lib.db.migrate import (
+    BOTH,
+    MigrationChanged,
+    MigrationFailed,
+    MigrationOutOfOrder,
+    UnfitDatabase,
+    migrate,
+)
 from lib.domain import subscriptions
 from lib.settings import plain, pricelist
 
@@ -56,6 +63,9 @@ def main(given: list[str] | None = None) -> int:
     try:
         done = migrate(url, environment, kinds=kinds, zone=str(zone), currency=prices.currency)
         held = asyncio.run(_tariffs_held(url))
+    except MigrationFailed as error:
+        words = next((f": {words}" for code, words in _WORDS.items() if code in error.code), "")
+        return _refused(f"{address}: {error}{words}")
     except (DatabaseError, MigrationChanged, MigrationOutOfOrder, UnfitDatabase, ValueError) as error:
         words = next((words for code, words in _WORDS.items() if code in str(error)), "")
         return _refused(f"{address}: {words or error}")

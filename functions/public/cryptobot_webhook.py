@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import functions_framework.aio
 
 from lib import bootstrap, failpoints, log
-from lib.db import DatabaseError
+from lib.db import DatabaseError, SchemaTooOld
 from lib.domain import inbox
 from lib.payments import cryptopay
 from lib.payments.reporting import report
@@ -66,6 +66,8 @@ async def _receive(body: bytes) -> Response:
     failpoints.reach("settle.before-claim")
     try:
         received = await bootstrap.database().run(inbox.receive, event, pricelist.load())
+    except SchemaTooOld as error:
+        return answers.schema_too_old(error)
     except DatabaseError as error:
         log.error("cryptobot_webhook_no_database", error=str(error))
         return answers.unavailable()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import functions_framework.aio
 
 from lib import bootstrap, log
-from lib.db import DatabaseError
+from lib.db import DatabaseError, SchemaTooOld
 from lib.domain import health_snapshot
 from lib.settings import plain
 from lib.web import answers, requests
@@ -33,6 +33,8 @@ async def health(request: Request) -> Response:
     except plain.UnusableSetting as error:
         log.error("configuration_invalid", problems=[str(error)])
         return answers.unavailable("not configured")
+    except SchemaTooOld as error:
+        return answers.schema_too_old(error)
     except DatabaseError as error:
         log.error("health_no_database", error=type(error).__name__)
         return answers.unavailable("the database can't be had")

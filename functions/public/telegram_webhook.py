@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import functions_framework.aio
 
 from lib import bootstrap, failpoints, log
-from lib.db import DatabaseError, OutcomeUnknown, Unavailable
+from lib.db import DatabaseError, OutcomeUnknown, SchemaTooOld, Unavailable
 from lib.settings import plain
 from lib.telegram import intake
 from lib.web import answers, requests
@@ -91,6 +91,8 @@ async def _handle(incoming: Incoming, update: dict[str, Any], deadline: float) -
                 await enqueue(bootstrap.budgeted_queue(), handled.follow_up, after="update")
             failpoints.reach("update.before-reply")
             answer = await _reply(handled)
+    except SchemaTooOld as error:
+        return answers.schema_too_old(error)
     except (Unavailable, OutcomeUnknown) as error:
         # Nothing was changed, or it was and a second delivery finds it done: the sender tries again either way.
         log.error("telegram_webhook_no_database", error=str(error))
@@ -137,6 +139,8 @@ async def _keep(incoming: Incoming, error: str, deadline: float) -> Response:
     except plain.UnusableSetting as problem:
         _tell_misconfigured(problem)
         return answers.unavailable("not configured")
+    except SchemaTooOld as problem:
+        return answers.schema_too_old(problem)
     except (DatabaseError, TimeoutError) as problem:
         log.error("update_not_kept", error=str(problem) or type(problem).__name__)
         return answers.unavailable()

@@ -13,6 +13,7 @@ from pg8000.exceptions import DatabaseError as DriverDatabaseError
 from pg8000.exceptions import InterfaceError as DriverInterfaceError
 
 from lib import failpoints
+from lib.db import schema
 from lib.db.address import BadAddress, DatabaseAddress
 from lib.db.errors import (
     Cancelled,
@@ -20,6 +21,7 @@ from lib.db.errors import (
     ConnectionTimedOut,
     DatabaseError,
     OutcomeUnknown,
+    SchemaTooOld,
     StalePlan,
     StatementFailed,
     TooSlow,
@@ -194,9 +196,20 @@ class _Statement:
 
 
 class Connection:
-    """A connection that is used by one thread at a time and is thrown away at the first sign of damage."""
+    """A connection that is used by one thread at a time and is thrown away at the first sign of damage.
 
-    def __init__(self, url: str, *, application: str, timeouts: Timeouts) -> None:
+    Args:
+        url: `DATABASE_URL`, or the owner's.
+        application: shown in `pg_stat_activity`.
+        timeouts: of this session.
+        needs: the schema that the code needs (lib/db/schema.py); None, of what migrates or looks from outside, needs none.
+
+    Raises:
+        SchemaTooOld: the database has an older one.
+        Unavailable: there is no session to be had.
+    """
+
+    def __init__(self, url: str, *, application: str, timeouts: Timeouts, needs: int | None = None) -> None:
         parameters = _SESSION | {
             "statement_timeout": str(timeouts.statement_ms),
             "lock_timeout": str(timeouts.lock_ms),
@@ -210,10 +223,11 @@ class Connection:
                     application_name=application,
                     startup_params=parameters,
                 )
-                if self.server_version >= _WITH_TRANSACTION_TIMEOUT:
-                    self._driver.execute_simple("set transaction_timeout = 0")
+            self._open(needs)
         except BadAddress as error:
             raise Unavailable(f"the database's address can't be used: {error}") from None
+        except SchemaTooOld:
+            raise
         except DatabaseError as error:
             raise Unavailable(f"can't connect to Postgres: {error}") from None
         self._timeouts = timeouts
@@ -226,6 +240,27 @@ class Connection:
         self._pending = b""
         self._before_pending = b""
         self._in_step = True
+
+    def _open(self, needs: int | None) -> None:
+        """The first statements of a session, in one round trip; a session that they fail in is closed."""
+        statements = ["set transaction_timeout = 0"] if self.server_version >= _WITH_TRANSACTION_TIMEOUT else []
+        if needs is not None:
+            statements.append(schema.HELD)
+        try:
+            with _translated():
+                rows = self._driver.execute_simple("; ".join(statements)).rows if statements else None
+            held = int(rows[0][0]) if rows else 0
+        except StatementFailed as error:
+            self.close()
+            if needs is None or error.code != schema.MISSING:
+                raise
+            held = 0
+        except DatabaseError:
+            self.close()
+            raise
+        if needs is not None and held < needs:
+            self.close()
+            raise SchemaTooOld(held, needs)
 
     @property
     def server_version(self) -> int:

@@ -10,7 +10,7 @@ from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from lib import failpoints
-from lib.db import guard
+from lib.db import guard, schema
 from lib.db.connection import Connection, Timeouts
 from lib.db.errors import (
     Busy,
@@ -82,6 +82,7 @@ class Database:
         application: shown in `pg_stat_activity`; the function's target.
         reserved: of them, how many only `run(..., reserved=True)` may use.
         timeouts: statement, lock, idle and connect timeouts of every connection.
+        needs: the schema that a database must have; that of this code's migrations unless said.
         guards: the test guards of lib/db/guard.py.
         compare: with the guards, insist that a transaction run twice answers the same twice; right only where
             nothing else changes the database meanwhile.
@@ -95,6 +96,7 @@ class Database:
         application: str,
         reserved: int = 0,
         timeouts: Timeouts | None = None,
+        needs: int | None = None,
         guards: bool | None = None,
         compare: bool = False,
     ) -> None:
@@ -103,6 +105,7 @@ class Database:
         self._url = url
         self._application = application
         self._timeouts = timeouts or Timeouts()
+        self._needs = schema.needed() if needs is None else needs
         self._guards = guard.ENABLED if guards is None else guards
         self._compare = compare
         if self._guards:
@@ -128,6 +131,7 @@ class Database:
         Raises:
             Busy: no thread became free within 2 s.
             Unavailable: Postgres can't be had.
+            SchemaTooOld: one of these; it lacks migrations that this code needs.
             OutcomeUnknown: lost during COMMIT, and `function` is not `@idempotent`.
             StatementFailed: a statement was refused; the transaction is rolled back.
         """
@@ -212,7 +216,9 @@ class Database:
     def _connection(self) -> Connection:
         connection: Connection | None = getattr(self._thread, "connection", None)
         if connection is None:
-            connection = Connection(self._url, application=self._application, timeouts=self._timeouts)
+            connection = Connection(
+                self._url, application=self._application, timeouts=self._timeouts, needs=self._needs
+            )
             self._thread.connection = connection
             self._open.append(connection)
         return connection

@@ -17,6 +17,23 @@ class Unavailable(DatabaseError):
     retry_after_seconds = 2
 
 
+class SchemaTooOld(Unavailable):
+    """The database lacks migrations that this code needs: a release got traffic before its migrations, or one was restored.
+
+    Attributes:
+        held: number of the newest pre file that the database has, 0 for none.
+        needed: of the newest that this code has.
+    """
+
+    retry_after_seconds = 10  # a migration takes longer than a lost connection
+
+    def __init__(self, held: int, needed: int) -> None:
+        super().__init__(
+            f"the database's schema is {held} and this release needs {needed}: it is to be migrated; try again"
+        )
+        self.held, self.needed = held, needed
+
+
 class Busy(Unavailable):
     """Every connection of this instance stayed busy for the whole waiting time."""
 

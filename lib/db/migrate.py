@@ -1,25 +1,26 @@
 """Forward-only SQL migrations, applied under a lock (`make migrate` is lib/migrate.py).
 
 A file of `migrations/` is `NNNN_pre_name.sql` or `NNNN_post_name.sql` and runs once, in one transaction with its row in
-`schema_migrations`. A pre file runs before the code that needs it and must be safe while the code before still runs: it adds. A
-post file takes away what only the code before needed, and runs once no instance of that is left.
+`schema_migrations`: one that fails leaves what it found. A pre file runs before the code that needs it and must be safe while the
+code before still runs: it adds. A post file takes away what only the code before needed, and runs once no instance of that is
+left: the deploy knows when. Code that is put back finds files it does not know and leaves the database as it is.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import re
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from lib import currencies
+from lib.db import schema
 from lib.db.connection import Connection, Timeouts
-from lib.db.errors import DatabaseError, TooSlow
+from lib.db.errors import DatabaseError, OutcomeUnknown, TooSlow
 
-_FOLDER = Path(__file__).parent / "migrations"
-_FILE = re.compile(r"^(\d{4})_(pre|post)_[a-z0-9_]+\.sql$")
+if TYPE_CHECKING:
+    from pathlib import Path
+
 _LOCK = "select pg_advisory_lock(7300, 1)"
 _OLDEST_SERVER = 15
 _WAIT_S = 600
@@ -72,7 +73,22 @@ class MigrationChanged(Exception):
 
 
 class MigrationOutOfOrder(Exception):
-    """A pre file would run before a post file of an earlier release."""
+    """Files would not run in the order of their numbers; the text names them."""
+
+
+class MigrationFailed(Exception):
+    """Postgres refused a file, which was undone as a whole.
+
+    Attributes:
+        file: its name.
+        done: names of the files that were applied before it, by the same run.
+        code: SQLSTATE, or what ended the session.
+    """
+
+    def __init__(self, file: str, done: list[str], error: DatabaseError) -> None:
+        before = f"; applied before it: {', '.join(done)}" if done else ""
+        super().__init__(f"{file} failed and was undone as a whole ({error}){before}")
+        self.file, self.done, self.code = file, done, str(error)
 
 
 class UnfitDatabase(Exception):
@@ -86,7 +102,7 @@ def migrate(
     kinds: frozenset[Kind] = BOTH,
     zone: str = "Europe/Moscow",
     currency: str = "RUB",
-    folder: Path = _FOLDER,
+    folder: Path = schema.FOLDER,
 ) -> list[str]:
     """Bring the database at `url` to the newest schema; a second run changes nothing, a concurrent one waits for the first.
 
@@ -103,6 +119,7 @@ def migrate(
 
     Raises:
         MigrationChanged, MigrationOutOfOrder, UnfitDatabase: nothing was applied.
+        MigrationFailed: a file was undone; those before it stay.
         ValueError: the database belongs to another environment, its books are kept in another currency, or with other digits.
         lib.db.DatabaseError: Postgres refused or can't be reached, or another migration ran for ten minutes.
     """
@@ -115,14 +132,19 @@ def migrate(
         connection.simple(_PREPARE)
         _, rows, _ = connection.execute("select number, sha256 from schema_migrations", {})
         applied = {int(number): str(digest) for number, digest in rows}
-        waiting = _waiting(_files(folder), applied)
-        _assert_order(waiting, kinds)
-        done = [_apply(connection, one) for one in waiting if one.kind in kinds]
-        connection.simple((_FOLDER / "roles.sql").read_text())
+        files = _files(folder)
+        waiting = _waiting(files, applied)
+        _assert_order(waiting, kinds, newest=max(applied, default=0))
+        done = _apply_all(connection, [one for one in waiting if one.kind in kinds])
+        if applied.keys() - {one.number for one in files}:
+            # Of a newer release: its rights are on tables that this code does not know, and would give away.
+            _claim_environment(connection, environment, zone, currency)
+            return done
+        _run_again(connection, "roles.sql", done)
         _list_currencies(connection)
         _claim_environment(connection, environment, zone, currency)
         if environment != LOCAL:
-            connection.simple((_FOLDER / "clock.sql").read_text())
+            _run_again(connection, "clock.sql", done)
         return done
     finally:
         connection.close()
@@ -147,7 +169,7 @@ def _queue_up(connection: Connection) -> None:
 
 
 def _files(folder: Path) -> list[Migration]:
-    found = [(path, _FILE.match(path.name)) for path in sorted(folder.iterdir())]
+    found = [(path, schema.FILE.match(path.name)) for path in sorted(folder.iterdir())]
     return [
         Migration(int(match[1]), "pre" if match[2] == "pre" else "post", path)
         for path, match in found
@@ -169,8 +191,12 @@ def _waiting(files: list[Migration], applied: dict[int, str]) -> list[Migration]
     return waiting
 
 
-def _assert_order(waiting: list[Migration], kinds: frozenset[Kind]) -> None:
+def _assert_order(waiting: list[Migration], kinds: frozenset[Kind], newest: int) -> None:
     for one in waiting:
+        if one.number < newest:
+            raise MigrationOutOfOrder(
+                f"{one.path.name} was never applied here and {newest:04} was: a new file has the highest number of all"
+            )
         earlier = [other.path.name for other in waiting if other.number < one.number and other.kind not in kinds]
         if one.kind in kinds and earlier:
             raise MigrationOutOfOrder(f"{earlier[0]} comes before {one.path.name} and is not applied: run it first")
@@ -178,6 +204,26 @@ def _assert_order(waiting: list[Migration], kinds: frozenset[Kind]) -> None:
 
 def _digest(sql: str) -> str:
     return hashlib.sha256(sql.encode()).hexdigest()
+
+
+def _apply_all(connection: Connection, migrations: list[Migration]) -> list[str]:
+    done: list[str] = []
+    for one in migrations:
+        try:
+            done.append(_apply(connection, one))
+        except OutcomeUnknown:
+            raise  # it may be there: the next run finds it, or applies it
+        except DatabaseError as error:
+            raise MigrationFailed(one.path.name, done, error) from error
+    return done
+
+
+def _run_again(connection: Connection, name: str, done: list[str]) -> None:
+    """What every run puts in place anew: one transaction as well, for it is sent as one."""
+    try:
+        connection.simple((schema.FOLDER / name).read_text())
+    except DatabaseError as error:
+        raise MigrationFailed(name, done, error) from error
 
 
 def _apply(connection: Connection, migration: Migration) -> str:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from lib import bootstrap, function_table, json_reader, log
-from lib.db import DatabaseError, OutcomeUnknown, Unavailable
+from lib.db import DatabaseError, OutcomeUnknown, SchemaTooOld, Unavailable
 from lib.db.lock import IDLE_TIMEOUT_S, LockLost, SweepLock
 from lib.domain import flags, sweep_runs
 from lib.domain.sweep_runs import SweepRun
@@ -137,7 +137,7 @@ class Run:
             after = found[-1]
 
 
-async def serve(
+async def serve(  # noqa: PLR0911 -- one for each answer
     request: Request,
     work: Callable[[Run], Awaitable[None]],
     *,
@@ -168,6 +168,8 @@ async def serve(
     with log.correlated(f"sweep-{sweep}-{digest}"):
         try:
             return await _exclusive(sweep, tick, work, before)
+        except SchemaTooOld as error:
+            return answers.schema_too_old(error)
         except Unavailable as error:
             log.error("sweep_no_database", sweep=sweep, error=str(error))
             return answers.unavailable()

@@ -6,8 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 from starlette.responses import JSONResponse, Response
 
+from lib import log
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from lib.db import SchemaTooOld
 
 _RETRY_AFTER_S = 2
 
@@ -22,6 +26,12 @@ def refused(status: int, error: str) -> Response:
     return JSONResponse({"ok": False, "error": error}, status)
 
 
-def unavailable(error: str = "try again") -> Response:
+def unavailable(error: str = "try again", *, after_s: int = _RETRY_AFTER_S) -> Response:
     """503: nothing was changed, the sender should try again."""
-    return JSONResponse({"ok": False, "error": error}, 503, {"Retry-After": str(_RETRY_AFTER_S)})
+    return JSONResponse({"ok": False, "error": error}, 503, {"Retry-After": str(after_s)})
+
+
+def schema_too_old(error: SchemaTooOld) -> Response:
+    """503 of code that is newer than the database's schema, and the one log line that says so."""
+    log.error("schema_too_old", held=error.held, needed=error.needed)
+    return unavailable(str(error), after_s=error.retry_after_seconds)

@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from lib import bootstrap, json_reader, log
-from lib.db import OutcomeUnknown, Unavailable
+from lib.db import OutcomeUnknown, SchemaTooOld, Unavailable
 from lib.domain import outbox
 from lib.settings import check, plain
 from lib.web import answers, requests
@@ -80,6 +80,8 @@ async def _run(
             log.error("task_poisoned", error=str(error), **ids)
             await bootstrap.database().run(outbox.finish, body["outbox_id"])  # or it would be driven again for ever
             return answers.ok({"ok": True, "poisoned": str(error)})
+    except SchemaTooOld as error:
+        return answers.schema_too_old(error)
     except (Unavailable, OutcomeUnknown) as error:
         log.error("task_no_database", error=str(error), **ids)
         return answers.unavailable()

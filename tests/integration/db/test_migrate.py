@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import re
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ from lib import currencies
 from lib import migrate as command
 from lib.db import migrate as migrations
 from lib.db.connection import Connection, Timeouts
-from lib.db.migrate import MigrationOutOfOrder, UnfitDatabase, migrate
+from lib.db.migrate import MigrationFailed, MigrationOutOfOrder, UnfitDatabase, migrate
 from tests.waiting import until
 
 if TYPE_CHECKING:
@@ -58,24 +59,102 @@ async def test_a_second_migration_waits_for_the_first_however_long_a_lock_may_be
 @pytest.mark.proves("G-7")
 async def test_two_at_once_apply_each_file_once(empty: str) -> None:
     done = await asyncio.gather(*(asyncio.to_thread(migrate, empty, "local") for _ in range(3)))
-    assert sorted(done, key=len) == [[], [], ["0001_pre_core.sql"]]
+    assert sorted(done, key=len) == [[], [], sorted(path.name for path in _REAL.glob("0*.sql"))]
 
 
 @pytest.mark.proves("G-7")
-def test_pre_and_post_files_run_when_they_are_asked_for(empty: str, tmp_path: Path) -> None:
-    for path in _REAL.glob("0*.sql"):
-        (tmp_path / path.name).write_text(path.read_text())
-    (tmp_path / "0900_pre_add.sql").write_text("alter table flags add note text;")
-    (tmp_path / "0901_post_drop.sql").write_text("alter table flags drop note;")
-    assert migrate(empty, "local", kinds=frozenset({"pre"}), folder=tmp_path) == [
-        "0001_pre_core.sql",
+def test_pre_and_post_files_run_when_they_are_asked_for(empty: str, files: Path) -> None:
+    (files / "0900_pre_add.sql").write_text("alter table flags add note text;")
+    (files / "0901_post_drop.sql").write_text("alter table flags drop note;")
+    assert migrate(empty, "local", kinds=frozenset({"pre"}), folder=files) == [
+        *sorted(path.name for path in _REAL.glob("0*_pre_*.sql")),
         "0900_pre_add.sql",
     ]
-    (tmp_path / "0902_pre_later.sql").write_text("alter table flags add other text;")
+    (files / "0902_pre_later.sql").write_text("alter table flags add other text;")
     with pytest.raises(MigrationOutOfOrder, match="0901_post_drop"):
-        migrate(empty, "local", kinds=frozenset({"pre"}), folder=tmp_path)
-    assert migrate(empty, "local", kinds=frozenset({"post"}), folder=tmp_path) == ["0901_post_drop.sql"]
-    assert migrate(empty, "local", folder=tmp_path) == ["0902_pre_later.sql"]
+        migrate(empty, "local", kinds=frozenset({"pre"}), folder=files)
+    assert migrate(empty, "local", kinds=frozenset({"post"}), folder=files) == ["0901_post_drop.sql"]
+    assert migrate(empty, "local", folder=files) == ["0902_pre_later.sql"]
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Path:
+    """A folder with this release's files, to which a test adds later ones."""
+    for path in _REAL.glob("0*.sql"):
+        (tmp_path / path.name).write_text(path.read_text())
+    return tmp_path
+
+
+_COLUMNS = "select count(*) from information_schema.columns where table_schema = 'atlas' and table_name = 'flags'"
+
+
+@pytest.mark.proves("N-61.migration")
+def test_a_file_that_fails_is_undone_as_a_whole_and_named(empty: str, files: Path) -> None:
+    (files / "0900_pre_note.sql").write_text("alter table flags add note text;")
+    (files / "0901_pre_half.sql").write_text("alter table flags add other text; alter table flags add note text;")
+    (files / "0902_pre_never.sql").write_text("alter table flags add never text;")
+    migrate(empty, "local")
+    before = asked(empty, _COLUMNS)[0][0]
+    with pytest.raises(
+        MigrationFailed, match=r"0901_pre_half\.sql failed and was undone .*42701.*: 0900_pre_note\.sql"
+    ):
+        migrate(empty, "local", folder=files)
+    assert asked(empty, _COLUMNS)[0][0] == before + 1
+    assert asked(empty, "select max(number) from schema_migrations") == [[900]]
+    (files / "0901_pre_half.sql").write_text("alter table flags add other text;")
+    assert migrate(empty, "local", folder=files) == ["0901_pre_half.sql", "0902_pre_never.sql"]
+
+
+@pytest.mark.proves("N-61.migration")
+def test_the_command_tells_which_file_failed_and_ends_with_1(
+    empty: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked(empty, "create schema atlas create table flags (name text)")
+    monkeypatch.setenv("MIGRATE_DATABASE_URL", empty)
+    assert command.main(["--pre"]) == 1
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert re.fullmatch(
+        r"migrate: \S+: 0001_pre_core\.sql failed and was undone as a whole \(SQLSTATE 42P07\)\n", said.err
+    )
+    assert asked(empty, "select to_regclass('atlas.accounts') is null") == [[True]]
+
+
+def test_post_files_wait_for_the_pre_files_before_them(empty: str, files: Path) -> None:
+    (files / "0900_post_drop.sql").write_text("alter table flags drop updated_by;")
+    with pytest.raises(MigrationOutOfOrder, match=r"0001_pre_core\.sql comes before 0900_post_drop\.sql"):
+        migrate(empty, "local", kinds=frozenset({"post"}), folder=files)
+    assert asked(empty, "select count(*) from schema_migrations") == [[0]]
+
+
+def test_a_file_that_comes_late_with_an_early_number_is_refused(empty: str, files: Path) -> None:
+    (files / "0905_pre_a.sql").write_text("alter table flags add a text;")
+    migrate(empty, "local", folder=files)
+    (files / "0904_pre_b.sql").write_text("alter table flags add b text;")
+    with pytest.raises(MigrationOutOfOrder, match=r"0904_pre_b\.sql was never applied here and 0905 was"):
+        migrate(empty, "local", folder=files)
+
+
+@pytest.mark.proves("N-61.migration")
+def test_code_that_is_put_back_changes_nothing_of_a_newer_schema(empty: str, files: Path) -> None:
+    """Its list of rights would give every table that it does not know to the functions as a whole."""
+    (files / "0900_pre_book.sql").write_text("create table book (id bigint); grant select on book to atlas_app;")
+    migrate(empty, "local", folder=files)
+    asked(empty, "revoke insert, update, delete on book from atlas_app")
+    assert migrate(empty, "local") == []
+    assert asked(empty, "select has_table_privilege('atlas_app', 'atlas.book', 'delete')") == [[False]]
+
+
+@pytest.mark.parametrize("path", sorted(_REAL.glob("*.sql")), ids=lambda path: path.name)
+def test_no_file_ends_its_own_transaction(path: Path) -> None:
+    """Nor holds what can't be run in one: it would stay when the rest is undone."""
+    code = re.sub(r"--[^\n]*", "", path.read_text())
+    code = re.sub(r"\$\$.*?\$\$", "", code, flags=re.DOTALL)
+    assert not re.search(
+        r"(^|;)\s*(begin|start|commit|end|rollback|abort|vacuum)\b|\bconcurrently\b|\balter\s+system\b",
+        code,
+        re.IGNORECASE,
+    )
 
 
 def test_a_database_of_another_encoding_is_refused(postgres: Postgres) -> None:

@@ -54,7 +54,7 @@ locals {
     }
     no_database = {
       what   = "Requests that found no database."
-      filter = "jsonPayload.event=~\"_no_database$\""
+      filter = "jsonPayload.event=~\"_no_database$\" OR jsonPayload.event=\"schema_too_old\""
       labels = { function = "EXTRACT(jsonPayload.function)" }
     }
     misconfigured = {
