@@ -8,7 +8,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export PIP_ROOT_USER_ACTION = ignore
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo tour test test-all lint acceptance acceptance-sabotage bench sweep psql logs reset migrate terraform-check clean
+.PHONY: help setup run demo tour test test-all lint acceptance acceptance-sabotage bench sweep psql logs reset migrate terraform-check deploy rollback destroy clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -91,6 +91,15 @@ migrate: .venv/.ready ## migrate the database that MIGRATE_DATABASE_URL or DATAB
 
 terraform-check: .venv/.ready-test ## Terraform: format, validation, tests, policies, tables of variables; no cloud needed
 	@$(PY) -m infra.terraform.check
+
+deploy: .venv/.ready-deploy ## from this checkout to a running shop, and each release after it (ENV=prod; YES=1: ask nothing); stop it and start it again as you like
+	@$(PY) -m infra.deploy deploy --env "$(ENV)" $(if $(YES),--yes)
+
+rollback: .venv/.ready-deploy ## the release before serves again, without a build (ENV=prod; RELEASE=: that one)
+	@$(PY) -m infra.deploy rollback --env "$(ENV)" $(if $(YES),--yes) $(if $(RELEASE),--release "$(RELEASE)")
+
+destroy: .venv/.ready-deploy ## take an environment down, in order, and name what stays (ENV=dev)
+	@$(PY) -m infra.deploy destroy --env "$(ENV)" $(if $(YES),--yes)
 
 clean: ## remove .venv and every cache; .local/ stays (make reset)
 	@rm -rf .venv .venv-clients .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist

@@ -60,6 +60,10 @@ class Texts:
         listed = _LISTED.findall(self.plain("help"))
         return [{"command": command, "description": description} for command, description in listed]
 
+    def profile(self) -> dict[str, str]:
+        """What a person reads before the first Start, by the Bot API's names of the two texts."""
+        return {"description": self.plain("bot-description"), "short_description": self.plain("bot-about")}
+
     def has(self, message: str) -> bool:
         """Whether the catalogue knows the message."""
         return bool(self._bundle.has_message(message))

@@ -50,6 +50,11 @@ button-write-support = 💬 Write to support
 button-ru = 🇷🇺 Русский
 button-en = 🇬🇧 English
 
+## Profile
+bot-description =
+    Atlas is a VPN that connects within a minute: an app, a key, done. Try it free, pay in a few taps, write to people when something does not work.
+bot-about = A VPN that connects within a minute
+
 ## Menu
 menu-welcome =
     👋 Hello, { $name }!

@@ -65,6 +65,7 @@ def ids_in_code() -> set[str]:
     found |= {f"tariff-{name}" for name in pricelist.load().tariffs}
     found |= {step for app in APPS.values() for step in (app.add, app.connect)}
     found |= {"help", "terms", "privacy", "paysupport"}
+    found |= {"bot-description", "bot-about"}  # what Telegram shows before the first Start (texts.Texts.profile)
     return found
 
 

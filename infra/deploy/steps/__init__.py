@@ -1,0 +1,1 @@
+"""The steps of the commands, a module each: `NAME`, `TITLE` and `look` (infra.deploy.engine.Step)."""

@@ -1,0 +1,23 @@
+"""What no API can do: two lines to enter at @CryptoBot."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from infra.deploy.engine import Change
+    from infra.deploy.world import World
+
+NAME = "by_hand"
+TITLE = "What only you can do"
+
+
+def look(world: World) -> Change | None:
+    """Said each time; Crypto Pay does not tell whether it was done, the doctor sees the first webhook come."""
+    if "CRYPTOPAY_TOKEN" not in world.secret_versions():
+        world.talk.say("    nothing: without CRYPTOPAY_TOKEN payments by Crypto Pay are not offered")
+        return None
+    url = world.settings.get("CRYPTOPAY_WEBHOOK_URL") or str(world.terraform.outputs()["urls"]["cryptobot_webhook"])
+    world.talk.say("    at @CryptoBot, once: Crypto Pay > My Apps > your app > Webhooks > Enable Webhooks, and enter")
+    world.talk.say(f"      {url}")
+    return None

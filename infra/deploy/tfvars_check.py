@@ -1,0 +1,183 @@
+"""Whether the variables can be what they are for: Terraform's own rules, and the functions' own readers of settings. No cloud, no state.
+
+Terraform lists what its rules refuse only after it has asked the cloud about the state; here the rules alone are run, in a folder of their
+own: the environment's module call over the platform's variables and nothing else. Every refusal comes at once.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from infra import bundle, tfvars
+from infra.deploy import variable_files
+from infra.deploy.problems import Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_DECLARED = re.compile(r'^variable\s+"([a-z0-9_]+)"', re.MULTILINE)
+_CHECKED_AT = re.compile(r"\s*This was checked by the validation rule at .*", re.DOTALL)
+# What the platform makes of a deploy itself: any well-formed value stands for it here.
+_MADE = {
+    "DATABASE_URL": "postgresql://u:p@/atlas?host=/cloudsql/p:r:i",
+    "TELEGRAM_BOT_TOKEN": "1:AAAAAAAA",
+    "TELEGRAM_WEBHOOK_SECRET": "s",
+    "XRAY_API_KEY": "k",
+    "FUNCTION_URL_TEMPLATE": "https://{name}.example.org",
+    "TASKS_INVOKER": "tasks-invoker@project.iam.gserviceaccount.com",
+    "TASKS_PROJECT": "project-1",
+    "TASKS_LOCATION": "region1",
+}
+_OWN_LISTS = {
+    "secret_versions": variable_files.SECRETS,
+    "release": variable_files.RELEASE,
+}
+
+
+def problems(folder: Path, checkout: Path) -> list[Problem]:
+    """All that is wrong with the variables of the environment in `folder`.
+
+    Args:
+        folder: of the environment, with its terraform.tfvars.
+        checkout: the root of the repository.
+    """
+    path = folder / "terraform.tfvars"
+    if not path.exists() and not (folder / "terraform.tfvars.json").exists():
+        return [
+            Problem(
+                f"there is no {_short(path, checkout)}",
+                f"cp {_short(path, checkout)}.example {_short(path, checkout)} and fill it in",
+            )
+        ]
+    try:
+        given = {one: tfvars.read_file(one) for one in tfvars.files(folder)}
+    except tfvars.UnreadableVariables as error:
+        return [Problem(str(error), f"edit {_short(path, checkout)}")]
+    merged: dict[str, Any] = {}
+    for one in given.values():
+        merged |= one
+    edit = f"edit {_short(path, checkout)}"
+    found = [Problem(words, edit) for words in _unknown(folder, merged)]
+    found += [Problem(words, edit) for words in _twice(folder, given)]
+    with tempfile.TemporaryDirectory(prefix="atlas-variables-") as scratch:
+        try:
+            names = bundle.names(checkout)
+            bundle.build(Path(scratch) / "source.zip", checkout)
+        except bundle.UnknownFileError as error:
+            return [
+                *found,
+                Problem(
+                    f"{error} lies among what is deployed, and no rule says whether it is",
+                    "move it, or name its kind in infra/bundle.py",
+                ),
+            ]
+        except FileNotFoundError as error:
+            return [*found, Problem(f"{error} is missing in this checkout", f"git checkout -- {error}")]
+        found += [Problem(words, edit) for words in _refused_by_rules(Path(scratch), folder, list(given))]
+        settings = merged.get("settings")
+        if isinstance(settings, dict):
+            found += [
+                Problem(f"settings: {words}", edit)
+                for words in _refused_settings({str(name): str(value) for name, value in settings.items()}, checkout)
+            ]
+            found += [Problem(f"settings: {words}", edit) for words in _price_list(settings, names)]
+    return found
+
+
+def _short(path: Path, checkout: Path) -> str:
+    return str(path.relative_to(checkout)) if path.is_relative_to(checkout) else str(path)
+
+
+def _unknown(folder: Path, given: Mapping[str, Any]) -> list[str]:
+    declared = set(_DECLARED.findall((folder / "variables.tf").read_text()))
+    return [f"there is no variable {name}" for name in sorted(given.keys() - declared)]
+
+
+def _twice(folder: Path, given: Mapping[Path, Mapping[str, Any]]) -> list[str]:
+    """What a person wrote and a command wrote differently: the command's would win, unseen."""
+    words = []
+    for name, file in _OWN_LISTS.items():
+        own = given.get(folder / file, {}).get(name)
+        for path, content in given.items():
+            if path.name != file and own is not None and content.get(name) not in (None, own):
+                words.append(
+                    f"{name} of {path.name} is not what {file} says, which is in force: take it out of {path.name}"
+                )
+    return words
+
+
+def _refused_by_rules(scratch: Path, folder: Path, files: list[Path]) -> list[str]:
+    platform = folder.parents[1] / "modules" / "platform"
+    (scratch / "environments" / "it").mkdir(parents=True)
+    (scratch / "modules" / "platform").mkdir(parents=True)
+    root = scratch / "environments" / "it"
+    for name in ("main.tf", "variables.tf"):
+        shutil.copy(folder / name, root)
+    shutil.copy(platform / "variables.tf", scratch / "modules" / "platform")
+    environment = os.environ | {"TF_IN_AUTOMATION": "1", "TF_INPUT": "0", "CHECKPOINT_DISABLE": "1"}
+    environment.pop("TF_DATA_DIR", None)
+    variables = [f"-var-file={file.resolve()}" for file in files]
+
+    def terraform(*command: str) -> str:
+        return subprocess.run(  # noqa: S603 -- the arguments are this module's
+            ["terraform", f"-chdir={root}", *command],  # noqa: S607 -- found on PATH
+            env=environment,
+            check=False,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        ).stdout
+
+    told = terraform("init", "-input=false", "-no-color", "-json", "-backend=false")
+    told += terraform(
+        "plan", "-input=false", "-json", "-lock=false", *variables, f"-var=bundle_path={scratch / 'source.zip'}"
+    )
+    return sorted(set(_diagnostics(told)))
+
+
+def _diagnostics(told: str) -> list[str]:
+    found = []
+    for line in told.splitlines():
+        try:
+            one = json.loads(line)
+        except ValueError:
+            continue
+        diagnostic = one.get("diagnostic") or {}
+        if one.get("@level") == "error" and diagnostic:
+            detail = _CHECKED_AT.sub("", str(diagnostic.get("detail", ""))).strip()
+            found.append(" ".join((detail or str(diagnostic.get("summary"))).split()))
+    return found
+
+
+def _refused_settings(settings: Mapping[str, str], checkout: Path) -> list[str]:
+    """By the very readers that the functions use, in a process that sees these settings and nothing else."""
+    kept = {name: value for name, value in os.environ.items() if name in {"PATH", "HOME", "LANG", "PYTHONPATH"}}
+    run = subprocess.run(
+        [sys.executable, "-m", "lib.settings.check"],
+        cwd=checkout,
+        env=kept | _MADE | dict(settings),
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    if run.returncode == 0:
+        return []
+    lines = [line for line in run.stderr.splitlines() if line.strip()]
+    if any(line.startswith("Traceback") for line in lines):  # the check itself broke: say where, not thirty lines
+        return [f"they can't be checked: {lines[-1]}"]
+    return lines
+
+
+def _price_list(settings: Mapping[str, Any], deployed: list[str]) -> list[str]:
+    path = settings.get("TARIFFS_PATH")
+    if path and str(path) not in deployed:
+        return [f"TARIFFS_PATH: {path} is not among what is deployed (functions/, lib/), so no function would find it"]
+    return []

@@ -1,0 +1,282 @@
+"""The commands over ports in memory: what they refuse, what they leave alone, what a second run finds done."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from infra.deploy import engine, releases, variable_files
+from infra.deploy.__main__ import main
+from infra.deploy.cloud import Policy, Service
+from infra.deploy.problems import Declined, Refused
+from infra.deploy.steps import (
+    apis,
+    by_hand,
+    chosen_release,
+    image,
+    migrate_post,
+    migrate_pre,
+    policies,
+    protection,
+    record,
+    serving,
+    state,
+    state_bucket,
+    take_down,
+)
+from tests.unit.deploy import fakes
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+IMAGE = f"{fakes.REPOSITORY}@sha256:{1:064x}"
+
+
+def _recorded(number: int, *, schema: tuple[str, ...] = (), migrations: tuple[str, ...] = ()) -> releases.Recorded:
+    return releases.Recorded(
+        id=fakes.RELEASES[number],
+        image=f"{fakes.REPOSITORY}@sha256:{number:064x}",
+        commit=f"c{number}",
+        secret_versions={"HEALTH_KEY": str(number)},
+        migrations=migrations,
+        schema=schema,
+        at="2026-11-30T12:00:00+00:00",
+    )
+
+
+def _with_releases(setting: fakes.Setting, *known: releases.Recorded) -> None:
+    for one in known:
+        releases.add(setting.cloud, setting.world.bucket, "dev", one)
+        setting.cloud.images[f"{fakes.REPOSITORY}:{one.id}"] = one.image.partition("@")[2]
+
+
+@pytest.mark.parametrize(
+    "call", [["deploy"], ["deploy", "--env", "local"], ["deploy", "--env", "prod", "--release", "1" * 16]]
+)
+def test_a_wrong_call_is_refused_before_anything_is_looked_at(
+    call: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(call) == 2
+    assert capsys.readouterr().err.startswith("deploy: ")
+
+
+def test_without_a_yes_nothing_is_changed(tmp_path: Path) -> None:
+    setting = fakes.world(tmp_path)
+    setting.world.talk.yes = False
+    with pytest.raises(Declined):
+        engine.run("deploy", [state_bucket], setting.world)
+    assert setting.cloud.changed == []
+    assert "makes gs://atlas-dev-000001-terraform" in setting.said
+
+
+def test_what_is_made_once_is_found_made(tmp_path: Path) -> None:
+    setting = fakes.world(tmp_path)
+    engine.run("deploy", [apis, state_bucket, policies], setting.world)
+    assert setting.cloud.changed == ["apis", "bucket atlas-dev-000001-terraform europe-west1"]
+    engine.run("deploy", [apis, state_bucket, policies], setting.world)
+    assert len(setting.cloud.changed) == 2
+
+
+def test_every_policy_in_the_way_is_said_at_once(tmp_path: Path) -> None:
+    setting = fakes.world(tmp_path)
+    setting.cloud.here = frozenset({"us-central1"})
+    setting.cloud.policies = {
+        "sql.restrictPublicIp": Policy("sql.restrictPublicIp", enforced=True),
+        "run.managed.requireInvokerIam": Policy("run.managed.requireInvokerIam", enforced=True),
+        "gcp.resourceLocations": Policy("gcp.resourceLocations", allowed=frozenset({"in:us-locations"})),
+        "run.allowedIngress": Policy("run.allowedIngress", allowed=frozenset({"internal"})),
+    }
+    with pytest.raises(Refused) as refused:
+        policies.look(setting.world)
+    assert len(refused.value.problems) == 5
+
+
+@pytest.mark.parametrize("allowed", [None, {"in:europe-locations"}, {"in:eu-locations"}, {"europe-west1"}])
+def test_a_location_policy_that_lets_the_region_through_is_none_in_the_way(
+    tmp_path: Path, allowed: set[str] | None
+) -> None:
+    setting = fakes.world(tmp_path)
+    values = None if allowed is None else frozenset(allowed)
+    setting.cloud.policies = {"gcp.resourceLocations": Policy("gcp.resourceLocations", allowed=values)}
+    assert policies.look(setting.world) is None
+
+
+def test_an_image_is_built_once_and_used_by_its_digest(tmp_path: Path) -> None:
+    setting = fakes.world(tmp_path)
+    engine.run("deploy", [image], setting.world)
+    written = variable_files.release(setting.world.folder)
+    assert written == variable_files.Release(fakes.RELEASES[1], IMAGE)
+    (setting.world.folder / variable_files.RELEASE).unlink()  # stopped before it was written
+    engine.run("deploy", [image, image], setting.world)
+    assert variable_files.release(setting.world.folder) == written
+    assert setting.cloud.changed == ["build"]
+
+
+def test_a_build_that_failed_says_where_its_log_is(tmp_path: Path) -> None:
+    setting = fakes.world(tmp_path)
+    setting.cloud.failing_build = True
+    with pytest.raises(Refused, match=r"step 0 failed[\s\S]*https://log"):
+        engine.run("deploy", [image], setting.world)
+    assert variable_files.release(setting.world.folder) is None
+
+
+@pytest.mark.proves("N-61")
+def test_a_failed_migration_ends_the_deploy_before_any_function_changes(tmp_path: Path) -> None:
+    setting = fakes.world(tmp_path)
+    setting.cloud.failing_migration = True
+    from infra.deploy.steps import release
+
+    setting.terraform.planned.append(
+        {"resource_changes": [fakes.changed("google_cloud_run_v2_service", "a", "update")]}
+    )
+    with pytest.raises(Refused, match="no function has been changed"):
+        engine.run("deploy", [migrate_pre, release], setting.world)
+    assert setting.terraform.applied == []
+
+
+def test_functions_that_do_not_serve_are_said_with_the_platforms_words(tmp_path: Path) -> None:
+    setting = fakes.world(tmp_path)
+    variable_files.write_release(setting.world.folder, variable_files.Release(fakes.RELEASES[1], IMAGE))
+    setting.cloud.known_services = [
+        Service("telegram-webhook", IMAGE, serves=False, settled=True, words="the container did not listen"),
+        Service("health", "another@sha256:0", serves=True, settled=True),
+    ]
+    with pytest.raises(Refused) as refused:
+        serving.look(setting.world)
+    assert "the container did not listen" in str(refused.value)
+    assert len(refused.value.problems) == 2
+    setting.cloud.known_services = [
+        Service(name, IMAGE, serves=True, settled=True) for name in ("health", "telegram-webhook")
+    ]
+    assert serving.look(setting.world) is None
+
+
+def test_a_release_is_recorded_once_with_the_migrations_that_it_knows(tmp_path: Path) -> None:
+    setting = fakes.world(tmp_path)
+    variable_files.write_release(setting.world.folder, variable_files.Release(fakes.RELEASES[1], IMAGE))
+    engine.run("deploy", [record, record], setting.world)
+    (entry,) = releases.read(setting.cloud, setting.world.bucket, "dev")
+    assert (entry.id, entry.image) == (fakes.RELEASES[1], IMAGE)
+    assert "0001_pre_core.sql" in entry.migrations
+
+
+def test_two_deploys_at_once_lose_no_entry(tmp_path: Path) -> None:
+    setting = fakes.world(tmp_path)
+    cloud, bucket = setting.cloud, setting.world.bucket
+    write = cloud.write_object
+    interfered: list[bool] = []
+
+    def interfering(*given: object) -> None:
+        if not interfered:
+            interfered.append(True)
+            releases.add(cloud, bucket, "dev", _recorded(2))
+        write(*given)  # type: ignore[arg-type]
+
+    cloud.write_object = interfering  # type: ignore[method-assign,assignment]
+    releases.add(cloud, bucket, "dev", _recorded(1))
+    assert [one.id for one in releases.read(cloud, bucket, "dev")] == [fakes.RELEASES[2], fakes.RELEASES[1]]
+
+
+def test_another_machine_finds_what_runs(tmp_path: Path) -> None:
+    setting = fakes.world(tmp_path)
+    _with_releases(setting, _recorded(1), _recorded(2))
+    engine.run("deploy", [state], setting.world)
+    assert variable_files.release(setting.world.folder) == variable_files.Release(_recorded(2).id, _recorded(2).image)
+    assert variable_files.secret_versions(setting.world.folder) == {"HEALTH_KEY": "2"}
+
+
+def test_a_rollback_goes_to_the_release_before_and_stays_there_when_it_is_stopped_and_started_again(
+    tmp_path: Path,
+) -> None:
+    setting = fakes.world(tmp_path)
+    _with_releases(setting, _recorded(1), _recorded(2))
+    engine.run("rollback", [state, chosen_release], setting.world)
+    assert variable_files.release(setting.world.folder) == variable_files.Release(_recorded(1).id, _recorded(1).image)
+    engine.run("rollback", [chosen_release], setting.world)
+    assert variable_files.release(setting.world.folder) == variable_files.Release(_recorded(1).id, _recorded(1).image)
+    setting.world.wanted_release = fakes.RELEASES[2]
+    engine.run("rollback", [chosen_release], setting.world)
+    assert variable_files.release(setting.world.folder) == variable_files.Release(_recorded(2).id, _recorded(2).image)
+
+
+def test_a_rollback_after_an_unfinished_deploy_goes_to_what_served_last(tmp_path: Path) -> None:
+    setting = fakes.world(tmp_path)
+    _with_releases(setting, _recorded(1), _recorded(2))
+    unfinished = variable_files.Release(fakes.RELEASES[3], f"{fakes.REPOSITORY}@sha256:{3:064x}")
+    variable_files.write_release(setting.world.folder, unfinished)
+    engine.run("rollback", [chosen_release], setting.world)
+    assert variable_files.release(setting.world.folder) == variable_files.Release(_recorded(2).id, _recorded(2).image)
+
+
+def test_a_rollback_over_a_migration_that_took_away_what_it_needs_or_without_its_image_is_refused(
+    tmp_path: Path,
+) -> None:
+    setting = fakes.world(tmp_path)
+    known = ("0001_pre_core.sql",)
+    schema = (*known, "0002_pre_more.sql", "0003_post_less.sql")
+    _with_releases(
+        setting, _recorded(1, migrations=known, schema=known), _recorded(2, migrations=schema, schema=schema)
+    )
+    setting.cloud.images.clear()
+    with pytest.raises(Refused) as refused:
+        chosen_release.look(setting.world)
+    assert "0003_post_less.sql took away" in str(refused.value)
+    assert "not in the registry any more" in str(refused.value)
+
+
+def test_a_rollback_to_what_never_served_is_refused(tmp_path: Path) -> None:
+    setting = fakes.world(tmp_path)
+    with pytest.raises(Refused, match="no release has served here yet"):
+        chosen_release.look(setting.world)
+    _with_releases(setting, _recorded(1))
+    with pytest.raises(Refused, match="the only release"):
+        chosen_release.look(setting.world)
+    setting.world.wanted_release = fakes.RELEASES[3]
+    with pytest.raises(Refused, match=f"RELEASE= one of: {fakes.RELEASES[1]}"):
+        chosen_release.look(setting.world)
+
+
+def test_post_migrations_are_left_out_where_there_is_none(tmp_path: Path) -> None:
+    setting = fakes.world(tmp_path)
+    if migrate_post.look(setting.world) is None:
+        assert not [run for run in setting.cloud.runs if run.args == ("--post",)]
+
+
+def test_prod_is_taken_down_only_once_it_is_unprotected_by_hand(tmp_path: Path) -> None:
+    setting = fakes.world(tmp_path)
+    setting.world.environment = "prod"
+    setting.terraform.state.append("module.platform.google_sql_database_instance.main")
+    with pytest.raises(Refused, match="prod is protected"):
+        protection.look(setting.world)
+
+
+def test_taking_down_needs_the_projects_id_typed_and_forgets_what_was_written_down(tmp_path: Path) -> None:
+    setting = fakes.world(tmp_path)
+    _with_releases(setting, _recorded(1))
+    variable_files.write_secret_versions(setting.world.folder, {"HEALTH_KEY": "1"})
+    setting.terraform.state.append("module.platform.google_sql_database_instance.main")
+    with pytest.raises(Declined, match="CONFIRM=atlas-dev-000001"):
+        engine.run("destroy", [take_down], setting.world)
+    assert setting.terraform.applied == []
+    setting.world.talk.environment = {"CONFIRM": "atlas-dev-000001"}
+    engine.run("destroy", [take_down], setting.world)
+    assert setting.terraform.applied == [{"protected": "false"}]
+    assert releases.read(setting.cloud, setting.world.bucket, "dev") == []
+    assert variable_files.secret_versions(setting.world.folder) is None
+    setting.terraform.state.clear()
+    assert take_down.look(setting.world) is None
+
+
+def test_what_is_to_be_entered_by_hand_is_said_when_crypto_pay_is_offered(tmp_path: Path) -> None:
+    setting = fakes.world(tmp_path)
+    variable_files.write_secret_versions(setting.world.folder, {"CRYPTOPAY_TOKEN": "1"})
+    by_hand.look(setting.world)
+    assert "https://cryptobot-webhook-1.europe-west1.run.app" in setting.said
+
+
+def test_a_damaged_file_of_variables_is_said_with_what_mends_it(tmp_path: Path) -> None:
+    setting = fakes.world(tmp_path)
+    (setting.world.folder / variable_files.RELEASE).write_text("[")
+    with pytest.raises(Refused, match=r"rm .*release\.auto\.tfvars\.json"):
+        variable_files.release(setting.world.folder)
