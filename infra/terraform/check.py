@@ -1,6 +1,6 @@
 """`make terraform-check`: format, validation, tests, policies and tables of variables; no cloud, no credentials.
 
-Everything happens in a copy in a temporary folder, so a check leaves neither providers nor lock files in the tree.
+Everything happens in a copy in a temporary folder, so a check leaves neither providers nor their checksums in the tree.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ class CheckFailed(Exception):
 
 def copied(to: Path) -> Path:
     """What Terraform reads, below `to`: the modules, the table of functions, the runbooks. The folder of Terraform."""
-    ignored = shutil.ignore_patterns(".terraform", "*.tfstate*", ".terraform.lock.hcl", "__pycache__", "*.tfvars")
-    shutil.copytree(ROOT / "infra" / "terraform", to / "infra" / "terraform", ignore=ignored)
+    left_out = shutil.ignore_patterns(".terraform", "*.tfstate*", "__pycache__", "*.tfvars", "*.auto.tfvars.json")
+    shutil.copytree(ROOT / "infra" / "terraform", to / "infra" / "terraform", ignore=left_out)
     shutil.copytree(ROOT / "docs" / "runbooks", to / "docs" / "runbooks")
     (to / "functions").mkdir()
     shutil.copy(ROOT / "functions" / "table.json", to / "functions")
@@ -43,7 +43,7 @@ def environment() -> dict[str, str]:
     if "TF_CLI_CONFIG_FILE" not in env and "TF_PLUGIN_CACHE_DIR" not in env:
         cache = ROOT / ".local" / "terraform-plugins"
         cache.mkdir(parents=True, exist_ok=True)
-        # The copy has no lock file, so nothing can be broken by taking a provider from the cache.
+        # The lock file is a copy, so nothing can be broken by taking a provider from the cache.
         env |= {"TF_PLUGIN_CACHE_DIR": str(cache), "TF_PLUGIN_CACHE_MAY_BREAK_DEPENDENCY_LOCK_FILE": "1"}
     return env
 

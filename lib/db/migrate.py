@@ -55,6 +55,21 @@ select c.code from currencies c join listed l on l.code = c.code
 where (c.exponent, c.price_exponent) <> (l.exponent, l.price_exponent) order by c.code
 """
 
+# Whatever the functions' login may do beyond atlas_app; roles.sql has taken away what the owner may take away.
+_BEYOND = """
+with login as (select * from pg_catalog.pg_roles where rolname = 'atlas_functions' and rolname <> current_user)
+select 'SUPERUSER' from login where rolsuper
+union all select 'CREATEROLE' from login where rolcreaterole
+union all select 'CREATEDB' from login where rolcreatedb
+union all select 'REPLICATION' from login where rolreplication
+union all select 'BYPASSRLS' from login where rolbypassrls
+union all select 'member of ' || given.rolname
+    from login
+    join pg_catalog.pg_auth_members m on m.member = login.oid
+    join pg_catalog.pg_roles given on given.oid = m.roleid
+    where given.rolname <> 'atlas_app'
+"""
+
 Kind = Literal["pre", "post"]
 BOTH: frozenset[Kind] = frozenset({"pre", "post"})
 
@@ -118,7 +133,8 @@ def migrate(
         The names of the files applied now.
 
     Raises:
-        MigrationChanged, MigrationOutOfOrder, UnfitDatabase: nothing was applied.
+        MigrationChanged, MigrationOutOfOrder, UnfitDatabase: nothing was applied; but when the functions' login may do more than
+            `atlas_app`, which is told last.
         MigrationFailed: a file was undone; those before it stay.
         ValueError: the database belongs to another environment, its books are kept in another currency, or with other digits.
         lib.db.DatabaseError: Postgres refused or can't be reached, or another migration ran for ten minutes.
@@ -141,6 +157,7 @@ def migrate(
             _claim_environment(connection, environment, zone, currency)
             return done
         _run_again(connection, "roles.sql", done)
+        _assert_bounded(connection)
         _list_currencies(connection)
         _claim_environment(connection, environment, zone, currency)
         if environment != LOCAL:
@@ -156,6 +173,20 @@ def _assert_fit(connection: Connection) -> None:
     _, rows, _ = connection.execute("select pg_catalog.current_setting('server_encoding')", {})
     if rows[0][0] != "UTF8":
         raise UnfitDatabase(f"the database's encoding is {rows[0][0]}; create it with encoding UTF8")
+
+
+def _assert_bounded(connection: Connection) -> None:
+    """Functions, the public ones as well, must not own, make or copy what they may only use.
+
+    Raises:
+        UnfitDatabase: their login may, and the owner can't take it away.
+    """
+    _, rows, _ = connection.execute(_BEYOND, {})
+    if rows:
+        raise UnfitDatabase(
+            f"the functions' login atlas_functions may do more than atlas_app ({', '.join(sorted(row[0] for row in rows))}) and this"
+            " user can't take it away: do it as an administrator (docs/data.md, Roles)"
+        )
 
 
 def _queue_up(connection: Connection) -> None:

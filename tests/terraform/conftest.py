@@ -13,6 +13,12 @@ from infra.terraform.check import copied
 from tests.terraform.planned import Plan, Terraform, Values
 
 PASSWORDS = {"owner": "marked-owner-password-000000", "functions": "marked-functions-password-00"}
+USERS: Values = {"database_passwords": PASSWORDS, "database_password_version": 1}
+"""What the first apply is given besides, when it makes the database's users."""
+RELEASE = {
+    "id": "0123456789abcdef",
+    "image": f"europe-west1-docker.pkg.dev/atlas-prod-123456/atlas/functions@sha256:{'0123456789abcdef' * 4}",
+}
 
 
 @pytest.fixture(scope="session")
@@ -45,6 +51,7 @@ def values(tree: Path) -> Values:
         "domain": "vpn.example.org",
         "project_id": "atlas-prod-123456",
         "region": "europe-west1",
+        "release": RELEASE,
         "runbooks_url": "https://example.org/runbooks",
         "settings": {"TELEGRAM_BOT_USERNAME": "atlas_bot", "XRAY_API_URL": "https://node1.example.org:8443"},
         "secret_versions": {
@@ -71,14 +78,15 @@ def prod(tree: Path, values: Values) -> Terraform:
 @pytest.fixture(scope="session")
 def plan(prod: Terraform) -> Plan:
     """The plan of a first deploy, with the passwords that it needs."""
-    return prod.plan(variables={"database_passwords": PASSWORDS, "database_password_version": 1})
+    return prod.plan(variables=USERS)
 
 
 @pytest.fixture(scope="session")
 def platform(tree: Path, values: Values) -> Terraform:
     """The platform module by itself, so that a test can give it another table."""
     terraform = Terraform(
-        tree / "modules" / "platform", values | {"environment": "prod", "database": {"tier": "db-custom-2-7680"}}
+        tree / "modules" / "platform",
+        values | USERS | {"environment": "prod", "database": {"tier": "db-custom-2-7680"}},
     )
     terraform.init()
     return terraform

@@ -111,6 +111,11 @@ class Plan:
         return {one["address"]: one["values"] | {"_type": one["type"]} for one in every}
 
     @property
+    def types(self) -> set[str]:
+        """Types of all that is planned."""
+        return {str(values["_type"]) for values in self.everything.values()}
+
+    @property
     def changed(self) -> dict[str, list[str]]:
         """Address = actions, of all that is not left as it is."""
         return {

@@ -18,6 +18,7 @@ from lib.sweeps import runner
 from sandbox.cloud.instances import settings_of
 from sandbox.system import platform
 from sandbox.system.system import System
+from tests.terraform.conftest import RELEASE
 from tests.terraform.planned import Plan, Terraform, container, plain_settings, secret_settings
 
 if TYPE_CHECKING:
@@ -52,15 +53,28 @@ def test_a_service_is_what_its_row_says(plan: Plan, target: str) -> None:
     row, service = FUNCTIONS[target], plan.service(target)
     template = service["template"][0]
     assert service["name"] == row.service
-    assert service["build_config"][0]["function_target"] == target
+    assert service["build_config"] == []  # it builds nothing, and a console may rebuild by it
     assert template["timeout"] == f"{row.timeout_s}s"
     assert template["max_instance_request_concurrency"] == row.concurrency
     assert template["scaling"][0]["max_instance_count"] == row.max_instances
-    assert (template["scaling"][0]["min_instance_count"] or 0) == row.min_instances
+    assert service["scaling"][0]["min_instance_count"] == row.min_instances
+    assert template["labels"] == {"release": RELEASE["id"]}
     resources = container(service)["resources"][0]
     assert resources["limits"] == {"cpu": str(row.cpu), "memory": f"{row.memory_mib}Mi"}
     assert resources["startup_cpu_boost"]
     assert resources["cpu_idle"]
+
+
+def test_everything_runs_the_image_of_the_release_by_its_digest(plan: Plan) -> None:
+    running = plan.of("google_cloud_run_v2_service") | plan.of("google_cloud_run_v2_job")
+    assert {container(one)["image"] for one in running.values()} == {RELEASE["image"]}
+
+
+def test_no_apply_runs_a_migration(plan: Plan) -> None:
+    (job,) = plan.of("google_cloud_run_v2_job").values()
+    assert (job["run_execution_token"], job["start_execution_token"]) == (None, None)
+    assert job["template"][0]["template"][0]["max_retries"] == 0
+    assert plan.raw["planned_values"]["outputs"]["migrate_job"]["value"]["args"]["pre"] == container(job)["args"]
 
 
 @pytest.mark.parametrize("target", FUNCTIONS)

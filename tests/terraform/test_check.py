@@ -79,6 +79,17 @@ def test_every_policy_exception_has_its_reason() -> None:
     assert "skip-check" not in (ROOT / ".checkov.yaml").read_text()
 
 
-def test_no_lock_file_and_no_state_is_committed() -> None:
+def test_neither_state_nor_an_environments_own_values_are_committed() -> None:
     listed = subprocess.run(["git", "ls-files", "infra"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
-    assert not re.search(r"\.terraform\.lock\.hcl|tfstate|\.tfvars$", listed, re.MULTILINE)
+    assert not re.search(r"tfstate|\.tfvars$|\.tfvars\.json$", listed, re.MULTILINE)
+    for name in ("terraform.tfvars", "release.auto.tfvars.json"):
+        path = f"infra/terraform/environments/prod/{name}"
+        assert not subprocess.run(["git", "check-ignore", "-q", path], cwd=ROOT, check=False).returncode, path
+
+
+def test_the_providers_version_is_locked_in_both_environments_alike() -> None:
+    """Its checksums too, once an `init` that could reach the registry has added them; never those of a stand-in."""
+    texts = {(TERRAFORM / "environments" / name / ".terraform.lock.hcl").read_text() for name in ("dev", "prod")}
+    (text,) = texts
+    assert re.search(r'"registry\.terraform\.io/hashicorp/google" \{\n  version     = "8\.\d+\.\d+"\n', text)
+    assert "hashes" not in text or '"zh:' in text

@@ -70,3 +70,40 @@ begin
     revoke insert, delete on telegram_budget from atlas_app;
     revoke insert, update, delete on placement from atlas_app;
 end $$;
+
+-- The functions' login, when Terraform or the local runner made it: a member of atlas_app and of nothing else. Cloud SQL makes each
+-- user of its API a cloudsqlsuperuser with CREATEROLE and CREATEDB. What can't be taken away here, the migration refuses in words.
+do $$
+declare
+    login record;
+    other text;
+begin
+    select oid, rolcreaterole, rolcreatedb into login from pg_catalog.pg_roles where rolname = 'atlas_functions' and rolname <> current_user;
+    if not found or not exists (select from pg_catalog.pg_roles where rolname = 'atlas_app') then
+        return;
+    end if;
+    begin
+        if not pg_catalog.pg_has_role(login.oid, 'atlas_app', 'member') then
+            grant atlas_app to atlas_functions;
+        end if;
+    exception when insufficient_privilege then
+        raise notice 'atlas_functions can not be made a member of atlas_app by %', current_user;
+    end;
+    for other in
+        select given.rolname from pg_catalog.pg_auth_members m join pg_catalog.pg_roles given on given.oid = m.roleid
+        where m.member = login.oid and given.rolname <> 'atlas_app'
+    loop
+        begin
+            execute pg_catalog.format('revoke %I from atlas_functions', other);
+        exception when insufficient_privilege then
+            null;
+        end;
+    end loop;
+    begin
+        if login.rolcreaterole or login.rolcreatedb then
+            alter role atlas_functions nocreaterole nocreatedb;
+        end if;
+    exception when insufficient_privilege then
+        null;
+    end;
+end $$;

@@ -165,6 +165,47 @@ def test_a_database_of_another_encoding_is_refused(postgres: Postgres) -> None:
     postgres.drop_database(name)
 
 
+@pytest.fixture
+def made_by_an_api(postgres: Postgres) -> Iterator[str]:
+    """An owner that may make roles, and the functions' login as Cloud SQL's API makes users: a database without a schema."""
+    name = f"migrate_{next(_numbers)}"
+    postgres.create_database(name)
+    for sql in (
+        "create role cloudsqlsuperuser createrole createdb",
+        "create role api_owner login createrole createdb password 'apiowner' in role cloudsqlsuperuser",
+        "create role atlas_functions login createrole createdb password 'functions' in role cloudsqlsuperuser",
+        f"alter database {name} owner to api_owner",
+    ):
+        asked(postgres.url(), sql)
+    yield postgres.url(name)
+    postgres.drop_database(name)
+    for role in ("atlas_functions", "api_owner", "cloudsqlsuperuser"):
+        asked(postgres.url(), f"drop role {role}")
+
+
+_LOGIN = """
+select rolcreaterole or rolcreatedb or rolsuper,
+    array(select given.rolname from pg_auth_members m join pg_roles given on given.oid = m.roleid where m.member = r.oid)
+from pg_roles r where rolname = 'atlas_functions'
+"""
+
+
+def test_the_functions_login_is_left_with_the_rights_of_atlas_app_alone(made_by_an_api: str) -> None:
+    migrate(made_by_an_api, "local")
+    assert asked(made_by_an_api, _LOGIN) == [[False, ["atlas_app"]]]
+    assert migrate(made_by_an_api, "local") == []
+
+
+def test_what_a_login_may_beyond_that_is_refused_by_name_when_the_owner_can_not_take_it_away(
+    made_by_an_api: str, postgres: Postgres
+) -> None:
+    name = made_by_an_api.rsplit("/", 1)[1]
+    with pytest.raises(UnfitDatabase) as refused:
+        migrate(postgres.url(name, "api_owner", "apiowner"), "local")
+    beyond = "atlas_functions may do more than atlas_app (CREATEDB, CREATEROLE, member of cloudsqlsuperuser)"
+    assert beyond in str(refused.value)
+
+
 def test_the_zone_and_the_currency_of_the_books_are_fixed_by_the_first_run(empty: str) -> None:
     migrate(empty, "local", zone="Asia/Tokyo", currency="RUB")
     migrate(empty, "local", zone="Europe/Moscow", currency="RUB")

@@ -15,13 +15,16 @@ module "platform" {
 
   alert_emails              = var.alert_emails
   budget                    = var.budget
+  builder                   = var.builder
   bundle_path               = var.bundle_path
   database_password_version = var.database_password_version
   database_passwords        = var.database_passwords
+  database_readers          = var.database_readers
   domain                    = var.domain
   project_id                = var.project_id
   protected                 = var.protected
   region                    = var.region
+  release                   = var.release
   runbooks_url              = var.runbooks_url
   secret_versions           = var.secret_versions
   settings                  = var.settings

@@ -15,6 +15,12 @@ variable "budget" {
   default = null
 }
 
+variable "builder" {
+  description = "The buildpacks' builder, by version or digest."
+  type        = string
+  default     = "gcr.io/buildpacks/builder:google-22"
+}
+
 variable "bundle_path" {
   description = "The source bundle that `python infra/bundle.py dist/source.zip` made."
   type        = string
@@ -37,6 +43,12 @@ variable "database_passwords" {
   sensitive = true
 }
 
+variable "database_readers" {
+  description = "Who may read the database as themselves: `user:`, `group:` or `serviceAccount:` and the address."
+  type        = list(string)
+  default     = []
+}
+
 variable "domain" {
   description = "A domain of your own for what customers keep."
   type        = string
@@ -56,6 +68,15 @@ variable "protected" {
 variable "region" {
   description = "Region of everything."
   type        = string
+}
+
+variable "release" {
+  description = "What runs: release.auto.tfvars.json, written by `make deploy` and `make rollback`."
+  type = object({
+    id    = string
+    image = string
+  })
+  default = null
 }
 
 variable "runbooks_url" {

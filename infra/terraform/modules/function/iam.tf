@@ -37,7 +37,7 @@ resource "google_service_account_iam_member" "acts_as_invoker" {
 # Who may call it.
 
 resource "google_cloud_run_v2_service_iam_member" "invoker" {
-  for_each = local.public ? { public = "allUsers" } : var.invokers
+  for_each = local.public ? {} : var.invokers
 
   project  = var.project_id
   location = var.region

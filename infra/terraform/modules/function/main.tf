@@ -24,34 +24,23 @@ resource "google_cloud_run_v2_service" "main" {
   name                 = var.service
   description          = "Function ${var.target}"
   ingress              = local.public ? "INGRESS_TRAFFIC_ALL" : "INGRESS_TRAFFIC_INTERNAL_ONLY"
-  custom_audiences     = [var.url] # what callers put into their tokens
-  deletion_protection  = var.deletion_protection
-  invoker_iam_disabled = false
+  custom_audiences     = [var.url]    # what callers put into their tokens
+  deletion_protection  = false        # holds nothing; one whose first revision failed must be replaceable, and a row may go
+  invoker_iam_disabled = local.public # not by allUsers, which many organisations refuse
 
-  build_config {
-    function_target       = var.target
-    source_location       = var.source_location
-    image_uri             = var.image
-    service_account       = var.build_account
-    environment_variables = var.build_environment
+  # Of the service, where the API keeps it as well: said nowhere, each plan would take it away again.
+  scaling {
+    min_instance_count = var.min_instances
   }
 
   template {
+    labels                           = { release = var.release }
     service_account                  = google_service_account.main.email
     timeout                          = "${var.timeout_s}s"
     max_instance_request_concurrency = var.concurrency
 
     scaling {
-      min_instance_count = var.min_instances
       max_instance_count = var.max_instances
-    }
-
-    vpc_access {
-      egress = "PRIVATE_RANGES_ONLY" # the database; Telegram, Crypto Pay and nodes are reached directly
-      network_interfaces {
-        network    = var.network
-        subnetwork = var.subnetwork
-      }
     }
 
     volumes {

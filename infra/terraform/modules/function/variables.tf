@@ -4,16 +4,6 @@ variable "answers_get" {
   default     = false
 }
 
-variable "build_account" {
-  description = "Id of the service account that builds the image."
-  type        = string
-}
-
-variable "build_environment" {
-  description = "Environment of the image's build."
-  type        = map(string)
-}
-
 variable "concurrency" {
   description = "Requests that one instance serves at once."
   type        = number
@@ -40,11 +30,6 @@ variable "deadline_s" {
   default     = null
 }
 
-variable "deletion_protection" {
-  description = "Refuse to delete the service."
-  type        = bool
-}
-
 variable "enqueues" {
   description = "Queues that it may put tasks on."
   type        = list(string)
@@ -56,7 +41,7 @@ variable "environment_variables" {
 }
 
 variable "image" {
-  description = "The release's image."
+  description = "The release's image, by its digest."
   type        = string
 }
 
@@ -80,11 +65,6 @@ variable "min_instances" {
   type        = number
 }
 
-variable "network" {
-  description = "Id of the network through which the database is reached."
-  type        = string
-}
-
 variable "project_id" {
   description = "Project."
   type        = string
@@ -92,6 +72,11 @@ variable "project_id" {
 
 variable "region" {
   description = "Region."
+  type        = string
+}
+
+variable "release" {
+  description = "Id of the release, as a label of each revision."
   type        = string
 }
 
@@ -111,16 +96,6 @@ variable "service" {
 variable "socket_timeout_s" {
   description = "Seconds after which a database call counts as dead."
   type        = number
-}
-
-variable "source_location" {
-  description = "gs:// address of the source bundle."
-  type        = string
-}
-
-variable "subnetwork" {
-  description = "Id of the subnetwork."
-  type        = string
 }
 
 variable "target" {

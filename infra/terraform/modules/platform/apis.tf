@@ -1,7 +1,9 @@
+# cloudresourcemanager, serviceusage and iam must be on before the first plan, which asks for the project's number
+# (infra/deploy turns them on); they are listed so that they stay.
 locals {
   apis = [
-    "artifactregistry", "cloudbuild", "cloudscheduler", "cloudtasks", "compute", "iam", "logging", "monitoring", "run",
-    "secretmanager", "servicenetworking", "sqladmin", "storage",
+    "artifactregistry", "cloudbuild", "cloudresourcemanager", "cloudscheduler", "cloudtasks", "iam", "logging", "monitoring", "run",
+    "secretmanager", "serviceusage", "sqladmin", "storage",
   ]
   apis_with_budget = var.budget == null ? local.apis : concat(local.apis, ["billingbudgets"])
 }

@@ -1,4 +1,5 @@
 resource "google_sql_database_instance" "main" {
+  # checkov:skip=CKV_GCP_60:a public address that lets no network in: connectors alone reach it, by IAM and their own TLS (docs/decisions/0019-public-database-address-for-connectors-alone.md)
   # checkov:skip=CKV_GCP_6:ENCRYPTED_ONLY refuses what is not encrypted; functions come by the authenticated socket, and a client certificate of their own would be one more secret
   # checkov:skip=CKV_GCP_108:clients have private addresses without names, and looking them up would delay each connection
   # checkov:skip=CKV_GCP_110:pgAudit writes statements with their values, that is customers' data, into a log; who read or changed what is in append-only tables
@@ -30,11 +31,13 @@ resource "google_sql_database_instance" "main" {
       }
     }
 
+    # A public address without authorized_networks answers connectors only: Cloud Run's socket, and the Auth Proxy or the
+    # Python connector on a laptop (docs/decisions/0019-public-database-address-for-connectors-alone.md).
+    connector_enforcement = "REQUIRED"
     ip_configuration {
-      ipv4_enabled    = false
-      private_network = google_compute_network.main.id
-      ssl_mode        = "ENCRYPTED_ONLY"
-      server_ca_mode  = "GOOGLE_MANAGED_INTERNAL_CA" # what the socket of Cloud Run asks for
+      ipv4_enabled   = true
+      ssl_mode       = "ENCRYPTED_ONLY"
+      server_ca_mode = "GOOGLE_MANAGED_INTERNAL_CA" # what the socket of Cloud Run asks for
     }
 
     insights_config {
@@ -54,6 +57,12 @@ resource "google_sql_database_instance" "main" {
     database_flags {
       name  = "max_connections"
       value = tostring(local.max_connections)
+    }
+
+    # People read by their own account (database_readers), without a password.
+    database_flags {
+      name  = "cloudsql.iam_authentication"
+      value = "on"
     }
 
     # ms; a forgotten console must not hold locks. Code sets its own, shorter.
@@ -124,7 +133,6 @@ resource "google_sql_database_instance" "main" {
 
   depends_on = [
     google_project_service.main,
-    google_service_networking_connection.database,
     terraform_data.table,
   ]
 }
@@ -148,6 +156,20 @@ resource "google_sql_database" "main" {
 # Passwords are write-only: sent when a user is made, held in no plan and no state, changed as
 # docs/runbooks/rotate-secrets.md says. So nothing has to know them afterwards, and a later plan is empty without them.
 
+# A user that was made without one could never log in, and its next plan would not tell.
+resource "terraform_data" "passwords" {
+  input            = var.database_password_version
+  triggers_replace = var.database.name # another instance has users of its own
+
+  lifecycle {
+    ignore_changes = [input]
+    postcondition {
+      condition     = self.input != null
+      error_message = "The database's two users are to be made, and have no passwords: `make deploy` makes them, or set TF_VAR_database_passwords and TF_VAR_database_password_version=1 (README.md)."
+    }
+  }
+}
+
 # Owns the schema; the migrate job's.
 resource "google_sql_user" "owner" {
   project             = var.project_id
@@ -160,21 +182,51 @@ resource "google_sql_user" "owner" {
   lifecycle {
     ignore_changes = [password_wo_version]
   }
+
+  depends_on = [terraform_data.passwords]
 }
 
-# The functions': what roles.sql gives to atlas_app and nothing else. The role is made by the first migration.
+# The functions': what roles.sql gives to atlas_app and nothing else. Each migration makes it a member, and takes from it what
+# Cloud SQL gives to every user that it makes.
 resource "google_sql_user" "functions" {
   project             = var.project_id
   instance            = google_sql_database_instance.main.name
   name                = local.functions_user
   password_wo         = sensitive(try(var.database_passwords.functions, null))
   password_wo_version = var.database_password_version
-  database_roles      = ["atlas_app"]
   deletion_policy     = "ABANDON"
 
   lifecycle {
     ignore_changes = [password_wo_version]
   }
 
+  depends_on = [terraform_data.passwords]
+}
+
+# People who may read, as themselves: `make psql`. The role is made by the first migration.
+locals {
+  readers = { for member in var.database_readers : member => {
+    type = { user = "CLOUD_IAM_USER", group = "CLOUD_IAM_GROUP", serviceAccount = "CLOUD_IAM_SERVICE_ACCOUNT" }[split(":", member)[0]]
+    name = trimsuffix(split(":", member)[1], ".gserviceaccount.com")
+  } }
+}
+
+resource "google_sql_user" "reader" {
+  for_each = local.readers
+
+  project        = var.project_id
+  instance       = google_sql_database_instance.main.name
+  name           = each.value.name
+  type           = each.value.type
+  database_roles = ["atlas_readonly"]
+
   depends_on = [google_cloud_run_v2_job.migrate]
+}
+
+resource "google_project_iam_member" "reader" {
+  for_each = { for pair in setproduct(var.database_readers, ["client", "instanceUser"]) : join(" ", pair) => pair }
+
+  project = var.project_id
+  role    = "roles/cloudsql.${each.value[1]}"
+  member  = each.value[0]
 }

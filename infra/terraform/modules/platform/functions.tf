@@ -39,10 +39,8 @@ module "function" {
   max_instances    = each.value.max_instances
   answers_get      = each.key == local.health
 
-  image             = local.image
-  source_location   = local.source_location
-  build_account     = google_service_account.build.id
-  build_environment = local.build_environment
+  image   = local.image
+  release = local.release
 
   environment_variables = local.settings
   secrets = {
@@ -51,22 +49,21 @@ module "function" {
       version   = var.secret_versions[setting]
     } if contains(keys(var.secret_versions), setting)
   }
-  enqueues = [for queue in each.value.enqueues : google_cloud_tasks_queue.main[queue].name]
+  enqueues = each.value.enqueues
   invokers = merge(
     each.value.trigger == "schedule" ? { scheduler = google_service_account.scheduler_invoker.member } : {},
     each.value.called_by_tasks ? { tasks = google_service_account.tasks_invoker.member } : {},
   )
   tasks_invoker = { name = google_service_account.tasks_invoker.name }
 
-  network                  = google_compute_network.main.id
-  subnetwork               = google_compute_subnetwork.functions.id
   database_connection_name = google_sql_database_instance.main.connection_name
-  deletion_protection      = var.protected
 
-  # New code starts on the new schema, and as a user that exists.
+  # Names of queues are those of the table, so that a project that is there can be taken over by `terraform import`.
   depends_on = [
     google_cloud_run_v2_job.migrate,
+    google_cloud_tasks_queue.main,
     google_sql_user.functions,
+    terraform_data.release,
     terraform_data.table,
   ]
 }

@@ -68,8 +68,6 @@ locals {
   optional_secrets = ["CRYPTOPAY_TOKEN", "NODE_MASTER_KEYS", "XRAY_API_KEY"] # method not offered; one node only; nodes are rows of their own
   missing_secrets  = [for setting in sort(tolist(local.secret_settings)) : setting if !contains(concat(local.optional_secrets, keys(var.secret_versions)), setting)]
 
-  # The release: everything that is made of the bundle carries its hash.
-  release = substr(filesha256(var.bundle_path), 0, 16)
 }
 
 data "google_project" "main" {

@@ -1,5 +1,10 @@
-# Migrations run with each release, before any of its code serves: the job's update is done when its execution succeeded,
-# and every function waits for the job.
+# Migrations run with each release, before any of its code serves. Terraform makes the job and never runs it: `make deploy` does,
+# waits for the end, and moves no function before (docs/decisions/0015-migrate-before-the-apply.md).
+
+locals {
+  migrate_timeout_s = 3600
+  migrate_args      = { for kind in ["pre", "post"] : kind => ["--", "python", "-m", "lib.migrate", "--${kind}"] }
+}
 
 resource "google_service_account" "migrate" {
   project      = var.project_id
@@ -27,21 +32,14 @@ resource "google_cloud_run_v2_job" "migrate" {
   location            = var.region
   name                = "migrate"
   deletion_protection = false # holds nothing; made anew in seconds
-  run_execution_token = "r${local.release}"
 
   template {
+    labels = { release = local.release }
     template {
       service_account = google_service_account.migrate.email
-      timeout         = "900s" # a statement of a migration may take 600 s
-      max_retries     = 1      # forward-only, each file in one transaction, under a lock: a second run goes on
+      timeout         = "${local.migrate_timeout_s}s" # a statement of a migration may take 600 s
+      max_retries     = 0                             # forward-only, each file in one transaction: who deploys sees it fail, and repeats
 
-      vpc_access {
-        egress = "PRIVATE_RANGES_ONLY"
-        network_interfaces {
-          network    = google_compute_network.main.id
-          subnetwork = google_compute_subnetwork.functions.id
-        }
-      }
 
       volumes {
         name = "cloudsql"
@@ -53,7 +51,7 @@ resource "google_cloud_run_v2_job" "migrate" {
       containers {
         image   = local.image
         command = ["/cnb/lifecycle/launcher"]
-        args    = ["--", "python", "-m", "lib.migrate", "--pre"]
+        args    = local.migrate_args.pre
 
         env {
           name  = "ENVIRONMENT"
@@ -84,11 +82,17 @@ resource "google_cloud_run_v2_job" "migrate" {
     }
   }
 
+  timeouts {
+    create = "30m"
+    update = "30m"
+  }
+
   depends_on = [
     google_project_iam_member.migrate_database,
     google_secret_manager_secret_iam_member.migrate,
     google_sql_database.main,
     google_sql_user.owner,
+    terraform_data.release,
     terraform_data.secret_versions,
   ]
 }

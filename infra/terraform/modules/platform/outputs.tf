@@ -4,21 +4,24 @@ output "accounts" {
 }
 
 output "build" {
-  description = "What the deploy step needs to build the release's image, before the rest is applied: `config` is the configuration of Cloud Build, `source` what it builds."
+  description = "What is built of the bundle: `release` its id, `image` repository and tag, `repository` without the tag, `source` where the bundle lies, `request` the body of Cloud Build's builds.create."
   value = {
-    image   = local.image
-    release = local.release
-    source  = local.source_location
-    config = {
+    release    = local.build_release
+    image      = local.build_image
+    repository = local.image_repository
+    source     = { bucket = google_storage_bucket.source.name, object = google_storage_bucket_object.source.name }
+    request = {
+      source         = { storageSource = { bucket = google_storage_bucket.source.name, object = google_storage_bucket_object.source.name } }
       serviceAccount = google_service_account.build.id
-      images         = [local.image]
+      images         = [local.build_image]
+      tags           = ["atlas-${local.build_release}"]
       timeout        = "1200s"
       options        = { logging = "CLOUD_LOGGING_ONLY" }
       steps = [{
-        name       = "gcr.io/k8s-skaffold/pack"
+        name       = local.packer
         entrypoint = "pack"
         args = concat(
-          ["build", local.image, "--builder", "gcr.io/buildpacks/builder:latest", "--network", "cloudbuild"],
+          ["build", local.build_image, "--builder", var.builder, "--network", "cloudbuild"],
           flatten([for name, value in local.build_environment : ["--env", "${name}=${value}"]]),
         )
       }]
@@ -47,9 +50,29 @@ output "database_urls" {
   value       = local.database_urls
 }
 
+output "migrate_job" {
+  description = "The job that migrates: its name, the arguments of its two kinds of run, and the seconds that one may take."
+  value = {
+    name      = google_cloud_run_v2_job.migrate.name
+    location  = google_cloud_run_v2_job.migrate.location
+    args      = local.migrate_args
+    timeout_s = local.migrate_timeout_s
+  }
+}
+
+output "release" {
+  description = "What runs: id and image, or null before the first release."
+  value       = var.release
+}
+
 output "secrets" {
   description = "Setting = id of the secret that takes its value."
   value       = local.secret_ids
+}
+
+output "services" {
+  description = "Function = name of the service that it is called by."
+  value       = { for target, row in local.functions : target => row.service }
 }
 
 output "telegram_webhook" {

@@ -1,11 +1,34 @@
-# The release: a bundle named by its content, an image built of it, kept for some releases back.
+# Releases: a bundle named by all that its image is made of, and the image that runs, by its digest.
 
 locals {
-  image           = "${var.region}-docker.pkg.dev/${var.project_id}/${google_artifact_registry_repository.images.repository_id}/functions:${local.release}"
-  source_location = "gs://${google_storage_bucket.source.name}/${google_storage_bucket_object.source.name}"
   build_environment = {
     GOOGLE_FUNCTION_TARGET = local.health # the build wants one; each service says its own when it starts
     GOOGLE_PYTHON_VERSION  = var.python_version
+  }
+  # What the bundle would become: another builder or Python is another release, as another line of code is.
+  build_release = substr(sha256(jsonencode([filesha256(var.bundle_path), var.builder, local.packer, local.build_environment])), 0, 16)
+  build_image   = "${local.image_repository}:${local.build_release}"
+  packer        = "gcr.io/k8s-skaffold/pack"
+
+  image_repository = "${var.region}-docker.pkg.dev/${var.project_id}/${google_artifact_registry_repository.images.repository_id}/functions"
+
+  # What runs: a release that was built before, perhaps by another checkout (a rollback).
+  release = try(var.release.id, "none")
+  image   = try(var.release.image, "none")
+}
+
+resource "terraform_data" "release" {
+  input = local.release
+
+  lifecycle {
+    precondition {
+      condition     = var.release != null
+      error_message = "release says no image yet: `make deploy` builds it and writes release.auto.tfvars.json (README.md, Release)."
+    }
+    precondition {
+      condition     = var.release == null ? true : startswith(var.release.image, "${var.region}-docker.pkg.dev/${var.project_id}/atlas/functions@sha256:")
+      error_message = "release.image must be an image of this project and region, ${var.region}-docker.pkg.dev/${var.project_id}/atlas/functions@sha256:...: another environment's release.auto.tfvars.json lies here?"
+    }
   }
 }
 
@@ -36,7 +59,7 @@ resource "google_storage_bucket" "source" {
 
 resource "google_storage_bucket_object" "source" {
   bucket         = google_storage_bucket.source.name
-  name           = "source-${local.release}.zip" # another content is another object, so functions are deployed anew
+  name           = "source-${local.build_release}.zip" # another content is another object, so functions are deployed anew
   source         = var.bundle_path
   source_md5hash = filemd5(var.bundle_path)
 }
@@ -102,13 +125,16 @@ resource "google_artifact_registry_repository_iam_member" "build_images" {
 
 # What must be there before an image can be built and secrets can be filled: the target of a deploy's first step.
 resource "terraform_data" "foundation" {
-  input = local.release
+  input = local.build_release
 
   depends_on = [
     google_artifact_registry_repository_iam_member.build_images,
+    google_logging_metric.main, # alerts on them are refused for up to ten minutes: the build of the image is the wait
+    google_logging_metric.secret_read_by_hand,
     google_project_iam_member.build_logs,
     google_secret_manager_secret.main,
     google_sql_database.main,
+    google_sql_user.functions,
     google_sql_user.owner,
     google_storage_bucket_iam_member.build_source,
     google_storage_bucket_object.source,

@@ -8,6 +8,17 @@ variable "alert_emails" {
   }
 }
 
+variable "builder" {
+  description = "The buildpacks' builder that makes the image: a version, or better the digest (`...@sha256:...`) of the one that was tried."
+  type        = string
+  default     = "gcr.io/buildpacks/builder:google-22"
+
+  validation {
+    condition     = can(regex("^[a-z0-9][a-z0-9.-]*\\.[a-z]{2,}(/[a-z0-9._-]+)+(:[A-Za-z0-9._-]+|@sha256:[0-9a-f]{64})$", var.builder)) && !endswith(var.builder, ":latest")
+    error_message = "builder must be an image with a version or a digest, such as gcr.io/buildpacks/builder:google-22, and not :latest: the release's id says what it was built with."
+  }
+}
+
 variable "bundle_path" {
   description = "The source bundle, built by `python infra/bundle.py dist/source.zip`; its content names the release."
   type        = string
@@ -87,8 +98,23 @@ variable "database_passwords" {
     error_message = "Each of database_passwords must have at least 24 characters (openssl rand -hex 24)."
   }
   validation {
+    condition     = (var.database_passwords == null) == (var.database_password_version == null)
+    error_message = "database_passwords and database_password_version go together: both when the users are made, neither afterwards."
+  }
+  validation {
     condition     = var.database_passwords == null ? true : var.database_passwords.owner != var.database_passwords.functions
     error_message = "The two database_passwords must differ: the functions must not be the owner."
+  }
+}
+
+variable "database_readers" {
+  description = "Who may read the database as themselves (`make psql`): `user:`, `group:` or `serviceAccount:` and the address."
+  type        = list(string)
+  default     = []
+
+  validation {
+    condition     = alltrue([for member in var.database_readers : can(regex("^(user|group|serviceAccount):[^@\\sA-Z]+@[^@\\sA-Z]+\\.[a-z]+$", member))])
+    error_message = "database_readers are like user:you@example.org, group:oncall@example.org or serviceAccount:ci@project.iam.gserviceaccount.com, in lower case."
   }
 }
 
@@ -127,7 +153,7 @@ variable "project_id" {
 }
 
 variable "protected" {
-  description = "Refuse to delete what can't be made anew: database, secrets, queues, bundles, services. Off only to take an environment down."
+  description = "Refuse to delete what can't be made anew: database, secrets, queues, bundles. Off only to take an environment down."
   type        = bool
   default     = true
 }
@@ -150,6 +176,24 @@ variable "region" {
   validation {
     condition     = can(regex("^[a-z]+-[a-z]+[0-9]{1,2}$", var.region))
     error_message = "region must be a region such as europe-west1: not a zone (europe-west1-b), not a multi-region (EU)."
+  }
+}
+
+variable "release" {
+  description = "What runs: `id` and `image` (by digest), which `make deploy` and `make rollback` write to release.auto.tfvars.json; null before the first image."
+  type = object({
+    id    = string
+    image = string
+  })
+  default = null
+
+  validation {
+    condition     = var.release == null ? true : can(regex("^[0-9a-f]{16}$", var.release.id))
+    error_message = "release.id must be 16 hexadecimal digits, as the output build says them."
+  }
+  validation {
+    condition     = var.release == null ? true : can(regex("^[a-z0-9.-]+/[^@:\\s]+@sha256:[0-9a-f]{64}$", var.release.image))
+    error_message = "release.image must name an image by its digest (...@sha256:<64 digits>): a tag can be moved."
   }
 }
 

@@ -26,24 +26,19 @@ variables {
   memory_mib               = 512
   min_instances            = 0
   max_instances            = 3
-  image                    = "europe-west1-docker.pkg.dev/atlas-test-000000/atlas/functions:0123456789abcdef"
-  source_location          = "gs://atlas-test-000000-source/source-0123456789abcdef.zip"
-  build_account            = "projects/atlas-test-000000/serviceAccounts/image-build@atlas-test-000000.iam.gserviceaccount.com"
-  build_environment        = { GOOGLE_PYTHON_VERSION = "3.13.x" }
+  image                    = "europe-west1-docker.pkg.dev/atlas-test-000000/atlas/functions@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+  release                  = "0123456789abcdef"
   environment_variables    = { ENVIRONMENT = "dev" }
   secrets                  = { DATABASE_URL = { secret_id = "database-url", version = "3" } }
   enqueues                 = ["nodes"]
   invokers                 = { tasks = "serviceAccount:tasks-invoker@atlas-test-000000.iam.gserviceaccount.com" }
   tasks_invoker            = { name = "projects/atlas-test-000000/serviceAccounts/tasks-invoker@atlas-test-000000.iam.gserviceaccount.com" }
-  network                  = "projects/atlas-test-000000/global/networks/atlas"
-  subnetwork               = "projects/atlas-test-000000/regions/europe-west1/subnetworks/functions"
   database_connection_name = "atlas-test-000000:europe-west1:atlas"
-  deletion_protection      = true
 }
 
 run "a_task_is_called_by_tasks_alone" {
   assert {
-    condition     = google_cloud_run_v2_service.main.ingress == "INGRESS_TRAFFIC_INTERNAL_ONLY" && [for binding in google_cloud_run_v2_service_iam_member.invoker : binding.member] == ["serviceAccount:tasks-invoker@atlas-test-000000.iam.gserviceaccount.com"]
+    condition     = google_cloud_run_v2_service.main.ingress == "INGRESS_TRAFFIC_INTERNAL_ONLY" && !google_cloud_run_v2_service.main.invoker_iam_disabled && [for binding in google_cloud_run_v2_service_iam_member.invoker : binding.member] == ["serviceAccount:tasks-invoker@atlas-test-000000.iam.gserviceaccount.com"]
     error_message = "Another account may call a task."
   }
   assert {
@@ -53,6 +48,10 @@ run "a_task_is_called_by_tasks_alone" {
   assert {
     condition     = google_cloud_run_v2_service.main.template[0].timeout == "30s" && google_cloud_run_v2_service.main.template[0].max_instance_request_concurrency == 8 && google_cloud_run_v2_service.main.template[0].containers[0].resources[0].startup_cpu_boost
     error_message = "The service is not what its row says."
+  }
+  assert {
+    condition     = !google_cloud_run_v2_service.main.deletion_protection && google_cloud_run_v2_service.main.scaling[0].min_instance_count == 0
+    error_message = "A service that failed to start could not be replaced, or each plan would change its scaling."
   }
 }
 
@@ -64,7 +63,7 @@ run "a_public_function_is_open_to_any_caller" {
     enqueues   = []
   }
   assert {
-    condition     = google_cloud_run_v2_service.main.ingress == "INGRESS_TRAFFIC_ALL" && [for binding in google_cloud_run_v2_service_iam_member.invoker : binding.member] == ["allUsers"]
+    condition     = google_cloud_run_v2_service.main.ingress == "INGRESS_TRAFFIC_ALL" && google_cloud_run_v2_service.main.invoker_iam_disabled && length(google_cloud_run_v2_service_iam_member.invoker) == 0
     error_message = "Telegram could not call it."
   }
   assert {

@@ -6,11 +6,6 @@ mock_provider "google" {
       number = "123456789012"
     }
   }
-  mock_resource "google_compute_network" {
-    defaults = {
-      id = "projects/atlas-test-000000/global/networks/atlas"
-    }
-  }
   mock_resource "google_service_account" {
     defaults = {
       email  = "mock@atlas-test-000000.iam.gserviceaccount.com"
@@ -30,6 +25,10 @@ variables {
   alert_emails = ["oncall@example.org"]
   runbooks_url = "https://example.org/runbooks"
   database     = { tier = "db-custom-2-7680" }
+  release = {
+    id    = "0123456789abcdef"
+    image = "europe-west1-docker.pkg.dev/atlas-test-000000/atlas/functions@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+  }
 
   database_password_version = 1
   database_passwords        = { owner = "not-the-owners-password-0", functions = "not-the-functions-password" }
@@ -87,12 +86,12 @@ run "every_function_has_an_alert_and_every_alert_a_page" {
   }
 }
 
-run "the_database_is_private_and_can_be_had_back" {
+run "the_database_answers_connectors_alone_and_can_be_had_back" {
   command = plan # of what the first run applied
 
   assert {
-    condition     = !google_sql_database_instance.main.settings[0].ip_configuration[0].ipv4_enabled && google_sql_database_instance.main.settings[0].ip_configuration[0].ssl_mode == "ENCRYPTED_ONLY"
-    error_message = "The database has a public address, or takes unencrypted connections."
+    condition     = length(google_sql_database_instance.main.settings[0].ip_configuration[0].authorized_networks) == 0 && google_sql_database_instance.main.settings[0].connector_enforcement == "REQUIRED" && google_sql_database_instance.main.settings[0].ip_configuration[0].ssl_mode == "ENCRYPTED_ONLY"
+    error_message = "The database answers others than connectors, or takes unencrypted connections."
   }
   assert {
     condition     = google_sql_database_instance.main.settings[0].backup_configuration[0].point_in_time_recovery_enabled && google_sql_database_instance.main.deletion_protection && google_sql_database_instance.main.settings[0].deletion_protection_enabled
@@ -112,12 +111,42 @@ run "a_release_is_named_by_its_content" {
   command = plan # of what the first run applied
 
   assert {
-    condition     = google_storage_bucket_object.source.name == "source-${substr(filesha256("tests/source.zip"), 0, 16)}.zip" && endswith(output.build.image, ":${substr(filesha256("tests/source.zip"), 0, 16)}")
+    condition     = google_storage_bucket_object.source.name == "source-${output.build.release}.zip" && endswith(output.build.image, ":${output.build.release}") && output.build.request.images == [output.build.image]
     error_message = "Another content would not be another release."
   }
   assert {
-    condition     = google_cloud_run_v2_job.migrate.run_execution_token == "r${substr(filesha256("tests/source.zip"), 0, 16)}" && length("migrate-${google_cloud_run_v2_job.migrate.run_execution_token}") < 63
-    error_message = "Migrations would not run with each release."
+    condition     = output.build.request.source.storageSource.object == google_storage_bucket_object.source.name && output.build.request.source.storageSource.bucket == google_storage_bucket.source.name
+    error_message = "The build would read another bundle."
+  }
+  assert {
+    condition     = google_cloud_run_v2_job.migrate.run_execution_token == null && google_cloud_run_v2_job.migrate.start_execution_token == null && google_cloud_run_v2_job.migrate.template[0].template[0].max_retries == 0
+    error_message = "A migration would run inside an apply, or again by itself."
+  }
+  assert {
+    condition     = endswith(google_cloud_run_v2_job.migrate.template[0].template[0].containers[0].image, var.release.image) && output.release == var.release
+    error_message = "What runs is not the image that was built."
+  }
+}
+
+run "another_builder_is_another_release" {
+  command = plan
+  variables {
+    builder = "gcr.io/buildpacks/builder@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+  }
+  assert {
+    condition     = output.build.release != run.a_release_is_named_by_its_content.build.release
+    error_message = "What an image is built with is not in its name."
+  }
+}
+
+run "another_python_is_another_release" {
+  command = plan
+  variables {
+    python_version = "3.13.7"
+  }
+  assert {
+    condition     = output.build.release != run.a_release_is_named_by_its_content.build.release
+    error_message = "The Python that an image is built with is not in its name."
   }
 }
 

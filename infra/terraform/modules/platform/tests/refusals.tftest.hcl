@@ -17,6 +17,13 @@ variables {
   alert_emails = ["oncall@example.org"]
   runbooks_url = "https://example.org/runbooks"
   database     = { tier = "db-custom-2-7680" }
+  release = {
+    id    = "0123456789abcdef"
+    image = "europe-west1-docker.pkg.dev/atlas-test-000000/atlas/functions@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+  }
+
+  database_password_version = 1
+  database_passwords        = { owner = "not-the-owners-password-0", functions = "not-the-functions-password" }
   secret_versions = {
     DATABASE_URL            = "1"
     HEALTH_KEY              = "1"
@@ -189,4 +196,61 @@ run "equal_passwords" {
     database_passwords = { owner = "0123456789abcdef01234567", functions = "0123456789abcdef01234567" }
   }
   expect_failures = [var.database_passwords]
+}
+
+run "users_without_passwords" {
+  command = plan
+  variables {
+    database_password_version = null
+    database_passwords        = null
+  }
+  expect_failures = [terraform_data.passwords]
+}
+
+run "a_version_of_no_passwords" {
+  command = plan
+  variables {
+    database_passwords = null
+  }
+  expect_failures = [var.database_passwords]
+}
+
+run "no_image_yet" {
+  command = plan
+  variables {
+    release = null
+  }
+  expect_failures = [terraform_data.release]
+}
+
+run "an_image_by_its_tag" {
+  command = plan
+  variables {
+    release = { id = "0123456789abcdef", image = "europe-west1-docker.pkg.dev/atlas-test-000000/atlas/functions:0123456789abcdef" }
+  }
+  expect_failures = [var.release]
+}
+
+run "an_image_of_another_environment" {
+  command = plan
+  variables {
+    release = { id = "0123456789abcdef", image = "europe-west1-docker.pkg.dev/atlas-other-000000/atlas/functions@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef" }
+  }
+  expect_failures = [terraform_data.release]
+}
+
+run "the_newest_builder" {
+  command = plan
+  variables {
+    builder = "gcr.io/buildpacks/builder:latest"
+  }
+  expect_failures = [var.builder]
+}
+
+run "a_reader_without_a_kind" {
+  command = plan
+  variables {
+    database_readers = ["you@example.org"]
+  }
+  expect_failures = [var.database_readers]
 }
