@@ -71,7 +71,7 @@ variable "region" {
 }
 
 variable "release" {
-  description = "What runs: release.auto.tfvars.json, written by `make deploy` and `make rollback`."
+  description = "What runs: release.auto.tfvars.json, written by each deploy and rollback."
   type = object({
     id    = string
     image = string

@@ -180,7 +180,7 @@ variable "region" {
 }
 
 variable "release" {
-  description = "What runs: `id` and `image` (by digest), which `make deploy` and `make rollback` write to release.auto.tfvars.json; null before the first image."
+  description = "What runs: `id` and `image` (by digest), which a deploy and a rollback write to release.auto.tfvars.json; null before the first image."
   type = object({
     id    = string
     image = string
