@@ -158,11 +158,17 @@ class Cloud(Protocol):
     def builds(self, tag: str) -> list[Running]:
         """Builds with that tag, the newest first."""
 
+    def build(self, name: str) -> Running:
+        """A build as it is now."""
+
     def run_job(self, job: str, args: Sequence[str]) -> str:
         """Start a run of a job with these arguments; its name."""
 
     def job_runs(self, job: str) -> list[Running]:
         """Runs of a job, the newest first."""
+
+    def job_run(self, job: str, name: str) -> Running:
+        """A run as it is now."""
 
     def services(self) -> list[Service]:
         """Every function that is there."""

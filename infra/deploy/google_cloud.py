@@ -213,7 +213,12 @@ class GoogleCloud:
         first = collection.list(parent=self._parent, filter=f'tags="{tag}"')
         found = list(self._google.pages(collection, first, "builds"))
         found.sort(key=lambda one: str(one.get("createTime", "")), reverse=True)
-        return [_build(one) for one in found]
+        return [_build(one) for one in found if tag in (one.get("tags") or ())]
+
+    def build(self, name: str) -> Running:
+        """See `Cloud`."""
+        builds = self._google.api("cloudbuild").projects().locations().builds()
+        return _build(self._google.execute(builds.get(name=f"{self._parent}/builds/{name}")))
 
     def run_job(self, job: str, args: Sequence[str]) -> str:
         """See `Cloud`."""
@@ -229,6 +234,11 @@ class GoogleCloud:
         found = list(self._google.pages(collection, first, "executions"))
         found.sort(key=lambda one: str(one.get("createTime", "")), reverse=True)
         return [_run(one) for one in found]
+
+    def job_run(self, job: str, name: str) -> Running:
+        """See `Cloud`."""
+        executions = self._google.api("run").projects().locations().jobs().executions()
+        return _run(self._google.execute(executions.get(name=f"{self._parent}/jobs/{job}/executions/{name}")))
 
     def services(self) -> list[Service]:
         """See `Cloud`."""

@@ -46,11 +46,11 @@ def _wait(world: World, job: str, run_name: str, timeout_s: int) -> Running:
     end: list[Running] = []
 
     def ended() -> bool:
-        end.extend(one for one in world.cloud.job_runs(job) if one.name == run_name and one.outcome != "running")
-        return bool(end)
+        end.append(world.cloud.job_run(job, run_name))
+        return end[-1].outcome != "running"
 
     if not world.wait("the migration", timeout_s + _SLACK_S, ended):
         raise Refused(
             Problem(f"{run_name} has not ended", f"make deploy ENV={world.environment}: it is waited for again")
         )
-    return end[0]
+    return end[-1]

@@ -51,9 +51,8 @@ def _build(world: World, build: dict[str, Any]) -> None:
     end: list[Running] = []
 
     def ended() -> bool:
-        found = [one for one in world.cloud.builds(tags[0]) if one.name == name and one.outcome != "running"]
-        end.extend(found)
-        return bool(found)
+        end.append(world.cloud.build(name))
+        return end[-1].outcome != "running"
 
     if not world.wait("the build", _BUILD_S, ended):
         raise Refused(

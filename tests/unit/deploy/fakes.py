@@ -134,6 +134,12 @@ class FakeCloud:
     def builds(self, tag: str) -> list[Running]:  # noqa: ARG002 -- as the port has it
         return [run for run in self.runs if run.name.startswith("build")]
 
+    def build(self, name: str) -> Running:
+        return next(run for run in self.runs if run.name == name)
+
+    def job_run(self, job: str, name: str) -> Running:  # noqa: ARG002 -- as the port has it
+        return self.build(name)
+
     def run_job(self, job: str, args: Sequence[str]) -> str:
         self.changed.append(f"migrate {args[-1]}")
         name = f"{job}-{len(self.runs)}"
