@@ -70,6 +70,7 @@ class System:
         settings: over those made here, for every function.
         messenger: makes the bot's side of Telegram, the stand-in unless said.
         checkout: whose functions, schema and node service run; stand-ins are always these.
+        migrations: bring a database, by its URL, to the schema to run on, when that is not the checkout's newest.
     """
 
     def __init__(
@@ -84,8 +85,10 @@ class System:
         settings: Mapping[str, str] | None = None,
         messenger: Callable[[Home, Clock], Messenger] = StandIn,
         checkout: Checkout = HERE,
+        migrations: Callable[[str], list[str]] | None = None,
     ) -> None:
         self.checkout = checkout
+        self._migrations = migrations or partial(schema.newest, checkout)
         self.home = Home(folder)
         self.clock = Clock()
         self._make_messenger = messenger
@@ -147,7 +150,7 @@ class System:
         self.failpoints.folder.mkdir(parents=True, exist_ok=True)
         functions_port = home.port("postgres.link") if self._linked else None
         self.database = LocalDatabase(
-            home, durable=self._durable, functions_port=functions_port, migrations=partial(schema.newest, self.checkout)
+            home, durable=self._durable, functions_port=functions_port, migrations=self._migrations
         )
         if functions_port is not None:
             self.link = DatabaseLink(functions_port, self.database.server.port)
