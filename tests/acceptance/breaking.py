@@ -67,7 +67,7 @@ def _run(folder: Path, tests: list[str]) -> tuple[int, str]:
         done = subprocess.run(
             [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *tests],
             cwd=folder,
-            env={**os.environ, "PYTHONPATH": str(folder)},
+            env={"ATLAS_HISTORY": str(ROOT), **os.environ, "PYTHONPATH": str(folder)},  # the copy has no commits
             capture_output=True,
             text=True,
             timeout=_TIMEOUT_S,

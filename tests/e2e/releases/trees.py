@@ -1,4 +1,7 @@
-"""Trees of other releases than this one: the recorded release before, and one after, made of this one."""
+"""Trees of other releases than this one: the recorded release before, and one after, made of this one.
+
+`git archive`, not a working tree of git's own: a killed test leaves nothing behind in the repository.
+"""
 
 from __future__ import annotations
 
@@ -30,10 +33,12 @@ def recorded() -> str:
 def before(folder: Path) -> Checkout:
     """The tree of the release before, below `folder`; it runs with the packages that are installed here.
 
-    A clone without that commit is a skip by name, and in CI, where clones are whole, a failure.
+    A clone without that commit is a skip by name, and in CI, where clones are whole, a failure. A copy without a history is told
+    by ATLAS_HISTORY whose it is.
     """
     commit = recorded()
-    tree = subprocess.run(["git", "archive", commit], cwd=HERE.root, capture_output=True, check=False)
+    history = os.environ.get("ATLAS_HISTORY") or str(HERE.root)
+    tree = subprocess.run(["git", "archive", commit], cwd=history, capture_output=True, check=False)
     if tree.returncode:
         what = f"release before: this clone lacks {commit} ({tree.stderr.decode(errors='replace').strip()})"
         if os.environ.get("CI", "").lower() in {"1", "true"}:
