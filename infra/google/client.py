@@ -13,6 +13,7 @@ import http.client
 import json
 import os
 import threading
+import weakref
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -121,7 +122,11 @@ class Google:
     """
 
     project: str
-    _local: threading.local = field(default_factory=threading.local, repr=False, compare=False)
+    _clients: dict[tuple[int, str], Any] = field(default_factory=dict, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Connections are kept for the next request, and end with this."""
+        weakref.finalize(self, _close, self._clients)
 
     def api(self, name: str) -> Any:
         """The client of an API, one a thread: its connection is no thread's but its own.
@@ -130,15 +135,15 @@ class Google:
             NotLoggedIn: there is no login.
             BadEndpoint: see `endpoint`.
         """
-        clients: dict[str, Any] = self._local.__dict__.setdefault("clients", {})
-        if name not in clients:
+        place = (threading.get_ident(), name)
+        if place not in self._clients:
             base = endpoint()
             options = {"api_endpoint": f"{base}/{name}/{_SERVICE_PATHS.get(name, '')}"} if base else {}
             transport = google_auth_httplib2.AuthorizedHttp(
                 credentials(self.project), http=httplib2.Http(timeout=_TIMEOUT_S)
             )
             try:
-                clients[name] = build(
+                self._clients[place] = build(
                     name,
                     VERSIONS[name],
                     http=transport,
@@ -148,7 +153,7 @@ class Google:
                 )
             except UnknownApiNameOrVersion:
                 raise AssertionError(f"google-api-python-client carries no document of {name}") from None
-        return clients[name]
+        return self._clients[place]
 
     def execute(self, request: Any, *, repeatable: bool = True) -> Any:
         """The answer to a request of `api`, as the discovery document shapes it.
@@ -188,6 +193,12 @@ class Google:
             answer = self.execute(request)
             yield from answer.get(items, ())
             request = getattr(collection, following)(request, answer)
+
+
+def _close(clients: dict[tuple[int, str], Any]) -> None:
+    for client in list(clients.values()):
+        client.close()
+    clients.clear()
 
 
 def credentials(project: str | None) -> Any:
