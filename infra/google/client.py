@@ -167,6 +167,8 @@ class Google:
             NotLoggedIn: the login has ended.
         """
         asked = _asked(request)
+        if not repeatable:
+            request.http.close()  # a kept connection may have been ended meanwhile, and then it is unknown what arrived
         try:
             return request.execute(num_retries=RETRIES if repeatable else 0)
         except HttpError as error:

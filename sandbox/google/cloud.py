@@ -157,7 +157,7 @@ class Cloud:
         self.store.save()
 
     def enabled(self, api: str) -> bool:
-        """Whether an API is, by whoever enabled it."""
+        """Whether an API is, by Terraform or by the API."""
         service = f"{api}{_HOST}"
         by_terraform = self.terraform.named("google_project_service", service, "service") is not None
         return api in _ENABLED_IN_A_NEW_PROJECT or service in self.store.table("enabled") or by_terraform

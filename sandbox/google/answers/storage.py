@@ -17,7 +17,7 @@ _KEPT = ("iamConfiguration", "labels", "lifecycle", "location", "softDeletePolic
 
 
 def bucket(cloud: Cloud, name: str) -> dict[str, Any]:
-    """A bucket, whoever made it.
+    """A bucket, of Terraform or made by the API.
 
     Raises:
         Refused: 404.
@@ -42,7 +42,7 @@ def bucket(cloud: Cloud, name: str) -> dict[str, Any]:
 
 
 def has_object(cloud: Cloud, bucket_name: str, name: str) -> bool:
-    """Whether the object is there, whoever put it."""
+    """Whether the object is there, of Terraform or put by the API."""
     return name in _objects(cloud, bucket_name) or any(
         row["bucket"] == bucket_name and row["name"] == name
         for row in cloud.terraform.of("google_storage_bucket_object")

@@ -306,7 +306,7 @@ def test_a_passing_failure_is_asked_again_where_that_may_be(
 def test_an_api_that_is_off_is_told_apart(google: Google, stand_in: StandIn) -> None:
     made.write(stand_in_state(stand_in), {})
     with pytest.raises(GoogleError, match="before or it is disabled") as caught:
-        run.services(google, made.REGION)
+        queues.queues(google, made.REGION)
     assert (caught.value.status, caught.value.api_disabled) == (403, True)
 
 
