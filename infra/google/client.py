@@ -167,6 +167,10 @@ class Google:
             NotLoggedIn: the login has ended.
         """
         asked = _asked(request)
+        base = endpoint()
+        if base and request.resumable is None and "/upload/" in request.uri:
+            # the library builds an upload's address from the document alone, whatever endpoint it was given
+            request.uri = f"{base}/storage/upload/{request.uri.partition('/upload/')[2]}"
         if not repeatable:
             request.http.close()  # a kept connection may have been ended meanwhile, and then it is unknown what arrived
         try:

@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from googleapiclient.http import MediaFileUpload
 
-from infra.google.client import GoogleError, endpoint
+from infra.google.client import GoogleError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from infra.google.client import Google
 
-_UPLOADS = "https://storage.googleapis.com/upload/"
 _TAKEN = 412
 
 
@@ -118,11 +117,6 @@ def upload(google: Google, where: str, name: str, path: Path) -> bool:
     """
     media = MediaFileUpload(str(path), mimetype="application/zip", resumable=False)
     request = google.api("storage").objects().insert(bucket=where, name=name, ifGenerationMatch=0, media_body=media)
-    base = endpoint()
-    if base:  # the library builds an upload's address from the document alone
-        request.uri = f"{base}/storage/upload/{request.uri.partition('/upload/')[2]}"
-    else:
-        assert request.uri.startswith(_UPLOADS)  # noqa: S101 - a token would go elsewhere
     try:
         google.execute(request)
     except GoogleError as error:

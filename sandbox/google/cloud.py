@@ -158,9 +158,12 @@ class Cloud:
 
     def enabled(self, api: str) -> bool:
         """Whether an API is, by Terraform or by the API."""
-        service = f"{api}{_HOST}"
-        by_terraform = self.terraform.named("google_project_service", service, "service") is not None
-        return api in _ENABLED_IN_A_NEW_PROJECT or service in self.store.table("enabled") or by_terraform
+        return api in self.all_enabled()
+
+    def all_enabled(self) -> set[str]:
+        """Every API that is."""
+        made = (str(row["service"]) for row in self.terraform.of("google_project_service"))
+        return {*_ENABLED_IN_A_NEW_PROJECT, *(one.removesuffix(_HOST) for one in (*made, *self.store.table("enabled")))}
 
     def enable(self, service: str) -> None:
         """Enable an API, `run.googleapis.com`."""

@@ -106,6 +106,12 @@ def list_builds(call: Call) -> dict[str, Any]:
     """cloudbuild.projects.locations.builds.list, the newest first."""
     call.cloud.assert_ours(call.path["parent"])
     rows = [kept["build"] for kept in call.cloud.store.table("builds").values()]
+    wanted = call.query.get("filter")
+    if wanted is not None:
+        found = re.fullmatch(r'tags\s*=\s*"(?P<tag>[^"]+)"', wanted)
+        if found is None:
+            raise Refused(501, 'the stand-in finds builds by one tag: filter=tags="..."')
+        rows = [row for row in rows if found["tag"] in row.get("tags", ())]
     return paged(call, rows[::-1], "builds")
 
 
@@ -219,6 +225,17 @@ def list_tags(call: Call) -> dict[str, Any]:
     return paged(call, rows, "tags")
 
 
+def get_version(call: Call) -> dict[str, Any]:
+    """artifactregistry...packages.versions.get, by digest."""
+    name = call.path["name"]
+    key, rest = _repository(call.cloud, name)
+    _, _, package, _, digest = rest.split("/")
+    row = call.cloud.store.table("images").get(f"{key}{package}", {}).get(digest)
+    if row is None:
+        raise missing("Requested entity was not found.")
+    return {"name": name, "createTime": row["made_at"], "updateTime": row["made_at"]}
+
+
 def _docker_image(cloud: Cloud, location: str, repository: str, image: str, digest: str) -> dict[str, Any]:
     row = cloud.store.table("images")[f"{cloud.project}/{location}/{repository}/{image}"][digest]
     return {
@@ -262,6 +279,7 @@ ANSWERS = {
     f"{_PACKAGES}.dockerImages.list": list_docker_images,
     f"{_PACKAGES}.packages.tags.get": get_tag,
     f"{_PACKAGES}.packages.tags.list": list_tags,
+    f"{_PACKAGES}.packages.versions.get": get_version,
     "cloudbuild.projects.locations.builds.create": create_build,
     "cloudbuild.projects.locations.builds.get": get_build,
     "cloudbuild.projects.locations.builds.list": list_builds,

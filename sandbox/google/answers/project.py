@@ -74,6 +74,17 @@ def get_services(call: Call) -> dict[str, Any]:
     return {"services": found}
 
 
+def list_services(call: Call) -> dict[str, Any]:
+    """serviceusage.services.list: of those that are enabled."""
+    cloud = call.cloud
+    cloud.assert_ours(call.path["parent"])
+    if call.query.get("filter") != "state:ENABLED":
+        raise Refused(501, "the stand-in lists what is enabled: filter=state:ENABLED")
+    names = sorted(f"{one}.googleapis.com" for one in cloud.all_enabled())
+    rows = [_service(cloud, name) | {"config": {"name": name}} for name in names]
+    return paged(call, rows, "services", default=50)
+
+
 def enable_services(call: Call) -> dict[str, Any]:
     """serviceusage.services.batchEnable: at most 20 at once, all or none; done already where all are enabled."""
     cloud, wanted = call.cloud, call.body.get("serviceIds", [])
@@ -156,6 +167,7 @@ ANSWERS = {
     "oauth2.userinfo.get": get_user,
     "orgpolicy.projects.policies.getEffectivePolicy": get_policy,
     "serviceusage.operations.get": get_operation,
+    "serviceusage.services.list": list_services,
     "serviceusage.services.batchEnable": enable_services,
     "serviceusage.services.batchGet": get_services,
 }

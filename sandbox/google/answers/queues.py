@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from sandbox.google.cloud import paged
@@ -30,6 +31,24 @@ def _queue(cloud: Cloud, row: Row) -> Row:
             "maxDoublings": int(retry["max_doublings"]),
         },
     }
+
+
+_REGIONS = ("asia-northeast1", "europe-west1", "europe-west3", "us-central1", "us-east1")
+
+
+def list_locations(call: Call) -> Row:
+    """...projects.locations.list: some of the regions that have queues and schedules."""
+    call.cloud.assert_ours(call.path["name"])
+    rows = [{"name": f"{call.path['name']}/locations/{one}", "locationId": one} for one in _REGIONS]
+    return paged(call, rows, "locations")
+
+
+def list_tasks(call: Call) -> Row:
+    """cloudtasks.projects.locations.queues.tasks.list: as many as were told to wait there."""
+    queue = get_queue(replace(call, path={"name": call.path["parent"]}))
+    waiting = int(call.cloud.facts().get("tasks_waiting", {}).get(queue["name"].rpartition("/")[2], 0))
+    rows = [{"name": f"{queue['name']}/tasks/{number}"} for number in range(waiting)]
+    return paged(call, rows, "tasks", default=1000)
 
 
 def list_queues(call: Call) -> Row:
@@ -85,6 +104,9 @@ def get_job(call: Call) -> Row:
 
 
 ANSWERS = {
+    "cloudscheduler.projects.locations.list": list_locations,
+    "cloudtasks.projects.locations.list": list_locations,
+    "cloudtasks.projects.locations.queues.tasks.list": list_tasks,
     "cloudscheduler.projects.locations.jobs.get": get_job,
     "cloudscheduler.projects.locations.jobs.list": list_jobs,
     "cloudtasks.projects.locations.queues.get": get_queue,

@@ -165,6 +165,10 @@ def get_object(call: Call) -> dict[str, Any] | bytes:
         if not has_object(cloud, where, name):
             raise missing(f"No such object: {where}/{name}")
         return _shown_object(where, {"name": name, "generation": "1", "metageneration": "1"})
+    if str(call.query.get("generation", own["generation"])) != own["generation"]:
+        raise missing(
+            f"No such object: {where}/{name}#{call.query['generation']}"
+        )  # older ones are kept, and not shown here
     if call.query.get("alt") == "media":
         return cloud.store.kept_bytes(own["bytes"])
     return _shown_object(where, own)

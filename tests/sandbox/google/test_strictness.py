@@ -250,3 +250,27 @@ def test_an_answer_that_google_could_not_give_is_a_defect(stand_in: StandIn) -> 
         run.check_answer(method, {"service": []})
     with pytest.raises(Impossible, match="TYPE_ENUM"):
         run.check_answer(method, {"services": [{"ingress": "SOMEWHERE"}]})
+
+
+def test_what_is_enabled_and_where_queues_can_be(http: httpx.Client) -> None:
+    listed = http.get(f"/serviceusage/v1/projects/{P}/services?filter=state:ENABLED&pageSize=200").json()["services"]
+    assert {f"{one}.googleapis.com" for one in made.APIS} < {one["config"]["name"] for one in listed}
+    for name, version in (("cloudtasks", "v2"), ("cloudscheduler", "v1")):
+        found = http.get(f"/{name}/{version}/projects/{P}/locations").json()["locations"]
+        assert R in {one["locationId"] for one in found}
+
+
+def test_tasks_that_wait_are_listed_page_by_page(stand_in: StandIn, http: httpx.Client) -> None:
+    path = f"/cloudtasks/v2/{LOCATION}/queues/payments/tasks?pageSize=1"
+    assert http.get(path).json() == {}
+    stand_in.cloud.set_facts(tasks_waiting={"payments": 2})
+    first = http.get(path).json()
+    assert (len(first["tasks"]), first["nextPageToken"]) == (1, "1")
+    stand_in.cloud.set_facts(tasks_waiting={})
+
+
+def test_builds_are_found_by_their_tag(http: httpx.Client) -> None:
+    http.post(f"/{BUILDS}", json=BUILD | {"tags": ["r7"]})
+    found = http.get(f"/{BUILDS}", params={"filter": 'tags="r7"'}).json()["builds"]
+    assert [one["tags"] for one in found] == [["r7"]]
+    assert http.get(f"/{BUILDS}", params={"filter": "status=SUCCESS"}).status_code == 501
