@@ -8,7 +8,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export PIP_ROOT_USER_ACTION = ignore
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo tour test test-all lint acceptance acceptance-sabotage bench sweep psql logs reset migrate terraform-check deploy rollback destroy clean
+.PHONY: help setup run demo tour test test-all lint acceptance acceptance-sabotage bench sweep psql logs reset migrate terraform-check deploy rollback destroy doctor clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -100,6 +100,9 @@ rollback: .venv/.ready-deploy ## the release before serves again, without a buil
 
 destroy: .venv/.ready-deploy ## take an environment down, in order, and name what stays (ENV=dev)
 	@$(PY) -m infra.deploy destroy --env "$(ENV)" $(if $(YES),--yes)
+
+doctor: .venv/.ready-deploy ## look at everything that a shop stands on, change nothing, say what is wrong (ENV=local; ARGS=--json)
+	@$(PY) -m infra.doctor --env "$(ENV)" $(ARGS)
 
 clean: ## remove .venv and every cache; .local/ stays (make reset)
 	@rm -rf .venv .venv-clients .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist

@@ -134,6 +134,7 @@ class Local:
     region: str
     home: Path
     url: str
+    scheduler: str
     _settings: Mapping[str, str] = field(repr=False)
     _owner_url: str = field(repr=False)
 
@@ -192,6 +193,7 @@ def _local(folder: Path) -> Local:
         region=settings["TASKS_LOCATION"],
         home=home.path,
         url=facts["url"],
+        scheduler=facts.get("scheduler", ""),
         _settings=settings,
         _owner_url=facts["database"],
     )

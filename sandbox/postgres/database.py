@@ -73,7 +73,7 @@ class LocalDatabase:
                 session.simple(f"create database {DATABASE} owner {OWNER}")
         applied = self._migrations(self.owner_url)
         with self._session(self.server.url()) as session:
-            session.simple(f"grant atlas_app to {FUNCTIONS}")
+            session.simple(f"grant atlas_app to {FUNCTIONS}; grant pg_read_all_stats to atlas_readonly")
         return applied
 
     def stop(self) -> None:

@@ -276,7 +276,9 @@ class System:
         settings = self.settings()
         if self.messenger.real:  # a real bot's tokens are kept where its operator keeps them, and nowhere else
             settings = {name: value for name, value in settings.items() if name not in {_BOT_TOKEN, PROVIDER}}
-        return {"chat": self.chat_url, "database": self.database.owner_url, "settings": settings}
+        return {"chat": self.chat_url, "database": self.database.owner_url, "settings": settings} | {
+            "scheduler": self.urls["scheduler"]
+        }
 
     @property
     def telegram(self) -> Telegram:

@@ -107,3 +107,29 @@ begin
         null;
     end;
 end $$;
+
+-- The owner may take on the reader's rights, to look without being able to write (infra/environment.py): making a role does not
+-- bring that along. And who reads may see what other sessions do (docs/doctor.md), where the owner can give that away.
+do $$
+begin
+    if not exists (select from pg_catalog.pg_roles where rolname = 'atlas_readonly') then
+        return;
+    end if;
+    begin
+        if not pg_catalog.pg_has_role('atlas_readonly', 'usage') then
+            execute pg_catalog.format('grant atlas_readonly to %I', current_user);
+        end if;
+    exception when insufficient_privilege then
+        raise notice '% may not take on the rights of atlas_readonly', current_user;
+    end;
+    begin
+        if not pg_catalog.pg_has_role('atlas_readonly', 'pg_read_all_stats', 'usage') then
+            grant pg_read_all_stats to atlas_readonly;
+        end if;
+    exception when insufficient_privilege then
+        raise notice 'atlas_readonly is not given pg_read_all_stats: % may not grant it', current_user;
+    end;
+exception
+    when duplicate_object or unique_violation then
+        null; -- another database of this server is being migrated at the same moment
+end $$;

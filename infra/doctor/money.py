@@ -1,0 +1,147 @@
+"""What was paid and what came of it; and whether everything that must always hold does."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from infra.doctor.check import Check, WrongError, insist
+from lib.db import invariants
+from lib.domain import health_snapshot
+
+if TYPE_CHECKING:
+    from infra.doctor.deployment import Deployment
+
+_SUBJECT = "Money and promises"
+APPLIED_WITHIN_S = 120.0
+SETTLED_WITHIN_S = 300.0
+GIVEN_UP_DAYS = 1
+INVARIANTS_S = 60.0
+
+
+async def applied(deployment: Deployment) -> str:
+    """What was granted is on a node within two minutes."""
+    found = await deployment.read(lambda session: health_snapshot.overdue(session.transaction, APPLIED_WITHIN_S))
+    if found.count:
+        raise WrongError(f"{found.count} wait for their access, the first for {round(found.oldest_s / 60)} min")
+    return ""
+
+
+async def kept(deployment: Deployment) -> str:
+    """No payment waits to be settled."""
+    (row,) = await deployment.rows(
+        "select count(*) as kept from payment_events"
+        " where status = 'new' and received_at < atlas.now() - make_interval(secs => :seconds)",
+        seconds=SETTLED_WITHIN_S,
+    )
+    if row["kept"]:
+        raise WrongError(f"{row['kept']} payments are recorded and not settled")
+    return ""
+
+
+async def unmatched(deployment: Deployment) -> str:
+    """No money is without its order."""
+    found = await deployment.read(lambda session: health_snapshot.take(session.transaction).waiting)
+    if found.events_unmatched:
+        raise WrongError(f"{found.events_unmatched} payments fit no order")
+    return ""
+
+
+async def updates(deployment: Deployment) -> str:
+    """No update was given up within a day."""
+    (row,) = await deployment.rows(
+        "select count(*) as given_up, max(update_id) as newest from updates"
+        " where last_error is not null and reply = '[]' and done_at > atlas.now() - make_interval(days => :days)",
+        days=GIVEN_UP_DAYS,
+    )
+    if row["given_up"]:
+        raise WrongError(f"{row['given_up']} updates were given up within a day, the newest {row['newest']}")
+    return ""
+
+
+async def messages(deployment: Deployment) -> str:
+    """No message that a customer must get was lost within a day."""
+    rows = await deployment.rows(
+        "select status, count(*) as lost from messages where delivery = 'must' and status in ('failed', 'unclear')"
+        " and finished_at > atlas.now() - make_interval(days => :days) group by status order by status",
+        days=GIVEN_UP_DAYS,
+    )
+    insist([f"{row['lost']} messages are {row['status']}" for row in rows])
+    return ""
+
+
+async def books(deployment: Deployment) -> str:
+    """The named queries of lib/db/invariants.sql come back empty."""
+    found = await deployment.read(lambda session: invariants.violations_in(session.connection), INVARIANTS_S)
+    insist([f"{one.invariant}: {', '.join(one.keys)}" for one in found])
+    return f"{len(invariants.queries())} of them"
+
+
+CHECKS = (
+    Check(
+        name="paid-not-applied",
+        part="money",
+        subject=_SUBJECT,
+        asks="what was granted is on a node within two minutes",
+        customers="they paid, or began a trial, and have no access.",
+        mend="A node that does not answer is the most likely reason.",
+        page="paid-but-not-applied.md",
+        look=applied,
+        after=("schema",),
+    ),
+    Check(
+        name="payments-kept",
+        part="money",
+        subject=_SUBJECT,
+        asks="every payment is settled within five minutes",
+        customers="they paid and got nothing yet; the money is recorded.",
+        mend="Read why settling fails.",
+        page="payment-kept.md",
+        look=kept,
+        after=("schema",),
+    ),
+    Check(
+        name="payments-unmatched",
+        part="money",
+        subject=_SUBJECT,
+        asks="all money has its order",
+        customers="one of them paid and got nothing; the shop holds money that it can't account for.",
+        mend="Look each one up at its provider.",
+        page="payment-unmatched.md",
+        look=unmatched,
+        after=("schema",),
+    ),
+    Check(
+        name="updates-given-up",
+        part="money",
+        subject=_SUBJECT,
+        asks="no update was given up within a day",
+        customers="one of them got no answer.",
+        mend="Mend what its traceback names, then have it handled again.",
+        page="update-given-up.md",
+        look=updates,
+        after=("schema",),
+    ),
+    Check(
+        name="messages-lost",
+        part="money",
+        subject=_SUBJECT,
+        asks="every message that is owed arrived, or still may",
+        customers="a receipt, a key or a reminder did not come.",
+        mend="Read why Telegram refused them.",
+        page="messages-refused.md",
+        look=messages,
+        after=("schema",),
+    ),
+    Check(
+        name="invariants",
+        part="money",
+        subject=_SUBJECT,
+        asks="what must always hold holds",
+        customers="someone may have too little or too much, or the books are wrong.",
+        mend="Each name has its paragraph on the page.",
+        page="invariant-violated.md",
+        look=books,
+        after=("schema",),
+        timeout_s=90,
+    ),
+)

@@ -1,0 +1,41 @@
+"""A `Deployment` of an environment as every operators' command sees it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from infra.doctor.check import WrongError
+from infra.doctor.deployment import Deployment
+from infra.doctor.google_cloud import GoogleCloud
+from infra.doctor.platform import LocalPlatform
+from infra.environment import Deployed, Local, NoEnvironment, NoSecret
+from infra.google.client import GoogleError, NotLoggedIn
+
+if TYPE_CHECKING:
+    from infra.environment import Environment
+
+
+def deployment_of(environment: Environment) -> Deployment:
+    """To be made inside the event loop that the checks run in, and closed."""
+
+    def secret(name: str) -> str | None:
+        if not environment.has_secret(name):
+            return None
+        try:
+            return environment.secret(name)
+        except (NoSecret, NotLoggedIn) as error:
+            raise WrongError(str(error)) from None
+
+    made = Deployment(environment.name, {}, connect=lambda: environment.connect("readonly"), secret=secret)
+    try:
+        made.settings = environment.settings
+    except (NoEnvironment, GoogleError, NotLoggedIn) as error:
+        made.trouble = str(error)
+    match environment:
+        case Local():
+            parent = f"projects/{environment.project}/locations/{environment.region}"
+            made.platform = LocalPlatform(made.settings.get("TASKS_ENDPOINT", ""), environment.scheduler, parent)
+            made.folder = str(environment.home)
+        case Deployed():
+            made.platform = made.cloud = GoogleCloud(environment)
+    return made
