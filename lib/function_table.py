@@ -5,6 +5,7 @@ A row comes with its function; nothing in it is listed anywhere else.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Literal
 from lib import json_reader
 
 _ROOT = Path(__file__).resolve().parents[1]
+_EVERY = re.compile(r"\*(?:/([1-9][0-9]?))?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,23 @@ class Function:
         return self.name.replace("_", "-")
 
     @property
+    def period_s(self) -> int | None:
+        """Seconds between two ticks of its schedule; None for what has none.
+
+        Raises:
+            ValueError: it is of another form than Terraform takes (locals.tf, `period_s`).
+        """
+        if self.schedule is None:
+            return None
+        minute, hour, *rest = self.schedule.split(" ")
+        for field_, other, unit_s in ((minute, hour == "*", 60), (hour, minute.isdecimal(), 3600)):
+            if rest == ["*"] * 3 and other and (every := _EVERY.fullmatch(field_)) is not None:
+                return unit_s * int(every[1] or 1)
+        if rest == ["*"] * 3 and minute.isdecimal() and hour.isdecimal():
+            return 86_400
+        raise ValueError(f"{self.name}: {self.schedule}")
+
+    @property
     def module(self) -> str:
         """The module that holds its entry point."""
         folder = {"public": "public", "task": "tasks", "schedule": "sweeps"}[self.trigger]
@@ -90,6 +109,12 @@ class Table:
         """
         row = self.queues[queue]
         return row.max_retry_s + row.max_backoff_s + self.deadline_s(queue)
+
+    @property
+    def connection_sum(self) -> int:
+        """Connections to Postgres that all instances may hold together: their threads' and each sweep's lock."""
+        threads = sum(one.max_instances * one.connections for one in self.functions.values())
+        return threads + sum(one.trigger == "schedule" for one in self.functions.values())
 
     def deadline_s(self, queue: str) -> int:
         """The longest that an attempt of this queue may take."""

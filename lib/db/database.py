@@ -9,7 +9,7 @@ import time
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
-from lib import failpoints
+from lib import failpoints, log
 from lib.db import guard, schema
 from lib.db.connection import Connection, Timeouts
 from lib.db.errors import (
@@ -39,6 +39,8 @@ _ATTEMPTS = 6
 _MOST_TIMEOUTS = 2
 """Exchanges without an answer after which a server counts as away: each holds a thread for seconds, and its backend its locks."""
 _WAIT_FOR_THREAD_S = 2.0
+_TOLD_WAIT_S = 0.25
+"""A wait for a connection that is logged: a burst queues up for less."""
 _INJECTED_FAILURE = "do $$ begin raise exception 'injected' using errcode = '40001'; end $$"
 
 
@@ -111,6 +113,7 @@ class Database:
         if self._guards:
             guard.install()
         self._workers = Workers(f"db-{application}")
+        self._connections = connections
         self._permits = Permits(connections, reserved=reserved)
         self._thread = threading.local()
         self._open: list[Connection] = []
@@ -149,16 +152,24 @@ class Database:
 
     async def _admitted(self, body: Callable[[Transaction], T], function: Callable[..., T], *, reserved: bool) -> T:
         if not self._permits.take(reserved=reserved):
+            began = time.monotonic()
             try:
                 async with asyncio.timeout(_WAIT_FOR_THREAD_S):
                     await self._permits.wait(reserved=reserved)
             except TimeoutError:
+                self._tell_wait(began, got=False)
                 raise Busy(f"no free connection within {_WAIT_FOR_THREAD_S} s") from None
+            self._tell_wait(began, got=True)
         job = _Job()
         name, may_rerun = function.__name__, getattr(function, "idempotent", False)
         running = self._workers.submit(lambda: self._attempt_all(body, name, may_rerun, job))
         running.add_done_callback(self._ended)  # the thread's end, not the caller's: it may still be connecting
         return await _finish(running, job)
+
+    def _tell_wait(self, began: float, *, got: bool) -> None:
+        waited = time.monotonic() - began
+        if waited >= _TOLD_WAIT_S or not got:
+            log.warning("connection_waited", ms=round(waited * 1000), connections=self._connections, got=got)
 
     def _ended(self, running: asyncio.Future[Any]) -> None:
         self._permits.release()

@@ -5,14 +5,16 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from lib.domain import sweep_runs
+from lib.domain import sweep_runs, webhook_state
 from lib.domain.provisioning import CLOCK_OFF_MS
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime
 
     from lib.db import Transaction
     from lib.domain.sweep_runs import LastRun
+    from lib.domain.webhook_state import WebhookState
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,18 +50,60 @@ class NodeTrouble:
 
 
 @dataclass(frozen=True, slots=True)
+class Connections:
+    """Sessions of the server, all users' together, and how many it takes of those that are no superuser's."""
+
+    in_use: int
+    limit: int
+
+
+@dataclass(frozen=True, slots=True)
 class Condition:
     """The answer of `health` with a key."""
 
     waiting: Waiting
     sweeps: tuple[LastRun, ...]
     nodes: tuple[NodeTrouble, ...]
+    webhook: WebhookState
+    connections: Connections
+
+    def red(self, silent_after_s: Mapping[str, float]) -> list[str]:
+        """What is wrong whatever the traffic is; empty when nothing is.
+
+        Args:
+            silent_after_s: of each sweep, how long it may not have ended well.
+        """
+        well = {run.sweep: run.well_s for run in self.sweeps}
+        found = [
+            f"sweep {sweep} has not ended well for {round(since)} s"
+            if (since := well.get(sweep)) is not None
+            else f"sweep {sweep} has never ended well"
+            for sweep, limit in sorted(silent_after_s.items())
+            if (since := well.get(sweep)) is None or since > limit
+        ]
+        if self.webhook.refused:
+            why = self.webhook.last_error if self.webhook.is_set else "no webhook is set"
+            found.append(f"Telegram can't deliver {self.webhook.pending} updates: {why}")
+        return found
 
     def as_json(self) -> dict[str, Any]:
         """Plain values."""
         sweeps = {
-            run.sweep: {"outcome": run.outcome, "age_s": round(run.age_s, 1), "ended_at": run.ended_at.isoformat()}
+            run.sweep: {
+                "outcome": run.outcome,
+                "age_s": round(run.age_s, 1),
+                "well_s": None if run.well_s is None else round(run.well_s, 1),
+                "ended_at": run.ended_at.isoformat(),
+            }
             for run in self.sweeps
+        }
+        webhook = {
+            "is_set": self.webhook.is_set,
+            "pending": self.webhook.pending,
+            "last_error": self.webhook.last_error,
+            "last_error_at": self.webhook.last_error_at.isoformat() if self.webhook.last_error_at else None,
+            "refused_s": None if self.webhook.refused_s is None else round(self.webhook.refused_s),
+            "looked_s": None if self.webhook.looked_s is None else round(self.webhook.looked_s),
         }
         nodes = {
             node.name: {
@@ -70,7 +114,14 @@ class Condition:
             }
             for node in self.nodes
         }
-        return {"ok": True, "database": True, **asdict(self.waiting), "sweeps": sweeps, "nodes_in_trouble": nodes}
+        return {
+            "database": True,
+            **asdict(self.waiting),
+            "connections": asdict(self.connections),
+            "webhook": webhook,
+            "sweeps": sweeps,
+            "nodes_in_trouble": nodes,
+        }
 
 
 _WAITING = """
@@ -119,7 +170,26 @@ order by name
 """
 
 
+# Of other users' sessions only the database is shown to all; the server's own workers have none, but for its vacuum's.
+_CONNECTIONS = """
+select (select count(*) from pg_catalog.pg_stat_activity where datid is not null) as in_use,
+       cast(current_setting('max_connections') as integer) - cast(current_setting('superuser_reserved_connections') as integer)
+           as limit
+"""
+
+
+def connections(tx: Transaction) -> Connections:
+    """How many are open now."""
+    return tx.one(Connections, _CONNECTIONS)
+
+
 def take(tx: Transaction) -> Condition:
     """Everything at one moment."""
     nodes = tx.rows(NodeTrouble, _NODES_IN_TROUBLE, clock_off_ms=CLOCK_OFF_MS)
-    return Condition(tx.one(Waiting, _WAITING), tuple(sweep_runs.last(tx)), tuple(nodes))
+    return Condition(
+        tx.one(Waiting, _WAITING),
+        tuple(sweep_runs.last(tx)),
+        tuple(nodes),
+        webhook_state.state(tx),
+        connections(tx),
+    )

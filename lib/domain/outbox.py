@@ -14,6 +14,14 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
+class Overdue:
+    """Work that was due long ago and is not done; `count` says no more than that there are so many at least."""
+
+    count: int
+    oldest_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class Item:
     """One piece of follow-up work, ready to be enqueued.
 
@@ -93,6 +101,24 @@ returning {_COLUMNS}, not_before
 """  # noqa: S608 -- a constant list of columns
 
 
+# By when it was due, not by when it was enqueued, which every further attempt moves on. Three parts, each by an index of the
+# sweep's own questions, so that a backlog is not read to its end to say that it is one.
+_OVERDUE = """
+with waiting as (
+    (select queue, not_before from outbox
+     where done_at is null and queue = :queue and enqueued_at is not null order by enqueued_at, id limit :page)
+    union all
+    (select queue, not_before from outbox
+     where done_at is null and queue = :queue and enqueued_at is null and attempt > 1 order by not_before, id limit :page)
+    union all
+    (select queue, not_before from outbox
+     where done_at is null and enqueued_at is null and attempt = 1 order by id limit :page)
+)
+select count(*) as count, cast(coalesce(extract(epoch from atlas.now() - min(not_before)), 0) as double precision) as oldest_s
+from waiting where queue = :queue and not_before < atlas.now() - make_interval(secs => :after_s)
+"""
+
+
 _FINISH = "update outbox set done_at = atlas.now() where id = :id and done_at is null"
 
 
@@ -132,6 +158,11 @@ def mark_enqueued(tx: Transaction, items: list[Item]) -> None:
 def stuck(tx: Transaction, queue: str, page: int, window_s: float) -> list[Item]:
     """The oldest stuck work of a queue, which is done retrying after `window_s` seconds, as its next attempt."""
     return tx.rows(Item, _STUCK, queue=queue, page=page, window_s=window_s)
+
+
+def overdue(tx: Transaction, queue: str, page: int, after_s: float) -> Overdue:
+    """What a queue owes since more than `after_s` seconds."""
+    return tx.one(Overdue, _OVERDUE, queue=queue, page=page, after_s=after_s)
 
 
 def is_open(tx: Transaction, outbox_id: int) -> bool:

@@ -28,12 +28,18 @@ class SweepRun:
 
 @dataclass(frozen=True, slots=True)
 class LastRun:
-    """When a sweep last ended well, and how its newest run ended."""
+    """How a sweep's newest run ended, and how long ago one ended well.
+
+    Attributes:
+        age_s: of the newest run's end.
+        well_s: seconds since a run last ended well; None when none is known.
+    """
 
     sweep: str
     outcome: str
     ended_at: datetime
     age_s: float
+    well_s: float | None
 
 
 def record(tx: Transaction, run: SweepRun) -> None:
@@ -58,7 +64,9 @@ def last(tx: Transaction) -> list[LastRun]:
     """The newest run of every sweep."""
     return tx.rows(
         LastRun,
-        "select distinct on (sweep) sweep, outcome, ended_at,"
+        "select newest.*, cast(extract(epoch from atlas.now() - (select w.ended_at from sweep_runs w"
+        " where w.sweep = newest.sweep and w.outcome = 'done' order by w.id desc limit 1)) as double precision) as well_s"
+        " from (select distinct on (sweep) sweep, outcome, ended_at,"
         " cast(extract(epoch from atlas.now() - ended_at) as double precision) as age_s"
-        " from sweep_runs order by sweep, id desc",
+        " from sweep_runs order by sweep, id desc) newest",
     )

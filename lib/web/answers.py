@@ -26,6 +26,11 @@ def refused(status: int, error: str) -> Response:
     return JSONResponse({"ok": False, "error": error}, status)
 
 
+def red(body: Mapping[str, Any]) -> Response:
+    """503 that tells what is wrong; to be asked again, and not soon."""
+    return JSONResponse({"ok": False, **body}, 503)
+
+
 def unavailable(error: str = "try again", *, after_s: int = _RETRY_AFTER_S) -> Response:
     """503: nothing was changed, the sender should try again."""
     return JSONResponse({"ok": False, "error": error}, 503, {"Retry-After": str(after_s)})

@@ -283,7 +283,7 @@ async def test_faults_are_loud_and_all_of_them_are_undone_by_one_button(opened: 
     assert system.faults == NONE
     assert system.scheduler.faults.missed_share == 0
     answer = await system.call("health", headers={"X-Health-Key": system.health_key})
-    assert answer.status_code == 200
+    assert answer.json()["database"] is True
     assert not system.scheduler.is_paused("sweep-outbox")
     assert [(await system.nodes.health(index))["ok"] for index in (0, 1)] == [True, True]
 
@@ -428,7 +428,7 @@ async def test_postgres_is_killed_and_everybody_comes_back(opened: Page, system:
     await expect(opened.get_by_role("status")).to_contain_text("has recovered")
     await _chip(opened, "database", "up")
     answer = await system.call("health", headers={"X-Health-Key": system.health_key})
-    assert answer.status_code == 200
+    assert answer.json()["database"] is True
 
 
 async def test_a_postgres_that_another_process_killed_is_started_by_all_well_again(
@@ -442,7 +442,7 @@ async def test_a_postgres_that_another_process_killed_is_started_by_all_well_aga
     await _press(opened, "all well again", "All is well again")
     await expect(banner).to_be_hidden()
     answer = await system.call("health", headers={"X-Health-Key": system.health_key})
-    assert answer.status_code == 200
+    assert answer.json()["database"] is True
 
 
 async def test_it_fits_a_phone_and_keeps_the_focus_while_it_changes(opened: Page, system: System) -> None:

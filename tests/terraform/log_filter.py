@@ -1,6 +1,6 @@
 """The part of Cloud Logging's query language that the metrics use, evaluated over log entries; anything else is an error.
 
-Comparisons `=`, `!=`, `=~`, `>`, `>=` of a field with a quoted string, a number or a severity; `log_id("...")`; AND, OR,
+Comparisons `=` (of one value or of `("a" OR "b")`), `!=`, `=~`, `>`, `>=` of a field with a quoted string, a number or a severity; `log_id("...")`; AND, OR,
 NOT, parentheses. NOT binds tightest, then OR, then AND, as the language has it. A comparison with a field that is not
 there is false.
 """
@@ -95,7 +95,18 @@ class _Parser:
         if kind != "field":
             raise UnknownSyntaxError(f"{name!r} where a field should be")
         _, operator = self._next()
+        if operator == "=" and self._take("paren", "("):
+            return self._one_of(name)
         return _comparison(name, operator, self._next())
+
+    def _one_of(self, name: str) -> Callable[[Entry], bool]:
+        """`field=("a" OR "b")`."""
+        ways = [_comparison(name, "=", self._next())]
+        while self._take("word", "OR"):
+            ways.append(_comparison(name, "=", self._next()))
+        if not self._take("paren", ")"):
+            raise UnknownSyntaxError("a parenthesis is not closed")
+        return lambda entry: any(way(entry) for way in ways)
 
 
 def _literal(token: tuple[str, str]) -> str:

@@ -14,12 +14,15 @@ import pytest
 
 from lib import function_table, log
 from lib.sweeps import runner
+from tests.terraform import promql
+from tests.terraform.conftest import PASSWORDS
 from tests.terraform.log_filter import Entry, UnknownSyntaxError, compiled
+from tests.terraform.promql import Sample
 
 if TYPE_CHECKING:
     from lib.db import Database
     from lib.db.lock import SweepLock
-    from tests.terraform.planned import Plan, Values
+    from tests.terraform.planned import Plan, Terraform, Values
 
 ROOT = Path(__file__).resolve().parents[2]
 RECORDED = [json.loads(line) for line in (Path(__file__).parent / "recorded/lines.jsonl").read_text().splitlines()]
@@ -44,38 +47,49 @@ def _metric(plan: Plan, name: str) -> Values:
     return next(metric for metric in plan.of("google_logging_metric").values() if metric["name"] == name)
 
 
-def _sweep_policy(plan: Plan, sweep: str) -> Values:
-    return plan.of("google_monitoring_alert_policy")[
-        f'module.platform.google_monitoring_alert_policy.sweep["sweep_{sweep}"]'
-    ]
+def _policies(plan: Plan, kind: str) -> dict[str, Values]:
+    """Policies of one of the three kinds, by key."""
+    prefix = f'module.platform.google_monitoring_alert_policy.{kind}["'
+    every = plan.of("google_monitoring_alert_policy")
+    return {
+        address.removeprefix(prefix).rstrip('"]'): one for address, one in every.items() if address.startswith(prefix)
+    }
 
 
-def _counted(plan: Plan, policy: Values, lines: list[tuple[int, dict[str, Any]]]) -> list[int]:
-    """Seconds at which the metric of a policy's conditions counted a line, its label filter included."""
-    condition = policy["conditions"][1]["condition_absent"][0]
-    assert condition["filter"] == policy["conditions"][0]["condition_threshold"][0]["filter"]
-    name, label = re.fullmatch(
-        r'metric\.type="logging\.googleapis\.com/user/(\w+)" AND resource\.type="cloud_run_revision" AND metric\.labels\.sweep="(\w+)"',
-        condition["filter"],
-    ).groups()  # type: ignore[union-attr] # a filter of another form fails the test here
-    metric = _metric(plan, name)
-    assert metric["label_extractors"] == {"sweep": "EXTRACT(jsonPayload.sweep)"}
-    matches = compiled(metric["filter"])
-    return [at for at, line in lines if matches(_entry(line)) and _entry(line)["jsonPayload"]["sweep"] == label]
+def _query(policy: Values) -> tuple[str, float]:
+    """The one question of a policy, and for how many seconds its answer must stand."""
+    (condition,) = policy["conditions"]
+    (asked,) = condition["condition_prometheus_query_language"]
+    assert asked["disable_metric_validation"], "refused while no line of it was ever counted"
+    return asked["query"], float(asked["duration"].removesuffix("s"))
 
 
-def _fires_at(plan: Plan, sweep: str, lines: list[tuple[int, dict[str, Any]]], until: int) -> int | None:
-    """When a policy opens an incident: no line for as long as its absence condition says. Looked at once a minute.
+def _figures(plan: Plan, lines: list[tuple[int, dict[str, Any]]]) -> list[Sample]:
+    """What the log metrics make of lines, under the names that queries call them by."""
+    found = []
+    for metric in plan.of("google_logging_metric").values():
+        matches, extracted = compiled(metric["filter"]), metric["label_extractors"] or {}
+        for at, line in lines:
+            entry = _entry(line)
+            if matches(entry):
+                labels = {label: str(_extracted(entry, how)) for label, how in extracted.items()}
+                labels |= {"monitored_resource": entry["resource"]["type"], **entry["resource"]["labels"]}
+                found.append(Sample(f"logging_googleapis_com:user_{metric['name']}", frozenset(labels.items()), at))
+    return found
 
-    The other condition, a number of successes below 1, needs a series to compare and is not counted on here.
-    """
-    policy = _sweep_policy(plan, sweep)
-    counted = _counted(plan, policy, lines)
-    window = int(policy["conditions"][1]["condition_absent"][0]["duration"].removesuffix("s"))
-    for now in range(window, until + 1, MINUTE):
-        if not any(now - window < at <= now for at in counted):
-            return now
-    return None
+
+def _extracted(entry: Entry, how: str) -> object:
+    found: Any = entry
+    for part in re.fullmatch(r"EXTRACT\(([\w.]+)\)", how)[1].split("."):  # type: ignore[index] # another form fails here
+        found = found[part]
+    return found
+
+
+def _fires_at(plan: Plan, lines: list[tuple[int, dict[str, Any]]], until: int) -> dict[str, float]:
+    """When an incident opens for each sweep that has one."""
+    query, for_s = _query(_policies(plan, "query")["silence_sweeps"])
+    fired = promql.fires_at(query, for_s, _figures(plan, lines), until)
+    return {dict(labels)["sweep"]: at for labels, at in fired.items()}
 
 
 def _timeline(until: int, *, silent: str = "", since: int = 0, broken: str = "") -> list[tuple[int, dict[str, Any]]]:
@@ -92,25 +106,48 @@ def _timeline(until: int, *, silent: str = "", since: int = 0, broken: str = "")
 @pytest.mark.proves("S2-2c")
 @pytest.mark.parametrize("sweep", SWEEPS)
 def test_a_missing_sweep_end_fires_that_sweeps_alert_and_no_other(plan: Plan, sweep: str) -> None:
-    lines = _timeline(60 * MINUTE, silent=sweep, since=20 * MINUTE)
-    fired = {other: _fires_at(plan, other, lines, 60 * MINUTE) for other in SWEEPS}
-    period = MINUTE
-    assert fired.pop(sweep) in range(20 * MINUTE, 20 * MINUTE + 5 * period + 1)
-    assert fired == dict.fromkeys(fired)
+    fired = _fires_at(plan, _timeline(60 * MINUTE, silent=sweep, since=20 * MINUTE), 60 * MINUTE)
+    assert fired.keys() == {sweep}
+    assert 20 * MINUTE < fired[sweep] <= 25 * MINUTE
 
 
 @pytest.mark.proves("S2-2c")
 @pytest.mark.parametrize("sweep", SWEEPS)
 def test_a_sweep_that_ends_but_never_well_fires_too(plan: Plan, sweep: str) -> None:
     lines = _timeline(60 * MINUTE, broken=sweep, since=20 * MINUTE)
-    assert _fires_at(plan, sweep, lines, 60 * MINUTE) is not None
+    assert _fires_at(plan, lines, 60 * MINUTE).keys() == {sweep}
 
 
 @pytest.mark.proves("S2-2c")
-def test_no_alert_while_every_sweep_ends_well_and_one_when_none_ever_ran(plan: Plan) -> None:
-    lines = _timeline(60 * MINUTE)
-    assert [_fires_at(plan, sweep, lines, 60 * MINUTE) for sweep in SWEEPS] == [None] * len(SWEEPS)
-    assert all(_fires_at(plan, sweep, [], 60 * MINUTE) is not None for sweep in SWEEPS)
+def test_no_alert_while_every_sweep_ends_well_and_one_for_each_when_none_ever_ran(plan: Plan) -> None:
+    assert _fires_at(plan, _timeline(60 * MINUTE), 60 * MINUTE) == {}
+    assert _fires_at(plan, [], 60 * MINUTE) == dict.fromkeys(SWEEPS, 2 * MINUTE)
+
+
+def test_a_series_that_goes_on_with_zeros_is_silence_as_well(plan: Plan) -> None:
+    query, for_s = _query(_policies(plan, "query")["silence_sweeps"])
+    ends = [Sample(one.name, one.labels, one.at, value=0.0) for one in _figures(plan, _timeline(20 * MINUTE))]
+    fired = promql.fires_at(query, for_s, ends, 20 * MINUTE)
+    assert {dict(labels)["sweep"] for labels in fired} == set(SWEEPS)
+
+
+def test_a_daily_sweep_is_waited_for_a_day_and_an_hour(platform: Terraform, tmp_path: Path) -> None:
+    table = json.loads((ROOT / "functions/table.json").read_text())
+    table["functions"]["sweep_expiry"]["schedule"] = "30 3 * * *"
+    path = tmp_path / "table.json"
+    path.write_text(json.dumps(table))
+    (change,) = [
+        one["change"]["after"]
+        for one in platform.plan(variables={"table_path": str(path)}).raw["resource_changes"]
+        if one["address"] == 'google_monitoring_alert_policy.query["silence_daily"]'
+    ]
+    query, for_s = _query(change)
+    day = 24 * 60 * MINUTE
+    name = "logging_googleapis_com:user_atlas_sweep_done"
+    labels = frozenset({"monitored_resource": "cloud_run_revision", "sweep": "expiry"}.items())
+    late = [Sample(name, labels, at * day + at * 20 * MINUTE) for at in range(3)]
+    fired = promql.fires_at(query, for_s, late, 5 * day)
+    assert min(fired.values()) == 3 * day + 100 * MINUTE
 
 
 @pytest.mark.proves("S2-2c")
@@ -166,8 +203,8 @@ def _made_up(event: str, severity: str = "ERROR", **fields: object) -> Entry:
     ("metric", "entry", "counts"),
     [
         ("payment_unmatched", _made_up("payment_unmatched", reason="amount"), True),
-        ("payment_duplicate", _made_up("payment_duplicate"), True),
-        ("payment_unmatched", _made_up("payment_duplicate"), False),
+        ("payment_unmatched", _made_up("payment_duplicate"), True),
+        ("payment_unmatched", _made_up("payment_settled", "INFO"), False),
         ("payment_kept", _made_up("payment_kept"), True),
         ("payment_kept", _made_up("payment_settled", "INFO"), False),
         ("node_call_failed", _made_up("node_call_failed", "WARNING", node="n1"), True),
@@ -210,23 +247,150 @@ def test_every_event_that_a_metric_counts_is_logged_by_the_code(plan: Plan) -> N
 def test_every_policy_looks_at_a_metric_that_is_there(plan: Plan) -> None:
     there = {metric["name"] for metric in plan.of("google_logging_metric").values()}
     text = json.dumps([policy["conditions"] for policy in plan.of("google_monitoring_alert_policy").values()])
-    used = set(re.findall(r"logging\.googleapis\.com/user/(\w+)", text))
+    used = set(re.findall(r"logging[._]googleapis[._]com(?:/user/|:user_)(\w+)", text))
     assert used <= there
     dashboard = json.dumps([page["dashboard_json"] for page in plan.of("google_monitoring_dashboard").values()])
-    assert set(re.findall(r"logging\.googleapis\.com/user/(\w+)", dashboard)) <= there
+    seen = set(re.findall(r"logging\.googleapis\.com/user/(\w+)", dashboard))
+    assert seen <= there
+    assert there <= used | seen, "counted, and neither shown nor an alert"
+
+
+def test_what_a_policy_groups_by_is_a_label_of_its_metric(plan: Plan) -> None:
+    metrics = {metric["name"]: metric for metric in plan.of("google_logging_metric").values()}
+    for key, policy in _policies(plan, "event").items():
+        for condition in policy["conditions"]:
+            (asked,) = condition["condition_threshold"]
+            metric = metrics[re.search(r"/user/(\w+)", asked["filter"])[1]]  # type: ignore[index] # as above
+            labels = {label["key"] for label in metric["metric_descriptor"][0]["labels"]}
+            grouped = {one.removeprefix("metric.labels.") for one in asked["aggregations"][0]["group_by_fields"] or []}
+            assert grouped <= labels, key
 
 
 @pytest.mark.parametrize("target", FUNCTIONS)
 def test_every_function_has_an_alert(plan: Plan, target: str) -> None:
+    row = FUNCTIONS[target]
+    queries = _policies(plan, "query")
+    public = row.trigger == "public"
+    fired = promql.fires_at(
+        *_query(queries["errors_public" if public else "errors_private"]), _answers(row.service, 3, 0), 300
+    )
+    assert [dict(labels)["service_name"] for labels in fired] == [row.service]
+    others = queries["errors_private" if public else "errors_public"]
+    assert not promql.fires_at(*_query(others), _answers(row.service, 3, 0), 300)
+    if row.trigger == "schedule":
+        assert f'sweep="{target.removeprefix("sweep_")}"' in _query(queries["silence_sweeps"])[0]
+
+
+def _answers(service: str, errors: int, fine: int, code: str = "5xx") -> list[Sample]:
+    """So many answers of a service, at one second."""
+    name = "run_googleapis_com:request_count"
+    labels = {"monitored_resource": "cloud_run_revision", "service_name": service}
+    return [
+        Sample(name, frozenset({**labels, "response_code_class": code}.items()), 60, value=errors),
+        Sample(name, frozenset({**labels, "response_code_class": "2xx"}.items()), 60, value=fine),
+    ]
+
+
+@pytest.mark.parametrize(("errors", "fine", "fires"), [(2, 0, False), (3, 10, True), (3, 100, False), (30, 300, True)])
+def test_a_function_that_answers_5xx_is_told_by_number_and_by_ratio(
+    plan: Plan, errors: int, fine: int, *, fires: bool
+) -> None:
+    policy = _policies(plan, "query")["errors_public"]
+    assert bool(promql.fires_at(*_query(policy), _answers("telegram-webhook", errors, fine), 300)) is fires
+
+
+@pytest.mark.parametrize(
+    ("service", "refused", "fires"),
+    [
+        ("telegram-webhook", 21, True),
+        ("cryptobot-webhook", 21, True),
+        ("telegram-webhook", 20, False),
+        ("health", 99, False),
+    ],
+)
+def test_refused_webhook_calls_are_told_by_the_platforms_answers(
+    plan: Plan, service: str, refused: int, *, fires: bool
+) -> None:
+    policy = _policies(plan, "query")["webhook_refused"]
+    assert bool(promql.fires_at(*_query(policy), _answers(service, refused, 0, "4xx"), 600)) is fires
+
+
+@pytest.mark.parametrize(
+    ("figure", "value", "fires"),
+    [
+        ("disk_utilization", 0.86, "disk"),
+        ("cpu_utilization", 0.91, "cpu"),
+        ("memory_utilization", 0.96, "memory"),
+        ("cpu_utilization", 0.5, ""),
+    ],
+)
+def test_the_databases_figures_are_told_one_by_one(plan: Plan, figure: str, value: float, fires: str) -> None:
+    policy = _policies(plan, "query")["database_resources"]
+    labels = {"monitored_resource": "cloudsql_database", "database_id": "atlas-prod-123456:atlas"}
+    samples = [
+        Sample(f"cloudsql_googleapis_com:database_{figure}", frozenset(labels.items()), at, value)
+        for at in range(0, 600, 60)
+    ]
+    fired = promql.fires_at(*_query(policy), samples, 600)
+    assert [dict(one)["of"] for one in fired] == ([fires] if fires else [])
+
+
+def test_a_database_server_that_is_down_is_told(plan: Plan) -> None:
+    policy = _policies(plan, "query")["database_down"]
+    labels = frozenset({"monitored_resource": "cloudsql_database", "database_id": "atlas-prod-123456:atlas"}.items())
+    up = [Sample("cloudsql_googleapis_com:database_up", labels, at, float(at < 300)) for at in range(0, 900, 60)]
+    assert list(promql.fires_at(*_query(policy), up, 900).values()) == [420]
+
+
+@pytest.mark.parametrize("code", ["401", "403", "404", "405", "PERMISSION_DENIED", "unauthenticated", "not_found"])
+def test_a_refused_task_is_told(plan: Plan, code: str) -> None:
+    assert re.fullmatch(_refused_codes(plan), code)
+
+
+@pytest.mark.parametrize("code", ["200", "ok", "500", "503", "429", "unavailable", "deadline_exceeded"])
+def test_a_task_that_fails_otherwise_is_no_refused_one(plan: Plan, code: str) -> None:
+    assert not re.fullmatch(_refused_codes(plan), code)
+
+
+def _refused_codes(plan: Plan) -> str:
+    (asked,) = _policies(plan, "figure")["tasks_refused"]["conditions"][0]["condition_threshold"]
+    return re.search(r'response_code=monitoring\.regex\.full_match\("(.+)"\)', asked["filter"])[1]  # type: ignore[index] # as above
+
+
+def test_there_are_about_twenty_conditions_and_only_the_urgent_page(plan: Plan) -> None:
     policies = plan.of("google_monitoring_alert_policy")
-    errors = policies[f'module.platform.google_monitoring_alert_policy.function_errors["{target}"]']
-    assert FUNCTIONS[target].service in json.dumps(errors["conditions"])
-    if FUNCTIONS[target].trigger == "schedule":
-        silence = _sweep_policy(plan, target.removeprefix("sweep_"))
-        assert silence["combiner"] == "OR"
-        assert [bool(one["condition_threshold"]) for one in silence["conditions"]] == [True, False]
-    if queue := FUNCTIONS[target].queue:
-        assert f'module.platform.google_monitoring_alert_policy.queue_age["{queue}"]' in policies
+    assert sum(len(policy["conditions"]) for policy in policies.values()) <= 26
+    paging = {address for address, policy in policies.items() if policy["severity"] == "CRITICAL"}
+    assert {re.sub(r".*\.(\w+)(\[.*)?$", r"\1", one) for one in paging} == {"event", "query", "unreachable"}
+    assert len(paging) == 7
+
+
+def test_what_is_urgent_reaches_those_who_are_paged_and_nothing_else_does(prod: Terraform, values: Values) -> None:
+    console = "projects/atlas-prod-123456/notificationChannels/42"
+    prod_paging = prod.plan(
+        variables={
+            "paging_channels": ["night@example.org", console],
+            "database_passwords": PASSWORDS,
+            "database_password_version": 1,
+        }
+    )
+    channels = prod_paging.of("google_monitoring_notification_channel")
+    assert {one["labels"]["email_address"] for one in channels.values()} == {
+        *values["alert_emails"],
+        "night@example.org",
+    }
+    for address, configured in _configured_channels(prod_paging).items():
+        severity = prod_paging.of("google_monitoring_alert_policy")[address]["severity"]
+        assert (console in configured) is (severity == "CRITICAL"), address
+
+
+def _configured_channels(plan: Plan) -> dict[str, list[str]]:
+    """Channels of each policy, as far as the plan knows them: those made in the console."""
+    return {
+        one["address"]: [channel for channel in one["change"]["after"].get("notification_channels") or [] if channel]
+        for one in plan.raw["resource_changes"]
+        if one["type"] == "google_monitoring_alert_policy"
+    }
 
 
 def test_every_alert_reaches_an_operator_and_links_a_page_that_is_there(plan: Plan) -> None:
@@ -238,6 +402,25 @@ def test_every_alert_reaches_an_operator_and_links_a_page_that_is_there(plan: Pl
         assert (ROOT / "docs/runbooks" / links[0].rpartition("/")[2]).is_file(), address
     expected = len(plan.of("google_monitoring_notification_channel"))
     assert expected == 1
+
+
+def test_every_alert_and_its_page_are_in_the_list_of_runbooks(plan: Plan) -> None:
+    """Both ways: no alert that the list does not name, none in the list that is not made."""
+    made = {
+        (policy["display_name"], policy["documentation"][0]["links"][0]["url"].rpartition("/")[2])
+        for policy in plan.of("google_monitoring_alert_policy").values()
+    }
+    text = (ROOT / "docs/runbooks/README.md").read_text()
+    table = text[text.index("| alert |") :].partition("\n\n")[0]
+    told = set(
+        re.findall(r"^\| ([A-Z][^|]+?) \| (?:pages|mail) \|.*\| \[[\w-]+\]\(([\w-]+\.md)\) \|$", table, re.MULTILINE)
+    )
+    assert told == made
+    pages = dict(re.findall(r"^\| ([A-Z][^|]+?) \| (pages|mail) \|", table, re.MULTILINE))
+    assert pages == {
+        policy["display_name"]: "pages" if policy["severity"] == "CRITICAL" else "mail"
+        for policy in plan.of("google_monitoring_alert_policy").values()
+    }
 
 
 @pytest.mark.parametrize("service", ["subscription-feed", "connect-page"])
@@ -266,3 +449,9 @@ def test_the_evaluator_binds_or_tighter_than_and() -> None:
     mixed = compiled('a="1" AND b="2" OR c="3"')
     assert mixed({"a": "1", "c": "3"})
     assert not mixed({"c": "3"})
+
+
+@pytest.mark.parametrize("text", ["rate(a[60s])", "a[5m]", 'a{b!="c"}', "sum(a)", "a or", "a b", "label_replace(a,"])
+def test_the_evaluator_of_queries_refuses_what_it_does_not_know(text: str) -> None:
+    with pytest.raises((promql.UnknownQueryError, ValueError)):
+        promql.compiled(text)([], 0)

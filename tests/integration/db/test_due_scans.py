@@ -29,10 +29,12 @@ from lib.domain import (
     retention,
     subscriptions,
     sweep_runs,
+    webhook_state,
 )
 from lib.domain.provisioning import Answer, Dropped, Heard
 from lib.domain.settlement import Event, Money
 from lib.domain.sweep_runs import SweepRun
+from lib.domain.webhook_state import Looked
 from lib.settings import pricelist
 from tests.lint.reachable import Node, graph, reached_from
 
@@ -252,6 +254,11 @@ def _drive(tx: Transaction) -> None:
         assert bool(found) == (queue.name == "nodes")
 
 
+def _overdue(tx: Transaction) -> None:
+    for queue in function_table.load().queues:
+        outbox.overdue(tx, queue, PAGE, 600.0)
+
+
 def _enqueued(tx: Transaction) -> None:
     found = outbox.never_enqueued(tx, 0, PAGE, 30.0)
     assert len(found) == PAGE
@@ -276,6 +283,7 @@ RUN = SweepRun("expiry", "t", "done", 0, 0, 0, more=False, duration_s=1.0, error
 
 TRANSACTIONS: dict[str, Callable[[Transaction], object]] = {
     "flags.enabled": lambda tx: flags.enabled(tx, "sweep"),
+    "health_snapshot.connections": health_snapshot.connections,
     "health_snapshot.overdue": lambda tx: health_snapshot.overdue(tx, 60.0),
     "inbox.page_in_turn": lambda tx: inbox.page_in_turn(tx, 1000),
     "inbox.receive": _receive,
@@ -291,6 +299,7 @@ TRANSACTIONS: dict[str, Callable[[Transaction], object]] = {
     "orders.without_known_invoice": lambda tx: orders.without_known_invoice(tx, "cryptobot", 1000),
     "outbox.mark_enqueued": _enqueued,
     "outbox.never_enqueued": _enqueued,
+    "outbox.overdue": _overdue,
     "outbox.stuck": _drive,
     "provisioning.claim": _record,
     "provisioning.ensure_first_node": lambda tx: provisioning.ensure_first_node(tx, "http://n1.test", "K"),
@@ -304,6 +313,9 @@ TRANSACTIONS: dict[str, Callable[[Transaction], object]] = {
     "subscriptions.expire_one": lambda tx: subscriptions.expire_one(tx, subscriptions.due_to_expire(tx, 0, 1)[0], "c"),
     "subscriptions.expire": lambda tx: subscriptions.expire(tx, PAGE, "c"),
     "sweep_runs.record": lambda tx: sweep_runs.record(tx, RUN),
+    "webhook_state.note": lambda tx: webhook_state.note(
+        tx, Looked(is_set=True, pending=1, last_error_at=1, last_error="e")
+    ),
 }
 
 

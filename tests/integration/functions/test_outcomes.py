@@ -388,7 +388,8 @@ def test_health_tells_strangers_that_it_lives_and_no_more(ask: Functions) -> Non
     assert ask("health", headers={key: b""}) == Answer(200, {"ok": True}, None)
     assert ask("health", headers={key: b"wrong"}) == Answer(403, {"ok": False, "error": "wrong key"}, None)
     told = ask("health")
-    assert (told.status, told.body["updates_waiting"]) == (200, 0)
+    assert (told.status, told.body["updates_waiting"]) == (503, 0)
+    assert told.body["red"] == [f"sweep {name.removeprefix('sweep_')} has never ended well" for name in SWEEPS]
     ask.lose_the_database()
     assert ask("health", headers={key: b""}).status == 200
     assert ask("health") == Answer(503, {"ok": False, "error": "the database can't be had"}, "2")

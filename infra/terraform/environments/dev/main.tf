@@ -21,6 +21,7 @@ module "platform" {
   database_passwords        = var.database_passwords
   database_readers          = var.database_readers
   domain                    = var.domain
+  paging_channels           = var.paging_channels
   project_id                = var.project_id
   protected                 = var.protected
   region                    = var.region

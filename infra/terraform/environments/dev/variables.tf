@@ -1,7 +1,7 @@
 # What differs between two installations. What differs between dev and prod is in main.tf; rules are in modules/platform.
 
 variable "alert_emails" {
-  description = "Addresses that alerts and the budget write to."
+  description = "Addresses that every alert that can wait for the day, and the budget, write to."
   type        = list(string)
 }
 
@@ -52,6 +52,12 @@ variable "database_readers" {
 variable "domain" {
   description = "A domain of your own for what customers keep."
   type        = string
+}
+
+variable "paging_channels" {
+  description = "Who is woken by what can't wait: addresses, or channels made in the console. Empty: alert_emails."
+  type        = list(string)
+  default     = []
 }
 
 variable "project_id" {

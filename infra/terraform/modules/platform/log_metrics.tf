@@ -18,14 +18,9 @@ locals {
       labels = {}
     }
     payment_unmatched = {
-      what   = "Payments that belong to no order, or to none that they fit."
-      filter = "jsonPayload.event=~\"^payment_(unmatched|differs)$\""
-      labels = {}
-    }
-    payment_duplicate = {
-      what   = "Orders that were paid twice; the second payment is to be given back."
-      filter = "jsonPayload.event=\"payment_duplicate\""
-      labels = {}
+      what   = "Payments that belong to no order, to none that they fit, or that are the second one of theirs."
+      filter = "jsonPayload.event=~\"^payment_(unmatched|differs|duplicate)$\""
+      labels = { event = "EXTRACT(jsonPayload.event)" }
     }
     payment_kept = {
       what   = "Payments that were recorded but could not be settled at once."
@@ -40,7 +35,7 @@ locals {
     message_failed = {
       what   = "Messages that Telegram refused for good."
       filter = "jsonPayload.event=(\"message_failed\" OR \"message_refused\" OR \"message_not_rendered\" OR \"message_unclear\" OR \"reply_refused\" OR \"telegram_closed\")"
-      labels = {}
+      labels = { event = "EXTRACT(jsonPayload.event)" }
     }
     node_call_failed = {
       what   = "Calls to a node that failed; its work stays and is tried again."
@@ -65,6 +60,26 @@ locals {
     webhook_refused = {
       what   = "Webhook calls with a wrong secret or signature: an outsider guesses, or a rotation went wrong."
       filter = "jsonPayload.event=\"telegram_webhook_bad_secret\" OR jsonPayload.event=\"cryptobot_webhook_bad_signature\""
+      labels = { function = "EXTRACT(jsonPayload.function)" }
+    }
+    deliveries_refused = {
+      what   = "Minutes in which Telegram could deliver nothing, as it says itself: refused, unreachable, or no webhook set."
+      filter = "jsonPayload.event=\"telegram_deliveries_refused\""
+      labels = {}
+    }
+    outbox_overdue = {
+      what   = "Minutes in which follow-up work of a queue was not done ten minutes after it was due."
+      filter = "jsonPayload.event=\"outbox_overdue\""
+      labels = { queue = "EXTRACT(jsonPayload.queue)" }
+    }
+    connections_short = {
+      what   = "Minutes in which most of the database connections that functions may open together were open."
+      filter = "jsonPayload.event=\"connections_short\""
+      labels = {}
+    }
+    connection_waited = {
+      what   = "Calls that waited for a connection of their instance, or got none."
+      filter = "jsonPayload.event=\"connection_waited\""
       labels = { function = "EXTRACT(jsonPayload.function)" }
     }
     task_failed = {
@@ -107,11 +122,23 @@ resource "google_logging_metric" "secret_read_by_hand" {
   name        = "atlas_secret_read_by_hand"
   description = "Secrets' values read by an account that is not one of the platform's accounts."
   filter      = "resource.type=\"audited_resource\" AND protoPayload.methodName=~\"AccessSecretVersion$\" AND NOT protoPayload.authenticationInfo.principalEmail=~\"@${var.project_id}\\.iam\\.gserviceaccount\\.com$\""
+  label_extractors = {
+    who   = "EXTRACT(protoPayload.authenticationInfo.principalEmail)"
+    which = "EXTRACT(protoPayload.resourceName)"
+  }
 
   metric_descriptor {
     metric_kind = "DELTA"
     value_type  = "INT64"
     unit        = "1"
+
+    dynamic "labels" {
+      for_each = toset(["who", "which"])
+      content {
+        key        = labels.key
+        value_type = "STRING"
+      }
+    }
   }
 
   depends_on = [google_project_service.main]

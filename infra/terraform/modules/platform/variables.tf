@@ -1,10 +1,14 @@
 variable "alert_emails" {
-  description = "Addresses that alerts and the budget write to; at least one."
+  description = "Addresses that every alert that can wait for the day, and the budget, write to; one to five."
   type        = list(string)
 
   validation {
     condition     = length(var.alert_emails) > 0 && alltrue([for address in var.alert_emails : can(regex("^[^@\\s]+@[^@\\s]+\\.[^@\\s]+$", address))])
     error_message = "alert_emails needs at least one address, each like oncall@example.org: an alert without a receiver is none."
+  }
+  validation {
+    condition     = length(var.alert_emails) <= 5 && length(distinct(var.alert_emails)) == length(var.alert_emails)
+    error_message = "alert_emails may hold at most five addresses, each once: a budget takes no more. For more people, give the address of a group."
   }
 }
 
@@ -139,6 +143,17 @@ variable "environment" {
   validation {
     condition     = contains(["dev", "prod"], var.environment)
     error_message = "environment must be dev or prod (local is for a developer's machine alone: it may move the clock)."
+  }
+}
+
+variable "paging_channels" {
+  description = "Who is woken by what can't wait: addresses, or channels made in the console (an app, a phone, PagerDuty), each as projects/<PROJECT>/notificationChannels/<NUMBER>. Empty: alert_emails."
+  type        = list(string)
+  default     = []
+
+  validation {
+    condition     = alltrue([for one in var.paging_channels : can(regex("^([^@\\s/]+@[^@\\s/]+\\.[^@\\s/]+|projects/[a-z0-9-]+/notificationChannels/[0-9]+)$", one))]) && length(distinct(var.paging_channels)) == length(var.paging_channels)
+    error_message = "paging_channels holds addresses like oncall@example.org and channels like projects/<PROJECT>/notificationChannels/<NUMBER>, each once."
   }
 }
 
