@@ -1,15 +1,20 @@
-"""`python -m xray_api`: read the settings, refuse with every problem at once (exit code 2), or serve."""
+"""`python -m xray_api`: read the settings, refuse with every problem at once (exit code 2), or serve.
+
+`python -m xray_api certificate FILE` makes the certificate to serve with and prints its pin; one that is there already is kept.
+"""
 
 from __future__ import annotations
 
 import logging
 import sqlite3
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import uvicorn
 
 from xray_api import __version__, app
+from xray_api.certificate import CertificateError, Exchangeable, make
 from xray_api.clock import machine
 from xray_api.inbound import InboundError, LinkMaker
 from xray_api.logs import configure, log
@@ -20,14 +25,18 @@ from xray_api.xray import Xray, XrayRefusedError, XrayUnavailableError
 
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Sequence
 
 _CONFIGURATION = 2
 _NOT_STARTED = 3
 _GRACEFUL_SECONDS = 5
+_CERTIFICATE = "certificate"
 
 
-def main() -> int:
-    """Run the service; returns the exit code."""
+def main(arguments: Sequence[str] = ()) -> int:
+    """Run the service, or make its certificate; returns the exit code."""
+    if arguments:
+        return _make_certificate(arguments)
     try:
         node = load()
         xray = Xray(node.grpc, node.inbound.tag)
@@ -39,6 +48,18 @@ def main() -> int:
         sys.stderr.write("\n".join(lines) + "\n")
         return _CONFIGURATION
     return _serve(node, xray, store, listening)
+
+
+def _make_certificate(arguments: Sequence[str]) -> int:
+    if len(arguments) != 2 or arguments[0] != _CERTIFICATE:  # noqa: PLR2004 -- the word and the file
+        sys.stderr.write("usage: python -m xray_api [certificate FILE]\n")
+        return _CONFIGURATION
+    try:
+        sys.stdout.write(f"{make(Path(arguments[1]))}\n")
+    except CertificateError as error:
+        sys.stderr.write(f"The certificate can't be made: {error}\n")
+        return _CONFIGURATION
+    return 0
 
 
 def _check_running(xray: Xray) -> None:
@@ -73,21 +94,22 @@ def _serve(node: Node, xray: Xray, store: Store, listening: socket.socket) -> in
     configure(settings.log_level)
     links = LinkMaker(settings.xray_public_host, settings.xray_link_name, settings.xray_fingerprint)
     service = Service(store, xray, links, node.warnings, machine(settings.xray_api_clock_path))
+    cert, key = settings.xray_api_tls_cert, settings.xray_api_tls_key
+    shown = Exchangeable(cert, key) if cert is not None and key is not None else None
     log(
         logging.INFO,
         "starting",
         version=__version__,
         bind=settings.xray_api_bind,
-        tls=settings.xray_api_tls_cert is not None,
+        pin=shown.pin if shown else None,
     )
     if store.damaged is not None:
         log(logging.ERROR, "state_set_aside", now=store.damaged.name, state_id=store.state_id)
     for warning in node.warnings:
         log(logging.WARNING, "configuration", problem=warning)
     config = uvicorn.Config(
-        app.build(service, settings.xray_api_keys),
-        ssl_certfile=settings.xray_api_tls_cert,
-        ssl_keyfile=settings.xray_api_tls_key,
+        app.build(service, settings.xray_api_keys, shown),
+        ssl_context_factory=(lambda _config, _default: shown.context) if shown else None,
         access_log=False,
         log_config=None,
         server_header=False,
@@ -99,4 +121,4 @@ def _serve(node: Node, xray: Xray, store: Store, listening: socket.socket) -> in
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -29,13 +29,15 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
+    from xray_api.certificate import Exchangeable
+
 MAX_BODY_BYTES: Final = 1 << 20
 _CORRELATION: Final = re.compile(r"[0-9A-Za-z_.:-]{1,64}")
 _RETRY_SECONDS: Final = "1"
 
 
-def build(service: Service, keys: Sequence[str]) -> Starlette:
-    """The ASGI application; its lifespan starts and stops the service."""
+def build(service: Service, keys: Sequence[str], certificate: Exchangeable | None = None) -> Starlette:
+    """The ASGI application; its lifespan starts and stops the service. `certificate` is what callers are shown, if they are."""
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
@@ -45,7 +47,7 @@ def build(service: Service, keys: Sequence[str]) -> Starlette:
         finally:
             await service.stop()
 
-    face = _Face(service)
+    face = _Face(service, certificate)
     return Starlette(
         routes=[
             Route("/", face.alive, methods=["GET"]),
@@ -72,8 +74,9 @@ def build(service: Service, keys: Sequence[str]) -> Starlette:
 class _Face:
     """One method a route."""
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: Service, certificate: Exchangeable | None) -> None:
         self._service = service
+        self._certificate = certificate
 
     async def alive(self, _request: Request) -> Response:
         return JSONResponse({"ok": True})
@@ -175,6 +178,10 @@ class _Face:
             writable, facts = False, self._ids()
         if not writable:
             problems.append(f"the state can't be written ({self._service.state_problem}): every change is refused")
+        if self._certificate is not None and self._certificate.problem is not None:
+            problems.append(
+                f"the certificate files changed and {self._certificate.problem}: the one before is shown until they are mended"
+            )
         return JSONResponse(
             {
                 **facts,
@@ -183,6 +190,7 @@ class _Face:
                 "version": __version__,
                 "xray": {"up": status.up is True},
                 "can_cut": self._service.can_cut,
+                "pin": self._certificate.pin if self._certificate is not None else None,
                 "clients": clients,
                 "pending": pending,
                 "inbound": None if status.facts is None else asdict(status.facts),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import socket
-import ssl
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 from pydantic import BeforeValidator, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from xray_api import json_reader
+from xray_api import certificate, json_reader
 from xray_api.clock import read_offset
 from xray_api.inbound import Inbound, InboundError, from_config
 
@@ -324,13 +323,12 @@ def _clock_problems(path: Path) -> list[str]:
 
 
 def _tls_problems(cert: Path, key: Path) -> list[str]:
-    """Load both as the server will; what OpenSSL says of them names no content."""
+    """Load both as the server will."""
     try:
-        # An empty password, so that a locked key is refused here and not asked for at a terminal.
-        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(cert, key, password=b"")
-    except (OSError, ValueError) as error:
-        why = getattr(error, "reason", None) or getattr(error, "strerror", None) or "not readable"
-        return [f"XRAY_API_TLS_CERT, XRAY_API_TLS_KEY: can't be used together: {why}"]
+        certificate.context_of(cert, key)
+        certificate.pin_of(cert)
+    except certificate.CertificateError as error:
+        return [f"XRAY_API_TLS_CERT, XRAY_API_TLS_KEY: {error}"]
     return []
 
 

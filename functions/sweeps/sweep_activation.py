@@ -42,7 +42,7 @@ async def _work(run: Run) -> None:
 async def _activate(run: Run) -> None:
     node = plain.first_node()
     if node:
-        await run.db.run(provisioning.ensure_first_node, node.url, node.key_name)
+        await run.db.run(provisioning.ensure_first_node, node.url, node.key_name, node.pins)
     nodes = Nodes(run.db, bootstrap.node_transport(), bootstrap.task_queue(), operation="activation")
     placed = _PAGE
     while placed == _PAGE and await run.next_page():

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from lib.db import Transaction
     from lib.domain.provisioning import Claimed
+    from lib.settings.plain import FirstNodeSettings
 
 
 @functions_framework.aio.http
@@ -30,7 +31,7 @@ async def task_provision(request: Request) -> Response:
 
 
 def claim(
-    tx: Transaction, outbox_id: int, subscription_id: int, me: UUID, first_node: tuple[str, str] | None
+    tx: Transaction, outbox_id: int, subscription_id: int, me: UUID, first_node: FirstNodeSettings | None
 ) -> list[Claimed]:
     """What nodes still have to learn about the subscription, ours alone for the length of a lease.
 
@@ -42,7 +43,7 @@ def claim(
     provisioning.place(tx, subscription_id=subscription_id, page=1)
     claims = provisioning.claim_subscription(tx, subscription_id, me)
     if not claims and first_node is not None:  # perhaps there is no node at all yet, which is so once in a shop's life
-        provisioning.ensure_first_node(tx, *first_node)
+        provisioning.ensure_first_node(tx, first_node.url, first_node.key_name, first_node.pins)
         provisioning.place(tx, subscription_id=subscription_id, page=1)
         claims = provisioning.claim_subscription(tx, subscription_id, me)
     if not claims:
@@ -52,8 +53,7 @@ def claim(
 
 async def _provision(body: dict[str, Any]) -> dict[str, Any]:
     db = bootstrap.database()
-    node = plain.first_node()
-    first_node = (node.url, node.key_name) if node else None
+    first_node = plain.first_node()
     failpoints.reach("activation.before-claim")
     claims = await db.run(claim, body["outbox_id"], body["subscription_id"], uuid.uuid4(), first_node)
     failpoints.reach("activation.after-claim")

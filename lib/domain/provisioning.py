@@ -30,8 +30,9 @@ class Node:
         key_name: the setting that holds its API key.
         state_id: of its memory, as it said last; another one means that it lost what it held.
         clock_off_ms: how far its clock was ahead of Atlas's, None when it could not tell.
-        trouble: what an operator has to mend: `authentication`, `configuration` or `answer`.
+        trouble: what an operator has to mend: `authentication`, `configuration`, `answer` or `certificate`.
         asked_at: `atlas.now()` when this was read; the node is told Atlas's time.
+        pins: SHA-256 of the public keys that its certificate may have now, in hex; none of a node on this very machine.
     """
 
     id: int
@@ -42,6 +43,7 @@ class Node:
     clock_off_ms: int | None
     trouble: str | None
     asked_at: datetime
+    pins: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,13 +103,22 @@ class Heard:
     trouble: str | None = None
 
 
+EXCHANGE = "14 days"
+"""How long a certificate may take to be exchanged: until then two pins count, afterwards the new one alone."""
+
 # An address that no client could parse is no node; `check` refuses it before.
-_FIRST_NODE = """
-insert into nodes (name, api_url, key_name)
-select 'first', :api_url, :key_name where atlas.is_node_address(:api_url) and not exists (select from nodes)
+_FIRST_NODE = f"""
+insert into nodes (name, api_url, key_name, pin, next_pin, pin_until)
+select 'first', :api_url, :key_name, cast(:pin as text), cast(:next_pin as text),
+       case when cast(:next_pin as text) is not null then atlas.now() + interval '{EXCHANGE}' end
+where atlas.is_node_address(:api_url) and not exists (select from nodes)
+  and case when :api_url like 'https://%' then cast(:pin as text) is not null else atlas.is_loopback_address(:api_url) end
 on conflict (name) do nothing
-"""
-_NODE = "select n.id, n.name, n.api_url, n.key_name, n.state_id, n.clock_off_ms, n.trouble, atlas.now() as asked_at from nodes n"
+"""  # noqa: S608 -- a constant
+# A pin that has ended is given to no caller: the clock that decides is Atlas's own.
+_NODE = """select n.id, n.name, n.api_url, n.key_name, n.state_id, n.clock_off_ms, n.trouble, atlas.now() as asked_at,
+       array_remove(array[case when n.pin_until is null or n.pin_until > atlas.now() then n.pin end, n.next_pin], null) as pins
+from nodes n"""
 _NODES = f"{_NODE} where n.id = any(cast(:ids as bigint[])) order by n.id"
 
 # What a node that joined or came back may lack: granted under an earlier generation of `placement`, found by its index. Nothing
@@ -415,9 +426,10 @@ class Recorded:
     acknowledge: tuple[Dropped, ...] = ()
 
 
-def ensure_first_node(tx: Transaction, api_url: str, key_name: str) -> None:
-    """The configured node, while the table is empty (`XRAY_API_URL`); an address of no use makes none."""
-    tx.execute(_FIRST_NODE, api_url=api_url, key_name=key_name)
+def ensure_first_node(tx: Transaction, api_url: str, key_name: str, pins: Sequence[str] = ()) -> None:
+    """The configured node, while the table is empty (`XRAY_API_URL`, `XRAY_API_PIN`); an address of no use makes none."""
+    pin, next_pin = [*pins, None, None][:2]
+    tx.execute(_FIRST_NODE, api_url=api_url, key_name=key_name, pin=pin, next_pin=next_pin)
 
 
 def nodes(tx: Transaction) -> list[Node]:

@@ -46,10 +46,11 @@ class Said:
 class NodeClient:
     """Speaks to one node."""
 
-    def __init__(self, transport: Transport, node: Node, key: str) -> None:
+    def __init__(self, transport: Transport, node: Node, keys: tuple[str, ...]) -> None:
+        """`keys` in the order in which they are tried: several while the master key is exchanged."""
         self._transport = transport
         self._node = node
-        self._key = key
+        self._keys = keys
         self._read = time.monotonic()
 
     async def apply(self, works: Sequence[Work], acknowledged: Sequence[Dropped] = ()) -> Said:
@@ -102,7 +103,7 @@ class NodeClient:
             attempt += 1
 
     async def _once(self, path: str, body: bytes | None, holds: str) -> dict[str, Any]:
-        status, answer = await self._transport.send(f"{self._node.api_url}{path}", body, self._headers())
+        status, answer = await self._with_a_key(path, body)
         if status in _AUTHENTICATION:
             raise NodeError(f"HTTP {status}: the node does not know our key", temporary=False, trouble="authentication")
         if status != _OK:
@@ -116,14 +117,26 @@ class NodeClient:
             raise NodeError("unreadable answer", temporary=False, trouble="answer")
         return found
 
-    def _headers(self) -> dict[str, str]:
+    async def _with_a_key(self, path: str, body: bytes | None) -> tuple[int, bytes]:
+        """Status and body, by the first key that the node knows: a call that was refused for its key did nothing."""
+        *others, last = self._keys
+        for key in others:
+            answer = await self._send(path, body, key)
+            if answer[0] not in _AUTHENTICATION:
+                return answer
+        return await self._send(path, body, last)
+
+    async def _send(self, path: str, body: bytes | None, key: str) -> tuple[int, bytes]:
+        return await self._transport.send(f"{self._node.api_url}{path}", body, self._headers(key), self._node.pins)
+
+    def _headers(self, key: str) -> dict[str, str]:
         """Atlas's time is the database's, and what has passed here since it was read."""
-        if not self._key.isascii() or not self._key.isprintable():
+        if not key.isascii() or not key.isprintable():
             raise NodeError("the key can't be sent", temporary=False, trouble="configuration")
         moment = self._node.asked_at + timedelta(seconds=time.monotonic() - self._read)
         return {
             "Content-Type": "application/json",
-            "X-API-Key": self._key,
+            "X-API-Key": key,
             "X-Atlas-Time-Ms": str(int(moment.timestamp() * 1000)),
             "X-Correlation-Id": log.correlation.get(),
         }

@@ -203,7 +203,7 @@ class Nodes:
         """What the node answered, or how it failed; logged, never raised."""
         self.called.add(node.id)
         try:
-            return await call(NodeClient(self.transport, node, keys.api_key(node.name, node.key_name)))
+            return await call(NodeClient(self.transport, node, keys.api_keys(node.name, node.key_name)))
         except plain.UnusableSetting as error:
             failed = _Failed(f"setting {error}", "configuration")
         except NodeError as error:

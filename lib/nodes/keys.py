@@ -17,12 +17,14 @@ def derived(master: str, name: str) -> str:
     return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
 
 
-def api_key(name: str, key_name: str) -> str:
-    """What opens a node whose row names this setting: a value derived from the first master key, or the setting's own value.
+def api_keys(name: str, key_name: str) -> tuple[str, ...]:
+    """What may open a node whose row names this setting: values derived from each master key, the current one first, or the setting's own.
+
+    Several only while the master key is exchanged: a node that was not given its new key yet is opened by the old one.
 
     Raises:
         lib.settings.plain.UnusableSetting: it is unset, or no key that a header takes.
     """
     if key_name == MASTER_KEYS:
-        return derived(plain.required(MASTER_KEYS, values.master_keys)[0], name)
-    return plain.required(key_name, values.api_key)
+        return tuple(derived(master, name) for master in plain.required(MASTER_KEYS, values.master_keys))
+    return (plain.required(key_name, values.api_key),)

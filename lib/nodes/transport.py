@@ -1,18 +1,22 @@
 """HTTP to nodes: one request, time limits for connecting and for reading, no redirects, a bounded answer.
 
+Which peer is the node is decided by its pins while the connection is made, before a byte of a request, which carries the key, is sent.
+
 By aiohttp, which the bot brings along: a call costs a sixth of httpx's CPU, and this is the one that every grant makes.
 """
 
 from __future__ import annotations
 
-import ssl
 from typing import TYPE_CHECKING, Protocol
 
 import aiohttp
-import certifi
+
+from lib.nodes import pins as node_pins
+from lib.settings import values
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    import asyncio
+    from collections.abc import Mapping, Sequence
 
 CONNECT_S, READ_S = 5.0, 10.0
 MOST_BYTES = 4 * 1024 * 1024
@@ -39,12 +43,52 @@ class NodeError(Exception):
 class Transport(Protocol):
     """Carries one request."""
 
-    async def send(self, url: str, body: bytes | None, headers: Mapping[str, str]) -> tuple[int, bytes]:
+    async def send(
+        self, url: str, body: bytes | None, headers: Mapping[str, str], pins: Sequence[str]
+    ) -> tuple[int, bytes]:
         """POST the body, or GET without one; status and body of the answer.
 
+        Args:
+            url: https, or http to this very machine.
+            body: of a POST.
+            headers: hold the node's key.
+            pins: whom https may lead to, see `lib.domain.provisioning.Node`.
+
         Raises:
-            NodeError: no answer; the request may have been taken.
+            NodeError: no answer; the request may have been taken, but by no peer without one of the pins.
         """
+
+
+class Pinned(aiohttp.Fingerprint):
+    """What aiohttp calls once TLS stands and before it sends anything: the peer's public key must be one of the pins.
+
+    Two of the same pins are equal, so connections are kept and used again; other pins find none that was made before them.
+    """
+
+    def __init__(self, pins: Sequence[str]) -> None:
+        self._pins = frozenset(pins)
+
+    def __eq__(self, other: object) -> bool:
+        """Whether connections that were made for the other serve this one."""
+        return isinstance(other, Pinned) and self._pins == other._pins
+
+    def __hash__(self) -> int:
+        """As `__eq__` has it."""
+        return hash(self._pins)
+
+    def check(self, transport: asyncio.Transport) -> None:
+        """End the connection of a peer that is not the node.
+
+        Raises:
+            NodeError: it is not.
+        """
+        tls = transport.get_extra_info("ssl_object")
+        certificate = tls.getpeercert(binary_form=True) if tls is not None else None
+        seen = node_pins.of(certificate) if certificate else None
+        if seen not in self._pins:
+            transport.abort()
+            said = f"a certificate whose pin is {seen}" if seen else "no certificate that can be read"
+            raise NodeError(f"the peer shows {said}: it is not the node", temporary=False, trouble="certificate")
 
 
 class AiohttpTransport:
@@ -53,10 +97,12 @@ class AiohttpTransport:
     def __init__(self, connect_s: float = CONNECT_S, read_s: float = READ_S) -> None:
         self._timeout = aiohttp.ClientTimeout(total=None, connect=connect_s, sock_read=read_s)
         self._session: aiohttp.ClientSession | None = None
-        self._tls: ssl.SSLContext | None = None
 
-    async def send(self, url: str, body: bytes | None, headers: Mapping[str, str]) -> tuple[int, bytes]:
+    async def send(
+        self, url: str, body: bytes | None, headers: Mapping[str, str], pins: Sequence[str]
+    ) -> tuple[int, bytes]:
         """See `Transport.send`."""
+        _assert_private(url, pins)
         session = self._opened()
         try:
             async with session.request(
@@ -65,7 +111,7 @@ class AiohttpTransport:
                 data=body,
                 headers=headers,
                 allow_redirects=False,
-                ssl=self._context() if url.startswith("https:") else True,
+                ssl=Pinned(pins),  # of http it is not asked
             ) as response:
                 return response.status, await _bounded(response)
         except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError):
@@ -88,9 +134,20 @@ class AiohttpTransport:
             )
         return self._session
 
-    def _context(self) -> ssl.SSLContext:
-        self._tls = self._tls or ssl.create_default_context(cafile=certifi.where())
-        return self._tls
+
+def _assert_private(url: str, pins: Sequence[str]) -> None:
+    """Whatever the row says, the key never leaves this machine in the clear, nor for a peer that no pin names."""
+    scheme = url.partition(":")[0]
+    if scheme == "https":
+        if not pins:
+            raise NodeError("the node has no pin", temporary=False, trouble="configuration")
+        return
+    try:
+        private = values.is_loopback(url)
+    except ValueError:
+        private = False
+    if scheme != "http" or not private:
+        raise NodeError("the node's address can't be called", temporary=False, trouble="configuration")
 
 
 async def _bounded(response: aiohttp.ClientResponse) -> bytes:

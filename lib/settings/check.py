@@ -58,6 +58,7 @@ class Settings(BaseSettings):
     tasks_invoker: Annotated[str, _by(values.service_account)] | None = None
     function_url_template: Annotated[str, _by(values.function_address)]
     xray_api_url: Annotated[str, _by(values.node_address)] | None = None
+    xray_api_pin: Annotated[str, _by(values.node_pins)] | None = None
     xray_api_key: Annotated[str, _by(values.api_key)] | None = None
     node_master_keys: Annotated[str, _by(values.master_keys)] | None = None
     support_url: Annotated[str, _by(values.support_address)] | None = None
@@ -117,8 +118,21 @@ def problems(target: str | None = None) -> list[str]:
 
 
 def _of_the_node() -> list[str]:
-    if plain.text("XRAY_API_KEY") and not plain.text("XRAY_API_URL"):
-        return ["XRAY_API_URL: is not set, but XRAY_API_KEY is"]
+    """What is wrong with its settings together, once each alone is right."""
+    if not plain.text("XRAY_API_URL"):
+        given = [name for name in ("XRAY_API_KEY", "XRAY_API_PIN") if plain.text(name)]
+        return (
+            [f"XRAY_API_URL: is not set, but {' and '.join(given)} {'is' if len(given) == 1 else 'are'}"]
+            if given
+            else []
+        )
+    try:
+        url = plain.required("XRAY_API_URL", values.node_address)
+        values.matching_pins(url, plain.read("XRAY_API_PIN", values.node_pins) or ())
+    except plain.UnusableSetting:
+        return []  # told by name already
+    except ValueError as error:
+        return [f"XRAY_API_PIN: {error}"]
     return []
 
 

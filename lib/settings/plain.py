@@ -181,13 +181,21 @@ class FirstNodeSettings:
 
     url: str
     key_name: str
+    pins: tuple[str, ...]
 
 
 @cache
 def first_node() -> FirstNodeSettings | None:
     """The first node, or None when `XRAY_API_URL` is unset. Raises: WrongSetting."""
     url = read("XRAY_API_URL", values.node_address)
-    return FirstNodeSettings(url, "XRAY_API_KEY") if url else None
+    pins = read("XRAY_API_PIN", values.node_pins) or ()
+    if url is None:
+        return None
+    try:
+        values.matching_pins(url, pins)
+    except ValueError as error:
+        raise WrongSetting(f"XRAY_API_PIN: {error}") from None
+    return FirstNodeSettings(url, "XRAY_API_KEY", pins)
 
 
 def health_key() -> str | None:

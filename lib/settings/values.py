@@ -37,6 +37,9 @@ _REST = re.compile(
 )
 # The rule of the database's own function is_node_address, which a test compares with this one.
 _NODE_PATH = re.compile(r"(?:/[A-Za-z0-9._~-]+)*")
+_LOOPBACK_IPV6 = "[::1]"
+_PIN = re.compile(r"[0-9a-f]{64}")
+_MOST_PINS = 2
 _APP_LINK = re.compile(r"tg://[A-Za-z0-9_-]+(?:\?(?:[A-Za-z0-9._~!$&'()*+,;=:@/?-]|%[0-9A-Fa-f]{2})*)?", re.IGNORECASE)
 _BOT_TOKEN = re.compile(r"[0-9]{1,20}:[A-Za-z0-9_-]{8,256}")
 _BOT_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{3,31}")
@@ -116,7 +119,47 @@ def node_address(text: str) -> str:
     _, server, path, _ = _parts(address)
     if "_" in server or not _NODE_PATH.fullmatch(path):
         raise ValueError("must be scheme, host, port and a path of A-Z a-z 0-9 . _ ~ -")
+    if address.startswith("http:") and not is_loopback(address):
+        raise ValueError("must be https: only a node on this very machine is called without TLS")
     return address
+
+
+def is_loopback(address: str) -> bool:
+    """Whether an address, as `http_address` gives it, is of this very machine; the rule of the database's `is_loopback_address`.
+
+    Never a name, localhost neither: which machine it is would be a resolver's word.
+    """
+    _, server, _, _ = _parts(address)
+    name = server if server.endswith("]") else server.rpartition(":")[0] or server
+    return name == _LOOPBACK_IPV6 or (_is_ipv4(name) and IPv4Address(name).is_loopback)
+
+
+def node_pins(text: str) -> tuple[str, ...]:
+    """What a node's certificate is known by (docs/node.md, Pins): one, or two while it is exchanged, the present one first.
+
+    Raises:
+        ValueError: they are none.
+    """
+    pins = tuple(part.strip().lower() for part in text.split(","))
+    if not all(_PIN.fullmatch(pin) for pin in pins):
+        raise ValueError("each must be 64 hexadecimal digits: the SHA-256 of the certificate's public key")
+    if len(pins) > _MOST_PINS or len(set(pins)) != len(pins):
+        raise ValueError(
+            "must be one pin, or two different ones with a comma between them while the certificate is exchanged"
+        )
+    return pins
+
+
+def matching_pins(address: str, pins: tuple[str, ...]) -> None:
+    """Whether these are the pins for that node: TLS has one, since its certificate is known by nothing else; plain HTTP has none.
+
+    Raises:
+        ValueError: they are not.
+    """
+    if address.startswith("https:") and not pins:
+        raise ValueError("is not set, and without it anybody could answer in the node's place")
+    if address.startswith("http:") and pins:
+        raise ValueError("is set, but the address has no TLS that would show a certificate")
 
 
 def function_address(text: str) -> str:

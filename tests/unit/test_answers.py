@@ -216,7 +216,7 @@ def is_number(value: object, low: int) -> bool:
 async def ask_node(url: str) -> None:
     node = Node(1, "first", url, "XRAY_API_KEY", None, None, None, datetime(2029, 1, 1, tzinfo=UTC))
     transport = AiohttpTransport()
-    client = NodeClient(transport, node, "k")
+    client = NodeClient(transport, node, ("k",))
     try:
         with ends_with(NodeError):
             said = await client.apply([WORK], [Dropped(7, 2)])

@@ -57,7 +57,7 @@ _MODES = ("force_custom_plan", "force_generic_plan")
 # waits for a moment that has not come. Only what is told of here is due.
 _FILL = """
 set session_replication_role = replica;
-insert into nodes (name, api_url, key_name) values ('n1', 'http://n1.test', 'K'), ('n2', 'http://n2.test', 'K');
+insert into nodes (name, api_url, key_name) values ('n1', 'http://127.0.0.1', 'K'), ('n2', 'http://127.0.0.2', 'K');
 insert into accounts (telegram_id, language) select n, 'ru' from generate_series(1, {size}) n;
 insert into subscriptions (account_id, tariff, source, status, activation_status, uuid, started_at, expires_at, pending_since,
         placement)
@@ -302,7 +302,7 @@ TRANSACTIONS: dict[str, Callable[[Transaction], object]] = {
     "outbox.overdue": _overdue,
     "outbox.stuck": _drive,
     "provisioning.claim": _record,
-    "provisioning.ensure_first_node": lambda tx: provisioning.ensure_first_node(tx, "http://n1.test", "K"),
+    "provisioning.ensure_first_node": lambda tx: provisioning.ensure_first_node(tx, "http://127.0.0.1", "K"),
     "provisioning.nodes": provisioning.nodes,
     "provisioning.nodes_due": lambda tx: [provisioning.nodes_due(tx, wanted=wanted) for wanted in (True, False)],
     "provisioning.to_be_placed": lambda tx: provisioning.to_be_placed(tx, 0, PAGE),

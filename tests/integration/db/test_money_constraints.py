@@ -383,7 +383,7 @@ FUNCTIONS_MAY = {
     "move a balance": "update ledger_accounts set balance = balance + 1 where account_id = 1",
     "hold a wallet": "select from ledger_accounts where account_id = 1 for no key update",
     "post": transfer(entry()),
-    "add a node": "insert into nodes (name, api_url, key_name) values ('n1', 'http://n1.test', 'XRAY_API_KEY')",
+    "add a node": "insert into nodes (name, api_url, key_name) values ('n1', 'http://127.0.0.1', 'XRAY_API_KEY')",
 }
 FUNCTIONS_MAY_NOT = {
     "change a payment": "update payments set kind = 'duplicate'",

@@ -32,14 +32,38 @@ PARTS = st.sampled_from(
             "65536",
             "x",
         ),
-        *("[::1]", "[2001:db8::1]", "[", "]", "127.0.0.1", "/", "api", "~", "%41", "?", "#", "@", "A", "é", "a" * 63),
+        *(
+            "[::1]",
+            "[::ffff:127.0.0.1]",
+            "[2001:db8::1]",
+            "[",
+            "]",
+            "127.0.0.1",
+            "127.",
+            "256",
+            "localhost",
+            "/",
+            "api",
+            "~",
+            "%41",
+            "?",
+            "#",
+            "@",
+            "A",
+            "é",
+            "a" * 63,
+        ),
     ]
 )
 ADDRESSES = st.builds(lambda scheme, rest: scheme + "".join(rest), PARTS, st.lists(PARTS, min_size=1, max_size=7))
 
 
 def taken(tx: Transaction, addresses: list[str]) -> list[str]:
-    return tx.values("select url from unnest(cast(:urls as text[])) url where is_node_address(url)", urls=addresses)
+    return tx.values(
+        "select url from unnest(cast(:urls as text[])) url where is_node_address(url)"
+        " and (url like 'https://%' or is_loopback_address(url))",
+        urls=addresses,
+    )
 
 
 @pytest.mark.proves("G-19")
@@ -47,7 +71,7 @@ def taken(tx: Transaction, addresses: list[str]) -> list[str]:
 @settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 async def test_the_table_takes_what_the_check_takes(db: Database, drawn: list[str]) -> None:
     read = []
-    for address in [*drawn, "https://de1.example.com:8443/", "http://[2001:db8::1]:80/node"]:
+    for address in [*drawn, "https://de1.example.com:8443/", "http://[::1]:80/node", "http://127.255.0.9"]:
         try:
             read.append(values.node_address(address))
         except ValueError:

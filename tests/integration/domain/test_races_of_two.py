@@ -91,7 +91,7 @@ async def test_a_node_that_joins_is_given_no_client_whose_access_ends_at_that_mo
 ) -> None:
     one, other = two
     await one.run(grant_many, 200)
-    await one.run(provisioning.ensure_first_node, "http://node.example", "XRAY_API_KEY")
+    await one.run(provisioning.ensure_first_node, "http://127.0.0.1", "XRAY_API_KEY")
     await asyncio.gather(
         one.run(provisioning.place, subscription_id=None, page=400), other.run(subscriptions.expire, 400, "c")
     )

@@ -233,7 +233,7 @@ def edges(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Edges]
         "TASKS_LOCATION": "place",
         "FUNCTION_URL_TEMPLATE": "https://{name}.test",
         "XRAY_API_KEY": "k",
-        "XRAY_API_URL": "http://node.test",
+        "XRAY_API_URL": "http://127.0.0.1",
     }.items():
         monkeypatch.setenv(setting, value)
     for cached in (

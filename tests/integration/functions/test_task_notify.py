@@ -156,7 +156,7 @@ async def test_a_key_that_no_node_holds_any_more_comes_once_one_does(db: Databas
     """Its message has one name for good: ended as untrue, it would never come again."""
 
     def granted(tx: Transaction) -> None:
-        tx.execute("insert into nodes (name, api_url, key_name) values ('n1', 'http://n1.test', 'XRAY_API_KEY')")
+        tx.execute("insert into nodes (name, api_url, key_name) values ('n1', 'http://127.0.0.1', 'XRAY_API_KEY')")
         account = accounts.meet(tx, Person(1, "Anna", None, "ru"))
         started = trial.start(tx, account.id, pricelist.load().trial, "t")
         assert isinstance(started, trial.Started)

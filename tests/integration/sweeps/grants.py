@@ -43,7 +43,7 @@ def know_nodes(tx: Transaction, count: int) -> None:
             " values (:id, :name, :url, 'XRAY_API_KEY')",
             id=number,
             name=f"n{number}",
-            url=f"http://n{number}.test",
+            url=f"http://127.0.0.{number}",
         )
 
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from lib.nodes.transport import NodeError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-URL = "http://node.test"
+URL = "http://127.0.0.1"
 
 
 class RememberingNode:
@@ -61,7 +61,9 @@ class RememberingNode:
         self.dropped.clear()
         self.said["state_id"] = state_id
 
-    async def send(self, _url: str, body: bytes | None, headers: Mapping[str, str]) -> tuple[int, bytes]:
+    async def send(
+        self, _url: str, body: bytes | None, headers: Mapping[str, str], _pins: Sequence[str]
+    ) -> tuple[int, bytes]:
         """See `lib.nodes.transport.Transport`."""
         self.calls += 1
         self.headers.append(headers)
@@ -104,17 +106,19 @@ class RememberingNode:
 
 
 class Network:
-    """Several nodes by address: `http://n1.test` and so on; an address of no node can't be reached."""
+    """Several nodes by address: `http://127.0.0.1` and so on; an address of no node can't be reached."""
 
     def __init__(self, count: int) -> None:
-        self.nodes = {f"http://n{number}.test": RememberingNode() for number in range(1, count + 1)}
+        self.nodes = {f"http://127.0.0.{number}": RememberingNode() for number in range(1, count + 1)}
 
     def __getitem__(self, number: int) -> RememberingNode:
-        return self.nodes[f"http://n{number}.test"]
+        return self.nodes[f"http://127.0.0.{number}"]
 
-    async def send(self, url: str, body: bytes | None, headers: Mapping[str, str]) -> tuple[int, bytes]:
+    async def send(
+        self, url: str, body: bytes | None, headers: Mapping[str, str], pins: Sequence[str]
+    ) -> tuple[int, bytes]:
         """See `lib.nodes.transport.Transport`."""
         node = self.nodes.get(url.rpartition("/")[0])
         if node is None:
             raise NodeError("no such node", temporary=False)
-        return await node.send(url, body, headers)
+        return await node.send(url, body, headers, pins)

@@ -99,7 +99,7 @@ async def test_of_a_new_node(db: Database, network: Network, tasks: Queue, told:
     await db.run(
         lambda tx: tx.execute(
             "insert into nodes (id, name, api_url, key_name) overriding system value"
-            " values (2, 'n2', 'http://n2.test', 'XRAY_API_KEY')"
+            " values (2, 'n2', 'http://127.0.0.2', 'XRAY_API_KEY')"
         )
     )
     await db.run(refuse, "node_clients", f"new.node_id = 2 and new.subscription_id = {await the(db, bad)}")

@@ -42,7 +42,7 @@ async def transport() -> AsyncIterator[AiohttpTransport]:
 
 @pytest.fixture
 def caller(real_node: XrayNode, transport: AiohttpTransport) -> NodeClient:
-    return NodeClient(transport, node_at(real_node.url), real_node.key)
+    return NodeClient(transport, node_at(real_node.url), (real_node.key,))
 
 
 def _work(subscription_id: int, version: int, *, wanted: bool = True) -> Work:
@@ -75,7 +75,7 @@ async def test_removing_who_never_was_there_is_success(caller: NodeClient) -> No
 
 
 async def test_a_stranger_is_refused_at_once(real_node: XrayNode, transport: AiohttpTransport) -> None:
-    stranger = NodeClient(transport, node_at(real_node.url), "another-key")
+    stranger = NodeClient(transport, node_at(real_node.url), ("another-key",))
     with pytest.raises(NodeError, match="does not know our key") as failure:
         await stranger.apply([_work(3, 1)])
     assert (failure.value.temporary, failure.value.trouble) == (False, "authentication")
@@ -88,7 +88,7 @@ async def test_a_frozen_node_is_given_up_after_three_attempts(caller: NodeClient
     began = time.monotonic()
     try:
         with pytest.raises(NodeError) as failure:
-            await NodeClient(impatient, node_at(real_node.url), real_node.key).apply([work])
+            await NodeClient(impatient, node_at(real_node.url), (real_node.key,)).apply([work])
     finally:
         real_node.service.resume()
         await impatient.close()

@@ -481,11 +481,16 @@ async def test_what_a_node_dropped_or_lost_is_sent_again_and_told(
         ("https://k@node.example", False),
         ("https://node.example/?a=1", False),
         ("ftp://node.example", False),
+        ("http://node.example", False),
+        ("http://127.0.0.1.example", False),
+        ("http://localhost:9", False),
+        ("http://[::1]:9", True),
     ],
 )
 async def test_an_address_that_can_not_be_called_is_no_node(
     processes: Callable[[int], list[Database]], url: str, *, taken: bool
 ) -> None:
     (db,) = processes(1)
-    await db.run(provisioning.ensure_first_node, url, "XRAY_API_KEY")
+    pins = [f"{1:064x}"] if url.startswith("https:") else []
+    await db.run(provisioning.ensure_first_node, url, "XRAY_API_KEY", pins)
     assert await db.run(lambda tx: tx.values("select api_url from nodes")) == ([url] if taken else [])

@@ -36,7 +36,9 @@ GOOD = {"client": "7", "version": 3, "code": 200, "uuid": str(WORK.uuid), "vless
 _REMOVAL = Work(**{name: getattr(WORK, name) for name in Work.__slots__} | {"wanted": False})
 
 
-NODE = Node(1, "first", "http://node.test", "XRAY_API_KEY", None, None, None, datetime(2029, 1, 1, tzinfo=UTC))
+NODE = Node(
+    1, "first", "https://node.test", "XRAY_API_KEY", None, None, None, datetime(2029, 1, 1, tzinfo=UTC), ["ab" * 32]
+)
 Scripted = tuple[int, bytes] | Exception
 
 
@@ -59,7 +61,10 @@ class Asked:
         self.script = list(script)
         self.requests: list[Request] = []
 
-    async def send(self, url: str, body: bytes | None, headers: Mapping[str, str]) -> tuple[int, bytes]:
+    async def send(
+        self, url: str, body: bytes | None, headers: Mapping[str, str], pins: Sequence[str]
+    ) -> tuple[int, bytes]:
+        assert pins == NODE.pins
         self.requests.append(Request(url, json.loads(body or b"null"), headers))
         answer = self.script.pop(0) if len(self.script) > 1 else self.script[0]
         if isinstance(answer, Exception):
@@ -67,7 +72,7 @@ class Asked:
         return answer
 
     async def say(self, *works: Work, acknowledged: Sequence[Dropped] = (), key: str = KEY) -> Said:
-        return await NodeClient(self, NODE, key).apply(works or (WORK,), acknowledged)
+        return await NodeClient(self, NODE, (key,)).apply(works or (WORK,), acknowledged)
 
     async def apply(self, *works: Work) -> tuple[Answer, ...]:
         return (await self.say(*works)).answers
@@ -92,7 +97,7 @@ async def test_one_call_says_what_is_wanted(waits: list[float]) -> None:
     assert (here.applied, here.link, here.error) == (True, LINK, None)
     assert (absent.applied, absent.link, absent.error) == (True, None, None)
     (request,) = asked.requests
-    assert (request.url, request.headers["X-API-Key"]) == ("http://node.test/apply", KEY)
+    assert (request.url, request.headers["X-API-Key"]) == ("https://node.test/apply", KEY)
     told = int(request.headers["X-Atlas-Time-Ms"]) - int(NODE.asked_at.timestamp() * 1000)
     assert 0 <= told < 60_000  # the database's time when the node was read, and what has passed since
     assert request.body is not None
@@ -238,13 +243,15 @@ async def test_a_key_that_no_header_can_carry_is_the_configuration_s_trouble(key
 
 async def test_one_call_ends_whatever_the_node_does(monkeypatch: pytest.MonkeyPatch) -> None:
     class Endless:
-        async def send(self, _url: str, _body: bytes | None, _headers: Mapping[str, str]) -> tuple[int, bytes]:
+        async def send(
+            self, _url: str, _body: bytes | None, _headers: Mapping[str, str], _pins: Sequence[str]
+        ) -> tuple[int, bytes]:
             await asyncio.Event().wait()
             raise AssertionError
 
     monkeypatch.setattr(node_client, "CALL_S", 0.05)
     with pytest.raises(NodeError, match="no answer within"):
-        await NodeClient(Endless(), NODE, KEY).apply([WORK])
+        await NodeClient(Endless(), NODE, (KEY,)).apply([WORK])
 
 
 def test_a_claim_outlives_a_call() -> None:
@@ -253,8 +260,8 @@ def test_a_claim_outlives_a_call() -> None:
 
 async def test_a_node_that_is_told_nothing_may_be_asked_about_itself(waits: list[float]) -> None:
     asked = Asked((503, b""), (200, b'{"users": [], "state_id": "s1"}'))
-    assert await NodeClient(asked, NODE, KEY).look() == Heard("s1")
-    assert [(one.url, one.body) for one in asked.requests] == [("http://node.test/list-users?limit=1", None)] * 2
+    assert await NodeClient(asked, NODE, (KEY,)).look() == Heard("s1")
+    assert [(one.url, one.body) for one in asked.requests] == [("https://node.test/list-users?limit=1", None)] * 2
     assert len(waits) == 1
 
 

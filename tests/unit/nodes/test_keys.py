@@ -29,8 +29,9 @@ def test_no_two_names_share_a_key_and_the_node_takes_each(one: str, other: str) 
 def test_which_setting_opens_a_node_is_said_by_its_row(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XRAY_API_KEY", "of-the-first")
     monkeypatch.setenv("NODE_MASTER_KEYS", f"{'n' * 32}, {'o' * 32}")
-    assert keys.api_key("first", "XRAY_API_KEY") == "of-the-first"
-    assert keys.api_key("de1", "NODE_MASTER_KEYS") == keys.derived("n" * 32, "de1"), "by the current one of the list"
+    assert keys.api_keys("first", "XRAY_API_KEY") == ("of-the-first",)
+    derived = keys.derived("n" * 32, "de1"), keys.derived("o" * 32, "de1")
+    assert keys.api_keys("de1", "NODE_MASTER_KEYS") == derived, "by each master key, the current one first"
     monkeypatch.delenv("NODE_MASTER_KEYS")
     with pytest.raises(plain.MissingSetting, match="NODE_MASTER_KEYS"):
-        keys.api_key("de1", "NODE_MASTER_KEYS")
+        keys.api_keys("de1", "NODE_MASTER_KEYS")

@@ -15,6 +15,15 @@ from sandbox.state.ports import free_port
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+OFF_THIS_MACHINE = [
+    *("http://node.test/apply", "http://10.0.0.1/apply", "http://localhost:1/apply", "http://127.0.0.1.test:1/apply"),
+    *(
+        "http://127.0.0.1@node.test/apply",
+        "http://[::ffff:127.0.0.1]:1/apply",
+        "HTTP://node.test",
+        "https://node.test/apply",
+    ),
+]
 pytestmark = pytest.mark.proves("S3-MR-1")
 
 
@@ -55,14 +64,14 @@ def test_connecting_may_take_5_s_and_reading_10() -> None:
 
 async def test_an_answer_is_its_status_and_its_bytes(transport: AiohttpTransport) -> None:
     async with answering(b"HTTP/1.1 503 Busy\r\nContent-Length: 2\r\n\r\n{}") as (url, heads):
-        assert await transport.send(url, b"{}", {"X-API-Key": "k"}) == (503, b"{}")
+        assert await transport.send(url, b"{}", {"X-API-Key": "k"}, ()) == (503, b"{}")
     assert b"X-API-Key: k\r\n" in heads[0]
 
 
 async def test_a_redirect_is_an_answer_and_not_followed(transport: AiohttpTransport) -> None:
     moved = b"HTTP/1.1 302 Found\r\nLocation: http://elsewhere.test/\r\nContent-Length: 0\r\n\r\n"
     async with answering(moved) as (url, heads):
-        assert (await transport.send(url, b"{}", {}))[0] == 302
+        assert (await transport.send(url, b"{}", {}, ()))[0] == 302
     assert len(heads) == 1
 
 
@@ -70,22 +79,24 @@ async def test_a_redirect_is_an_answer_and_not_followed(transport: AiohttpTransp
 async def test_no_answer_is_worth_another_attempt(transport: AiohttpTransport, answer: bytes | None) -> None:
     async with answering(answer) as (url, _):
         with pytest.raises(NodeError) as failure:
-            await transport.send(url, b"{}", {})
+            await transport.send(url, b"{}", {}, ())
     assert (failure.value.temporary, failure.value.__cause__) == (True, None)
 
 
 async def test_a_port_where_nothing_listens_is_worth_another_attempt(transport: AiohttpTransport) -> None:
     with pytest.raises(NodeError, match="ClientConnectorError") as failure:
-        await transport.send(f"http://127.0.0.1:{free_port()}/apply", b"{}", {})
+        await transport.send(f"http://127.0.0.1:{free_port()}/apply", b"{}", {}, ())
     assert failure.value.temporary
 
 
-@pytest.mark.parametrize("url", ["http://", "ftp://node.test/apply", "http://node.test:8443x/apply", "node", ""])
+@pytest.mark.parametrize(
+    "url", ["http://", "ftp://node.test/apply", "http://node.test:8443x/apply", "node", "", *OFF_THIS_MACHINE]
+)
 async def test_an_address_that_can_not_be_called_is_the_configuration_s_trouble(
     transport: AiohttpTransport, url: str
 ) -> None:
     with pytest.raises(NodeError) as failure:
-        await transport.send(url, b"{}", {})
+        await transport.send(url, b"{}", {}, ())
     assert (failure.value.temporary, failure.value.trouble) == (False, "configuration")
 
 
@@ -93,5 +104,5 @@ async def test_an_answer_without_end_is_given_up(transport: AiohttpTransport, mo
     monkeypatch.setattr(node_transport, "MOST_BYTES", 1000)
     async with answering(b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * 1001) as (url, _):
         with pytest.raises(NodeError) as failure:
-            await transport.send(url, b"{}", {})
+            await transport.send(url, b"{}", {}, ())
     assert (failure.value.temporary, failure.value.trouble) == (False, "answer")

@@ -86,7 +86,7 @@ def _first_node(_name: str) -> None:
 
 
 def _node_key(name: str) -> None:
-    key = keys.api_key("first", name)
+    key = keys.api_keys("first", name)[0]
     httpx.Headers({"X-API-Key": key})
     assert key.isascii()
     assert key.isprintable()
@@ -172,6 +172,7 @@ FIRST_USE: dict[str, tuple[Callable[[str], Any], list[str]]] = {
         _first_node,
         [f"https://{MARK}.example.com:8443", f"http://127.0.0.1:1/{MARK}", f"https://[::1]:9/{MARK}"],
     ),
+    "XRAY_API_PIN": (_first_node, ["0a" * 32, f"{'0A' * 32}, {'0b' * 32}", "0a" * 31, f"{'0a' * 32},{'0a' * 32}"]),
     "XRAY_API_KEY": (_node_key, [MARK, f"{MARK},{MARK}"]),
     "NODE_MASTER_KEYS": (_node_key, [MARK * 4, f"{MARK * 5}, {MARK * 4}"]),
     "HEALTH_KEY": (_health, [MARK]),
@@ -283,6 +284,10 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, str]
             monkeypatch.setenv(one, good)
         if name == "XRAY_API_KEY":
             monkeypatch.setenv("XRAY_API_URL", "http://127.0.0.1:1")
+        if name == "XRAY_API_PIN":
+            monkeypatch.setenv("XRAY_API_URL", "https://127.0.0.1:1")
+        if name == "XRAY_API_URL" and value.strip().lower().startswith("https:"):
+            monkeypatch.setenv("XRAY_API_PIN", "0f" * 32)
         for cached in CACHED:
             cached.cache_clear()
 
@@ -354,6 +359,9 @@ REFUSED = {
             "https://a_b.example",
             "https://n.example/?x=1",
             "http://127.1",
+            "http://10.0.0.3",
+            "http://localhost:8010",
+            "http://de1.example.com",
         ),
         *(
             "https://node.example.com:\u0668\u0664",
@@ -400,6 +408,13 @@ REFUSED = {
         "https://x.example:-1",
     ],
     "HEALTH_KEY": ["k\u00e9y", "two words", "\u043a\u043b\u044e\u0447"],
+    "XRAY_API_PIN": [
+        "0a" * 31,
+        "0g" * 32,
+        f"{'0a' * 32},",
+        f"{'0a' * 32},{'0A' * 32}",
+        ",".join(f"{n:064x}" for n in range(3)),
+    ],
     "NODE_MASTER_KEYS": ["k" * 31, f"{'k' * 32},short", "\u043a" * 32],
     "DISPLAY_TZ": [
         "Europe/Moscow\u0000"[:-1] + "x",
@@ -421,10 +436,13 @@ ACCEPTED = {
     ],
     "XRAY_API_URL": [
         "https://de1.example.com:8443",
-        "http://[2001:db8::1]:80/node/",
+        "https://[2001:db8::1]:80/node/",
         "HTTPS://DE1.example.com",
-        "http://10.0.0.3",
+        "https://10.0.0.3",
+        "http://127.0.0.3:8010",
+        "http://[::1]",
     ],
+    "XRAY_API_PIN": ["0a" * 32, f"{'0A' * 32}, {'0b' * 32}"],
     "ADMIN_IDS": ["1001,1002", " 7 , ", str(2**63 - 1)],
     "CRYPTOPAY_ASSETS": ["USDT", "BTC, ETH,"],
     "DB_CONNECTIONS": ["2", "100", " 3 "],
