@@ -11,9 +11,9 @@ def of(certificate: bytes) -> str | None:
     Read by a parser that takes DER alone: one that is lenient could find another key in it than the handshake went by.
     """
     # loaded when the first connection by TLS is made: a webhook has none
-    from cryptography.exceptions import UnsupportedAlgorithm  # noqa: PLC0415
-    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat  # noqa: PLC0415
-    from cryptography.x509 import load_der_x509_certificate  # noqa: PLC0415
+    from cryptography.exceptions import UnsupportedAlgorithm  # noqa: PLC0415 -- see above
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat  # noqa: PLC0415 -- see above
+    from cryptography.x509 import load_der_x509_certificate  # noqa: PLC0415 -- see above
 
     try:
         key = load_der_x509_certificate(certificate).public_key()

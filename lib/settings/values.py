@@ -157,7 +157,7 @@ def matching_pins(address: str, pins: tuple[str, ...]) -> None:
         ValueError: they are not.
     """
     if address.startswith("https:") and not pins:
-        raise ValueError("is not set, and without it anybody could answer in the node's place")
+        raise ValueError("is not set, and without it any machine could answer in the node's place")
     if address.startswith("http:") and pins:
         raise ValueError("is set, but the address has no TLS that would show a certificate")
 

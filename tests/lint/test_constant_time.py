@@ -37,6 +37,8 @@ ALLOWED = {
     "lib/bot/client.py: key != self._key": "the bot's own settings with themselves: are they still the same?",
     "lib/db/migrate.py: digest != _digest(one.path.read_text())": "a migration's checksum",
     "lib/nodes/keys.py: key_name == MASTER_KEYS": "the name of a setting",
+    "lib/nodes/transport.py: self._pins == other._pins": "pins are of public keys, and public themselves",
+    "lib/nodes/transport.py: seen not in self._pins": "as above",
     "lib/web/requests.py: key.lower() == wanted": "a header's name",
     "xray_api/converge.py: _client(name) not in held_back": "a client's public name",
     "xray_api/converge.py: name in missing": "a client's public name",

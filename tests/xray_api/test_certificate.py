@@ -54,9 +54,9 @@ def test_other_words_are_refused(arguments: tuple[str, ...]) -> None:
 
 def test_what_is_there_and_no_certificate_is_kept_and_refused(tmp_path: Path) -> None:
     path = tmp_path / "tls.pem"
-    path.write_text("of somebody else")
+    path.write_text("of another program")
     done = run("certificate", str(path))
-    assert (done.returncode, done.stdout, path.read_text()) == (2, "", "of somebody else")
+    assert (done.returncode, done.stdout, path.read_text()) == (2, "", "of another program")
     with pytest.raises(CertificateError, match="can't be written"):
         certificate.make(tmp_path / "no" / "tls.pem")
 

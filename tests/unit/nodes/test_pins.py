@@ -122,7 +122,7 @@ async def test_a_node_is_known_by_its_public_key_alone(transport: AiohttpTranspo
         assert await transport.send(node.url, None, KEY, [pin]) == (200, b"{}")
 
 
-async def test_whoever_else_answers_there_hears_no_byte_of_the_request(
+async def test_another_peer_that_answers_there_hears_no_byte_of_the_request(
     transport: AiohttpTransport, tmp_path: Path
 ) -> None:
     pin = node_certificate.make(tmp_path / "node.pem")
