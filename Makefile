@@ -8,7 +8,8 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export PIP_ROOT_USER_ACTION = ignore
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo tour test test-all lint acceptance acceptance-sabotage bench sweep psql logs reset migrate terraform-check deploy rollback destroy doctor clean
+.PHONY: help setup run demo tour test test-all lint acceptance acceptance-sabotage bench sweep psql logs reset migrate terraform-check deploy rollback destroy doctor clean \
+	node-key node-add node-list node-check
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,12 +23,12 @@ setup: .venv/.ready ## make .venv and install what is pinned (every target that 
 		echo "Debian, Ubuntu: apt-get install python3-venv" >&2; exit 1; }
 	@$(PY) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || rm -rf .venv
 	@test -x $(PY) || { echo "making .venv with $$($(PYTHON) --version) ..."; $(PYTHON) -m venv .venv; }
-	@echo "installing what is pinned (once; about a minute) ..."
+	@echo "installing what is pinned (once; about a minute) ..." >&2
 	@$(PY) -m pip install --quiet -r requirements-dev.txt
 	@touch $@
 
 .venv/.ready-deploy: .venv/.ready requirements-deploy.txt
-	@echo "installing what the commands for a deployed system need ..."
+	@echo "installing what the commands for a deployed system need ..." >&2
 	@$(PY) -m pip install --quiet -r requirements-deploy.txt
 	@touch $@
 
@@ -88,6 +89,23 @@ reset: .venv/.ready ## forget the local system's state (.local/, .local-real/)
 
 migrate: .venv/.ready ## migrate the database that MIGRATE_DATABASE_URL or DATABASE_URL names
 	@$(PY) -m lib.migrate
+
+# What is given to these commands goes by the environment, where no blank or quote has a meaning; and of it, what was given to make
+# alone: the shell has an ENV, and some machines a NAME, of their own.
+NODE_WORDS := ENV NAME URL PIN COUNTRY CITY_RU CITY_EN TAGS WEIGHT UPDATE
+NODES = @env $(foreach word,$(NODE_WORDS),$(if $(filter command,$(firstword $(origin $(word)))),,-u $(word))) $(PY) -m infra.nodes
+
+node-key: .venv/.ready-deploy ## print the API key of a VPN node, for standard input of what sets it up (ENV=prod NAME=de1)
+	$(NODES) key
+
+node-add: .venv/.ready-deploy ## ask a VPN node, then add it (ENV= NAME= URL= PIN= COUNTRY= CITY_RU= CITY_EN= [TAGS= WEIGHT=]; UPDATE=1 changes one)
+	$(NODES) add
+
+node-list: .venv/.ready-deploy ## the VPN nodes and what they hold (ENV=prod)
+	$(NODES) list
+
+node-check: .venv/.ready-deploy ## ask every VPN node, by pin and key; fails when one is not well (ENV=prod, NAME=de1: that one)
+	$(NODES) check
 
 terraform-check: .venv/.ready-test ## Terraform: format, validation, tests, policies, tables of variables; no cloud needed
 	@$(PY) -m infra.terraform.check

@@ -115,7 +115,7 @@ class _Bench:
     async def on_two_nodes(self, count: int) -> None:
         """The same with the second node, from now on."""
         node, name = self._system.nodes[1], NODE_NAMES[1]
-        await self._system.sql(ADD_NODE, name=name, api_url=node.url, key_name=keys.MASTER_KEYS)
+        await self._system.sql(ADD_NODE, name=name, api_url=node.url, key_name=keys.MASTER_KEYS, pin=node.pin)
         for _ in range(count):
             self.taken.with_two_nodes.append((await self._access())[1])
 

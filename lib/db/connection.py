@@ -195,6 +195,14 @@ class _Statement:
         return Context(self._sql, columns=self._columns, input_funcs=self._readers)
 
 
+def _session(timeouts: Timeouts) -> dict[str, str]:
+    return _SESSION | {
+        "statement_timeout": str(timeouts.statement_ms),
+        "lock_timeout": str(timeouts.lock_ms),
+        "idle_in_transaction_session_timeout": str(timeouts.idle_in_transaction_ms),
+    }
+
+
 class Connection:
     """A connection that is used by one thread at a time and is thrown away at the first sign of damage.
 
@@ -210,18 +218,13 @@ class Connection:
     """
 
     def __init__(self, url: str, *, application: str, timeouts: Timeouts, needs: int | None = None) -> None:
-        parameters = _SESSION | {
-            "statement_timeout": str(timeouts.statement_ms),
-            "lock_timeout": str(timeouts.lock_ms),
-            "idle_in_transaction_session_timeout": str(timeouts.idle_in_transaction_ms),
-        }
         try:
             with _translated():
                 self._driver = pg8000.native.Connection(
                     **DatabaseAddress.parse(url).driver_arguments(),
                     timeout=timeouts.connect_s,
                     application_name=application,
-                    startup_params=parameters,
+                    startup_params=_session(timeouts),
                 )
             self._open(needs)
         except BadAddress as error:
@@ -230,6 +233,9 @@ class Connection:
             raise
         except DatabaseError as error:
             raise Unavailable(f"can't connect to Postgres: {error}") from None
+        self._begin_with(timeouts)
+
+    def _begin_with(self, timeouts: Timeouts) -> None:
         self._timeouts = timeouts
         self._patience = 0.0
         self._wait_for(1)
@@ -470,3 +476,15 @@ class Connection:
             self._driver.close()
         except _LOST:
             return
+
+
+class AdoptedConnection(Connection):
+    """Over a session that was opened another way, an operator's; it is set as every other one is, and not to be used beside this."""
+
+    def __init__(self, driver: pg8000.native.Connection, *, timeouts: Timeouts, needs: int) -> None:
+        """Raises: SchemaTooOld: the database lacks migrations that this code needs. DatabaseError: the session can't be set."""
+        self._driver = driver
+        self._open(needs)
+        self._begin_with(timeouts)
+        for name, value in _session(timeouts).items():
+            self.execute("select set_config(:name, :value, false)", {"name": name, "value": value})

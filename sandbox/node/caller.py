@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 import httpx
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable
     from types import TracebackType
 
@@ -40,9 +41,15 @@ class NodeCaller:
     """An async context manager around one connection pool to a node service."""
 
     def __init__(
-        self, url: str, key: str, *, timeout_seconds: float = 15.0, time_ms: Callable[[], int] | None = now_ms
+        self,
+        url: str,
+        key: str,
+        *,
+        timeout_seconds: float = 15.0,
+        time_ms: Callable[[], int] | None = now_ms,
+        trust: ssl.SSLContext | bool = True,
     ) -> None:
-        """`time_ms` is the time that each call tells, Atlas's; None tells none."""
+        """`time_ms` is the time that each call tells, Atlas's; None tells none. `trust` is what certificates are judged by."""
 
         async def tell_time(request: httpx.Request) -> None:
             if time_ms is not None:
@@ -53,6 +60,7 @@ class NodeCaller:
             headers={"X-API-Key": key},
             timeout=timeout_seconds,
             trust_env=False,
+            verify=trust,
             event_hooks={"request": [tell_time]},
         )
 

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import hashlib
 import json
 import secrets
+import ssl
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
+from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from sandbox.node.origin import RealityTarget
+from sandbox.node.origin import RealityTarget, certificate_file
 from sandbox.node.tunnel_client import PATIENCE_SECONDS, Origin, ShareLink, TunnelClient, TunnelRefusedError
 from sandbox.processes.child import Process, ProcessFailedError, bare_environment, listens
 from sandbox.state.ports import free_port
@@ -182,6 +186,7 @@ class XrayNode:
         key: the service's API key; one made up here unless said.
         environment: further settings of the service, over the ones made here.
         code: the folder with the service's package, this checkout unless said.
+        tls: the service is called by TLS, as one on another machine is; its certificate is made once.
     """
 
     def __init__(
@@ -193,6 +198,7 @@ class XrayNode:
         key: str | None = None,
         environment: Mapping[str, str] | None = None,
         code: Path = _ROOT,
+        tls: bool = False,
     ) -> None:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
@@ -212,6 +218,8 @@ class XrayNode:
                 short_id=self._identity.short_id,
             ),
         )
+        self.certificate = certificate_file(folder / "tls.pem", "node.test") if tls else None
+        shown = {"XRAY_API_TLS_CERT": str(self.certificate), "XRAY_API_TLS_KEY": str(self.certificate)} if tls else {}
         self.environment = {
             "XRAY_API_KEYS": self.key,
             "XRAY_API_CLOCK_PATH": str(self._clock_path),
@@ -222,6 +230,7 @@ class XrayNode:
             "XRAY_PUBLIC_HOST": "127.0.0.1",
             "XRAY_LINK_NAME": link_name,
             "ENVIRONMENT": "local",
+            **shown,
             **(environment or {}),
         }
         self.service_log = folder / "xray_api.log"
@@ -239,7 +248,24 @@ class XrayNode:
     @property
     def url(self) -> str:
         """Base URL of the node service: `XRAY_API_URL`."""
-        return f"http://127.0.0.1:{self._identity.service_port}"
+        return f"{'http' if self.certificate is None else 'https'}://127.0.0.1:{self._identity.service_port}"
+
+    @property
+    def pin(self) -> str | None:
+        """What its certificate is known by; None without TLS."""
+        if self.certificate is None:
+            return None
+        key = x509.load_pem_x509_certificate(self.certificate.read_bytes()).public_key()
+        return hashlib.sha256(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).hexdigest()
+
+    @property
+    def trust(self) -> ssl.SSLContext | bool:
+        """What makes an ordinary HTTP client trust its certificate, whatever name it was called by: `verify` of httpx."""
+        if self.certificate is None:
+            return True
+        context = ssl.create_default_context(cafile=str(self.certificate))
+        context.check_hostname = False
+        return context
 
     def set_clock(self, off_ms: int) -> None:
         """Make the machine's wall clock, as the service sees it, wrong by so many milliseconds, at once."""

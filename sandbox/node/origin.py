@@ -37,7 +37,7 @@ class RealityTarget:
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self._context.minimum_version = ssl.TLSVersion.TLSv1_3
         self._context.set_alpn_protocols(["h2", "http/1.1"])
-        self._context.load_cert_chain(_certificate(folder / "target.pem", server_name))
+        self._context.load_cert_chain(certificate_file(folder / "target.pem", server_name))
         self._port = port
         self._server: _Server | None = None
         self._thread: threading.Thread | None = None
@@ -86,8 +86,8 @@ class _Visitor(socketserver.BaseRequestHandler):
                 visitor.sendall(_ANSWER)
 
 
-def _certificate(path: Path, server_name: str) -> Path:
-    """A PEM file with key and certificate, made once."""
+def certificate_file(path: Path, server_name: str) -> Path:
+    """A PEM file with key and self-signed certificate, made once."""
     if path.exists():
         return path
     key = ec.generate_private_key(ec.SECP256R1())

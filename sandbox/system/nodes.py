@@ -24,8 +24,8 @@ _KEY_NAMES = ("XRAY_API_KEY", keys.MASTER_KEYS)
 _PORTS = {"port": "vless", "api_port": "api", "target_port": "target", "service_port": "service"}
 # As an operator adds them (docs/configuration.md); an address may have changed since the last run.
 ADD_NODE = """
-insert into nodes (name, api_url, key_name) values (:name, :api_url, :key_name)
-on conflict (name) do update set api_url = excluded.api_url
+insert into nodes (name, api_url, key_name, pin) values (:name, :api_url, :key_name, cast(:pin as text))
+on conflict (name) do update set api_url = excluded.api_url, pin = excluded.pin
 """
 
 
@@ -53,7 +53,7 @@ class Nodes:
     def register(self, database: LocalDatabase) -> None:
         """Write each node's row, or its new address into it."""
         for node, name, key_name in zip(self._all, NODE_NAMES, _KEY_NAMES, strict=True):
-            database.query(ADD_NODE, name=name, api_url=node.url, key_name=key_name)
+            database.query(ADD_NODE, name=name, api_url=node.url, key_name=key_name, pin=node.pin)
 
     async def start(self) -> None:
         """Bring every node back: what hangs goes on, what does not run starts; side by side."""
@@ -79,17 +79,24 @@ class Nodes:
     async def health(self, index: int) -> dict[str, Any]:
         """What the service of one node says of itself (`GET /health`)."""
         node = self._all[index]
-        async with httpx.AsyncClient(timeout=httpx.Timeout(30, connect=10), trust_env=False) as client:
+        async with httpx.AsyncClient(
+            timeout=httpx.Timeout(30, connect=10), trust_env=False, verify=node.trust
+        ) as client:
             response = await client.get(f"{node.url}/health", headers={"X-API-Key": node.key})
         facts: dict[str, Any] = response.json()
         return facts
 
 
 def _made(home: Home, name: str, master_key: str, code: Path) -> XrayNode:
+    """The first is called as one on this very machine may be, the second as one anywhere: by TLS and its pin."""
+    knows_pins = (
+        code / "lib" / "nodes" / "pins.py"
+    ).exists()  # another checkout, that a change is measured against, may not
     return XrayNode(
         home.folder("nodes") / name,
         ports={port: home.port(f"node.{name}.{part}") for port, part in _PORTS.items()},
         link_name=f"Atlas {name}",
         key=None if name == NODE_NAMES[0] else keys.derived(master_key, name),
         code=code,
+        tls=name != NODE_NAMES[0] and knows_pins,
     )

@@ -25,6 +25,9 @@ def test_a_system_has_two_nodes_with_keys_and_ports_of_their_own(tmp_path: Path)
         assert len(NODE_NAMES) == len(system.nodes) == 2
         assert len({node.key for node in system.nodes}) == 2
         assert len({port for node in system.nodes for port in (node.port, node.api_port, node.url)}) == 6
+        assert [node.url.partition(":")[0] for node in system.nodes] == ["http", "https"], (
+            "one on this machine, one by its pin"
+        )
         assert system.settings()["XRAY_API_KEY"] == system.nodes[0].key
     finally:
         system.home.let_go()

@@ -71,7 +71,7 @@ async def on_nodes(system: System) -> dict[str, list[dict[str, Any]]]:
     """What the real nodes hold, by client: whatever each of them lists, applied to Xray or not; in the order of the nodes."""
     held: dict[str, list[dict[str, Any]]] = {}
     for node in system.nodes:
-        async with NodeCaller(node.url, node.key) as caller:
+        async with NodeCaller(node.url, node.key, trust=node.trust) as caller:
             for client, user in (await caller.users()).items():
                 held.setdefault(client, []).append(user)
     return held
