@@ -32,7 +32,8 @@ _TOO_FAR, _OK, _NO_KEY = "the address can't be called", 200, frozenset({401, 403
 
 # `held` is what the node confirmed and is to have; `late` what it did not confirm in time, either way.
 _NODES = """
-select n.name, n.api_url, n.key_name, n.state, n.pin, n.next_pin, n.trouble, n.clock_off_ms,
+select n.name, n.api_url, n.key_name, n.state,
+       case when n.pin_until is null or n.pin_until > atlas.now() then n.pin end as pin, n.next_pin, n.trouble, n.clock_off_ms,
        n.lost_since is not null as lost,
        coalesce(c.held, 0) as held, coalesce(c.late, 0) as late
 from nodes n left join (
@@ -82,7 +83,7 @@ class Node:
 
     @property
     def pins(self) -> frozenset[str]:
-        """The public keys that are trusted; none: a public authority's signature is."""
+        """The public keys that are trusted now; none of a node on this machine."""
         return frozenset(pin for pin in (self.row["pin"], self.row["next_pin"]) if pin)
 
 
@@ -114,7 +115,7 @@ async def _asked(deployment: Deployment, row: Json) -> Node:
         return Node(row, certificate=certificate, trouble=f"{row['key_name']}, which holds its key, is not set")
     transport = AiohttpTransport(connect_s=5, read_s=5)
     try:
-        status, body = await transport.send(f"{row['api_url']}/health", None, {"X-API-Key": key})
+        status, body = await transport.send(f"{row['api_url']}/health", None, {"X-API-Key": key}, sorted(node.pins))
     except NodeError as error:
         return Node(row, certificate=certificate, trouble=str(error))
     finally:
