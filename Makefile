@@ -78,8 +78,8 @@ bench: .venv/.ready-test ## measure, and write bench/results/
 sweep: .venv/.ready ## run a sweep of the running system now (NAME=expiry)
 	@$(PY) -m sandbox sweep $(NAME)
 
-psql: .venv/.ready ## a prompt in the running system's database
-	@$(PY) -m sandbox psql
+psql: .venv/.ready $(if $(ENV),.venv/.ready-deploy) ## a prompt in the running system's database; ENV=prod, dev, local: to read there, as yourself (ROLE=owner REASON=...: to change)
+	@$(if $(ENV),$(PY) -m infra.psql --env "$(ENV)" --role "$(ROLE)" --reason "$$REASON" --confirm "$$CONFIRM",$(PY) -m sandbox psql)
 
 logs: .venv/.ready ## follow every log of the running system
 	@$(PY) -m sandbox logs

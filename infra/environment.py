@@ -19,8 +19,9 @@ import pg8000.exceptions
 import pg8000.native
 
 from infra import tfvars
-from infra.google import database, login, projects, secrets
+from infra.google import login, projects, secrets
 from infra.google.client import Google, GoogleError
+from infra.google.database import Instance, open_socket
 from lib import function_table
 from lib.db.address import BadAddress, DatabaseAddress
 
@@ -36,7 +37,7 @@ OWNER_SECRET: Final = "MIGRATE_DATABASE_URL"  # noqa: S105 - the setting's name
 _BOT_TOKEN: Final = "TELEGRAM_BOT_TOKEN"  # noqa: S105 - as above
 DATABASE: Final = "atlas"
 READER: Final = "atlas_readonly"
-_APPLICATION: Final = "atlas-operator"
+APPLICATION: Final = "atlas-operator"
 _SOCKET: Final = "/cloudsql/"
 _CONNECT_S: Final = 15
 
@@ -51,6 +52,45 @@ class NoSecret(NoEnvironment):
 
 class NoDatabase(NoEnvironment):
     """The database can't be had; the text says why, without the address's password."""
+
+
+@dataclass(frozen=True)
+class Login:
+    """How a session is opened.
+
+    Attributes:
+        password: None: none is asked for, the account of this machine's login is who comes in.
+        parameters: of the session, as `search_path`.
+        instance: the Cloud SQL instance, reached through Google; None: `address` says where Postgres is.
+    """
+
+    user: str
+    database: str
+    password: str | None = field(repr=False)
+    parameters: Mapping[str, str]
+    instance: Instance | None = None
+    address: DatabaseAddress | None = None
+
+    def open(self) -> pg8000.native.Connection:
+        """A session, to be closed by the caller.
+
+        Raises:
+            NoDatabase
+            infra.google.client.NotLoggedIn
+        """
+        given: dict[str, Any] = {"application_name": APPLICATION, "startup_params": dict(self.parameters)}
+        if self.address is not None:
+            given |= self.address.driver_arguments() | {"timeout": _CONNECT_S}
+        elif self.instance is not None:
+            try:
+                tunnel = open_socket(self.instance, iam=self.password is None)
+            except GoogleError as error:
+                raise NoDatabase(str(error)) from None
+            given |= {"user": self.user, "password": self.password, "database": self.database, "sock": tunnel}
+        with _said():
+            connection = pg8000.native.Connection(**given)
+        connection._usock.settimeout(None)  # noqa: SLF001 - for the connecting alone; a statement takes what it takes
+        return connection
 
 
 class Environment(Protocol):
@@ -86,14 +126,23 @@ class Environment(Protocol):
             NoSecret: it is not set, or can't be read.
         """
 
-    def connect(self, role: Role) -> pg8000.native.Connection:
-        """A session with `search_path` set to the schema, to be closed by the caller.
+    def login(self, role: Role) -> Login:
+        """How `connect` comes in.
 
         Args:
             role: "readonly": what `atlas_readonly` may see, in transactions that change nothing. "owner": everything.
 
         Raises:
             NoDatabase
+            infra.google.client.NotLoggedIn
+        """
+
+    def connect(self, role: Role) -> pg8000.native.Connection:
+        """A session with `search_path` set to the schema, to be closed by the caller; `role` as above.
+
+        Raises:
+            NoDatabase
+            infra.google.client.NotLoggedIn
         """
 
 
@@ -163,13 +212,21 @@ class Local:
             raise NoSecret(f"{name}: the local system has no such secret")
         return value
 
-    def connect(self, role: Role) -> pg8000.native.Connection:
+    def login(self, role: Role) -> Login:
         """As the owner; for reading, with the rights of `atlas_readonly`.
 
         Raises:
             NoDatabase
         """
         return _by_address(self._owner_url, role)
+
+    def connect(self, role: Role) -> pg8000.native.Connection:
+        """As `login` says.
+
+        Raises:
+            NoDatabase
+        """
+        return self.login(role).open()
 
     def _known(self) -> dict[str, str]:
         return {**self._settings, OWNER_SECRET: self._owner_url}
@@ -279,7 +336,7 @@ class Deployed:
         return bool((self.variables.get("database") or {}).get("url_secret"))
 
     @cached_property
-    def instance(self) -> database.Instance:
+    def instance(self) -> Instance:
         """The Cloud SQL instance.
 
         Raises:
@@ -288,9 +345,9 @@ class Deployed:
         if self.has_own_database:
             raise NoDatabase(f"ENV={self.name}: the database is a Postgres of its own, not Cloud SQL")
         name = (self.variables.get("database") or {}).get("name") or DATABASE
-        return database.Instance(self.project, self.region, str(name))
+        return Instance(self.project, self.region, str(name))
 
-    def connect(self, role: Role) -> pg8000.native.Connection:
+    def login(self, role: Role) -> Login:
         """Read: as the account that is logged in here, by IAM. Owner: by the owner's password, whose reading is audited.
 
         Raises:
@@ -301,9 +358,21 @@ class Deployed:
             return _by_address(self.owner_url(), role)
         if role == "owner":
             address = _parsed(self.owner_url())
-            return self._through_google(role, address.user, address.password, address.database)
-        user = login.database_user(login.email(self.google))
-        return self._through_google(role, user, None, DATABASE)
+            return Login(address.user, address.database, address.password, _session(role), instance=self.instance)
+        try:
+            user = login.database_user(login.email(self.google))
+        except GoogleError as error:
+            raise NoDatabase(f"ENV={self.name}: {error}") from None
+        return Login(user, DATABASE, None, _session(role), instance=self.instance)
+
+    def connect(self, role: Role) -> pg8000.native.Connection:
+        """As `login` says.
+
+        Raises:
+            NoDatabase
+            infra.google.client.NotLoggedIn
+        """
+        return self.login(role).open()
 
     def owner_url(self) -> str:
         """Where the owner logs in: the migrations' own secret.
@@ -315,21 +384,6 @@ class Deployed:
             return self.secret(OWNER_SECRET)
         except NoSecret as error:
             raise NoDatabase(f"ENV={self.name}: {error}") from None
-
-    def _through_google(self, role: Role, user: str, password: str | None, name: str) -> pg8000.native.Connection:
-        try:
-            tunnel = database.open_socket(self.instance, iam=password is None)
-        except GoogleError as error:
-            raise NoDatabase(f"ENV={self.name}: {error}") from None
-        with _said():
-            return pg8000.native.Connection(
-                user,
-                database=name,
-                password=password,
-                sock=tunnel,
-                application_name=_APPLICATION,
-                startup_params=_session(role),
-            )
 
 
 def _deployed(name: str, folder: Path) -> Deployed:
@@ -362,7 +416,7 @@ def _deployed(name: str, folder: Path) -> Deployed:
 # -- a session -------------------------------------------------------------------------------------------------------------
 
 
-def _by_address(url: str, role: Role) -> pg8000.native.Connection:
+def _by_address(url: str, role: Role) -> Login:
     """By a URL whose user owns the schema; to read, it takes on the reader's rights."""
     address = _parsed(url)
     if address.socket is not None and address.socket.startswith(_SOCKET):
@@ -370,15 +424,7 @@ def _by_address(url: str, role: Role) -> pg8000.native.Connection:
     session = _session(role)
     if role == "readonly":
         session["role"] = READER
-    with _said():
-        connection = pg8000.native.Connection(
-            **address.driver_arguments(),
-            timeout=_CONNECT_S,
-            application_name=_APPLICATION,
-            startup_params=session,
-        )
-    connection._usock.settimeout(None)  # noqa: SLF001 - for the connecting alone; a statement takes what it takes
-    return connection
+    return Login(address.user, address.database, address.password, session, address=address)
 
 
 def _session(role: Role) -> dict[str, str]:

@@ -30,7 +30,7 @@ SERVER_PORT = 3307
 """Where each instance's own end of the connector listens."""
 
 _ADMIN_API = "https://sqladmin.googleapis.com"
-_CONNECT_S = 15.0
+CONNECT_S = 15.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,21 +46,29 @@ class Instance:
         return f"{self.project}:{self.region}:{self.name}"
 
 
-def open_socket(instance: Instance, *, iam: bool) -> ssl.SSLSocket:
-    """A socket on which the instance's Postgres answers, TLS done.
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How to come in, for an hour at most: the address, and TLS with a certificate of our own and the server's checked."""
+
+    address: str
+    context: ssl.SSLContext
+
+
+async def find_way(instance: Instance, *, iam: bool) -> Way:
+    """Ask for a certificate.
 
     Args:
         instance: which one.
         iam: log in as the account of this machine's login, without a password; else by a database user's password.
 
     Raises:
-        GoogleError: the Admin API refused, or the instance's address did not answer.
+        GoogleError: the Admin API refused, or the instance has no public address.
         NotLoggedIn
     """
     asked = f"connect to {instance}"
     try:
-        info, context = asyncio.run(_certificate(instance, iam=iam))
-        address = info.get_preferred_ip(IPTypes.PUBLIC)
+        info, context = await _certificate(instance, iam=iam)
+        return Way(info.get_preferred_ip(IPTypes.PUBLIC), context)
     except aiohttp.ClientResponseError as error:
         raise GoogleError(asked, error.status, "", error.message) from None
     except google.auth.exceptions.GoogleAuthError as error:
@@ -69,16 +77,32 @@ def open_socket(instance: Instance, *, iam: bool) -> ssl.SSLSocket:
         raise GoogleError(asked, None, type(error).__name__, str(error)) from None
     except (aiohttp.ClientError, OSError) as error:
         raise GoogleError(asked, None, type(error).__name__, "the Admin API does not answer") from None
+
+
+def open_socket(instance: Instance, *, iam: bool) -> ssl.SSLSocket:
+    """A socket on which the instance's Postgres answers, TLS done; the arguments of `find_way`.
+
+    Raises:
+        GoogleError: as `find_way`; or the instance's address did not answer.
+        NotLoggedIn
+    """
+    way = asyncio.run(find_way(instance, iam=iam))
     plain = None
     try:
-        plain = socket.create_connection((address, SERVER_PORT), timeout=_CONNECT_S)
-        wrapped = context.wrap_socket(plain, server_hostname=address)
+        plain = socket.create_connection((way.address, SERVER_PORT), timeout=CONNECT_S)
+        wrapped = way.context.wrap_socket(plain, server_hostname=way.address)
     except OSError as error:
         if plain is not None:
             plain.close()
-        raise GoogleError(asked, None, type(error).__name__, f"{address}:{SERVER_PORT} does not let us in") from None
+        raise not_let_in(instance, way, error) from None
     wrapped.settimeout(None)
     return wrapped
+
+
+def not_let_in(instance: Instance, way: Way, error: OSError) -> GoogleError:
+    """What a failure at the instance's address is told as."""
+    said = f"{way.address}:{SERVER_PORT} does not let us in"
+    return GoogleError(f"connect to {instance}", None, type(error).__name__, said)
 
 
 async def _certificate(instance: Instance, *, iam: bool) -> tuple[ConnectionInfo, ssl.SSLContext]:

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 import httpx
-import pg8000.exceptions
 import pg8000.native
 
+from lib.db import prompt
 from sandbox.state.home import Home, InUseError, all_homes
 
 if TYPE_CHECKING:
@@ -138,32 +138,9 @@ def _prompt(url: str) -> int:
         database=parts.path.lstrip("/"),
         startup_params={"search_path": "atlas"},
     )
-    _say("No psql on this machine: a small prompt instead. One statement a line, Ctrl-D to leave.")
-    try:
-        while True:
-            try:
-                line = input("atlas> ").strip()
-            except (EOFError, KeyboardInterrupt):
-                _say("")
-                return 0
-            if line:
-                _answer(session, line)
-    finally:
-        session.close()
-
-
-def _answer(session: pg8000.native.Connection, statement: str) -> None:
-    try:
-        result = session.execute_simple(statement)
-    except pg8000.exceptions.DatabaseError as error:
-        details = error.args[0] if error.args and isinstance(error.args[0], dict) else {}
-        _say(f"error: {details.get('M', error)}")
-        return
-    if result.columns:
-        _say("\t".join(str(column["name"]) for column in result.columns))
-        for row in result.rows or ():
-            _say("\t".join("" if value is None else str(value) for value in row))
-    _say(f"({result.row_count} rows)")
+    with contextlib.closing(session):
+        prompt.run(session)
+    return 0
 
 
 def _complain(text: str) -> int:
