@@ -146,7 +146,7 @@ def _psql(program: str, way: Login) -> int:
         if way.instance is not None:
             relay = stack.enter_context(Relay(way.instance, iam=way.password is None))
             host = str(relay.folder)
-            stack.callback(lambda: [_complain(one, 0) for one in relay.troubles])
+            stack.callback(lambda: [_complain(one, 0) for one in relay.failures])
             port = PORT
         else:
             assert way.address is not None  # noqa: S101 - one of the two is there

@@ -30,7 +30,7 @@ class Relay:
 
     Attributes:
         folder: of the socket: what `host` is to a driver.
-        troubles: why connections could not be passed on, in words.
+        failures: why connections could not be passed on, in words.
     """
 
     def __init__(self, instance: Instance, *, iam: bool) -> None:
@@ -38,7 +38,7 @@ class Relay:
         self._iam = iam
         self._place = tempfile.TemporaryDirectory(prefix="atlas-psql-")  # mode 0700
         self.folder = Path(self._place.name)
-        self.troubles: list[str] = []
+        self.failures: list[str] = []
         self._loop = asyncio.new_event_loop()
         self._over = asyncio.Event()
         self._thread = threading.Thread(target=self._run, name="relay", daemon=True)
@@ -69,7 +69,7 @@ class Relay:
         try:
             there_reader, there_writer = await self._connected()
         except (GoogleError, NotLoggedIn) as error:
-            self.troubles.append(str(error))
+            self.failures.append(str(error))
             writer.close()
             return
         await asyncio.gather(_pour(reader, there_writer), _pour(there_reader, writer))
