@@ -66,16 +66,12 @@ class Running:
         outcome: `failed` also when it was cancelled or ran out of time.
         words: what the platform says of the end; "" while it runs.
         log: where its log can be read.
-        args: of a run of a job, its arguments.
-        image: of a run of a job, what it runs.
     """
 
     name: str
     outcome: Outcome
     words: str = ""
     log: str = ""
-    args: tuple[str, ...] = ()
-    image: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +82,7 @@ class Service:
         image: of its newest configuration.
         serves: the newest revision is ready and takes all the traffic.
         settled: the platform has finished trying, whatever came of it.
+        ever_ready: some revision of it could start.
         words: what the platform says when it does not serve.
     """
 
@@ -94,6 +91,7 @@ class Service:
     serves: bool
     settled: bool
     words: str = ""
+    ever_ready: bool = True
 
 
 class ObjectChanged(Exception):
@@ -118,8 +116,8 @@ class Cloud(Protocol):
     def policy(self, constraint: str) -> Policy:
         """A constraint in force."""
 
-    def enabled_apis(self) -> frozenset[str]:
-        """APIs that are on, such as `run.googleapis.com`."""
+    def enabled_apis(self, among: Iterable[str]) -> frozenset[str]:
+        """Of these APIs, such as `run.googleapis.com`, at most thirty, those that are on."""
 
     def enable_apis(self, apis: Iterable[str]) -> None:
         """Turn them on and wait for it."""
@@ -167,7 +165,7 @@ class Cloud(Protocol):
     def job_runs(self, job: str) -> list[Running]:
         """Runs of a job, the newest first."""
 
-    def job_run(self, job: str, name: str) -> Running:
+    def job_run(self, name: str) -> Running:
         """A run as it is now."""
 
     def services(self) -> list[Service]:

@@ -25,9 +25,9 @@ def run(world: World, kind: Literal["pre", "post"]) -> None:
     under_way = [one for one in world.cloud.job_runs(name) if one.outcome == "running"]
     for one in under_way:  # of a command that was stopped; two would only wait for each other's lock
         world.talk.say(f"    {one.name} is under way since before")
-        _wait(world, name, one.name, int(job["timeout_s"]))
+        _wait(world, one.name, int(job["timeout_s"]))
     started = world.cloud.run_job(name, args)
-    end = _wait(world, name, started, int(job["timeout_s"]))
+    end = _wait(world, started, int(job["timeout_s"]))
     if end.outcome != "done":
         traffic = (
             "no function has been changed: what served goes on, and is safe on what was migrated"
@@ -42,11 +42,11 @@ def run(world: World, kind: Literal["pre", "post"]) -> None:
         )
 
 
-def _wait(world: World, job: str, run_name: str, timeout_s: int) -> Running:
+def _wait(world: World, run_name: str, timeout_s: int) -> Running:
     end: list[Running] = []
 
     def ended() -> bool:
-        end.append(world.cloud.job_run(job, run_name))
+        end.append(world.cloud.job_run(run_name))
         return end[-1].outcome != "running"
 
     if not world.wait("the migration", timeout_s + _SLACK_S, ended):

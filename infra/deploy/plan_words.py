@@ -188,7 +188,8 @@ def _size(change: Change) -> str:
     scaling = _first(template.get("scaling"))
     if not scaling:
         return ""
-    return f", {scaling.get('min_instance_count') or 0} to {scaling.get('max_instance_count')} instances"
+    least = _first(change.after.get("scaling")).get("min_instance_count") or scaling.get("min_instance_count") or 0
+    return f", {least} to {scaling.get('max_instance_count')} instances"
 
 
 def _settings(before: dict[str, Any], after: dict[str, Any]) -> Iterator[str]:
@@ -211,7 +212,7 @@ def _variables(container: dict[str, Any]) -> dict[str, str]:
 _NUMBERS = (
     ("timeout", ("template", "timeout")),
     ("requests at once", ("template", "max_instance_request_concurrency")),
-    ("least instances", ("template", "scaling", "min_instance_count")),
+    ("least instances", ("scaling", "min_instance_count")),
     ("most instances", ("template", "scaling", "max_instance_count")),
     ("CPU", ("template", "containers", "resources", "limits", "cpu")),
     ("memory", ("template", "containers", "resources", "limits", "memory")),

@@ -18,8 +18,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
 OLDEST = (1, 11)
+# A deploy that was killed leaves its Terraform at work, which ends by itself; until then it holds the lock of the state.
+_PATIENT = "-lock-timeout=600s"
 OVERRIDE = "offline_override.tf"
 _FRAME = re.compile(r"[│╷╵]")
+# Of what an apply prints, what a person who waits wants to see: what ended, and what takes long.
+_PROGRESS = re.compile(r"^\S.*: (Creation|Modifications|Destruction) complete after|^\S.*: Still \w+\.\.\.")
 
 
 class TerraformFailed(Exception):
@@ -41,7 +45,7 @@ class Terraform:
 
     Args:
         folder: of the environment.
-        say: is told each line of what an apply prints.
+        say: is told how far an apply is.
     """
 
     folder: Path
@@ -72,13 +76,19 @@ class Terraform:
         self._run("init", "-input=false", "-no-color", *backend)
 
     def plan(
-        self, *, targets: Sequence[str] = (), variables: Mapping[str, str] | None = None, destroy: bool = False
+        self,
+        *,
+        targets: Sequence[str] = (),
+        variables: Mapping[str, str] | None = None,
+        replace: Sequence[str] = (),
+        destroy: bool = False,
     ) -> SavedPlan:
         """What would change, saved.
 
         Args:
             targets: addresses; without any, everything.
             variables: beside the files of the folder; secrets go this way, by the environment, and into no file.
+            replace: addresses of what is made anew whether it differs or not.
             destroy: what would be taken away, all of it.
 
         Raises:
@@ -88,9 +98,10 @@ class Terraform:
         descriptor, name = tempfile.mkstemp(prefix="atlas-", suffix=".plan")
         os.close(descriptor)
         path = Path(name)
-        options = [f"-target={target}" for target in targets] + (["-destroy"] if destroy else [])
+        options = [f"-target={target}" for target in targets] + [f"-replace={address}" for address in replace]
+        options += ["-destroy"] if destroy else []
         try:
-            self._run("plan", "-input=false", "-no-color", f"-out={path}", *options, variables=given)
+            self._run("plan", "-input=false", "-no-color", _PATIENT, f"-out={path}", *options, variables=given)
             shown = json.loads(self._run("show", "-json", str(path), variables=given))
         except BaseException:
             path.unlink(missing_ok=True)
@@ -105,7 +116,13 @@ class Terraform:
         """
         try:
             self._run(
-                "apply", "-input=false", "-no-color", str(saved.path), variables=saved.variables, each_line=self.say
+                "apply",
+                "-input=false",
+                "-no-color",
+                _PATIENT,
+                str(saved.path),
+                variables=saved.variables,
+                each_line=self.say,
             )
         finally:
             saved.path.unlink(missing_ok=True)
@@ -149,7 +166,7 @@ class Terraform:
                 assert process.stdout is not None  # noqa: S101 -- asked for above
                 for line in process.stdout:
                     printed.append(line)
-                    if line.strip():
+                    if _PROGRESS.match(line):
                         each_line(line.rstrip())
                 out, error = "".join(printed), ""
         if process.returncode:

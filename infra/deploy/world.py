@@ -127,7 +127,10 @@ class World:
         return self.made_secrets[setting]
 
     def changes(
-        self, targets: Sequence[str] = (), variables: Mapping[str, str] | None = None
+        self,
+        targets: Sequence[str] = (),
+        variables: Mapping[str, str] | None = None,
+        replace: Sequence[str] = (),
     ) -> tuple[list[str], Callable[[], None]] | None:
         """What Terraform would do with these targets, in words, and how to have it done; None: nothing.
 
@@ -135,7 +138,7 @@ class World:
             Refused: the plan deletes what can't be made anew, or a queue that holds work.
             infra.deploy.terraform.TerraformFailed
         """
-        saved = self.terraform.plan(targets=targets, variables=variables)
+        saved = self.terraform.plan(targets=targets, variables=variables, replace=replace)
         keep = False
         try:
             self._refuse(saved.plan)

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 _TAGGED = re.compile(
     r"(?P<location>[a-z0-9-]+)-docker\.pkg\.dev/(?P<project>[^/]+)/(?P<repository>[^/]+)/(?P<image>[^:@]+):(?P<tag>[\w.-]+)"
 )
+_PINNED = re.compile(
+    r"(?P<location>[a-z0-9-]+)-docker\.pkg\.dev/(?P<project>[^/]+)/(?P<repository>[^/]+)/(?P<image>[^:@]+)@(?P<digest>sha256:[0-9a-f]{64})"
+)
 _RUNNING: Final = frozenset({"PENDING", "QUEUED", "WORKING", "STATUS_UNKNOWN"})
 _BUILD_S: Final = 1800
 
@@ -101,6 +104,43 @@ def look(google: Google, region: str, build_id: str) -> Build:
     """
     name = f"projects/{google.project}/locations/{region}/builds/{build_id}"
     return _build(google.execute(google.api("cloudbuild").projects().locations().builds().get(name=name)))
+
+
+def builds(google: Google, region: str, tag: str) -> list[Build]:
+    """Builds with that tag, the newest first.
+
+    Raises:
+        GoogleError
+    """
+    collection = google.api("cloudbuild").projects().locations().builds()
+    parent = f"projects/{google.project}/locations/{region}"
+    rows = google.pages(collection, collection.list(parent=parent, filter=f'tags="{tag}"'), "builds")
+    found = sorted(rows, key=lambda row: str(row.get("createTime", "")), reverse=True)
+    return [_build(row) for row in found if tag in row.get("tags", ())]
+
+
+def is_there(google: Google, image: str) -> bool:
+    """Whether the registry has an image by its digest, `...@sha256:...`.
+
+    Raises:
+        GoogleError
+        ValueError: that names no image of Artifact Registry by digest.
+    """
+    found = _PINNED.fullmatch(image)
+    if found is None:
+        raise ValueError(f"{image} is no image of Artifact Registry by its digest")
+    name = (
+        f"projects/{found['project']}/locations/{found['location']}/repositories/{found['repository']}"
+        f"/packages/{found['image'].replace('/', '%2F')}/versions/{found['digest']}"
+    )
+    versions = google.api("artifactregistry").projects().locations().repositories().packages().versions()
+    try:
+        google.execute(versions.get(name=name))
+    except GoogleError as error:
+        if error.missing:
+            return False
+        raise
+    return True
 
 
 def wait(google: Google, region: str, build_id: str) -> Build:

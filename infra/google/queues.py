@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from infra.google.client import GoogleError
+
 if TYPE_CHECKING:
     from infra.google.client import Google
 
@@ -36,6 +38,36 @@ class Schedule:
     state: str
     last_attempt: str
     last_code: int
+
+
+def regions(google: Google) -> frozenset[str]:
+    """Regions that have both queues and schedules.
+
+    Raises:
+        infra.google.client.GoogleError
+    """
+    found = []
+    for api in ("cloudtasks", "cloudscheduler"):
+        collection = google.api(api).projects().locations()
+        first = collection.list(name=f"projects/{google.project}")
+        found.append({row["locationId"] for row in google.pages(collection, first, "locations")})
+    return frozenset(found[0] & found[1])
+
+
+def holds_work(google: Google, region: str, queue: str) -> bool:
+    """Whether a task waits on the queue, or is being tried; False where there is no such queue.
+
+    Raises:
+        infra.google.client.GoogleError
+    """
+    tasks = google.api("cloudtasks").projects().locations().queues().tasks()
+    parent = f"projects/{google.project}/locations/{region}/queues/{queue}"
+    try:
+        return bool(google.execute(tasks.list(parent=parent, pageSize=1)).get("tasks"))
+    except GoogleError as error:
+        if error.missing:
+            return False
+        raise
 
 
 def queues(google: Google, region: str) -> list[Queue]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from googleapiclient.http import MediaFileUpload
+from googleapiclient.http import MediaFileUpload, MediaIoBaseUpload
 
 from infra.google.client import GoogleError
 
@@ -117,6 +118,29 @@ def upload(google: Google, where: str, name: str, path: Path) -> bool:
     """
     media = MediaFileUpload(str(path), mimetype="application/zip", resumable=False)
     request = google.api("storage").objects().insert(bucket=where, name=name, ifGenerationMatch=0, media_body=media)
+    return _sent(google, request)
+
+
+def write(google: Google, where: str, name: str, content: bytes, *, over: str | None) -> bool:
+    """Write an object if it still is what it was; whether it was. Repeated after an answer was lost it says False: look, then.
+
+    Args:
+        google: the project.
+        where: the bucket.
+        name: of the object.
+        content: JSON.
+        over: the generation that it replaces; None: there is none.
+
+    Raises:
+        GoogleError
+    """
+    media = MediaIoBaseUpload(io.BytesIO(content), mimetype="application/json", resumable=False)
+    objects = google.api("storage").objects()
+    return _sent(google, objects.insert(bucket=where, name=name, ifGenerationMatch=over or "0", media_body=media))
+
+
+def _sent(google: Google, request: Any) -> bool:
+    """Send an upload; False: what it was to replace is something else by now."""
     try:
         google.execute(request)
     except GoogleError as error:
@@ -126,13 +150,14 @@ def upload(google: Google, where: str, name: str, path: Path) -> bool:
     return True
 
 
-def download(google: Google, where: str, name: str) -> bytes:
-    """An object's bytes.
+def download(google: Google, where: str, name: str, *, generation: str | None = None) -> bytes:
+    """An object's bytes; of this generation, when one is said.
 
     Raises:
         GoogleError
     """
-    content: bytes = google.execute(google.api("storage").objects().get_media(bucket=where, object=name))
+    which = {} if generation is None else {"generation": generation}
+    content: bytes = google.execute(google.api("storage").objects().get_media(bucket=where, object=name, **which))
     return content
 
 

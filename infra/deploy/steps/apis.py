@@ -37,7 +37,8 @@ _KNOWN_S = 300
 
 def look(world: World) -> Change | None:
     """Which are off."""
-    off = [api for api in NEEDED if api not in world.cloud.enabled_apis()]
+    on = world.cloud.enabled_apis(NEEDED)
+    off = [api for api in NEEDED if api not in on]
     if not off:
         return None
     return Change([f"turns on {listed(api.partition('.')[0] for api in off)}"], lambda: _turn_on(world, off))

@@ -16,6 +16,7 @@ TITLE = "Protection against deletion"
 UNPROTECTED = {"protected": "false"}
 # Whatever has a protection (modules/platform, var.protected; a test compares).
 PROTECTED_TYPES = (
+    "google_cloud_tasks_queue",
     "google_sql_database_instance",
     "google_secret_manager_secret",
     "google_storage_bucket",

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from sandbox.google.cloud import Call, Cloud
 
 _LISTS = ("iam.allowedPolicyMemberDomains", "run.allowedIngress", "gcp.resourceLocations")
-_SWITCHES = ("sql.restrictPublicIp",)
+_SWITCHES = ("iam.disableServiceAccountCreation", "run.managed.requireInvokerIam", "sql.restrictPublicIp")
 _MOST_ENABLED_AT_ONCE = 20
 
 

@@ -80,8 +80,8 @@ class FakeCloud:
     def policy(self, constraint: str) -> Policy:
         return self.policies.get(constraint, Policy(constraint))
 
-    def enabled_apis(self) -> frozenset[str]:
-        return frozenset(self.apis)
+    def enabled_apis(self, among: Iterable[str]) -> frozenset[str]:
+        return frozenset(self.apis) & frozenset(among)
 
     def enable_apis(self, apis: Iterable[str]) -> None:
         self.changed.append("apis")
@@ -137,7 +137,7 @@ class FakeCloud:
     def build(self, name: str) -> Running:
         return next(run for run in self.runs if run.name == name)
 
-    def job_run(self, job: str, name: str) -> Running:  # noqa: ARG002 -- as the port has it
+    def job_run(self, name: str) -> Running:
         return self.build(name)
 
     def run_job(self, job: str, args: Sequence[str]) -> str:
@@ -164,6 +164,7 @@ class FakeTerraform(Terraform):
     told: dict[str, Any] = field(default_factory=dict)
     applied: list[Mapping[str, str]] = field(default_factory=list)
     state: list[str] = field(default_factory=list)
+    replaced: list[str] = field(default_factory=list)
 
     def version(self) -> tuple[int, ...] | None:
         return (1, 11, 4)
@@ -176,8 +177,10 @@ class FakeTerraform(Terraform):
         *,
         targets: Sequence[str] = (),  # noqa: ARG002 -- as the real one
         variables: Mapping[str, str] | None = None,
+        replace: Sequence[str] = (),
         destroy: bool = False,  # noqa: ARG002 -- as the real one
     ) -> SavedPlan:
+        self.replaced.extend(replace)
         shown = self.planned.pop(0) if self.planned else {}
         with tempfile.NamedTemporaryFile(prefix="atlas-test-", delete=False) as file:
             return SavedPlan(Path(file.name), Plan.read(shown), variables or {})

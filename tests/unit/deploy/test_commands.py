@@ -20,6 +20,7 @@ from infra.deploy.steps import (
     policies,
     protection,
     record,
+    release,
     serving,
     state,
     state_bucket,
@@ -125,8 +126,6 @@ def test_a_build_that_failed_says_where_its_log_is(tmp_path: Path) -> None:
 def test_a_failed_migration_ends_the_deploy_before_any_function_changes(tmp_path: Path) -> None:
     setting = fakes.world(tmp_path)
     setting.cloud.failing_migration = True
-    from infra.deploy.steps import release
-
     setting.terraform.planned.append(
         {"resource_changes": [fakes.changed("google_cloud_run_v2_service", "a", "update")]}
     )
@@ -150,6 +149,18 @@ def test_functions_that_do_not_serve_are_said_with_the_platforms_words(tmp_path:
         Service(name, IMAGE, serves=True, settled=True) for name in ("health", "telegram-webhook")
     ]
     assert serving.look(setting.world) is None
+
+
+def test_a_function_that_never_came_up_is_made_anew_and_one_that_serves_an_older_revision_is_not(
+    tmp_path: Path,
+) -> None:
+    setting = fakes.world(tmp_path)
+    setting.cloud.known_services = [
+        Service("health", IMAGE, serves=False, settled=True, ever_ready=False),
+        Service("telegram-webhook", IMAGE, serves=False, settled=True, ever_ready=True),
+    ]
+    release.look(setting.world)
+    assert setting.terraform.replaced == ['module.platform.module.function["health"].google_cloud_run_v2_service.main']
 
 
 def test_a_release_is_recorded_once_with_the_migrations_that_it_knows(tmp_path: Path) -> None:
@@ -240,7 +251,7 @@ def test_a_rollback_to_what_never_served_is_refused(tmp_path: Path) -> None:
 def test_post_migrations_are_left_out_where_there_is_none(tmp_path: Path) -> None:
     setting = fakes.world(tmp_path)
     if migrate_post.look(setting.world) is None:
-        assert not [run for run in setting.cloud.runs if run.args == ("--post",)]
+        assert setting.cloud.changed == []
 
 
 def test_prod_is_taken_down_only_once_it_is_unprotected_by_hand(tmp_path: Path) -> None:
