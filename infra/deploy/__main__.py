@@ -45,7 +45,7 @@ def main(given: list[str] | None = None) -> int:
         ),
         connect=lambda project, region: GoogleCloud(Google(project), region),
         bot_api=BotApi,
-        rehearsed=endpoint() is not None,
+        offline=endpoint() is not None,
         wanted_release=options.release,
     )
     return _run(options.command, world)

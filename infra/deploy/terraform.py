@@ -63,7 +63,7 @@ class Terraform:
 
     @property
     def keeps_state_here(self) -> bool:
-        """The state is a file in the folder, not in the bucket: only where everything is rehearsed without a cloud."""
+        """The state is a file in the folder, not in the bucket: only where everything is done without a cloud."""
         return (self.folder / OVERRIDE).exists()
 
     def init(self, bucket: str) -> None:

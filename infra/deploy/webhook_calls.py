@@ -83,7 +83,7 @@ def bot(world: World) -> BotApi:
 def address_problems(world: World, webhook: Webhook) -> list[Problem]:
     """Whether this is an address that Telegram takes, and whether this release's function with this secret answers there."""
     mend = f"mend TELEGRAM_WEBHOOK_URL in {world.folder / 'terraform.tfvars'}, or what is in front of the function; Telegram was told nothing"
-    if (words := _unfit(webhook.url, rehearsed=world.rehearsed)) is not None:
+    if (words := _unfit(webhook.url, offline=world.offline)) is not None:
         return [Problem(f"{webhook.url} can't be the webhook: {words}", mend)]
     stranger = _answer(webhook.url, {})
     if isinstance(stranger, str):
@@ -114,13 +114,13 @@ def address_problems(world: World, webhook: Webhook) -> list[Problem]:
     return []
 
 
-def _unfit(url: str, *, rehearsed: bool) -> str | None:
+def _unfit(url: str, *, offline: bool) -> str | None:
     try:
         parts = urlsplit(url)
         host, port = parts.hostname or "", parts.port
     except ValueError:
         return "it is no address"
-    if rehearsed and host == "127.0.0.1":
+    if offline and host == "127.0.0.1":
         return None
     if parts.scheme != "https":
         return "Telegram delivers to https alone"

@@ -39,7 +39,7 @@ class World:
         connect: makes the port to the cloud, of project and region.
         bot_api: makes the port to Telegram, of base and token.
         wanted_release: of a rollback, its id; "" for the one before.
-        rehearsed: everything outside is a stand-in on this machine, so loopback addresses are right ones.
+        offline: everything outside is a stand-in on this machine, so loopback addresses are right ones.
     """
 
     environment: str
@@ -48,7 +48,7 @@ class World:
     terraform: Terraform
     connect: Callable[[str, str], Cloud]
     bot_api: Callable[[str, str], BotApi]
-    rehearsed: bool = False
+    offline: bool = False
     wanted_release: str = ""
     pause: Callable[[float], None] = time.sleep
     made_secrets: dict[str, str] = field(default_factory=dict, repr=False)

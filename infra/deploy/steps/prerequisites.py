@@ -57,7 +57,7 @@ def _tools(world: World) -> list[Problem]:
                 f"install {wanted} or newer: https://developer.hashicorp.com/terraform/install",
             )
         )
-    if world.terraform.keeps_state_here and not world.rehearsed:
+    if world.terraform.keeps_state_here and not world.offline:
         found.append(
             Problem(
                 f"{terraform.OVERRIDE} lies in {world.folder}: the state would stay on this machine",
@@ -69,7 +69,7 @@ def _tools(world: World) -> list[Problem]:
 
 def _addresses(world: World) -> list[Problem]:
     """Where tokens would go: in the clear, or to this very machine."""
-    if world.rehearsed:
+    if world.offline:
         return []
     try:
         settings = world.settings

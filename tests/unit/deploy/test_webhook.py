@@ -47,7 +47,7 @@ def _function(stranger: int, known: int) -> Iterator[str]:
 
 def _setting(tmp_path: Path, url: str) -> fakes.Setting:
     setting = fakes.world(tmp_path)
-    setting.world.rehearsed = True
+    setting.world.offline = True
     setting.terraform.told["telegram_webhook"] = {"url": url, "max_connections": 40}
     setting.cloud.versions |= {
         "telegram-bot-token": [(fakes.TOKEN, True)],
@@ -137,7 +137,7 @@ def test_an_address_where_this_function_does_not_answer_is_refused_before_telegr
 )
 def test_what_can_be_no_webhook_is_refused_in_words(tmp_path: Path, url: str, words: str) -> None:
     setting = _setting(tmp_path, url)
-    setting.world.rehearsed = False
+    setting.world.offline = False
     with pytest.raises(Refused, match=words):
         webhook.look(setting.world)
     assert "setWebhook" not in setting.telegram.methods()

@@ -12,15 +12,15 @@ import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from tests.deploy.rehearsal import outside, terminal
+from tests.deploy.dry_run import outside, terminal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from sandbox.google.stand_in import Google
-    from tests.deploy.rehearsal.outside import ServedTelegram
-    from tests.deploy.rehearsal.terminal import Ended
+    from tests.deploy.dry_run.outside import ServedTelegram
+    from tests.deploy.dry_run.terminal import Ended
 
 _STEP = re.compile(r"^\[(\d+)/(\d+)\] (.+)$", re.MULTILINE)
 _EDITOR = """import pathlib, sys
@@ -34,7 +34,7 @@ path.write_text(text)
 
 
 @dataclass
-class Rehearsal:
+class DryRun:
     """One environment of one checkout, from nothing on.
 
     Args:

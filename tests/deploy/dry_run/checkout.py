@@ -57,5 +57,5 @@ def git(folder: Path, *command: str) -> str:
 
 def commit(folder: Path, message: str) -> None:
     """Keep everything that differs, under a name that is of no person."""
-    identity = ["-c", "user.name=Rehearsal", "-c", "user.email=rehearsal@example.org"]
+    identity = ["-c", "user.name=Dry Run", "-c", "user.email=dry-run@example.org"]
     git(folder, *identity, "commit", "-q", "-a", "-m", message)

@@ -1,4 +1,4 @@
-"""A rehearsal of the README: its commands, a terminal, Terraform in strict mode, Google's and Telegram's stand-ins, no cloud."""
+"""A dry run of the README: its commands, a terminal, Terraform in strict mode, Google's and Telegram's stand-ins, no cloud."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sandbox.google.stand_in import Google
-from tests.deploy.rehearsal import checkout
-from tests.deploy.rehearsal.outside import Deployed, ServedTelegram
-from tests.deploy.rehearsal.rehearsal import Rehearsal
+from tests.deploy.dry_run import checkout
+from tests.deploy.dry_run.dry_run import DryRun
+from tests.deploy.dry_run.outside import Deployed, ServedTelegram
 from tests.terraform.conftest import kit
 
 if TYPE_CHECKING:
@@ -17,22 +17,22 @@ if TYPE_CHECKING:
 
 __all__ = ["kit"]
 
-_PROJECT = "atlas-rehearsed-1"
+_PROJECT = "atlas-offline-1"
 # Named as what it is: the doctor has its own tests, and would ask of functions that do not run here.
 _DOCTOR = """import sys
-print("doctor: not part of the rehearsal:", *sys.argv[1:])
+print("doctor: not part of the dry run:", *sys.argv[1:])
 """
 
 
 @pytest.fixture
-def rehearsal(
+def dry_run(
     kit: None,  # noqa: ARG001 -- it skips where this can't be done
     tmp_path_factory: pytest.TempPathFactory,
     request: pytest.FixtureRequest,
-) -> Iterator[Rehearsal]:
+) -> Iterator[DryRun]:
     """A fresh checkout of prod, or of what the test's parameter says, and nothing deployed."""
     environment = getattr(request, "param", "prod")
-    root = tmp_path_factory.mktemp("rehearsal")
+    root = tmp_path_factory.mktemp("dry_run")
     folder = checkout.fresh(root / "atlas")
     doctor = folder / "infra" / "doctor"
     doctor.mkdir(exist_ok=True)
@@ -43,6 +43,6 @@ def rehearsal(
         Google(root / "google", _PROJECT, terraform_state=state) as google,
         ServedTelegram(Deployed(folder, google.cloud)) as served,
     ):
-        made = Rehearsal(folder, google, served, root / "tools", environment)
+        made = DryRun(folder, google, served, root / "tools", environment)
         made.lay_tools()
         yield made

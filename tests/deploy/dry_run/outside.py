@@ -8,7 +8,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from typing import TYPE_CHECKING, Any, Self
 
 import httpx
@@ -19,6 +18,7 @@ from starlette.routing import Route
 from sandbox.stand_in.clock import Clock
 from sandbox.stand_in.server import Server
 from sandbox.telegram import Telegram
+from tests import waiting
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from sandbox.google.cloud import Cloud
 
-TOKEN = "700001:AAAA-made-up-token-of-the-rehearsal"
+TOKEN = "700001:AAAA-made-up-token-of-the-dry-run"
 USERNAME = "atlas_bot"
 
 
@@ -104,14 +104,16 @@ class Deployed:
             stderr=subprocess.DEVNULL,
         )
         self._runs = settings
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", self._port), timeout=1).close()
-            except OSError:
-                assert self._process.poll() is None, "telegram_webhook ended"
-                time.sleep(0.05)
-            else:
-                return
+        waiting.wait_until(self._listens, "telegram_webhook listens")
+
+    def _listens(self) -> bool:
+        assert self._process is not None
+        assert self._process.poll() is None, "telegram_webhook ended"
+        try:
+            socket.create_connection(("127.0.0.1", self._port), timeout=1).close()
+        except OSError:
+            return False
+        return True
 
     def stop(self) -> None:
         """End the process, if there is one."""
