@@ -28,6 +28,8 @@ CONTRACT = frozenset(
         "tests/sandbox/cloudtasks/test_google_client.py",
         "tests/sandbox/cloudtasks/test_iam.py",
         "tests/browser/test_chat_opens.py",
+        "tests/sandbox/google/test_deploy_calls.py",
+        "tests/sandbox/google/test_doctor_calls.py",
         "tests/sandbox/google/test_modules.py",
     }
 )
