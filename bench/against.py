@@ -102,7 +102,7 @@ class Side:
         try:
             for one in cold_start.contenders(self.system, self._buyers):
                 if one.folder == self.system.checkout.root:
-                    taken = await launch.cold_start(cold_start.process_of(self.system, one), await one.question())
+                    taken = await launch.cold_start(cold_start.process_of(self.system, one), one.question)
                     lap[Figure("P2", f"cold start of {one.name}", "s")] = taken.seconds
                     lap[Figure("P2", f"the same, CPU ({one.name})", "s")] = taken.cpu_s
         finally:

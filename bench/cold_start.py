@@ -56,7 +56,7 @@ async def measure(system: System, buyers: Buyers, sizes: Sizes) -> Outcome:
         for number in range(sizes.thrown_away + sizes.cold_starts):
             turn = number % len(programs)
             for contender in programs[turn:] + programs[:turn]:
-                start = await cold_start(process_of(system, contender), await contender.question())
+                start = await cold_start(process_of(system, contender), contender.question)
                 if number >= sizes.thrown_away:
                     starts[contender.name].append(start)
     finally:
@@ -99,7 +99,7 @@ async def empty(system: System) -> float:
         UselessAnswerError: see there.
     """
     program = Contender(EMPTY, "empty", PROGRAMS / "empty", _alive)
-    return (await cold_start(process_of(system, program), await _alive())).seconds
+    return (await cold_start(process_of(system, program), _alive)).seconds
 
 
 async def _alive() -> Question:

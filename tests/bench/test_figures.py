@@ -45,6 +45,13 @@ def test_a_target_is_met_or_not(row: Row, *, met: bool | None) -> None:
 
 
 async def test_a_wrong_answer_is_no_first_answer() -> None:
+    asked = 0
+
+    async def question() -> Question:
+        nonlocal asked
+        asked += 1
+        return Question("GET", lambda body: b"settled" in body)
+
     with scratch() as folder:
         home = Home(folder)
         port = home.port("empty")
@@ -56,8 +63,9 @@ async def test_a_wrong_answer_is_no_first_answer() -> None:
             port=port,
         )
         with pytest.raises(UselessAnswerError, match="200"):
-            await cold_start(process, Question("GET", lambda body: b"settled" in body))
+            await cold_start(process, question)
         assert not process.running
+    assert asked == 3  # each time another question: what was asked may have been kept
 
 
 def _framework() -> str:

@@ -268,7 +268,9 @@ async def test_an_expiry_within_the_grace_keeps_running(caller: NodeCaller, node
 
 async def test_more_than_it_can_wait_for_is_429_and_not_recorded(own: tuple[XrayNode, NodeCaller]) -> None:
     node, caller = own
-    caller.http._transport = httpx.AsyncHTTPTransport(limits=httpx.Limits(max_connections=400))
+    caller.http._transport = httpx.AsyncHTTPTransport(
+        limits=httpx.Limits(max_connections=400, max_keepalive_connections=0)
+    )
     await until(caller.settled, "up")
     responses: list[httpx.Response] = []
     node.core.suspend()

@@ -200,19 +200,33 @@ class Large:
             connection.close()
 
 
-@pytest.fixture(scope="module", params=[100_000, pytest.param(1_000_000, marks=pytest.mark.full)])
-def large(postgres: Postgres, request: pytest.FixtureRequest) -> Iterator[Large]:
-    """One database for all of these, with the clock of production."""
-    name = f"large_{request.param}"
-    postgres.create_database(name, template="atlas_template")
-    url = postgres.url(name)
-    connection = Connection(url, application="fill", timeouts=Timeouts(statement_ms=600_000))
-    connection.simple(_CLOCK.read_text())
-    connection.simple(_FILL.format(size=request.param))
-    connection.simple("analyze")
-    connection.close()
-    yield Large(url)
-    postgres.drop_database(name)
+@pytest.fixture(scope="module")
+def filled(postgres: Postgres) -> Iterator[Callable[[int], Large]]:
+    """A database of a size, with the clock of production; each size is filled once, in whatever order tests ask."""
+    made: dict[int, Large] = {}
+
+    def fill(size: int) -> Large:
+        if size not in made:
+            name = f"large_{size}"
+            postgres.create_database(name, template="atlas_template")
+            connection = Connection(postgres.url(name), application="fill", timeouts=Timeouts(statement_ms=3_600_000))
+            connection.simple(_CLOCK.read_text())
+            connection.simple(_FILL.format(size=size))
+            connection.simple("analyze")
+            connection.close()
+            made[size] = Large(postgres.url(name))
+        return made[size]
+
+    yield fill
+    for size in made:
+        postgres.drop_database(f"large_{size}")
+
+
+# Ten million rows take minutes, and on a crowded machine longer than any other test may take.
+@pytest.fixture(params=[100_000, pytest.param(1_000_000, marks=[pytest.mark.full, pytest.mark.timeout(3_600)])])
+def large(filled: Callable[[int], Large], request: pytest.FixtureRequest) -> Large:
+    """A shop of many customers."""
+    return filled(request.param)
 
 
 def _ids(tx: Transaction, sql: str) -> list[int]:
