@@ -60,6 +60,9 @@ async def _place(run: Run) -> int:
         return (await run.db.run(provisioning.place, subscription_id=None, page=_PAGE)).subscriptions
     except StatementFailed:
         await run.one_by_one(
-            provisioning.to_be_placed, _PAGE, lambda one: run.db.run(provisioning.place, subscription_id=one, page=1)
+            provisioning.to_be_placed,
+            provisioning.FIRST_UNPLACED,
+            _PAGE,
+            lambda one: run.db.run(provisioning.place, subscription_id=one.id, page=1),
         )
         return 0

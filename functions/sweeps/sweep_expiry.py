@@ -40,7 +40,7 @@ async def _work(run: Run) -> None:
             await _tell(run, ended)
     except StatementFailed:
         # a page is one statement: a row that it can't be done for is found, and passed over, one by one
-        await run.one_by_one(subscriptions.due_to_expire, _PAGE, lambda one: _end_one(run, one))
+        await run.one_by_one(subscriptions.due_to_expire, 0, _PAGE, lambda one: _end_one(run, one))
     nodes = Nodes(run.db, bootstrap.node_transport(), bootstrap.task_queue(), operation="expiry")
     await nodes.sweep(run, wanted=False)
 

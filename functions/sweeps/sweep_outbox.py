@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import functions_framework.aio
 
 from lib import bootstrap, function_table, log
+from lib.db import StatementFailed
 from lib.domain import health_snapshot, outbox, retention, webhook_state
 from lib.settings import plain
 from lib.sweeps import runner
@@ -123,7 +124,11 @@ async def _enqueue(run: Run, items: list[Item]) -> None:
 
 
 async def _prune(run: Run) -> None:
-    for rule in retention.RULES:
+    try:
+        due = await run.db.run(retention.due)
+    except StatementFailed:
+        due = list(retention.RULES)  # one can't even be looked at: each by itself
+    for rule in due:
         async with run.item(table=rule.table):
             total, gone = 0, _PAGE
             while gone == _PAGE and await run.next_page():

@@ -65,7 +65,7 @@ async def _work(run: Run) -> None:
         while await run.next_page() and await run.db.run(orders.expire_due, cryptopay.PAGE) == cryptopay.PAGE:
             pass
     except StatementFailed:
-        await run.one_by_one(orders.out_of_time, cryptopay.PAGE, lambda one: run.db.run(orders.expire_one, one))
+        await run.one_by_one(orders.out_of_time, 0, cryptopay.PAGE, lambda one: run.db.run(orders.expire_one, one))
     client = bootstrap.cryptopay()
     if client is None:
         return

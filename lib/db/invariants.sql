@@ -184,6 +184,29 @@ where a.account_id is not null and a.balance is distinct from
 select t.id from ledger_transfers t cross join deployment d
 where t.books_day <> cast(t.booked_at at time zone coalesce(d.books_zone, 'UTC') as date);
 
+-- name: snapshots_are_their_entries
+-- A closed day's snapshot holds, of each account that had moved by then, the sums of its entries up to that day.
+with moved as (
+    select account, day, sum(debit) as debit, sum(credit) as credit from (
+        select debit_account_id as account, books_day as day, amount as debit, 0 as credit from ledger_entries
+        union all
+        select credit_account_id, books_day, 0, amount from ledger_entries
+    ) sides group by account, day
+), due as (
+    select f.account, d.day from (select account, min(day) as day from moved group by account) f join closed_days d on d.day >= f.day
+), said as (
+    select coalesce(s.ledger_account_id, due.account) as account, coalesce(s.day, due.day) as day, s.debit, s.credit
+    from due full join ledger_snapshots s on s.ledger_account_id = due.account and s.day = due.day
+), lines as (
+    select account, day, 0 as place, debit, credit, null as said_debit, null as said_credit from moved
+    union all
+    select account, day, 1, 0, 0, debit, credit from said
+)
+select account from (
+    select account, place, said_debit, said_credit, sum(debit) over up_to as debit, sum(credit) over up_to as credit
+    from lines window up_to as (partition by account order by day, place)
+) sums where place = 1 and (said_debit, said_credit) is distinct from (debit, credit);
+
 -- name: owed_is_what_is_open
 -- What the books owe for withdrawals, rewards on hold and gifts not claimed is what the open ones come to.
 with owed as (
@@ -211,6 +234,26 @@ where (o.discount = 'promo' or u.order_id is not null)
 -- A promo code's counter is the number of its uses that were not released, those beside the limit left out.
 select c.id from promo_codes c left join promo_uses u on u.promo_code_id = c.id and u.status <> 'released' and not u.over
 group by c.id, c.uses_taken having count(u.order_id) <> c.uses_taken;
+
+-- name: promo_uses_are_within_the_limit
+-- No customer took a code more often than it allows each; uses beside its limit do not count.
+select u.promo_code_id from promo_uses u join promo_codes c on c.id = u.promo_code_id where u.status <> 'released' and not u.over
+group by u.promo_code_id, u.account_id, c.uses_per_account having count(*) > c.uses_per_account;
+
+-- name: promo_price_is_its_codes
+-- An order at a code's price has the percent of that code, and is of a tariff that the code is for.
+select o.id from orders o join promo_uses u on u.order_id = o.id join promo_codes c on c.id = u.promo_code_id
+where o.discount = 'promo' and (o.discount_percent <> c.percent or o.tariff <> all (c.tariffs));
+
+-- name: value_is_the_price
+-- Where an order's price is in the currency of the books, its value is that price.
+select o.id from orders o join deployment d on d.books_currency = o.currency join currencies k on k.code = o.currency
+where o.value <> o.price * power(cast(10 as numeric), k.exponent - k.price_exponent);
+
+-- name: receipt_is_of_its_payment
+-- What the tax office is told of is money from outside, over the value of what was bought for it.
+select r.payment_id from receipts r join payments p on p.id = r.payment_id join orders o on o.id = p.order_id
+where r.amount <> o.value or p.provider in ('balance', 'promo');
 
 -- name: reward_is_of_outside_money
 -- A reward is for money from outside that settled an order of a customer whom that referrer brought, and no refund took it back.

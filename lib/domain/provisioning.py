@@ -175,12 +175,11 @@ select (select count(*) from page) as subscriptions,
        (select count(*) from behind) + (select count(*) from missing) as clients
 """
 _PLACE_DUE, _PLACE_ONE = _TO_PLACE + _PLACE, _TO_PLACE_ONE + _PLACE
-# By the index: in the order of ids, Postgres would read the whole table. What was placed is among them no longer.
+# In the order of the index: in that of ids, Postgres would read the whole table. What was placed is among them no longer.
 _TO_BE_PLACED = """
-with due as materialized (
-    select id from subscriptions where status = 'active' and placement < (select generation from placement)
-)
-select id from due where id > :after order by id limit :page
+select placement, id from subscriptions
+where status = 'active' and placement < (select generation from placement) and (placement, id) > (:placement, :id)
+order by placement, id limit :page
 """
 
 # A node that is not to be asked now (its breaker is open) keeps its rows as they are: nothing of theirs is rewritten.
@@ -447,9 +446,25 @@ def place(tx: Transaction, *, subscription_id: int | None, page: int) -> Placed:
     return tx.one(Placed, _PLACE_DUE, page=page)
 
 
-def to_be_placed(tx: Transaction, after: int, page: int) -> list[int]:
-    """Ids of subscriptions that `place` would work on, a keyset page: for one by one, when a page as a whole is refused."""
-    return tx.values(_TO_BE_PLACED, after=after, page=page)
+@dataclass(frozen=True, slots=True)
+class Unplaced:
+    """A subscription that `place` would work on, and the generation of placement that it is of."""
+
+    placement: int
+    id: int
+
+    def __int__(self) -> int:
+        """Its id."""
+        return self.id
+
+
+FIRST_UNPLACED = Unplaced(-1, 0)
+"""Comes before all of them."""
+
+
+def to_be_placed(tx: Transaction, after: Unplaced, page: int) -> list[Unplaced]:
+    """Subscriptions that `place` would work on, a keyset page: for one by one, when a page as a whole is refused."""
+    return tx.rows(Unplaced, _TO_BE_PLACED, placement=after.placement, id=after.id, page=page)
 
 
 def nodes_due(tx: Transaction, *, wanted: bool) -> list[int]:

@@ -42,6 +42,24 @@ class LastRun:
     well_s: float | None
 
 
+# From each sweep's newest run to the next sweep's by the index, which begins each sweep with it: `distinct on` would read them all,
+# and so would, by the primary key, a look for the last good run of a sweep that has had none for long.
+_LAST = """
+with recursive newest as (
+    (select sweep, outcome, ended_at from sweep_runs order by sweep, id desc limit 1)
+    union all
+    select following.* from newest n cross join lateral (
+        select r.sweep, r.outcome, r.ended_at from sweep_runs r where r.sweep > n.sweep order by r.sweep, r.id desc limit 1
+    ) following
+)
+select n.sweep, n.outcome, n.ended_at, cast(extract(epoch from atlas.now() - n.ended_at) as double precision) as age_s,
+       cast(extract(epoch from atlas.now() - (
+           select w.ended_at from sweep_runs w where w.outcome = 'done' and w.sweep between n.sweep and n.sweep
+           order by w.sweep, w.id desc limit 1)) as double precision) as well_s
+from newest n
+"""
+
+
 def record(tx: Transaction, run: SweepRun) -> None:
     """Write the row of a run that has ended."""
     tx.execute(
@@ -61,12 +79,5 @@ def record(tx: Transaction, run: SweepRun) -> None:
 
 
 def last(tx: Transaction) -> list[LastRun]:
-    """The newest run of every sweep."""
-    return tx.rows(
-        LastRun,
-        "select newest.*, cast(extract(epoch from atlas.now() - (select w.ended_at from sweep_runs w"
-        " where w.sweep = newest.sweep and w.outcome = 'done' order by w.id desc limit 1)) as double precision) as well_s"
-        " from (select distinct on (sweep) sweep, outcome, ended_at,"
-        " cast(extract(epoch from atlas.now() - ended_at) as double precision) as age_s"
-        " from sweep_runs order by sweep, id desc) newest",
-    )
+    """The newest run of every sweep: a look at the index for each sweep, however many runs there were."""
+    return tx.rows(LastRun, _LAST)

@@ -9,7 +9,7 @@ import os
 import time
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, SupportsInt, TypeVar
 
 from lib import bootstrap, function_table, json_reader, log
 from lib.db import DatabaseError, OutcomeUnknown, SchemaTooOld, Unavailable
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
     from lib.db import Database, Transaction
+
+K = TypeVar("K", bound=SupportsInt)
 
 SOFT_BUDGET_S = 45.0
 HARD_LIMIT_S = 120.0
@@ -115,24 +117,26 @@ class Run:
 
     async def one_by_one(
         self,
-        ids: Callable[[Transaction, int, int], list[int]],
+        following: Callable[[Transaction, K, int], list[K]],
+        first: K,
         page: int,
-        work: Callable[[int], Awaitable[object]],
+        work: Callable[[K], Awaitable[object]],
     ) -> None:
         """Work through what a set-based statement refused as a page, each as an item of its own.
 
         Args:
-            ids: a page of them, what follows the one with that id.
+            following: a page of keys, what follows one of them; as a number, a key is its id.
+            first: the key that comes before all.
             page: how many.
             work: on one.
         """
-        after = 0
+        after = first
         while await self.next_page():
-            found = await self.db.run(ids, after, page)
+            found = await self.db.run(following, after, page)
             if not found:
                 return
             for one in found:
-                async with self.item(id=one):
+                async with self.item(id=int(one)):
                     await work(one)
             after = found[-1]
 

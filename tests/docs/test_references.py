@@ -270,7 +270,9 @@ def test_every_table_is_described() -> None:
 
 
 def test_retention_is_told_right() -> None:
-    rows = re.findall(r"^\| `(\w+)` \| [^|]+ \| (\d+) \|$", _section(DOCS / "data.md", "Retention"), re.MULTILINE)
+    rows = re.findall(
+        r"^\| `(\w+)` \| [^|]+ \| (\d+) \| [^|]+ \|$", _section(DOCS / "data.md", "Retention"), re.MULTILINE
+    )
     assert {name: int(days) for name, days in rows} == {rule.table: rule.days for rule in retention.RULES}
 
 

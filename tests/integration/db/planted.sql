@@ -292,3 +292,79 @@ insert into refunds (payment_id, kind, provider, external_id, route, amount, cur
 insert into gifts (order_id, account_id, link_key_id, link_sha256, claimable_until)
     select id, account_id, 'k', sha256(''), atlas.now() + interval '30 days' from orders where id = {order};
 update gifts set status = 'returned', ended_at = atlas.now();
+
+-- planted: promo_uses_are_within_the_limit
+update promo_codes set uses_per_account = 1;
+insert into promo_codes (code, percent, uses_taken) values ('SPRING', 10, 2);
+insert into orders (account_id, kind, tariff, period_days, list_price, price, value, currency, provider, discount, discount_percent,
+                    expires_at)
+    select o.account_id, kind, 'basic', 30, 14900, 13410, 13410, 'RUB', 'cryptobot', 'promo', 10, atlas.now() + interval '1 hour'
+    from (select account_id from orders where id = {order}) o, (values ('gift')) kinds (kind);
+update orders set status = 'expired' where id = {order};
+insert into orders (account_id, kind, tariff, period_days, list_price, price, value, currency, provider, discount, discount_percent,
+                    expires_at)
+    select account_id, 'subscription', 'basic', 30, 14900, 13410, 13410, 'RUB', 'cryptobot', 'promo', 10, atlas.now() + interval '1 hour'
+    from orders where id = {order};
+insert into promo_uses (order_id, account_id, promo_code_id)
+    select o.id, o.account_id, c.id from orders o cross join promo_codes c where o.discount = 'promo';
+
+-- planted: promo_price_is_its_codes
+update orders set status = 'expired' where id = {order};
+insert into promo_codes (code, percent, uses_taken) values ('SPRING', 20, 1);
+insert into orders (account_id, kind, tariff, period_days, list_price, price, value, currency, provider, discount, discount_percent,
+                    expires_at)
+    select account_id, 'subscription', 'basic', 30, 14900, 13410, 13410, 'RUB', 'cryptobot', 'promo', 10, atlas.now() + interval '1 hour'
+    from orders where id = {order};
+insert into promo_uses (order_id, account_id, promo_code_id)
+    select o.id, o.account_id, c.id from orders o cross join promo_codes c where o.discount = 'promo';
+
+-- planted: promo_price_is_its_codes
+update orders set status = 'expired' where id = {order};
+insert into promo_codes (code, percent, tariffs, uses_taken) values ('SPRING', 10, array['plus'], 1);
+insert into orders (account_id, kind, tariff, period_days, list_price, price, value, currency, provider, discount, discount_percent,
+                    expires_at)
+    select account_id, 'subscription', 'basic', 30, 14900, 13410, 13410, 'RUB', 'cryptobot', 'promo', 10, atlas.now() + interval '1 hour'
+    from orders where id = {order};
+insert into promo_uses (order_id, account_id, promo_code_id)
+    select o.id, o.account_id, c.id from orders o cross join promo_codes c where o.discount = 'promo';
+
+-- planted: value_is_the_price
+update orders set value = value + 1 where id = {order};
+
+-- planted: receipt_is_of_its_payment
+insert into receipts (payment_id, amount) select id, amount - 1 from payments where id = {payment};
+
+-- planted: snapshots_are_their_entries
+update deployment set clock_offset = clock_offset + interval '2 days';
+insert into closed_days (day) select books_day from ledger_transfers limit 1;
+
+-- planted: snapshots_are_their_entries
+update deployment set clock_offset = clock_offset + interval '2 days';
+insert into closed_days (day) select books_day from ledger_transfers limit 1;
+insert into ledger_snapshots (day, ledger_account_id, debit, credit)
+    select d.day, a.id, coalesce((select sum(e.amount) from ledger_entries e where e.debit_account_id = a.id), 0),
+           coalesce((select sum(e.amount) + 1 from ledger_entries e where e.credit_account_id = a.id), 0)
+    from closed_days d cross join ledger_accounts a
+    where exists (select from ledger_entries e where a.id in (e.debit_account_id, e.credit_account_id));
+
+-- planted: snapshots_are_their_entries
+update deployment set clock_offset = clock_offset + interval '2 days';
+insert into closed_days (day) select books_day from ledger_transfers limit 1;
+insert into ledger_snapshots (day, ledger_account_id, debit, credit)
+    select d.day, a.id, coalesce((select sum(e.amount) from ledger_entries e where e.debit_account_id = a.id), 0),
+           coalesce((select sum(e.amount) from ledger_entries e where e.credit_account_id = a.id), 0)
+    from closed_days d cross join ledger_accounts a
+    where exists (select from ledger_entries e where a.id in (e.debit_account_id, e.credit_account_id));
+insert into closed_days (day) select max(day) + 1 from closed_days;
+
+-- excused: a closed day with its snapshot
+update deployment set clock_offset = clock_offset + interval '2 days';
+insert into closed_days (day) select books_day from ledger_transfers limit 1;
+insert into ledger_snapshots (day, ledger_account_id, debit, credit)
+    select d.day, a.id, coalesce((select sum(e.amount) from ledger_entries e where e.debit_account_id = a.id), 0),
+           coalesce((select sum(e.amount) from ledger_entries e where e.credit_account_id = a.id), 0)
+    from closed_days d cross join ledger_accounts a
+    where exists (select from ledger_entries e where a.id in (e.debit_account_id, e.credit_account_id));
+
+-- excused: a receipt over what was paid
+insert into receipts (payment_id, amount) select id, amount from payments where id = {payment};

@@ -109,6 +109,11 @@ insert into updates (update_id, body, done_at, reply, correlation_id)
     select n, '', case when n % 1000 <> 0 then atlas.now() - make_interval(days => n % 4) end,
            case when n % 1000 <> 0 then cast('[]' as jsonb) end, 'c'
     from generate_series(1, {size}) n;
+insert into withdrawals (account_id, amount, destination_kind, destination, destination_erased_at, status, reason, requested_at,
+        ended_at)
+    select n, 50000, 'card', case when n % 10 = 0 then '4' end, case when n % 10 <> 0 then atlas.now() end, 'rejected', 'r',
+           atlas.now() - interval '100 days', atlas.now() - make_interval(days => 86 + n / 10 % 8)
+    from generate_series(1, {size}) n;
 insert into sweep_runs (sweep, tick, started_at, ended_at, outcome, claimed, done, failed, more)
     select (array['activation', 'expiry', 'outbox', 'payments'])[n % 4 + 1], 't', at, at, 'done', 0, 0, 0, false
     from (select n, atlas.now() - make_interval(mins => 50000 - n % 50000) as at from generate_series(1, {size}) n) runs;
@@ -262,6 +267,11 @@ def _prune(tx: Transaction) -> None:
         assert retention.prune(tx, rule, 500) == 500
 
 
+def _due(tx: Transaction) -> None:
+    """In the middle of a page's worth, and when nothing is left."""
+    assert retention.due(tx) == list(retention.RULES)
+
+
 def _drive(tx: Transaction) -> None:
     for queue in function_table.load().queues.values():
         found = outbox.stuck(tx, queue.name, PAGE, queue.max_retry_s)
@@ -319,13 +329,15 @@ TRANSACTIONS: dict[str, Callable[[Transaction], object]] = {
     "provisioning.ensure_first_node": lambda tx: provisioning.ensure_first_node(tx, "http://127.0.0.1", "K"),
     "provisioning.nodes": provisioning.nodes,
     "provisioning.nodes_due": lambda tx: [provisioning.nodes_due(tx, wanted=wanted) for wanted in (True, False)],
-    "provisioning.to_be_placed": lambda tx: provisioning.to_be_placed(tx, 0, PAGE),
+    "provisioning.to_be_placed": lambda tx: provisioning.to_be_placed(tx, provisioning.FIRST_UNPLACED, PAGE),
     "provisioning.place": _place,
     "provisioning.record": _record,
+    "retention.due": _due,
     "retention.prune": _prune,
     "subscriptions.due_to_expire": lambda tx: subscriptions.due_to_expire(tx, 0, PAGE),
     "subscriptions.expire_one": lambda tx: subscriptions.expire_one(tx, subscriptions.due_to_expire(tx, 0, 1)[0], "c"),
     "subscriptions.expire": lambda tx: subscriptions.expire(tx, PAGE, "c"),
+    "sweep_runs.last": sweep_runs.last,
     "sweep_runs.record": lambda tx: sweep_runs.record(tx, RUN),
     "webhook_state.note": lambda tx: webhook_state.note(
         tx, Looked(is_set=True, pending=1, last_error_at=1, last_error="e")
@@ -367,3 +379,26 @@ def test_a_sweep_reads_its_page_and_no_more(large: Large, name: str) -> None:
     watching = large.watch(TRANSACTIONS[name])
     assert watching.seen
     assert [(sql, scan) for sql, scans in watching.seen for scan in scans if scan.reads_too_much()] == []
+
+
+def test_one_by_one_reads_the_page_that_it_is_asked_for(large: Large) -> None:
+    """However many wait behind it: a page of the fallback is read for each that is refused."""
+    watching = large.watch(lambda tx: provisioning.to_be_placed(tx, provisioning.FIRST_UNPLACED, 10))
+    rows = [scan.rows for _, scans in watching.seen for scan in scans if scan.table == "subscriptions"]
+    assert rows
+    assert max(rows) <= 11
+
+
+def test_one_by_one_passes_over_what_stays(large: Large) -> None:
+    """The next page begins behind the last key, although what was placed meanwhile is of another generation."""
+
+    def pages(tx: Transaction) -> tuple[list[int], list[int]]:
+        first = provisioning.to_be_placed(tx, provisioning.FIRST_UNPLACED, 10)
+        provisioning.place(tx, subscription_id=first[-1].id, page=1)
+        return [one.id for one in first], [one.id for one in provisioning.to_be_placed(tx, first[-1], 10)]
+
+    found: list[tuple[list[int], list[int]]] = []
+    large.watch(lambda tx: found.append(pages(tx)))
+    ((first, following),) = found
+    assert len(first) == len(following) == 10
+    assert first[-1] < following[0]

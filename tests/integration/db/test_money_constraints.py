@@ -275,6 +275,12 @@ FORBIDDEN = {
     "a second settling payment": ("payments_one_settling", payment(kind="'settling'")),
     "one charge twice": ("payments_provider_charge_id_key", payment(charge_id="'charge-1'")),
     "one event, two payments": ("payments_event_id_key", payment(event_id="1")),
+    "money on another provider's news": ("payment_on_its_providers_event", payment(provider="'stars'")),
+    "money given back on another provider's news": (
+        "refund_on_its_providers_event",
+        """insert into refunds (payment_id, kind, provider, external_id, route, amount, currency, event_id)
+           values (1, 'chargeback', 'stars', 'r', 'provider', 14900, 'RUB', 2)""",
+    ),
     "money from outside that no event told of": ("outside_money_has_an_event", payment(event_id="null")),
     "an amount of nothing": ("nothing_is_paid_at_full_discount", payment(amount="0")),
     "a negative amount": ("nothing_is_paid_at_full_discount", payment(amount="-1")),

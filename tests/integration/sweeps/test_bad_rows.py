@@ -189,7 +189,7 @@ async def test_of_follow_up_work(db: Database, tasks: Queue, told: list[str], *,
 
 
 async def test_of_what_is_pruned(db: Database, tasks: Queue, told: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    broken = Rule("gone", 1, "delete from gone where :days > 0 and :page > 0")
+    broken = Rule("gone", "id", "ended_at", 1, "delete from gone")
     monkeypatch.setattr(retention, "RULES", (broken, *retention.RULES))
     await db.run(lambda tx: outbox.finish(tx, outbox.add(tx, "nodes", "task_provision", {}, "t").id))
     await db.run(travel, timedelta(days=8))
