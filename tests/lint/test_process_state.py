@@ -36,6 +36,7 @@ _IMMUTABLE = {
         "ChatState",
         "Timeouts",
         "Rule",
+        "Unplaced",
         "Limit",
         "Context",
         "Field",
