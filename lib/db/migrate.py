@@ -9,6 +9,7 @@ left: the deploy knows when. Code that is put back finds files it does not know 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -201,11 +202,15 @@ def _queue_up(connection: Connection) -> None:
 
 def _files(folder: Path) -> list[Migration]:
     found = [(path, schema.FILE.match(path.name)) for path in sorted(folder.iterdir())]
-    return [
+    files = [
         Migration(int(match[1]), "pre" if match[2] == "pre" else "post", path)
         for path, match in found
         if match is not None
     ]
+    for one, following in itertools.pairwise(files):
+        if one.number == following.number:
+            raise MigrationOutOfOrder(f"{one.path.name} and {following.path.name} have one number")
+    return files
 
 
 def _waiting(files: list[Migration], applied: dict[int, str]) -> list[Migration]:

@@ -127,6 +127,15 @@ def test_post_files_wait_for_the_pre_files_before_them(empty: str, files: Path) 
     assert asked(empty, "select count(*) from schema_migrations") == [[0]]
 
 
+def test_two_files_of_one_number_are_refused(empty: str, files: Path) -> None:
+    """As two branches make them that are merged."""
+    for name in ("a", "b"):
+        (files / f"0905_pre_{name}.sql").write_text(f"alter table flags add {name} text;")
+    with pytest.raises(MigrationOutOfOrder, match=r"0905_pre_a\.sql and 0905_pre_b\.sql have one number"):
+        migrate(empty, "local", folder=files)
+    assert asked(empty, "select count(*) from schema_migrations") == [[0]]
+
+
 def test_a_file_that_comes_late_with_an_early_number_is_refused(empty: str, files: Path) -> None:
     (files / "0905_pre_a.sql").write_text("alter table flags add a text;")
     migrate(empty, "local", folder=files)
