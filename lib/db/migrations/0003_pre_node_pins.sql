@@ -5,18 +5,8 @@ create function is_loopback_address(url text) returns boolean language sql immut
     select url ~ '^https?://(127(\.(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])){3}|\[::1\])(:|/|$)'
 $$;
 
--- A row that was written before nodes had pins is for a person to mend: no program knows what its certificate should be.
-do $$
-declare
-    unpinned text;
-begin
-    select string_agg(name, ', ' order by name) into unpinned from atlas.nodes
-    where (api_url like 'https://%') <> (pin is not null) or not (api_url like 'https://%' or atlas.is_loopback_address(api_url));
-    if unpinned is not null then
-        raise exception 'nodes %: off this machine a node is called by https and has a pin; set api_url and pin first (docs/node.md, Pins)', unpinned;
-    end if;
-end $$;
-
+-- A row that was written before nodes had pins is for a person to mend, since no program knows what its certificate should be: this
+-- file is undone, and the constraint's name says of what kind the row is (docs/node.md, Pins).
 alter table nodes
     -- while the certificate is exchanged: until when the first pin counts; then the second one counts alone
     add column pin_until timestamptz,

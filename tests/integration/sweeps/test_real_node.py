@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import time
 import uuid
@@ -13,13 +14,17 @@ import pytest
 from lib.domain.provisioning import CLOCK_OFF_MS, Node, Work
 from lib.nodes.client import NodeClient
 from lib.nodes.transport import AiohttpTransport, NodeError
+from sandbox.node.caller import NodeCaller
 from sandbox.node.lab import ShareLink, XrayNode
+from xray_api import certificate
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
 pytestmark = pytest.mark.proves("S3-MR-1")
 _READ_S = 0.5
+_CALLS_BEFORE = 20
 
 
 @pytest.fixture(scope="module")
@@ -98,3 +103,62 @@ async def test_a_frozen_node_is_given_up_after_three_attempts(caller: NodeClient
     # what it took while it was frozen and what comes now are the same change: one client
     (added,) = (await caller.apply([work])).answers
     assert added.applied
+
+
+@pytest.mark.proves("S3-9")
+async def test_a_real_node_exchanges_its_certificate_under_load_and_loses_no_call(
+    tmp_path: Path,
+) -> None:
+    node = XrayNode(tmp_path / "node", tls=True)
+    at, old = node.certificate, node.pin
+    assert at is not None
+    assert old is not None
+    await node.start()
+    transport = AiohttpTransport()
+    try:
+        new = certificate.make(tmp_path / "next.pem")
+        enough, exchanged = asyncio.Event(), asyncio.Event()
+        calls = 0
+
+        def pinned(*pins: str) -> Node:
+            return dataclasses.replace(node_at(node.url), pins=pins)
+
+        async def call(subscription: int, *pins: str) -> None:
+            """On the connection that stands, and on one of its own, as an instance that has just started has it."""
+            nonlocal calls
+            fresh = AiohttpTransport()
+            try:
+                for one in (fresh, transport):
+                    said = await NodeClient(one, pinned(*pins), (node.key,)).apply([_work(subscription, calls + 1)])
+                    assert said.answers[0].applied
+                    calls += 1
+                    if calls == _CALLS_BEFORE:
+                        enough.set()
+            finally:
+                await fresh.close()
+
+        async def customer(number: int) -> None:
+            while not exchanged.is_set():
+                await call(number, old, new)
+            for _ in range(3):
+                await call(number, old, new)
+
+        async def operator() -> None:
+            await enough.wait()
+            (tmp_path / "next.pem").replace(at)
+            exchanged.set()
+
+        async with asyncio.TaskGroup() as everything:
+            for number in (1, 2, 3):
+                everything.create_task(customer(number))
+            everything.create_task(operator())
+        await call(4, new)
+        with pytest.raises(NodeError) as failure:
+            await NodeClient(transport, pinned(old), (node.key,)).apply([_work(5, 1)])
+        assert failure.value.trouble == "certificate"
+        async with NodeCaller(node.url, node.key, trust=node.trust) as caller:
+            health = await caller.health()
+            assert (health["pin"], set(await caller.users())) == (new, {"1", "2", "3", "4"})
+    finally:
+        await transport.close()
+        await node.stop()

@@ -464,6 +464,11 @@ async def test_what_a_node_dropped_or_lost_is_sent_again_and_told(
     await settle(db, network)
     (told,) = (await db.run(health_snapshot.take)).nodes
     assert told.trouble == "authentication"
+    network[2].failing = NodeError("the peer shows another certificate", temporary=False, trouble="certificate")
+    await db.run(extend, 1)
+    await settle(db, network)
+    (told,) = (await db.run(health_snapshot.take)).nodes
+    assert told.trouble == "certificate"
 
 
 @pytest.mark.parametrize(

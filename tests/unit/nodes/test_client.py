@@ -254,6 +254,23 @@ async def test_one_call_ends_whatever_the_node_does(monkeypatch: pytest.MonkeyPa
         await NodeClient(Endless(), NODE, (KEY,)).apply([WORK])
 
 
+@pytest.mark.proves("S3-9")
+async def test_while_the_master_key_is_exchanged_a_node_that_knows_the_old_key_alone_is_asked_with_it(
+    waits: list[float],
+) -> None:
+    asked = Asked((401, b""), items(GOOD))
+    said = await NodeClient(asked, NODE, ("new", "old")).apply([WORK])
+    assert said.answers[0].applied
+    assert [one.headers["X-API-Key"] for one in asked.requests] == ["new", "old"]
+    knows_the_new = Asked(items(GOOD))
+    await NodeClient(knows_the_new, NODE, ("new", "old")).apply([WORK])
+    assert [one.headers["X-API-Key"] for one in knows_the_new.requests] == ["new"]
+    knows_none = Asked((401, b""))
+    with pytest.raises(NodeError, match="does not know our key"):
+        await NodeClient(knows_none, NODE, ("new", "old")).apply([WORK])
+    assert (len(knows_none.requests), waits) == (2, [])
+
+
 def test_a_claim_outlives_a_call() -> None:
     assert node_client.CALL_S < LEASE_S
 
