@@ -441,7 +441,8 @@ async def test_what_hangs_is_wrong_and_holds_up_nothing_else() -> None:
         _check("broken", broken),
         _check("refused", refused),
     ]
-    found = {one.check.name: one for one in await examine(deployment, checks)}
+    async with asyncio.timeout(30):  # a guard: what hangs is waited for by nothing
+        found = {one.check.name: one for one in await examine(deployment, checks)}
     await deployment.close()
     assert list(found) == [check.name for check in checks]
     assert found["hangs"].state is State.WRONG
