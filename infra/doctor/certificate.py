@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from lib.nodes import pins
 
 if TYPE_CHECKING:
     import ssl
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """`pin` is the sha256 of the public key (SubjectPublicKeyInfo, DER), hex: what the table of nodes holds."""
+    """`pin` is what the table of nodes holds (`lib.nodes.pins`)."""
 
     pin: str
     ends: datetime
@@ -30,9 +30,7 @@ class Certificate:
 
 def read(der: bytes) -> Certificate:
     """Of a certificate in DER."""
-    found = x509.load_der_x509_certificate(der)
-    key = found.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    return Certificate(hashlib.sha256(key).hexdigest(), found.not_valid_after_utc)
+    return Certificate(pins.of(der) or "", x509.load_der_x509_certificate(der).not_valid_after_utc)
 
 
 async def peer_certificate(host: str, port: int, context: ssl.SSLContext) -> Certificate:

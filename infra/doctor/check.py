@@ -47,7 +47,7 @@ class Check:
         asks: what is so when it is well, in a few words.
         customers: what it means for customers when it is not.
         mend: what to do then, in a sentence.
-        page: the runbook, below docs/runbooks/.
+        page: the runbook, or a place on docs/doctor.md, below docs/.
         look: looks; says what it saw, in a few words or none. Raises WrongError, NotCheckedError.
         after: names of checks without which this one could say nothing.
         timeout_s: how long `look` may take; longer is wrong, too.

@@ -42,7 +42,7 @@ CHECKS = (
         asks="Crypto Pay takes every token",
         customers="no invoice can be made or followed up; the method fails for each of them.",
         mend="Make a token in @CryptoBot, store it as CRYPTOPAY_TOKEN and deploy.",
-        page="rotate-secrets.md",
+        page="runbooks/rotate-secrets.md",
         look=token,
     ),
 )

@@ -6,7 +6,7 @@ import asyncio
 import json
 import ssl
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -28,7 +28,7 @@ XRAY_VERSION = "26.7.28"
 CERTIFICATE_DAYS = 14
 APPLIED_WITHIN_S = 600.0
 """A sweep a minute, and a breaker that waits a minute at most: what is older than this is stuck."""
-_TOO_FAR, _OK, _NO_KEY = "the address can't be called", 200, frozenset({401, 403, 404})
+_OK, _NO_KEY = 200, frozenset({401, 403, 404})
 
 # `held` is what the node confirmed and is to have; `late` what it did not confirm in time, either way.
 _NODES = """
@@ -62,6 +62,7 @@ class Node:
         health: the answer of `GET /health`; empty when there was none.
         certificate: what it showed; None where it speaks plain HTTP, or did not connect.
         trouble: why there is no answer, in words.
+        older: it was opened by the key of an older master key alone.
     """
 
     row: Json
@@ -70,6 +71,7 @@ class Node:
     health: Json = field(default_factory=dict)
     certificate: Certificate | None = None
     trouble: str = ""
+    older: bool = False
 
     @property
     def name(self) -> str:
@@ -87,12 +89,13 @@ class Node:
         return frozenset(pin for pin in (self.row["pin"], self.row["next_pin"]) if pin)
 
 
-async def _key(deployment: Deployment, row: Json) -> str:
+async def _keys(deployment: Deployment, row: Json) -> list[str]:
+    """What may open the node, the current one first."""
     name = str(row["key_name"])
     if name == keys.MASTER_KEYS:
-        masters = await deployment.members(keys.MASTER_KEYS)
-        return keys.derived(masters[0], str(row["name"])) if masters else ""
-    return await deployment.setting(name)
+        return [keys.derived(master, str(row["name"])) for master in await deployment.members(keys.MASTER_KEYS)]
+    value = await deployment.setting(name)
+    return [value] if value else []
 
 
 async def _asked(deployment: Deployment, row: Json) -> Node:
@@ -110,27 +113,29 @@ async def _asked(deployment: Deployment, row: Json) -> Node:
             return Node(
                 row, certificate=certificate, trouble="it shows another public key than its pin, so it was not asked"
             )
-    key = await _key(deployment, row)
-    if not key:
+    opened_by = await _keys(deployment, row)
+    if not opened_by:
         return Node(row, certificate=certificate, trouble=f"{row['key_name']}, which holds its key, is not set")
-    transport = AiohttpTransport(connect_s=5, read_s=5)
+    transport, status, body, older = AiohttpTransport(connect_s=5, read_s=5), 0, b"", False
     try:
-        status, body = await transport.send(f"{row['api_url']}/health", None, {"X-API-Key": key}, sorted(node.pins))
+        for key in opened_by:
+            status, body = await transport.send(f"{row['api_url']}/health", None, {"X-API-Key": key}, sorted(node.pins))
+            if status not in _NO_KEY:
+                older = key != opened_by[0]
+                break
     except NodeError as error:
         return Node(row, certificate=certificate, trouble=str(error))
     finally:
         await transport.close()
     health = json.loads(body) if status == _OK else {}
-    return Node(row, status=status, health=health if isinstance(health, dict) else {}, certificate=certificate)
+    return Node(row, 0, status, health if isinstance(health, dict) else {}, certificate, older=older)
 
 
 async def _look(deployment: Deployment) -> list[Node]:
     rows = await deployment.rows(_NODES, seconds=APPLIED_WITHIN_S)
     found = await asyncio.gather(*(_asked(deployment, row) for row in rows))
     after = {row["name"]: row["held"] for row in await deployment.rows(_NODES, seconds=APPLIED_WITHIN_S)}
-    return [
-        Node(one.row, after.get(one.name, 0), one.status, one.health, one.certificate, one.trouble) for one in found
-    ]
+    return [replace(one, after=after.get(one.name, 0)) for one in found]
 
 
 async def _nodes(deployment: Deployment) -> list[Node]:
@@ -165,6 +170,7 @@ async def key(deployment: Deployment) -> str:
     nodes = [node for node in await _nodes(deployment) if node.status]
     insist(
         [f"{node.name} refuses its key with {node.status}" for node in nodes if node.status in _NO_KEY]
+        + [f"{node.name} takes the key of an older NODE_MASTER_KEYS alone" for node in nodes if node.older]
         + [f"{node.name}: Atlas noted trouble with {node.row['trouble']}" for node in nodes if node.row["trouble"]]
     )
     if not nodes:
@@ -300,7 +306,7 @@ CHECKS = (
         asks="there are nodes, and each answers",
         customers=_LOST,
         mend="Look at the machine: is it up, is its port open, does its service run?",
-        page="node-unreachable.md",
+        page="runbooks/node-unreachable.md",
         look=reachable,
         after=("schema",),
         timeout_s=20,
@@ -312,7 +318,7 @@ CHECKS = (
         asks="each node takes its key",
         customers=_NO_NEW,
         mend="Give the node the key that Atlas has for it, or the other way round.",
-        page="node-unreachable.md",
+        page="runbooks/node-unreachable.md",
         look=key,
         after=("schema",),
         timeout_s=20,
@@ -324,7 +330,7 @@ CHECKS = (
         asks="each node shows its pinned public key, in a certificate that lasts",
         customers=_NO_NEW,
         mend="A new key that you made: put its pin into the node's row. One that you did not make: someone stands between.",
-        page="node-unreachable.md",
+        page="runbooks/node-unreachable.md#another-certificate",
         look=certificate,
         after=("schema",),
         timeout_s=20,
@@ -336,7 +342,7 @@ CHECKS = (
         asks="each node's clock is right by a minute",
         customers="none: access does not depend on it. Logs and certificates do.",
         mend="Set up the machine's time service (timedatectl).",
-        page="node-unreachable.md",
+        page="doctor.md#a-node-is-not-as-it-should-be",
         look=clock,
         after=("nodes-key",),
         timeout_s=20,
@@ -348,7 +354,7 @@ CHECKS = (
         asks="Xray runs on each node, and changes are recorded",
         customers=_LOST,
         mend="systemctl status xray, then the table at the end of docs/node.md.",
-        page="node-unreachable.md",
+        page="runbooks/node-unreachable.md",
         look=xray,
         after=("nodes-key",),
         timeout_s=20,
@@ -360,7 +366,7 @@ CHECKS = (
         asks=f"each node runs Xray {XRAY_VERSION}",
         customers="a newer core refuses most phone clients, silently.",
         mend="Install the pinned version again; the recorded state does not depend on it.",
-        page="node-unreachable.md",
+        page="doctor.md#a-node-is-not-as-it-should-be",
         look=version,
         after=("nodes-key",),
         timeout_s=20,
@@ -372,7 +378,7 @@ CHECKS = (
         asks="customers' links are of the inbound that runs now",
         customers="the link that they have does not connect.",
         mend="Put the inbound's key and port back; if the key leaked, tell customers to ask for their key again.",
-        page="node-unreachable.md",
+        page="doctor.md#a-node-is-not-as-it-should-be",
         look=links,
         after=("nodes-key",),
         timeout_s=20,
@@ -384,7 +390,7 @@ CHECKS = (
         asks="each node holds what it is to hold",
         customers="some have no access that they paid for, or one that has ended.",
         mend="Read what the node answers to its last batch; a node that lost its state is filled again by itself.",
-        page="restore-a-killed-node.md",
+        page="runbooks/restore-a-killed-node.md",
         look=same,
         after=("schema",),
         timeout_s=20,
@@ -396,7 +402,7 @@ CHECKS = (
         asks="each node can end connections whose access ended",
         customers="access that ended goes on until they disconnect.",
         mend="Give the service CAP_NET_ADMIN, as its unit has it.",
-        page="node-unreachable.md",
+        page="doctor.md#a-node-is-not-as-it-should-be",
         look=cut,
         after=("nodes-key",),
         timeout_s=20,

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from infra.doctor.check import Finding
 
-PAGES = "docs/runbooks"
+PAGES = "docs"
 _STATE_WIDTH, _NAME_WIDTH = 12, 24
 
 

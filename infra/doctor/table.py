@@ -20,8 +20,10 @@ def table() -> Iterator[str]:
         if check.subject != subject:
             subject = check.subject
             yield f"| **{subject}** | | |"
-        page = check.page.removesuffix(".md")
-        yield f"| `{check.name}` | {check.asks} | [{page}](runbooks/{check.page}) |"
+        page, _, place = check.page.partition("#")
+        link = f"#{place}" if page == "doctor.md" else check.page
+        shown = place.replace("-", " ") or page.removeprefix("runbooks/").removesuffix(".md")
+        yield f"| `{check.name}` | {check.asks} | [{shown}]({link}) |"
 
 
 if __name__ == "__main__":

@@ -346,6 +346,10 @@ BREAKS: dict[str, Break] = {
         "update nodes set key_name = 'HEALTH_KEY' where name = 'second'",
         "update nodes set key_name = 'NODE_MASTER_KEYS' where name = 'second'",
     ),
+    "nodes-certificate": statement(
+        "update nodes set pin = translate(pin, '0123456789abcdef', '123456789abcdef0') where name = 'second'",
+        "update nodes set pin = translate(pin, '123456789abcdef0', '0123456789abcdef') where name = 'second'",
+    ),
     "nodes-clock": _wrong_clock,
     "nodes-xray": _no_xray,
     "nodes-links": statement(
@@ -385,7 +389,6 @@ NOT_HERE = frozenset(
         "secret-versions",
         "services-ready",
         "webhook-certificate",
-        "nodes-certificate",
         "nodes-version",
         "nodes-cut",
         "database-backups",

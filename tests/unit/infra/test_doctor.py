@@ -499,7 +499,11 @@ def test_each_check_has_a_name_of_its_own_a_page_and_whole_sentences() -> None:
     assert len(BY_NAME) == len(CHECKS)
     for check in CHECKS:
         assert re.fullmatch(r"[a-z]+(-[a-z]+)*", check.name)
-        assert (ROOT / report.PAGES / check.page).is_file(), check.name
+        page, _, place = check.page.partition("#")
+        headings = re.findall(r"^#+ (.+)$", (ROOT / report.PAGES / page).read_text(), re.MULTILINE)
+        assert not place or place in {re.sub(r"[^a-z0-9 -]", "", one.lower()).replace(" ", "-") for one in headings}, (
+            check.name
+        )
         assert check.customers.endswith("."), check.name
         assert check.mend.endswith((".", "?")), check.name
         assert set(check.after) <= BY_NAME.keys(), check.name
