@@ -1,0 +1,128 @@
+"""`make give-access ENV=... ACCOUNT=... TARIFF=... DAYS=... OPERATOR=... REASON=... ONCE=...`: access by hand, each gift once."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import re
+import sys
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from infra import environment
+from infra.environment import OWNER_SECRET, Deployed, NoEnvironment
+from infra.google.client import BadEndpoint, GoogleError, NotLoggedIn
+from infra.google.relay import Relay
+from lib.db import Database, DatabaseError
+from lib.db.address import BadAddress, DatabaseAddress
+from lib.domain.access_by_hand import NotGiven, Wanted, give
+from lib.settings import pricelist, values
+
+if TYPE_CHECKING:
+    from infra.environment import Environment
+    from lib.domain.access_by_hand import Given
+    from lib.domain.pricelist import PriceList
+
+_NAMES = ("account", "tariff", "days", "operator", "reason", "once")
+_MOST_DAYS = 3660
+_BIGGEST_ID = 2**63 - 1
+_NUMBER = re.compile(r"[1-9][0-9]{0,18}", re.ASCII)
+_ONCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:#-]{2,59}", re.ASCII)
+_LEAST_REASON, _MOST_REASON = 10, 500
+
+
+class _Refused(Exception):
+    """Nothing was changed; the text says each reason, one a line."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """0: given, now or before. 1: the database can't be had. 2: it may not be, or what was said can't be; nothing was changed."""
+    parser = argparse.ArgumentParser(prog="python -m infra.give_access", description="Give access by hand, once.")
+    parser.add_argument("--env", required=True, help="local, dev or prod")
+    for name in _NAMES:
+        parser.add_argument(f"--{name}", default="")
+    options = vars(parser.parse_args(arguments))
+    try:
+        wanted = _wanted(options)
+        found = environment.load(options["env"])
+        given = _give(found, wanted, pricelist.load(), _owners(found))
+    except (_Refused, NotGiven, NoEnvironment, BadEndpoint, BadAddress, pricelist.InvalidPriceList) as error:
+        sys.stderr.write(f"Nothing was given.\n{error}\n")
+        return 2
+    except DatabaseError as error:
+        sys.stderr.write(
+            f"It may not have been given ({error}). The same command again gives it once, or says that it was.\n"
+        )
+        return 1
+    except (NotLoggedIn, GoogleError) as error:
+        sys.stderr.write(f"Nothing was given.\n{error}\n")
+        return 1
+    when = f"{given.until:%Y-%m-%d %H:%M} UTC"
+    if given.already:
+        sys.stdout.write(f"{wanted.once} was given before, until {when}; nothing was changed now.\n")
+    else:
+        sys.stdout.write(
+            f"Account {wanted.account_id} has {wanted.tariff} until {when}. The key follows within two minutes.\n"
+        )
+    return 0
+
+
+def _wanted(options: dict[str, str]) -> Wanted:
+    """Raises: _Refused, with everything that is wrong."""
+    problems = []
+    numbers = {"account": _BIGGEST_ID, "days": _MOST_DAYS, "operator": _BIGGEST_ID}
+    for name, most in numbers.items():
+        if not _NUMBER.fullmatch(options[name]) or int(options[name]) > most:
+            problems.append(f"{name.upper()} must be a whole number from 1 to {most}")
+    if not options["tariff"]:
+        problems.append("TARIFF must name a tariff of the price list")
+    reason = options["reason"].strip()
+    if not _LEAST_REASON <= len(reason) <= _MOST_REASON or not reason.isprintable():
+        problems.append(f"REASON must say in {_LEAST_REASON} to {_MOST_REASON} characters why; the audit log keeps it")
+    if not _ONCE.fullmatch(options["once"]):
+        problems.append(
+            "ONCE must name this gift in 3 to 60 letters, digits and . _ : # -, such as a ticket's number: under one name it is"
+            " given once, however often this runs"
+        )
+    if problems:
+        raise _Refused("\n".join(problems))
+    return Wanted(
+        account_id=int(options["account"]),
+        tariff=options["tariff"],
+        days=int(options["days"]),
+        operator=int(options["operator"]),
+        reason=reason,
+        once=options["once"],
+        environment=options["env"],
+    )
+
+
+def _owners(found: Environment) -> frozenset[int]:
+    try:
+        return frozenset(values.ids(given)) if (given := found.settings.get("ADMIN_IDS", "")) else frozenset()
+    except ValueError as error:
+        raise _Refused(f"ADMIN_IDS of {found.name}: {error}") from None
+
+
+def _give(found: Environment, wanted: Wanted, prices: PriceList, owners: frozenset[int]) -> Given:
+    url = found.secret(OWNER_SECRET)
+    with contextlib.ExitStack() as stack:
+        if isinstance(found, Deployed) and not found.has_own_database:
+            relay = stack.enter_context(Relay(found.instance, iam=False))
+            address = DatabaseAddress.parse(url)
+            user, password = quote(address.user, safe=""), quote(address.password or "", safe="")
+            url = f"postgresql://{user}:{password}@/{quote(address.database, safe='')}?host={relay.folder}"
+        return asyncio.run(_run(url, wanted, prices, owners))
+
+
+async def _run(url: str, wanted: Wanted, prices: PriceList, owners: frozenset[int]) -> Given:
+    db = Database(url, connections=1, application="by-hand")
+    try:
+        return await db.run(give, wanted, prices, owners)
+    finally:
+        await db.close()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
