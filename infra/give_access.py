@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from lib.domain.access_by_hand import Given
     from lib.domain.pricelist import PriceList
 
-_NAMES = ("account", "tariff", "days", "operator", "reason", "once")
+NAMES = ("account", "tariff", "days", "operator", "reason", "once")
 _MOST_DAYS = 3660
 _BIGGEST_ID = 2**63 - 1
 _NUMBER = re.compile(r"[1-9][0-9]{0,18}", re.ASCII)
@@ -32,7 +32,7 @@ _ONCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:#-]{2,59}", re.ASCII)
 _LEAST_REASON, _MOST_REASON = 10, 500
 
 
-class _Refused(Exception):
+class Refused(Exception):
     """Nothing was changed; the text says each reason, one a line."""
 
 
@@ -40,14 +40,14 @@ def main(arguments: list[str] | None = None) -> int:
     """0: given, now or before. 1: the database can't be had. 2: it may not be, or what was said can't be; nothing was changed."""
     parser = argparse.ArgumentParser(prog="python -m infra.give_access", description="Give access by hand, once.")
     parser.add_argument("--env", required=True, help="local, dev or prod")
-    for name in _NAMES:
+    for name in NAMES:
         parser.add_argument(f"--{name}", default="")
     options = vars(parser.parse_args(arguments))
     try:
-        wanted = _wanted(options)
+        wanted = wanted_of(options)
         found = environment.load(options["env"])
         given = _give(found, wanted, pricelist.load(), _owners(found))
-    except (_Refused, NotGiven, NoEnvironment, BadEndpoint, BadAddress, pricelist.InvalidPriceList) as error:
+    except (Refused, NotGiven, NoEnvironment, BadEndpoint, BadAddress, pricelist.InvalidPriceList) as error:
         sys.stderr.write(f"Nothing was given.\n{error}\n")
         return 2
     except DatabaseError as error:
@@ -68,8 +68,12 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def _wanted(options: dict[str, str]) -> Wanted:
-    """Raises: _Refused, with everything that is wrong."""
+def wanted_of(options: dict[str, str]) -> Wanted:
+    """What the words of the command ask for.
+
+    Raises:
+        Refused: with everything that is wrong.
+    """
     problems = []
     numbers = {"account": _BIGGEST_ID, "days": _MOST_DAYS, "operator": _BIGGEST_ID}
     for name, most in numbers.items():
@@ -86,7 +90,7 @@ def _wanted(options: dict[str, str]) -> Wanted:
             " given once, however often this runs"
         )
     if problems:
-        raise _Refused("\n".join(problems))
+        raise Refused("\n".join(problems))
     return Wanted(
         account_id=int(options["account"]),
         tariff=options["tariff"],
@@ -102,7 +106,7 @@ def _owners(found: Environment) -> frozenset[int]:
     try:
         return frozenset(values.ids(given)) if (given := found.settings.get("ADMIN_IDS", "")) else frozenset()
     except ValueError as error:
-        raise _Refused(f"ADMIN_IDS of {found.name}: {error}") from None
+        raise Refused(f"ADMIN_IDS of {found.name}: {error}") from None
 
 
 def _give(found: Environment, wanted: Wanted, prices: PriceList, owners: frozenset[int]) -> Given:

@@ -136,6 +136,6 @@ def _problems(
         problems.append(f"there is no tariff {wanted.tariff!r}: it is one of {', '.join(prices.tariffs)}")
     if not operators.roles(tx, wanted.operator, owners) & _MAY:
         problems.append(f"{wanted.operator} may not give access: neither in ADMIN_IDS nor with the role support")
-    if found is not None and (given := {key: found.facts.get(key) for key in _facts(wanted)}) != _facts(wanted):
+    if found is not None and (given := {part: found.facts.get(part) for part in _facts(wanted)}) != _facts(wanted):
         problems.append(f"{wanted.once!r} stands for another gift already: {given}")
     return problems
