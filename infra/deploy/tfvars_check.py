@@ -30,7 +30,6 @@ _MADE = {
     "DATABASE_URL": "postgresql://u:p@/atlas?host=/cloudsql/p:r:i",
     "TELEGRAM_BOT_TOKEN": "1:AAAAAAAA",
     "TELEGRAM_WEBHOOK_SECRET": "s",
-    "XRAY_API_KEY": "k",
     "FUNCTION_URL_TEMPLATE": "https://{name}.example.org",
     "TASKS_INVOKER": "tasks-invoker@project.iam.gserviceaccount.com",
     "TASKS_PROJECT": "project-1",

@@ -53,7 +53,11 @@ def values(tree: Path) -> Values:
         "region": "europe-west1",
         "release": RELEASE,
         "runbooks_url": "https://example.org/runbooks",
-        "settings": {"TELEGRAM_BOT_USERNAME": "atlas_bot", "XRAY_API_URL": "https://node1.example.org:8443"},
+        "settings": {
+            "TELEGRAM_BOT_USERNAME": "atlas_bot",
+            "XRAY_API_URL": "https://node1.example.org:8443",
+            "XRAY_API_PIN": "0a" * 32,
+        },
         "secret_versions": {
             "CRYPTOPAY_TOKEN": "1",
             "DATABASE_URL": "2",

@@ -241,9 +241,18 @@ variable "settings" {
   validation {
     condition = alltrue([for name in keys(var.settings) : contains([
       "ADMIN_IDS", "CRYPTOPAY_API_BASE", "CRYPTOPAY_ASSETS", "CRYPTOPAY_WEBHOOK_URL", "DISPLAY_TZ", "LOG_LEVEL", "PAYMENT_METHODS",
-      "SUPPORT_URL", "TARIFFS_PATH", "TELEGRAM_API_BASE", "TELEGRAM_BOT_USERNAME", "TELEGRAM_WEBHOOK_URL", "XRAY_API_URL",
+      "SUPPORT_URL", "TARIFFS_PATH", "TELEGRAM_API_BASE", "TELEGRAM_BOT_USERNAME", "TELEGRAM_WEBHOOK_URL", "XRAY_API_PIN",
+      "XRAY_API_URL",
     ], name)])
     error_message = "settings holds a name that is no setting, is made by Terraform itself, or is a secret; a secret's value belongs into Secret Manager, see secret_versions."
+  }
+
+  validation {
+    condition = lookup(var.settings, "XRAY_API_URL", "") == "" ? lookup(var.settings, "XRAY_API_PIN", "") == "" : (
+      can(regex("^(?i:https)://", lookup(var.settings, "XRAY_API_URL", ""))) &&
+      can(regex("^[0-9a-fA-F]{64}( *, *[0-9a-fA-F]{64})?$", lookup(var.settings, "XRAY_API_PIN", "")))
+    )
+    error_message = "settings: XRAY_API_URL must be https and goes with XRAY_API_PIN, the 64 hexadecimal digits that its certificate is known by (two with a comma while it is exchanged): a node is trusted by nothing else (docs/node.md, Pins)."
   }
 }
 

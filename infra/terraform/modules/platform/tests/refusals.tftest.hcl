@@ -110,6 +110,30 @@ run "a_secret_by_the_name_latest" {
   expect_failures = [var.secret_versions]
 }
 
+run "a_node_without_a_pin" {
+  command = plan
+  variables {
+    settings = { XRAY_API_URL = "https://node1.example.org:8443" }
+  }
+  expect_failures = [var.settings]
+}
+
+run "a_node_without_tls" {
+  command = plan
+  variables {
+    settings = { XRAY_API_URL = "http://node1.example.org:8443", XRAY_API_PIN = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08" }
+  }
+  expect_failures = [var.settings]
+}
+
+run "a_pin_without_its_node" {
+  command = plan
+  variables {
+    settings = { XRAY_API_PIN = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08" }
+  }
+  expect_failures = [var.settings]
+}
+
 run "a_secret_among_the_settings" {
   command = plan
   variables {
