@@ -39,6 +39,11 @@ def database() -> Database:
     )
 
 
+def transaction_age_s() -> float:
+    """For how many seconds the oldest transaction of this instance is under way; 0 when none is."""
+    return database().oldest_s() if database.cache_info().currsize else 0.0
+
+
 @cache
 def http_client() -> httpx.AsyncClient:
     """One client with kept-alive connections for payment providers; every call gives its own timeout."""

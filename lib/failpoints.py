@@ -6,6 +6,8 @@ the one that acts, so a place fires once over all processes. What it does is the
 - `kill` (or nothing): SIGKILL of this very process, as a crash or an evicted instance would.
 - `sleep SECONDS`: hold here, as a frozen or slow instance would.
 - `raise`: an ordinary exception.
+- `loop`: never come back, and use all the CPU there is.
+- `deadlock`: never come back, waiting for what this very thread would have to do.
 
 Off (one attribute look-up) unless the variable is set, and refused outside `ENVIRONMENT=local`.
 """
@@ -52,6 +54,11 @@ def reach(name: str) -> None:
     verb, _, argument = action.partition(" ")
     if verb == "sleep":
         time.sleep(float(argument))
+    elif verb == "loop":
+        while True:
+            pass
+    elif verb == "deadlock":
+        os.read(os.pipe()[0], 1)  # whose other end this very process holds, and will never write to
     elif verb == "raise":
         raise FailpointRaised(name)
     else:

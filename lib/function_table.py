@@ -126,6 +126,31 @@ class Table:
         return [queue for queue in self.queues.values() if queue.name in named]
 
 
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """How the platform asks an instance, and when it gives it up: after so many failures in a row. Times in seconds."""
+
+    period_s: int
+    timeout_s: int
+    failure_threshold: int
+
+
+@dataclass(frozen=True, slots=True)
+class Probes:
+    """What every instance is asked by `GET`: until it has started, and from then on."""
+
+    path: str
+    startup: Probe
+    liveness: Probe
+
+
+@cache
+def probes(root: Path = _ROOT) -> Probes:
+    """Read `functions/probes.json` once, which Terraform and the local runner read as well."""
+    raw = json_reader.read_object((root / "functions" / "probes.json").read_bytes())
+    return Probes(raw["path"], Probe(**raw["startup"]), Probe(**raw["liveness"]))
+
+
 @cache
 def load(root: Path = _ROOT) -> Table:
     """Read the table once; another checkout's, when its folder is given.

@@ -28,12 +28,13 @@ class CheckFailed(Exception):
 
 
 def copied(to: Path) -> Path:
-    """What Terraform reads, below `to`: the modules, the table of functions, the runbooks. The folder of Terraform."""
+    """What Terraform reads, below `to`: the modules, the table of functions and their probes, the runbooks. The folder of Terraform."""
     left_out = shutil.ignore_patterns(".terraform", "*.tfstate*", "__pycache__", "*.tfvars", "*.auto.tfvars.json")
     shutil.copytree(ROOT / "infra" / "terraform", to / "infra" / "terraform", ignore=left_out)
     shutil.copytree(ROOT / "docs" / "runbooks", to / "docs" / "runbooks")
     (to / "functions").mkdir()
-    shutil.copy(ROOT / "functions" / "table.json", to / "functions")
+    for name in ("table.json", "probes.json"):
+        shutil.copy(ROOT / "functions" / name, to / "functions")
     return to / "infra" / "terraform"
 
 

@@ -7,6 +7,7 @@ import random
 import threading
 import time
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from lib import failpoints, log
@@ -59,6 +60,7 @@ class _Job:
     def __init__(self) -> None:
         self._given_up = threading.Event()
         self.is_connecting = False
+        self.began = time.monotonic()
 
     def give_up(self) -> None:
         self._given_up.set()
@@ -115,6 +117,7 @@ class Database:
         self._workers = Workers(f"db-{application}")
         self._connections = connections
         self._permits = Permits(connections, reserved=reserved)
+        self._jobs: set[_Job] = set()
         self._thread = threading.local()
         self._open: list[Connection] = []
 
@@ -161,9 +164,12 @@ class Database:
                 raise Busy(f"no free connection within {_WAIT_FOR_THREAD_S} s") from None
             self._tell_wait(began, got=True)
         job = _Job()
+        self._jobs.add(job)
         name, may_rerun = function.__name__, getattr(function, "idempotent", False)
         running = self._workers.submit(lambda: self._attempt_all(body, name, may_rerun, job))
-        running.add_done_callback(self._ended)  # the thread's end, not the caller's: it may still be connecting
+        running.add_done_callback(
+            partial(self._ended, job)
+        )  # the thread's end, not the caller's: it may still be connecting
         return await _finish(running, job)
 
     def _tell_wait(self, began: float, *, got: bool) -> None:
@@ -171,7 +177,8 @@ class Database:
         if waited >= _TOLD_WAIT_S or not got:
             log.warning("connection_waited", ms=round(waited * 1000), connections=self._connections, got=got)
 
-    def _ended(self, running: asyncio.Future[Any]) -> None:
+    def _ended(self, job: _Job, running: asyncio.Future[Any]) -> None:
+        self._jobs.discard(job)
         self._permits.release()
         if not running.cancelled():
             running.exception()  # marked as seen: its caller may have gone
@@ -240,6 +247,10 @@ class Database:
             self._thread.connection = None
             self._open.remove(connection)
             connection.close()
+
+    def oldest_s(self) -> float:
+        """For how many seconds the oldest transaction is under way, its caller still there or not; 0 when none is."""
+        return time.monotonic() - min(job.began for job in self._jobs) if self._jobs else 0.0
 
     async def close(self) -> None:
         """Wait for running transactions and close every connection. Functions never do: they just die."""

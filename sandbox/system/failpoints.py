@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 _ROOT = Path(__file__).resolve().parents[2]
 _FOLDERS = ("functions", "lib")
-_ACTION = re.compile(r"kill|raise|sleep (\d{1,3}(?:\.\d{1,3})?)")
+_ACTION = re.compile(r"kill|raise|loop|deadlock|sleep (\d{1,3}(?:\.\d{1,3})?)")
 _LONGEST_SLEEP_S = 600.0
 _AROUND_COMMIT = ("before-commit", "in-commit")
 
@@ -45,14 +45,16 @@ class Failpoints:
         self._placed: dict[str, Armed] = {}
 
     def arm(self, place: str, action: str = "kill") -> None:
-        """Stop the next process that gets to this place: `kill` it, let it `raise`, or `sleep SECONDS` (at most 600).
+        """Stop the next process that gets to this place: `kill` it, let it `raise`, `loop`, `deadlock`, or `sleep SECONDS` (at most 600).
 
         Raises:
             BadActionError
         """
         found = _ACTION.fullmatch(action)
         if found is None or float(found[1] or 0) > _LONGEST_SLEEP_S:
-            raise BadActionError(f"kill, raise or sleep SECONDS (at most {_LONGEST_SLEEP_S:.0f}), not {action!r}")
+            raise BadActionError(
+                f"kill, raise, loop, deadlock or sleep SECONDS (at most {_LONGEST_SLEEP_S:.0f}), not {action!r}"
+            )
         self.look()  # the one that fired before is not to be taken for this one
         draft = self.folder / f".{place}"
         draft.write_text(action)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import httpx
 
+from lib import function_table
 from lib.nodes import keys
 from lib.telegram.webhook_terms import most_connections
 from sandbox.cloud.checkout import HERE
@@ -22,6 +23,7 @@ from sandbox.cloud.cloudtasks.oidc import test_key_signer
 from sandbox.cloud.gateway import Gateway
 from sandbox.cloud.iam import Iam, invokers
 from sandbox.cloud.instances import PROVIDER, Fleet
+from sandbox.cloud.probes import LivenessProbes
 from sandbox.cloud.scheduler import Scheduler
 from sandbox.cloud.scheduler import make_app as scheduler_api
 from sandbox.cryptopay import CryptoPay
@@ -71,6 +73,7 @@ class System:
         messenger: makes the bot's side of Telegram, the stand-in unless said.
         checkout: whose functions, schema and node service run; stand-ins are always these.
         migrations: bring a database, by its URL, to the schema to run on, when that is not the checkout's newest.
+        probed: ask each process whether it lives, as the platform does, and replace one that does not answer.
     """
 
     def __init__(
@@ -86,6 +89,7 @@ class System:
         messenger: Callable[[Home, Clock], Messenger] = StandIn,
         checkout: Checkout = HERE,
         migrations: Callable[[str], list[str]] | None = None,
+        probed: bool = False,
     ) -> None:
         self.checkout = checkout
         self._migrations = migrations or partial(schema.newest, checkout)
@@ -101,6 +105,7 @@ class System:
         self._linked = link
         self._extra = dict(settings or {})
         self._undo = contextlib.AsyncExitStack()
+        self._probed = probed
         self.started = False
 
     # -- life ----------------------------------------------------------------------------------------------------------
@@ -165,6 +170,7 @@ class System:
             name: f"http://127.0.0.1:{home.port(name)}" for name in ("gateway", "cryptopay", "cloudtasks", "scheduler")
         }
         self.fleet = Fleet(home, self.settings(), self._instances, checkout=self.checkout)
+        self.probes = LivenessProbes(self.fleet.processes, function_table.probes())
         self.gateway = Gateway(self.fleet.backends())
         self.iam = Iam(
             invokers(tasks=platform.TASKS_INVOKER, scheduler=platform.SCHEDULER_INVOKER, table=self.checkout.table),
@@ -200,6 +206,9 @@ class System:
         async with _timed(tell, f"{len(self.fleet.chosen())} function processes"):
             self._undo.push_async_callback(self.fleet.stop)
             await self.fleet.start()
+            if self._probed:
+                self._undo.push_async_callback(self.probes.stop)
+                self.probes.start()
 
     async def _start_stand_ins(self) -> None:
         offset = await asyncio.to_thread(self.database.offset)

@@ -108,6 +108,22 @@ def test_a_function_is_called_where_the_others_look_for_it(plan: Plan, running: 
     assert running.settings()["FUNCTION_URL_TEMPLATE"].replace("{name}", row.service) == running.function_url(target)
 
 
+@pytest.mark.proves("S2-4b")
+@pytest.mark.parametrize("target", FUNCTIONS)
+def test_every_instance_is_asked_by_the_settings_of_the_local_probe(plan: Plan, running: System, target: str) -> None:
+    """One file, and what the local probe is made of is what the plan says: any target, internal ones included."""
+    probes = running.probes._probes
+    for block, wanted in (("startup_probe", probes.startup), ("liveness_probe", probes.liveness)):
+        (asked,) = container(plan.service(target))[block]
+        assert (asked["period_seconds"], asked["timeout_seconds"], asked["failure_threshold"]) == (
+            wanted.period_s,
+            wanted.timeout_s,
+            wanted.failure_threshold,
+        )
+        assert asked["http_get"][0]["path"] == probes.path
+        assert wanted.timeout_s <= wanted.period_s
+
+
 def test_webhooks_are_told_the_addresses_of_their_functions(plan: Plan) -> None:
     for target, setting in (
         ("telegram_webhook", "TELEGRAM_WEBHOOK_URL"),

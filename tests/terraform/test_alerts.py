@@ -195,6 +195,79 @@ def test_metrics_count_recorded_lines(plan: Plan, metric: str, event: str, count
     assert not any(matches(_entry(line)) for line in skipped)
 
 
+@pytest.mark.proves("S0-8")
+@pytest.mark.parametrize(
+    ("event", "policy", "metric"),
+    [
+        ("connections_short", "connections", "connections_short"),
+        ("connection_waited", "connections", "connection_waited"),
+        ("outbox_overdue", "outbox_overdue", "outbox_overdue"),
+        ("telegram_deliveries_refused", "deliveries_refused", "deliveries_refused"),
+        ("telegram_webhook_bad_secret", None, "webhook_refused"),
+    ],
+)
+def test_recorded_lines_fire_the_alert_that_is_theirs_and_no_other(
+    plan: Plan, event: str, policy: str | None, metric: str
+) -> None:
+    """As often as its threshold asks for, and not once less; on the lines of everything else it stays silent."""
+    lines = [line for line in RECORDED if line["event"] == event]
+    assert lines, "no such line was ever recorded"
+    counts = {
+        one["name"]: sum(compiled(one["filter"])(_entry(line)) for line in RECORDED if line["event"] == event)
+        for one in plan.of("google_logging_metric").values()
+    }
+    assert {name for name, count in counts.items() if count} == {f"atlas_{metric}"}
+    fired = {key for key in _policies(plan, "event") if _event_fires(plan, key, lines * 30)}
+    assert fired == ({policy} if policy else set())
+    if policy:
+        (threshold,) = [
+            one["threshold_value"] for one in _thresholds(plan, policy) if f'atlas_{metric}"' in one["filter"]
+        ]
+        enough = [lines[0]] * (int(threshold) + 1)
+        assert _event_fires(plan, policy, enough)
+        assert not _event_fires(plan, policy, enough[1:])
+
+
+def _thresholds(plan: Plan, policy: str) -> list[Values]:
+    return [one["condition_threshold"][0] for one in _policies(plan, "event")[policy]["conditions"]]
+
+
+def _event_fires(plan: Plan, policy: str, lines: list[dict[str, Any]]) -> bool:
+    """Whether a condition of a policy is met when all these lines come within its window, for one value of what it groups by."""
+    for asked in _thresholds(plan, policy):
+        name = re.search(r"/user/(\w+)", asked["filter"])[1]  # type: ignore[index] # as above
+        metric = _metric(plan, name)
+        groups: dict[tuple[str, ...], int] = {}
+        for line in lines:
+            if compiled(metric["filter"])(_entry(line)):
+                by = [one.removeprefix("metric.labels.") for one in asked["aggregations"][0]["group_by_fields"] or []]
+                group = tuple(str(_extracted(_entry(line), metric["label_extractors"][label])) for label in by)
+                groups[group] = groups.get(group, 0) + 1
+        if any(count > asked["threshold_value"] for count in groups.values()):
+            return True
+    return False
+
+
+def test_who_read_a_secret_and_which_are_labels(plan: Plan) -> None:
+    """As Google's audit log says it; an account of the project's own does it all the time and is not told."""
+    metric = _metric(plan, "atlas_secret_read_by_hand")
+    entry: Entry = {
+        "resource": {"type": "audited_resource"},
+        "protoPayload": {
+            "methodName": "google.cloud.secretmanager.v1.SecretManagerService.AccessSecretVersion",
+            "authenticationInfo": {"principalEmail": "anna@example.org"},
+            "resourceName": "projects/1/secrets/telegram-bot-token/versions/3",
+        },
+    }
+    assert compiled(metric["filter"])(entry)
+    assert {label: _extracted(entry, how) for label, how in metric["label_extractors"].items()} == {
+        "who": "anna@example.org",
+        "which": "projects/1/secrets/telegram-bot-token/versions/3",
+    }
+    entry["protoPayload"]["authenticationInfo"]["principalEmail"] = "fn-x@atlas-prod-123456.iam.gserviceaccount.com"
+    assert not compiled(metric["filter"])(entry)
+
+
 def _made_up(event: str, severity: str = "ERROR", **fields: object) -> Entry:
     return _entry({"severity": severity, "time": "-", "event": event, "function": "task_provision", **fields})
 

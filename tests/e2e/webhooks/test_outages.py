@@ -231,6 +231,7 @@ async def test_while_postgres_is_down_senders_are_asked_to_come_again_and_nothin
 
 
 @pytest.mark.proves("S2-5.2")
+@pytest.mark.proves("S2-4")
 async def test_functions_that_start_before_the_database_recover(system: System) -> None:
     await system.kill_functions()
     await asyncio.to_thread(system.database.stop)

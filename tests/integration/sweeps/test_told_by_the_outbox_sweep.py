@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from lib.db import Database, Transaction
     from tests.integration.sweeps.runs import Queue
 
+RECORDED = Path(__file__).resolve().parents[2] / "terraform/recorded/lines.jsonl"
 NOW = "extract(epoch from atlas.now())"
 
 
@@ -146,6 +149,35 @@ async def test_telegram_out_of_reach_is_a_line_and_no_failure_of_the_sweep(
     await sweep_outbox._look_at_webhook(run)
     assert _lines(caplog, "webhook_not_looked_at") == [{"error": "ConnectError"}]
     assert run.failed == 0
+
+
+@pytest.mark.proves("S0-8")
+async def test_the_recorded_lines_have_the_fields_that_the_code_logs_now(
+    db: Database, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The alerts' filters are tried on those (tests/terraform/test_alerts.py)."""
+    caplog.set_level(logging.INFO, "atlas")
+    monkeypatch.setenv("TELEGRAM_BOT_TOKEN", "42:TESTTESTTEST")
+    run = sweep_run(db, "outbox")
+    await db.run(_add, "nodes", 640, 5, 4)
+    await sweep_outbox._tell_overdue(run)
+    await sweep_outbox._tell_connections(run)
+    monkeypatch.setattr(sweep_outbox, "_SHORT_SHARE", 0.0)
+    await sweep_outbox._tell_connections(run)
+    await _look(db, 0, _refused)
+    now = await _look(db, 130, _refused)
+    assert now.refused
+
+    async def ask(*_: object) -> Looked:
+        return _refused(await db.run(_now))
+
+    monkeypatch.setattr(webhook_info, "ask", ask)
+    await sweep_outbox._look_at_webhook(run)
+    told = {record.getMessage(): vars(record)["fields"].keys() for record in caplog.records}
+    common = {"severity", "time", "event", "correlation_id", "function"}
+    recorded = {line["event"]: line.keys() - common for line in map(json.loads, RECORDED.read_text().splitlines())}
+    for event in ("outbox_overdue", "connections_in_use", "connections_short", "telegram_deliveries_refused"):
+        assert told[event] == recorded[event]
 
 
 SILENT_AFTER_S = {"outbox": 300.0, "expiry": 300.0}

@@ -90,26 +90,25 @@ resource "google_cloud_run_v2_service" "main" {
         mount_path = "/cloudsql"
       }
 
-      # The server listens once the function is imported, so an open port is a loaded function.
+      # The worker itself answers, and asks nothing else for it (lib/web/alive.py): an instance starts without the database,
+      # and one that is stopped, loops or hangs is replaced.
       startup_probe {
-        period_seconds    = 1
-        timeout_seconds   = 1
-        failure_threshold = 60
-        tcp_socket {
+        period_seconds    = var.probes.startup.period_s
+        timeout_seconds   = var.probes.startup.timeout_s
+        failure_threshold = var.probes.startup.failure_threshold
+        http_get {
+          path = var.probes.path
           port = 8080
         }
       }
 
-      # Only a function that answers GET can be asked; of the others gunicorn replaces a worker that hangs.
-      dynamic "liveness_probe" {
-        for_each = var.answers_get ? [1] : []
-        content {
-          period_seconds    = 30
-          timeout_seconds   = 5
-          failure_threshold = 3
-          http_get {
-            path = "/"
-          }
+      liveness_probe {
+        period_seconds    = var.probes.liveness.period_s
+        timeout_seconds   = var.probes.liveness.timeout_s
+        failure_threshold = var.probes.liveness.failure_threshold
+        http_get {
+          path = var.probes.path
+          port = 8080
         }
       }
 

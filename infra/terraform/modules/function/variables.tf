@@ -1,9 +1,3 @@
-variable "answers_get" {
-  description = "Whether `GET /` answers 200, so that the platform can ask whether the process lives."
-  type        = bool
-  default     = false
-}
-
 variable "concurrency" {
   description = "Requests that one instance serves at once."
   type        = number
@@ -63,6 +57,20 @@ variable "memory_mib" {
 variable "min_instances" {
   description = "Instances that are kept without any calls."
   type        = number
+}
+
+variable "probes" {
+  description = "What every instance is asked by GET (functions/probes.json): `path`, and how often and how patiently until it has started and from then on."
+  type = object({
+    path     = string
+    startup  = object({ period_s = number, timeout_s = number, failure_threshold = number })
+    liveness = object({ period_s = number, timeout_s = number, failure_threshold = number })
+  })
+
+  validation {
+    condition     = alltrue([for probe in [var.probes.startup, var.probes.liveness] : probe.timeout_s >= 1 && probe.timeout_s <= probe.period_s && probe.failure_threshold >= 1])
+    error_message = "functions/probes.json: a probe must have ended before the next one begins, and fail at least once before it counts."
+  }
 }
 
 variable "project_id" {

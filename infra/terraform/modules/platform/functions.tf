@@ -37,7 +37,7 @@ module "function" {
   memory_mib       = each.value.memory_mib
   min_instances    = each.value.min_instances
   max_instances    = each.value.max_instances
-  answers_get      = each.key == local.health
+  probes           = jsondecode(file("${path.module}/../../../../functions/probes.json"))
 
   image   = local.image
   release = local.release

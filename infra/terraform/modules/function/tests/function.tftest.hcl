@@ -34,6 +34,11 @@ variables {
   invokers                 = { tasks = "serviceAccount:tasks-invoker@atlas-test-000000.iam.gserviceaccount.com" }
   tasks_invoker            = { name = "projects/atlas-test-000000/serviceAccounts/tasks-invoker@atlas-test-000000.iam.gserviceaccount.com" }
   database_connection_name = "atlas-test-000000:europe-west1:atlas"
+  probes = {
+    path     = "/alive"
+    startup  = { period_s = 1, timeout_s = 1, failure_threshold = 60 }
+    liveness = { period_s = 10, timeout_s = 4, failure_threshold = 3 }
+  }
 }
 
 run "a_task_is_called_by_tasks_alone" {
