@@ -12,6 +12,7 @@ from infra.doctor.check import NotCheckedError, WrongError
 from infra.doctor.once import Once
 from infra.doctor.reading import STATEMENT_S, reading
 from lib import function_table
+from lib.db.workers import Workers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -107,6 +108,8 @@ class Deployment:
     def __post_init__(self) -> None:
         """What belongs to the running event loop."""
         self._readers = asyncio.Semaphore(_READERS)
+        # Daemons, never waited for: what hangs in a thread must not keep the whole look from ending.
+        self._threads = Workers("doctor")
         # No proxy of the environment and no redirect: what answers must be the part that is asked, and gets a secret.
         self.http = httpx.AsyncClient(timeout=httpx.Timeout(8, connect=5), trust_env=False, follow_redirects=False)
 
@@ -127,7 +130,7 @@ class Deployment:
                 return question(session)
 
         async with self._readers:
-            return await asyncio.to_thread(ask)
+            return await self._threads.submit(ask)
 
     async def rows(self, sql: str, **parameters: Any) -> list[Json]:
         """Rows of one statement by column name. Raises: WrongError, as `read`."""
@@ -159,7 +162,7 @@ class Deployment:
             raise WrongError(self.trouble)
 
         async def ask() -> str:
-            return (await asyncio.to_thread(self.secret, name) or "").strip()
+            return (await self._threads.submit(lambda: self.secret(name)) or "").strip()
 
         return await self.once.get(("setting", name), ask)
 
@@ -199,7 +202,7 @@ class Deployment:
         platform = self.platform
         if platform is None:
             raise NotCheckedError("no service of queues and schedules can be asked here")
-        return await self.once.get(("platform", key), lambda: asyncio.to_thread(what, platform))
+        return await self.once.get(("platform", key), lambda: self._threads.submit(lambda: what(platform)))
 
     async def of_cloud(self, what: Callable[[Cloud], T], key: str) -> T:
         """What only a cloud has, asked once.
@@ -211,4 +214,4 @@ class Deployment:
         cloud = self.cloud
         if cloud is None:
             raise NotCheckedError("this machine has none")
-        return await self.once.get(("cloud", key), lambda: asyncio.to_thread(what, cloud))
+        return await self.once.get(("cloud", key), lambda: self._threads.submit(lambda: what(cloud)))

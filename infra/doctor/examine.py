@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import httpx
 
 from infra.doctor.check import Finding, NotCheckedError, State, WrongError
-from infra.google.client import GoogleError, NotLoggedIn
+from infra.google.client import BadEndpoint, GoogleError, NotLoggedIn
 from lib import log
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def _words(error: Exception, check: Check) -> tuple[str, ...]:
     match error:
         case WrongError():
             return error.problems
-        case GoogleError() | NotLoggedIn():
+        case GoogleError() | NotLoggedIn() | BadEndpoint():
             return (str(error),)
         case TimeoutError():
             return (f"no answer within {check.timeout_s:g} s",)

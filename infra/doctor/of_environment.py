@@ -9,7 +9,7 @@ from infra.doctor.deployment import Deployment
 from infra.doctor.google_cloud import GoogleCloud
 from infra.doctor.platform import LocalPlatform
 from infra.environment import Deployed, Local, NoEnvironment, NoSecret
-from infra.google.client import GoogleError, NotLoggedIn
+from infra.google.client import BadEndpoint, GoogleError, NotLoggedIn
 
 if TYPE_CHECKING:
     from infra.environment import Environment
@@ -29,7 +29,7 @@ def deployment_of(environment: Environment) -> Deployment:
     made = Deployment(environment.name, {}, connect=lambda: environment.connect("readonly"), secret=secret)
     try:
         made.settings = environment.settings
-    except (NoEnvironment, GoogleError, NotLoggedIn) as error:
+    except (NoEnvironment, GoogleError, NotLoggedIn, BadEndpoint) as error:
         made.trouble = str(error)
     match environment:
         case Local():

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from cronsim import CronSim
 
+from infra.doctor import queues
 from infra.doctor.check import Check, insist
 from infra.doctor.queues import moment, short
 from lib.domain import sweep_runs
@@ -54,6 +55,8 @@ async def enabled(deployment: Deployment) -> str:
             problems.append(
                 f"{row.service} ticks at {job.get('schedule')} {job.get('timeZone', '')}, not at {row.schedule}"
             )
+        if queues.seconds(job.get("attemptDeadline")) != float(row.deadline_s or 0):
+            problems.append(f"{row.service} waits {job.get('attemptDeadline')} for an answer, not {row.deadline_s} s")
         target, url = str(job.get("httpTarget", {}).get("uri", "")).rstrip("/"), await deployment.function_url(row)
         if target != url:
             problems.append(f"{row.service} calls {target}, not {url}")

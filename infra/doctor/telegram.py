@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+import certifi
+
 from infra.doctor.certificate import peer_certificate
 from infra.doctor.check import Check, NotCheckedError, WrongError, insist
 from lib.settings import plain
@@ -148,7 +150,7 @@ async def certificate(deployment: Deployment) -> str:
     parts = urlsplit(await _address(deployment))
     if parts.scheme != "https":
         raise NotCheckedError("plain http on this machine")
-    return await trusted(str(parts.hostname), parts.port or 443, ssl.create_default_context())
+    return await trusted(str(parts.hostname), parts.port or 443, ssl.create_default_context(cafile=certifi.where()))
 
 
 async def trusted(host: str, port: int, context: ssl.SSLContext) -> str:

@@ -398,3 +398,77 @@ NOT_HERE = frozenset(
     }
 )
 """What a local system has none of: tests/unit/infra/test_doctor.py breaks each."""
+
+
+@asynccontextmanager
+async def _deleted_webhook(shop: Shop, _patch: pytest.MonkeyPatch) -> AsyncIterator[None]:
+    async with httpx.AsyncClient(trust_env=False) as client:
+        await client.post(f"{shop.system.messenger.api_base}/bot{shop.system.bot_token}/deleteWebhook")
+    yield
+    await shop.set_webhook()
+
+
+@asynccontextmanager
+async def _database_elsewhere(shop: Shop, _patch: pytest.MonkeyPatch) -> AsyncIterator[None]:
+    facts = shop.system.facts() | {
+        "url": "http://127.0.0.1:1",
+        "database": "postgresql://someone:SECRET@127.0.0.1:9/atlas",
+    }
+    shop.system.home.announce(facts)
+    yield
+    shop.announce()
+
+
+@asynccontextmanager
+async def _newer_master_key(shop: Shop, _patch: pytest.MonkeyPatch) -> AsyncIterator[None]:
+    shop.announce(NODE_MASTER_KEYS=f"{'n' * 40},{shop.system.node_master_key}")
+    yield
+    shop.announce()
+
+
+_TIMED_OUT = (
+    "update sweep_runs set outcome = 'timed_out' where id = (select max(id) from sweep_runs where sweep = 'outbox')"
+)
+_DONE = "update sweep_runs set outcome = 'done' where outcome = 'timed_out'"
+MORE: list[tuple[str, Break, str]] = [
+    ("settings", setting("TELEGRAM_WEBHOOK_SECRET", ""), "TELEGRAM_WEBHOOK_SECRET: is not set"),
+    ("settings", setting("ENVIRONMENT", "dev"), "ENVIRONMENT: says dev, not local"),
+    ("telegram-token", setting("TELEGRAM_BOT_USERNAME", "another_bot"), "TELEGRAM_BOT_USERNAME is another_bot"),
+    ("webhook-address", _deleted_webhook, "no webhook is set"),
+    ("database", _database_elsewhere, "the database does not answer"),
+    (
+        "database-roles",
+        statement("grant update (kind) on payments to atlas_app", "revoke update (kind) on payments from atlas_app"),
+        "atlas_functions may update payments",
+    ),
+    (
+        "database-roles",
+        mightily("alter role atlas_functions createrole", "alter role atlas_functions nocreaterole"),
+        "atlas_functions may make roles",
+    ),
+    (
+        "database-roles",
+        statement("grant insert on flags to atlas_readonly", "revoke insert on flags from atlas_readonly"),
+        "atlas_readonly may write flags",
+    ),
+    (
+        "sweeps",
+        statement(_TIMED_OUT, _DONE),
+        "outbox: its newest run timed out",
+    ),
+    (
+        "nodes-reachable",
+        statement("update nodes set state = 'draining'", "update nodes set state = 'active'"),
+        "there is no node that takes customers",
+    ),
+    ("nodes-key", _newer_master_key, "second takes the key of an older NODE_MASTER_KEYS alone"),
+    (
+        "nodes-key",
+        statement(
+            "update nodes set trouble = 'answer', trouble_since = atlas.now() where name = 'first'",
+            "update nodes set trouble = null, trouble_since = null where name = 'first'",
+        ),
+        "first: Atlas noted trouble with answer",
+    ),
+]
+"""Other ways in which the same things break, with a part of what is said then."""

@@ -17,7 +17,7 @@ from infra.doctor.__main__ import main
 from infra.doctor.check import State
 from infra.doctor.registry import BY_NAME
 from sandbox.system.system import System
-from tests.e2e.doctor.breaks import BREAKS, NOT_HERE, Shop
+from tests.e2e.doctor.breaks import BREAKS, MORE, NOT_HERE, Shop
 from tests.e2e.sweeps.customers import a_customer, accept_trial
 
 if TYPE_CHECKING:
@@ -95,6 +95,18 @@ async def test_what_is_broken_is_named_and_what_is_mended_is_ok(
     assert found.state is State.WRONG, found
     assert found.problems
     monkeypatch.undo()
+    (found,) = (await shop.look(name)).values()
+    assert found.state is State.OK, found
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("row", range(len(MORE)), ids=[f"{name}-{number}" for number, (name, _, _) in enumerate(MORE)])
+async def test_other_ways_to_break_are_named_too(shop: Shop, row: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    name, broken, words = MORE[row]
+    async with broken(shop, monkeypatch):
+        (found,) = (await shop.look(name)).values()
+    assert found.state is State.WRONG, found
+    assert words in " ".join(found.problems)
     (found,) = (await shop.look(name)).values()
     assert found.state is State.OK, found
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import re
 import ssl
+import threading
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pg8000.native
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -456,8 +459,60 @@ async def test_what_hangs_is_wrong_and_holds_up_nothing_else() -> None:
     assert "2 ok, 3 wrong, 1 not checked" in said
 
 
+@asynccontextmanager
+async def _silent_server() -> AsyncIterator[int]:
+    """Takes connections, and says nothing."""
+    over = asyncio.Event()
+
+    async def silent(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await over.wait()
+        writer.close()
+
+    server = await asyncio.start_server(silent, "127.0.0.1", 0)
+    yield server.sockets[0].getsockname()[1]
+    over.set()
+    server.close()
+    await server.wait_closed()
+
+
 @pytest.mark.proves("N-60.bounded")
-async def test_a_database_that_takes_connections_and_says_nothing_is_wrong_within_its_time() -> None:
+async def test_a_database_and_a_telegram_that_take_connections_and_say_nothing_are_wrong_within_their_time() -> None:
+    async with _silent_server() as port:
+        settings = {"TELEGRAM_API_BASE": f"http://127.0.0.1:{port}", "TELEGRAM_BOT_TOKEN": "1:x"}
+
+        def connect() -> pg8000.native.Connection:
+            return pg8000.native.Connection("u", host="127.0.0.1", port=port, password="secret", timeout=60)
+
+        deployment = OfCloud("local", settings, connect=connect)
+        names = ("telegram-token", "database", "schema")
+        found = await examine(deployment, [replace(BY_NAME[name], timeout_s=0.2) for name in names])
+        await deployment.close()
+    assert [one.problems for one in found] == [("no answer within 0.2 s",), ("no answer within 0.2 s",), ()]
+    assert found[2].said == "for want of database"
+
+
+@pytest.mark.proves("N-60.bounded")
+def test_the_look_ends_while_a_thread_still_hangs() -> None:
+    go = threading.Event()
+
+    def hangs() -> Any:
+        go.wait()
+
+    async def look() -> list[Finding]:
+        deployment = OfCloud("local", {}, connect=hangs)
+        try:
+            return await examine(deployment, [replace(BY_NAME["database"], timeout_s=0.05)])
+        finally:
+            await deployment.close()
+
+    (found,) = asyncio.run(look())  # which waits for the threads of its own executor, if there are any
+    assert not go.is_set()
+    go.set()
+    assert found.problems == ("no answer within 0.05 s",)
+
+
+@pytest.mark.proves("N-60.bounded")
+async def test_a_database_that_refuses_is_said_without_its_words() -> None:
     def never() -> Any:
         raise OSError("no route to 10.0.0.1 for user:secret")
 
