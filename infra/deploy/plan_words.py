@@ -263,12 +263,13 @@ def _rest(plan: Plan) -> Iterator[str]:
     told = {_SERVICE, _JOB, _SCHEDULE, _QUEUE} | _ONLY_TERRAFORM
     made: Counter[str] = Counter()
     changed: Counter[str] = Counter()
+    taken = 0
     for change in plan.changes:
         if change.kind in told or (change.goes and not change.kind.endswith(_GRANTS)):
             continue
         kind = "grant" if change.kind.endswith(_GRANTS) else change.kind
         if change.goes:
-            changed["grant taken away"] += 1
+            taken += 1
         elif change.is_made:
             made[kind] += 1
         else:
@@ -277,6 +278,8 @@ def _rest(plan: Plan) -> Iterator[str]:
         yield "makes " + _counted(made)
     if changed:
         yield "changes " + _counted(changed)
+    if taken:
+        yield f"takes {taken} {_word('grant', taken)} away"
 
 
 def _counted(counts: Counter[str]) -> str:

@@ -1,4 +1,4 @@
-"""What no API can do: two lines to enter at @CryptoBot."""
+"""What no deploy can do: the address to enter at @CryptoBot, and the VPN nodes, which are not of this project."""
 
 from __future__ import annotations
 
@@ -14,8 +14,12 @@ TITLE = "What only you can do"
 
 def look(world: World) -> Change | None:
     """Said each time; Crypto Pay does not tell whether it was done, the doctor sees the first webhook come."""
+    if "XRAY_API_URL" not in world.settings:
+        world.talk.say(
+            f"    VPN nodes, each once, as docs/node.md says: make node-add ENV={world.environment} NAME=... (make node-list)"
+        )
     if "CRYPTOPAY_TOKEN" not in world.secret_versions():
-        world.talk.say("    nothing: without CRYPTOPAY_TOKEN payments by Crypto Pay are not offered")
+        world.talk.say("    at @CryptoBot nothing: without CRYPTOPAY_TOKEN payments by Crypto Pay are not offered")
         return None
     url = world.settings.get("CRYPTOPAY_WEBHOOK_URL") or str(world.terraform.outputs()["urls"]["cryptobot_webhook"])
     world.talk.say("    at @CryptoBot, once: Crypto Pay > My Apps > your app > Webhooks > Enable Webhooks, and enter")

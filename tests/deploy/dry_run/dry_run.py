@@ -82,7 +82,9 @@ class DryRun:
     def env(self, **more: str) -> dict[str, str]:
         """What a shell on that machine has set."""
         kept = {
-            name: os.environ[name] for name in ("HOME", "LANG", "TERRAFORM_OFFLINE_HOME", "TF_CLI_CONFIG_FILE", "TMPDIR") if name in os.environ
+            name: os.environ[name]
+            for name in ("HOME", "LANG", "TERRAFORM_OFFLINE_HOME", "TF_CLI_CONFIG_FILE", "TMPDIR")
+            if name in os.environ
         }
         return (
             kept

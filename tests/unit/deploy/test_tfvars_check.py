@@ -1,0 +1,118 @@
+"""Every variable that can't be what it is for is refused before the cloud is asked, with all others that are wrong."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING
+
+import pytest
+
+from infra.deploy import tfvars_check
+from tests.terraform.conftest import kit
+from tests.unit.deploy import fakes
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["kit"]
+
+GOOD = """
+project_id   = "atlas-prod-123456"
+region       = "europe-west1"
+domain       = "vpn.example.org"
+bundle_path  = "../../../../dist/source.zip"
+alert_emails = ["oncall@example.org"]
+runbooks_url = "https://example.org/runbooks"
+settings = {
+  TELEGRAM_BOT_USERNAME = "atlas_bot"
+}
+"""
+
+
+@pytest.fixture
+def folder(kit: None, tmp_path: Path) -> Path:  # noqa: ARG001 -- it skips where there is no Terraform
+    """The prod environment with a fresh folder for its variables."""
+    root = tmp_path / "terraform"
+    shutil.copytree(fakes.ROOT / "infra/terraform/environments/prod", root / "environments/prod", ignore=_own)
+    (root / "modules/platform").mkdir(parents=True)
+    shutil.copy(fakes.ROOT / "infra/terraform/modules/platform/variables.tf", root / "modules/platform")
+    return root / "environments" / "prod"
+
+
+def _own(_folder: str, names: list[str]) -> list[str]:
+    return [name for name in names if name.endswith((".tfvars", ".json")) or name.startswith(".terraform")]
+
+
+def refused(folder: Path, text: str) -> list[str]:
+    (folder / "terraform.tfvars").write_text(text)
+    return [problem.what for problem in tfvars_check.problems(folder, fakes.ROOT)]
+
+
+def test_good_ones_pass_and_the_example_needs_only_what_is_left_open(folder: Path) -> None:
+    assert refused(folder, GOOD) == []
+    assert refused(folder, (folder / "terraform.tfvars.example").read_text()) == []
+
+
+def test_a_missing_file_is_told_with_the_command_that_makes_it(folder: Path) -> None:
+    (problem,) = tfvars_check.problems(folder, fakes.ROOT)
+    assert problem.mend.startswith("cp ")
+
+
+def test_all_that_is_wrong_is_told_at_once(folder: Path) -> None:
+    settings = """
+  LOG_LEVEL    = "verbose"
+  ADMIN_IDS    = "bob"
+  DISPLAY_TZ   = "Mars/Base"
+  TARIFFS_PATH = "/etc/tariffs.toml"
+  XRAY_API_URL = "http://"
+}
+"""
+    words = "\n".join(
+        refused(
+            folder,
+            GOOD.replace("atlas-prod-123456", "Atlas")
+            .replace('"oncall@example.org"', "")
+            .replace("vpn.example.org", "https://vpn")
+            .replace("europe-west1", "EU")
+            .replace("\n}\n", settings)
+            + "tier = 1\n",
+        )
+    )
+    for told in (
+        "project_id must be",
+        "alert_emails needs at least one",
+        "domain must be",
+        "region must be",
+        "there is no variable tier",
+        "LOG_LEVEL",
+        "ADMIN_IDS",
+        "DISPLAY_TZ",
+        "TARIFFS_PATH: /etc/tariffs.toml is not among what is deployed",
+        "XRAY_API_URL",
+    ):
+        assert told in words, told
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ('region       = "europe-west1"', "", "region"),
+        ('"oncall@example.org"', '"oncall"', "alert_emails"),
+        ("https://example.org/runbooks", "https://example.org/runbooks/", "runbooks_url"),
+        ("vpn.example.org", "a.run.app", "domain"),
+        ('["oncall@example.org"]', "7", "alert_emails"),
+        ("TELEGRAM_BOT_USERNAME", "DATABASE_URL", "settings holds a name"),
+        ('"atlas_bot"', '"@atlas_bot"', "TELEGRAM_BOT_USERNAME"),
+        ('"atlas_bot"', '"atlas_bot', "does not end on its line"),
+    ],
+)
+def test_one_that_is_wrong_is_told(folder: Path, old: str, new: str, told: str) -> None:
+    assert GOOD.count(old) == 1
+    words = refused(folder, GOOD.replace(old, new))
+    assert any(told in one for one in words), words
+
+
+def test_what_a_person_and_a_command_wrote_differently_is_told(folder: Path) -> None:
+    (folder / "secrets.auto.tfvars.json").write_text('{"secret_versions": {"HEALTH_KEY": "2"}}')
+    words = refused(folder, GOOD + 'secret_versions = { HEALTH_KEY = "1" }\n')
+    assert any("take it out of terraform.tfvars" in one for one in words), words
