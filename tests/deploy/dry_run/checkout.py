@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -33,7 +34,7 @@ def fresh(to: Path) -> Path:
             shutil.copytree(source, target, ignore=_WRITTEN)
         else:
             shutil.copy2(source, target)
-    (to / ".venv").symlink_to((ROOT / ".venv").resolve())
+    (to / ".venv").symlink_to(Path(sys.prefix).resolve())
     for environment in ("dev", "prod"):
         override = to / "infra" / "terraform" / "environments" / environment / "offline_override.tf"
         override.write_text('terraform {\n  backend "local" {}\n}\n')

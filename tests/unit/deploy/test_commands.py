@@ -197,6 +197,7 @@ def test_another_machine_finds_what_runs(tmp_path: Path) -> None:
     assert variable_files.secret_versions(setting.world.folder) == {"HEALTH_KEY": "2"}
 
 
+@pytest.mark.proves("N-65")
 def test_a_rollback_goes_to_the_release_before_and_stays_there_when_it_is_stopped_and_started_again(
     tmp_path: Path,
 ) -> None:
@@ -220,6 +221,7 @@ def test_a_rollback_after_an_unfinished_deploy_goes_to_what_served_last(tmp_path
     assert variable_files.release(setting.world.folder) == variable_files.Release(_recorded(2).id, _recorded(2).image)
 
 
+@pytest.mark.proves("N-65")
 def test_a_rollback_over_a_migration_that_took_away_what_it_needs_or_without_its_image_is_refused(
     tmp_path: Path,
 ) -> None:

@@ -53,6 +53,7 @@ def test_no_value_is_said_or_written(tmp_path: Path) -> None:
         assert secret_values.password(value) == "" or secret_values.password(value) not in written
 
 
+@pytest.mark.proves("N-61")
 def test_a_run_that_was_stopped_after_storing_takes_what_is_there_and_makes_nothing_twice(tmp_path: Path) -> None:
     setting = fakes.world(tmp_path)
     _store(setting)
