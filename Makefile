@@ -8,7 +8,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export PIP_ROOT_USER_ACTION = ignore
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo tour test test-all lint acceptance acceptance-sabotage bench sweep psql give-access logs reset migrate terraform-check deploy rollback destroy doctor clean \
+.PHONY: help setup run demo tour test test-all lint acceptance acceptance-sabotage bench sweep psql give-access logs reset migrate terraform-check deploy rollback rotate restore destroy doctor clean \
 	node-key node-add node-list node-check
 
 help: ## list the targets
@@ -118,6 +118,12 @@ deploy: .venv/.ready-deploy ## from this checkout to a running shop, and each re
 
 rollback: .venv/.ready-deploy ## the release before serves again, without a build (ENV=prod; RELEASE=: that one)
 	@$(PY) -m infra.deploy rollback --env "$(ENV)" $(if $(YES),--yes) $(if $(RELEASE),--release "$(RELEASE)")
+
+rotate: .venv/.ready-deploy ## another value of a secret (ENV=prod NAME=HEALTH_KEY), stored unseen; PART=finish, PART=disable: docs/runbooks/rotate-secrets.md
+	@$(PY) -m infra.rotate --env "$(ENV)" --name "$(NAME)" --part "$(PART)" $(if $(YES),--yes)
+
+restore: .venv/.ready-deploy ## the database as it was at a moment, under a new name, in force (ENV=prod TO=atlas-2 AT=2026-11-30T03:20:00Z)
+	@$(PY) -m infra.restore --env "$(ENV)" --to "$(TO)" --at "$(AT)"
 
 destroy: .venv/.ready-deploy ## take an environment down, in order, and name what stays (ENV=dev)
 	@$(PY) -m infra.deploy destroy --env "$(ENV)" $(if $(YES),--yes)

@@ -344,7 +344,7 @@ class Deployed:
         """
         if self.has_own_database:
             raise NoDatabase(f"ENV={self.name}: the database is a Postgres of its own, not Cloud SQL")
-        name = (self.variables.get("database") or {}).get("name") or DATABASE
+        name = self.variables.get("database_name") or (self.variables.get("database") or {}).get("name") or DATABASE
         return Instance(self.project, self.region, str(name))
 
     def login(self, role: Role) -> Login:
@@ -357,7 +357,7 @@ class Deployed:
         if self.has_own_database:
             return _by_address(self.owner_url(), role)
         if role == "owner":
-            address = _parsed(self.owner_url())
+            address = parsed(self.owner_url())
             return Login(address.user, address.database, address.password, _session(role), instance=self.instance)
         try:
             user = login.database_user(login.email(self.google))
@@ -418,7 +418,7 @@ def _deployed(name: str, folder: Path) -> Deployed:
 
 def _by_address(url: str, role: Role) -> Login:
     """By a URL whose user owns the schema; to read, it takes on the reader's rights."""
-    address = _parsed(url)
+    address = parsed(url)
     if address.socket is not None and address.socket.startswith(_SOCKET):
         raise NoDatabase(f"{OWNER_SECRET}: its socket {address.socket} is on the platform, not on this machine")
     session = _session(role)
@@ -432,7 +432,12 @@ def _session(role: Role) -> dict[str, str]:
     return known | ({"default_transaction_read_only": "on"} if role == "readonly" else {})
 
 
-def _parsed(url: str) -> DatabaseAddress:
+def parsed(url: str) -> DatabaseAddress:
+    """A database URL, taken apart.
+
+    Raises:
+        NoDatabase: it is none; the text quotes nothing of it.
+    """
     try:
         return DatabaseAddress.parse(url)
     except BadAddress as error:

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 from infra.deploy.plan_words import Plan
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 OLDEST = (1, 11)
 # A deploy that was killed leaves its Terraform at work, which ends by itself; until then it holds the lock of the state.
 _PATIENT = "-lock-timeout=600s"
 OVERRIDE = "offline_override.tf"
-_FRAME = re.compile(r"[│╷╵]")
+_FRAME = re.compile(r"[│╷╵]|\x1b\[[0-9;]*m")
 # Of what an apply prints, what a person who waits wants to see: what ended, and what takes long.
 _PROGRESS = re.compile(r"^\S.*: (Creation|Modifications|Destruction) complete after|^\S.*: Still \w+\.\.\.")
 
@@ -143,6 +143,31 @@ class Terraform:
         """
         return [line for line in self._run("state", "list").splitlines() if ".data." not in f".{line}"]
 
+    def held(self) -> dict[str, dict[str, Any]]:
+        """What the state holds, data sources left out: address = attributes.
+
+        Raises:
+            TerraformFailed
+        """
+        shown = json.loads(self._run("show", "-json"))
+        return dict(_resources(shown.get("values", {}).get("root_module", {})))
+
+    def forget(self, addresses: Sequence[str]) -> None:
+        """Let go of what is there, without touching it.
+
+        Raises:
+            TerraformFailed
+        """
+        self._run("state", "rm", _PATIENT, *addresses)
+
+    def take_in(self, address: str, name: str) -> None:
+        """Take in what is there already, by the name that the provider imports it by.
+
+        Raises:
+            TerraformFailed
+        """
+        self._run("import", "-input=false", "-no-color", _PATIENT, address, name)
+
     def _run(
         self,
         *command: str,
@@ -172,6 +197,14 @@ class Terraform:
         if process.returncode:
             raise TerraformFailed(words(error or out))
         return out
+
+
+def _resources(module: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    for one in module.get("resources", ()):
+        if one["mode"] == "managed":
+            yield one["address"], one["values"]
+    for child in module.get("child_modules", ()):
+        yield from _resources(child)
 
 
 def words(output: str) -> str:

@@ -37,7 +37,7 @@ MADE: Final[Mapping[str, Callable[[], str]]] = {
 }
 # The method is not offered, or every node is a row of its own, without them (modules/platform/locals.tf; a test compares).
 OPTIONAL: Final = frozenset({"CRYPTOPAY_TOKEN", "NODE_MASTER_KEYS", "XRAY_API_KEY"})
-_READERS: Final[Mapping[str, Callable[[str], object]]] = {
+READERS: Final[Mapping[str, Callable[[str], object]]] = {
     "CRYPTOPAY_TOKEN": values.cryptopay_tokens,
     "DATABASE_LOCK_URL": plain.database_url,
     "DATABASE_URL": plain.database_url,
@@ -151,7 +151,7 @@ def _values(world: World, missing: list[str], urls: Mapping[str, str]) -> dict[s
 
 def _unfit(world: World, setting: str, value: str) -> str | None:
     try:
-        _READERS.get(setting, values.api_key)(value)
+        READERS.get(setting, values.api_key)(value)
     except ValueError as error:
         return str(error)
     if setting == "TELEGRAM_BOT_TOKEN":

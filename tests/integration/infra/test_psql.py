@@ -17,22 +17,19 @@ import pytest
 
 from infra import environment, psql
 from infra.environment import NoDatabase
-from infra.google import database, secrets
+from infra.google import secrets
 from infra.google.client import Google
-from sandbox.google import Google as StandIn
 from sandbox.google.database_end import DatabaseEnd
-from sandbox.postgres.server import SUPERUSER
+from tests.integration.infra.conftest import OPERATOR, PASSWORD, READER, as_superuser
 from tests.sandbox.google import made
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from sandbox.google import Google as StandIn
+    from collections.abc import Callable
 
     from sandbox.postgres.server import Postgres
 
 ROOT = Path(__file__).resolve().parents[3]
-OPERATOR = f"operator@{made.PROJECT}.iam.gserviceaccount.com"
-READER = OPERATOR.removesuffix(".gserviceaccount.com")
-PASSWORD = "marked-owner-password"
 REASON = "an order hangs, see page 7"
 READ = "select count(*) > 0 as migrated, current_setting('search_path') as path from schema_migrations;\n"
 # As `make psql` runs it, but for where the instance's end and the variables are.
@@ -44,63 +41,6 @@ from infra.google import database
 database.SERVER_PORT, environment.TERRAFORM = int(sys.argv[1]), Path(sys.argv[2])
 sys.exit(psql.main(sys.argv[3:]))
 """
-
-
-def _as_superuser(postgres: Postgres, name: str = "postgres") -> Any:
-    return closing(
-        pg8000.native.Connection(
-            SUPERUSER, host="127.0.0.1", port=postgres.port, password=postgres.password, database=name
-        )
-    )
-
-
-@pytest.fixture(scope="module")
-def server(postgres: Postgres) -> Iterator[Postgres]:
-    """A server as Cloud SQL's: a reader for whom Google vouches, an owner with a password, a database `atlas`."""
-    postgres.create_database("atlas", template="atlas_template")
-    with _as_superuser(postgres) as session:
-        place = Path(session.run("show hba_file")[0][0])
-        before = place.read_text()
-        session.run(f'create role "{READER}" login in role atlas_readonly')
-        session.run(f"create role atlas_owner login superuser password '{PASSWORD}'")
-        place.write_text(f'host all "{READER}" 127.0.0.1/32 trust\n{before}')
-        session.run("select pg_reload_conf()")
-        yield postgres
-        place.write_text(before)
-        session.run("select pg_reload_conf()")
-        postgres.drop_database("atlas")
-        session.run(f'drop role "{READER}", atlas_owner')
-
-
-@pytest.fixture(scope="module")
-def end(server: Postgres) -> Iterator[DatabaseEnd]:
-    """The instance's end of a connector."""
-    with DatabaseEnd(("127.0.0.1", server.port)) as one:
-        yield one
-
-
-@pytest.fixture
-def cloud(end: DatabaseEnd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[StandIn]:
-    """A project with that instance, this process logged in there, and the variables of `dev`."""
-    state = tmp_path / "terraform.tfstate"
-    made.write(state, made.foundation())
-    with StandIn(tmp_path / "google", made.PROJECT, terraform_state=state) as one:
-        one.cloud.database_end = end
-        end.logins.clear()
-        for name, value in one.environment().items():
-            monkeypatch.setenv(name, value)
-        monkeypatch.setattr(database, "SERVER_PORT", end.port)
-        monkeypatch.setattr(environment, "TERRAFORM", tmp_path)
-        given = {
-            "project_id": made.PROJECT,
-            "region": made.REGION,
-            "secret_versions": {"MIGRATE_DATABASE_URL": "1"},
-        }
-        (tmp_path / "dev").mkdir()
-        (tmp_path / "dev" / "terraform.tfvars.json").write_text(json.dumps(given))
-        url = f"postgresql://atlas_owner:{PASSWORD}@/atlas?host=/cloudsql/{made.PROJECT}:{made.REGION}:atlas"
-        secrets.add_version(Google(made.PROJECT), "migrate-database-url", url)
-        yield one
 
 
 def _typed(monkeypatch: pytest.MonkeyPatch, *lines: str, terminal: bool = False) -> None:
@@ -119,7 +59,7 @@ def _typed(monkeypatch: pytest.MonkeyPatch, *lines: str, terminal: bool = False)
 
 def _logged(server: Postgres) -> list[dict[str, Any]]:
     """What the audit log says of opened databases, emptied of it."""
-    with _as_superuser(server, "atlas") as session:
+    with as_superuser(server, "atlas") as session:
         rows = session.run("select after from atlas.audit_log where action = 'database.opened' order by id")
     return [row[0] for row in rows]
 
@@ -135,6 +75,7 @@ def test_one_reads_as_oneself_by_a_certificate_of_google_s(cloud: StandIn, end: 
     assert "secretmanager.projects.secrets.versions.access" not in cloud.requests
 
 
+@pytest.mark.full
 def test_the_owner_comes_by_the_password_whose_reading_google_logs(cloud: StandIn, end: DatabaseEnd) -> None:
     with closing(environment.load("dev").connect("owner")) as session:
         assert session.run("select cast(session_user as text)")[0][0] == "atlas_owner"
@@ -142,6 +83,7 @@ def test_the_owner_comes_by_the_password_whose_reading_google_logs(cloud: StandI
     assert "secretmanager.projects.secrets.versions.access" in cloud.requests
 
 
+@pytest.mark.full
 def test_a_prompt_reads(cloud: StandIn, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     assert cloud.url
     _typed(monkeypatch, READ)
@@ -174,6 +116,7 @@ REFUSED: dict[str, tuple[list[str], list[str]]] = {
 }
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("name", REFUSED)
 def test_the_owner_s_rights_are_refused_with_everything_that_is_missing(
     name: str,
@@ -193,6 +136,7 @@ def test_the_owner_s_rights_are_refused_with_everything_that_is_missing(
     assert not [one for one in cloud.requests if one.endswith("access")]
 
 
+@pytest.mark.full
 def test_another_answer_at_the_terminal_opens_nothing(
     cloud: StandIn, server: Postgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -205,11 +149,12 @@ def test_another_answer_at_the_terminal_opens_nothing(
     assert cloud.url
 
 
+@pytest.mark.full
 def test_a_database_that_can_t_take_the_line_is_opened_all_the_same(
     cloud: StandIn, server: Postgres, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert cloud.url
-    with _as_superuser(server, "atlas") as session:
+    with as_superuser(server, "atlas") as session:
         session.run("alter table atlas.audit_log rename to audit_log_away")
         try:
             _typed(monkeypatch, "select 1 as one;")
@@ -259,6 +204,7 @@ def test_psql_itself_talks_through_the_certificate(
     assert not list(Path("/tmp").glob("atlas-psql-*/.s.PGSQL.5432"))  # noqa: S108 - looked at, not used
 
 
+@pytest.mark.full
 def test_psql_as_the_owner_and_its_exit_code(real_psql: Callable[..., subprocess.CompletedProcess[str]]) -> None:
     ended = real_psql(
         "\\set ON_ERROR_STOP on\nselect session_user;\nselect 1 / 0;\n",
@@ -270,6 +216,7 @@ def test_psql_as_the_owner_and_its_exit_code(real_psql: Callable[..., subprocess
     assert PASSWORD not in ended.stdout + ended.stderr
 
 
+@pytest.mark.full
 def test_an_instance_that_is_not_there_is_told(cloud: StandIn, tmp_path: Path) -> None:
     made.write(tmp_path / "terraform.tfstate", made.foundation() | {"google_sql_database_instance": []})
     with pytest.raises(NoDatabase, match=r"404.*The Cloud SQL instance does not exist"):

@@ -9,6 +9,7 @@ module "platform" {
 
   environment = local.environment
   database = {
+    name         = var.database_name
     tier         = "db-custom-1-6144"
     backups_kept = 7
   }

@@ -9,6 +9,7 @@ module "platform" {
 
   environment = local.environment
   database = {
+    name             = var.database_name
     tier             = "db-custom-2-7680"
     highly_available = true
     backups_kept     = 30

@@ -26,6 +26,12 @@ variable "bundle_path" {
   type        = string
 }
 
+variable "database_name" {
+  description = "Name of the database's instance: database.auto.tfvars.json, written by `make restore`."
+  type        = string
+  default     = "atlas"
+}
+
 variable "database_password_version" {
   description = "1 together with database_passwords, when the database's users are made."
   type        = number

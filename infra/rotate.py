@@ -1,0 +1,256 @@
+"""`make rotate ENV=prod NAME=HEALTH_KEY`: another value of a secret, stored without being shown; `make deploy` then puts it in force.
+
+A setting that is a list takes the new value in front of the one in force, so that both are accepted; `PART=finish` leaves the new one
+alone, `PART=disable` takes versions that nothing uses any more out of use. Of the database's two logins the owner's gets another password at
+once; the functions change to the other of two logins, so that none of them is ever refused. What there is to do outside is in
+docs/runbooks/rotate-secrets.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import contextlib
+import hashlib
+import hmac
+import os
+import secrets as random_secrets
+import sys
+from typing import Any, Final
+from urllib.parse import quote
+
+from infra import environment
+from infra.deploy import variable_files
+from infra.deploy.problems import Declined, Refused
+from infra.deploy.steps.secret_values import MADE, READERS
+from infra.deploy.talk import Talk
+from infra.environment import Deployed, NoDatabase, NoEnvironment
+from infra.google import secrets, sql
+from infra.google.client import BadEndpoint, GoogleError, NotLoggedIn
+from infra.google.waiting import TookTooLong
+
+_OVERLAP: Final = frozenset({"CRYPTOPAY_TOKEN", "NODE_MASTER_KEYS", "TELEGRAM_WEBHOOK_SECRET", "TOKEN_KEYS"})
+"""Settings that are lists, the first one current."""
+
+_NEVER: Final = {"PSEUDONYM_KEY": "its loss forgets bans and trial marks of the deleted, and so would another value"}
+_FUNCTIONS: Final = "DATABASE_URL"
+_LOGINS: Final = ("atlas_functions", "atlas_functions_b")
+_PARTS: Final = ("begin", "finish", "disable")
+_PASSWORD_BYTES: Final = 24
+_SCRAM_ROUNDS: Final = 4096
+_GROUP: Final = "atlas_app"
+
+
+class _NotNow(Exception):
+    """It can't be done, or not yet; nothing was changed. The text says why."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """0 when it is done, 1 when not and it was said why, 2 for what can't be asked."""
+    parser = argparse.ArgumentParser(prog="python -m infra.rotate", description="Another value of a secret.")
+    parser.add_argument("--env", required=True, help="dev or prod")
+    parser.add_argument("--name", default="", help="the setting")
+    parser.add_argument("--part", default="", help="begin (unless said), finish or disable")
+    parser.add_argument("--yes", action="store_true", help="ask nothing; a value comes from the environment")
+    given = parser.parse_args(arguments)
+    part, talk = given.part or "begin", Talk(yes=given.yes)
+    try:
+        found = environment.load(given.env)
+        wrong = _problems(found, given.name, part)
+        if wrong or not isinstance(found, Deployed):
+            return _complain(wrong, 2)
+        {"begin": _begin, "finish": _finish, "disable": _disable}[part](found, given.name, talk)
+    except (NoEnvironment, BadEndpoint, Declined, Refused, _NotNow) as error:
+        return _complain(str(error).splitlines(), 1 if isinstance(error, (NoDatabase, _NotNow)) else 2)
+    except (GoogleError, NotLoggedIn, TookTooLong, secrets.DamagedValue) as error:
+        return _complain(str(error).splitlines(), 1)
+    return 0
+
+
+def _problems(found: environment.Environment, name: str, part: str) -> list[str]:
+    if not isinstance(found, Deployed):
+        return ["ENV must be dev or prod: the local system makes its secrets by itself"]
+    wrong = []
+    known = sorted(environment.secret_names())
+    if name not in known:
+        wrong.append(f"NAME must be one of {', '.join(known)}")
+    elif name in _NEVER:
+        wrong.append(f"{name} is never rotated: {_NEVER[name]}")
+    elif name not in READERS:
+        wrong.append(f"{name}: nothing reads it yet")
+    elif not found.has_secret(name):
+        wrong.append(f"{name} has no version in force: make deploy ENV={found.name} asks for its first value")
+    if part not in _PARTS:
+        wrong.append(f"PART must be one of {', '.join(_PARTS)}")
+    elif (
+        part == "finish"
+        and name in known
+        and name not in _OVERLAP | (set() if found.has_own_database else {_FUNCTIONS})
+    ):
+        wrong.append(f"{name} is one value, so there is nothing to finish: PART=disable, once it is deployed")
+    return wrong
+
+
+# -- another value ---------------------------------------------------------------------------------------------------------
+
+
+def _begin(found: Deployed, name: str, talk: Talk) -> None:
+    if name == _FUNCTIONS and not found.has_own_database:
+        _other_login(found, talk)
+        return
+    now = found.secret(name)
+    if name in _OVERLAP and "," in now:
+        raise _NotNow(f"{name} holds two values already: PART=finish first, once both ends know the new one")
+    new = _new_value(found, name, talk)
+    talk.agree(f"{name} gets another value{', in front of the one in force' if name in _OVERLAP else ''}?")
+    _store(found, name, f"{new},{now}" if name in _OVERLAP else new, talk)
+    if name == environment.OWNER_SECRET and not found.has_own_database:
+        address = environment.parsed(new)
+        sql.set_password(found.google, found.instance.name, address.user, address.password or "")
+        talk.say(f"{address.user} has the new password from now on.")
+
+
+def _new_value(found: Deployed, name: str, talk: Talk) -> str:
+    """Made where no person needs to know it, else given, and read by what will read it.
+
+    Raises:
+        _NotNow: nothing was given, or it can't be read; the text quotes nothing of it.
+    """
+    if name in MADE:
+        return MADE[name]()
+    if name == environment.OWNER_SECRET and not found.has_own_database:
+        return _with_login(found.secret(name), None, random_secrets.token_hex(_PASSWORD_BYTES))
+    value = talk.secret(name)
+    if not value:
+        raise _NotNow(
+            f"{name} needs a value: at the terminal, where it is not shown, or as a variable of the environment"
+        )
+    try:
+        READERS[name](value)
+    except ValueError as error:
+        raise _NotNow(f"{name}: {error}") from None
+    if value in found.secret(name).split(","):
+        raise _NotNow(f"{name}: that is the value in force")
+    return value
+
+
+def _store(found: Deployed, name: str, value: str, talk: Talk) -> None:
+    """First the value, then its number: a command that was stopped in between has changed nothing that is in force."""
+    number = secrets.add_version(found.google, found.secret_id(name), value).number
+    variable_files.write_secret_versions(found.folder, dict(found.secret_versions) | {name: number})
+    talk.say(f"{name}: version {number} is stored and will be in force.")
+    talk.say(f"Next: make deploy ENV={found.name}    (docs/runbooks/rotate-secrets.md)")
+
+
+def _finish(found: Deployed, name: str, talk: Talk) -> None:
+    if name == _FUNCTIONS:
+        _end_login(found, talk)
+        return
+    now = found.secret(name)
+    if "," not in now:
+        raise _NotNow(f"{name} holds one value: there is nothing to finish")
+    talk.agree(f"From the next deploy on {name} is its first value alone?")
+    _store(found, name, now.partition(",")[0], talk)
+
+
+# -- the functions' login --------------------------------------------------------------------------------------------------
+
+
+def _other_login(found: Deployed, talk: Talk) -> None:
+    now = found.secret(_FUNCTIONS)
+    user = environment.parsed(now).user
+    other = _LOGINS[user == _LOGINS[0]]
+    talk.agree(f"Functions log in as {other} from the next deploy on, {user} until then and while it lasts?")
+    password = random_secrets.token_hex(_PASSWORD_BYTES)
+    with contextlib.closing(found.connect("owner")) as session:
+        there = session.run("select 1 from pg_roles where rolname = :name", name=other)
+        # The server is told what it keeps anyway: its log of such statements holds no password.
+        session.run(f"{'alter' if there else 'create'} role {other} login password '{_verifier(password)}'")
+        session.run(f"grant {_GROUP} to {other}")
+    _store(found, _FUNCTIONS, _with_login(now, other, password), talk)
+
+
+def _end_login(found: Deployed, talk: Talk) -> None:
+    user = environment.parsed(found.secret(_FUNCTIONS)).user
+    old = _LOGINS[user == _LOGINS[0]]
+    with contextlib.closing(found.connect("owner")) as session:
+        count = session.run("select count(*) from pg_stat_activity where usename = :name", name=old)[0][0]
+        if count:
+            raise _NotNow(
+                f"{count} sessions are still {old}'s: deploy first, then wait until its last instances have ended"
+            )
+        if not session.run("select 1 from pg_roles where rolname = :name", name=old):
+            raise _NotNow(f"there is no {old}: nothing to finish")
+        talk.agree(f"{old} can log in no more?")
+        session.run(f"alter role {old} nologin")
+    talk.say(f"{old} can log in no more. Next: make rotate ENV={found.name} NAME={_FUNCTIONS} PART=disable")
+
+
+def _with_login(url: str, user: str | None, password: str) -> str:
+    """The URL with another password, and maybe another user."""
+    scheme, _, rest = url.partition("://")
+    address = environment.parsed(url)
+    return f"{scheme}://{quote(user or address.user, safe='')}:{password}@{rest.partition('@')[2]}"
+
+
+def _verifier(password: str) -> str:
+    """What Postgres keeps of a password (SCRAM-SHA-256, RFC 5803): made here, so that the password itself is not sent."""
+    salt = os.urandom(16)
+    salted = hashlib.pbkdf2_hmac("sha256", password.encode(), salt, _SCRAM_ROUNDS)
+    stored = hashlib.sha256(hmac.digest(salted, b"Client Key", "sha256")).digest()
+    server = hmac.digest(salted, b"Server Key", "sha256")
+    encoded = (base64.b64encode(one).decode() for one in (salt, stored, server))
+    return "SCRAM-SHA-256${}:{}${}:{}".format(_SCRAM_ROUNDS, *encoded)
+
+
+# -- versions that nothing uses any more -----------------------------------------------------------------------------------
+
+
+def _disable(found: Deployed, name: str, talk: Talk) -> None:
+    in_force = found.secret_versions[name]
+    used = _used(found, found.secret_id(name))
+    if used - {in_force}:
+        raise _NotNow(
+            f"{name}: version {', '.join(sorted(used - {in_force}))} is still deployed: make deploy ENV={found.name}"
+        )
+    old = [
+        one.number
+        for one in secrets.versions(found.google, found.secret_id(name))
+        if one.state == "ENABLED" and int(one.number) < int(in_force)
+    ]
+    if not old:
+        talk.say(f"{name}: version {in_force} alone is enabled.")
+        return
+    talk.agree(f"{name}: version {', '.join(old)} can be read no more?")
+    for number in old:
+        secrets.disable(found.google, found.secret_id(name), number)
+    talk.say(f"{name}: version {', '.join(old)} disabled; `gcloud secrets versions enable` would bring one back.")
+
+
+def _used(found: Deployed, secret_id: str) -> set[str]:
+    """Versions that services, or the job that migrates, name."""
+    parent = f"projects/{found.project}/locations/{found.region}"
+    locations = found.google.api("run").projects().locations()
+    rows: list[dict[str, Any]] = [
+        row["template"]
+        for row in found.google.pages(locations.services(), locations.services().list(parent=parent), "services")
+    ]
+    job = found.google.execute(locations.jobs().get(name=f"{parent}/jobs/migrate"))
+    rows.append(job["template"]["template"])
+    references = (
+        variable["valueSource"]["secretKeyRef"]
+        for row in rows
+        for container in row.get("containers", ())
+        for variable in container.get("env", ())
+        if "secretKeyRef" in variable.get("valueSource", {})
+    )
+    return {one["version"] for one in references if one["secret"].rpartition("/")[2] == secret_id}
+
+
+def _complain(lines: list[str], code: int) -> int:
+    sys.stderr.write("rotate:\n" + "".join(f"  {line}\n" for line in lines))
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,190 @@
+"""`make rotate`: another value is stored unseen and put in force by number; the functions' login changes without one of them refused."""
+
+from __future__ import annotations
+
+import json
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import pg8000.native
+import pytest
+
+from infra import environment, rotate
+from infra.google import secrets
+from infra.google.client import Google
+from tests.integration.infra.conftest import PASSWORD, as_superuser
+from tests.sandbox.google import made
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from sandbox.google import Google as StandIn
+    from sandbox.postgres.server import Postgres
+
+SECRETS = {
+    "CRYPTOPAY_TOKEN": "12345:AAmarkedmarkedmarkedmarkedmarkedmar",
+    "DATABASE_URL": f"postgresql://atlas_functions:marked-functions@/atlas?host=/cloudsql/{made.PROJECT}:{made.REGION}:atlas",
+    "HEALTH_KEY": "marked-health-key-0000000000000000",
+    "TELEGRAM_WEBHOOK_SECRET": "marked-webhook-secret",
+}
+ANOTHER = "12345:BBmarkedmarkedmarkedmarkedmarkedmar"
+
+
+@pytest.fixture
+def run(cloud: StandIn, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str]]:
+    """Run the command on `dev`, whose secrets each have a first version; its code and what it said, which holds no secret."""
+    part = made.foundation()
+    part["google_secret_manager_secret"] = [
+        {"secret_id": one.lower().replace("_", "-")} for one in (*SECRETS, "MIGRATE_DATABASE_URL")
+    ]
+    made.write(tmp_path / "terraform.tfstate", part)
+    for name, value in SECRETS.items():
+        secrets.add_version(Google(made.PROJECT), name.lower().replace("_", "-"), value)
+    place = tmp_path / "dev" / "terraform.tfvars.json"
+    variables = json.loads(place.read_text())
+    place.write_text(
+        json.dumps(variables | {"secret_versions": dict.fromkeys((*SECRETS, "MIGRATE_DATABASE_URL"), "1")})
+    )
+
+    def again(name: str, part: str = "begin") -> tuple[int, str]:
+        code = rotate.main(["--env", "dev", "--name", name, "--part", part, "--yes"])
+        said = capsys.readouterr()
+        assert "marked" not in said.out + said.err
+        assert PASSWORD not in said.out + said.err
+        return code, said.out + said.err
+
+    assert cloud.url
+    return again
+
+
+def _value(name: str) -> str:
+    return environment.load("dev").secret(name)
+
+
+def test_a_list_has_both_values_until_it_is_finished(run: Callable[..., tuple[int, str]]) -> None:
+    old = SECRETS["TELEGRAM_WEBHOOK_SECRET"]
+    assert run("TELEGRAM_WEBHOOK_SECRET", "finish")[0] == 1
+    assert run("TELEGRAM_WEBHOOK_SECRET")[0] == 0
+    new, _, kept = _value("TELEGRAM_WEBHOOK_SECRET").partition(",")
+    assert (kept, len(new) >= 32) == (old, True)
+    assert "PART=finish first" in run("TELEGRAM_WEBHOOK_SECRET")[1]
+    assert run("TELEGRAM_WEBHOOK_SECRET", "finish")[0] == 0
+    assert _value("TELEGRAM_WEBHOOK_SECRET") == new
+
+
+@pytest.mark.full
+def test_one_value_takes_the_place_of_the_other(run: Callable[..., tuple[int, str]], tmp_path: Path) -> None:
+    assert run("HEALTH_KEY")[0] == 0
+    assert _value("HEALTH_KEY") not in {"", SECRETS["HEALTH_KEY"]}
+    assert (
+        json.loads((tmp_path / "dev" / "secrets.auto.tfvars.json").read_text())["secret_versions"]["HEALTH_KEY"] == "2"
+    )
+    assert "nothing to finish" in run("HEALTH_KEY", "finish")[1]
+
+
+@pytest.mark.full
+def test_a_value_that_others_make_is_read_before_it_is_stored(
+    run: Callable[..., tuple[int, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for given, said in (
+        (None, "needs a value"),
+        ("marked nonsense", "CRYPTOPAY_TOKEN: "),
+        (SECRETS["CRYPTOPAY_TOKEN"], "in force"),
+    ):
+        if given is None:
+            monkeypatch.delenv("CRYPTOPAY_TOKEN", raising=False)
+        else:
+            monkeypatch.setenv("CRYPTOPAY_TOKEN", given)
+        code, told = run("CRYPTOPAY_TOKEN")
+        assert (code, said in told) == (1, True)
+    assert _value("CRYPTOPAY_TOKEN") == SECRETS["CRYPTOPAY_TOKEN"]
+    monkeypatch.setenv("CRYPTOPAY_TOKEN", ANOTHER)
+    assert run("CRYPTOPAY_TOKEN")[0] == 0
+    assert _value("CRYPTOPAY_TOKEN") == f"{ANOTHER},{SECRETS['CRYPTOPAY_TOKEN']}"
+
+
+@pytest.mark.full
+@pytest.mark.parametrize(
+    ("name", "part", "wanted"),
+    [
+        ("", "", ["NAME must be one of"]),
+        ("SUPPORT_URL", "undo", ["NAME must be one of", "PART must be one of"]),
+        ("PSEUDONYM_KEY", "begin", ["is never rotated"]),
+        ("XRAY_API_KEY", "begin", ["has no version in force"]),
+    ],
+)
+def test_what_can_t_be_is_refused_with_everything(
+    name: str, part: str, wanted: list[str], run: Callable[..., tuple[int, str]], cloud: StandIn
+) -> None:
+    cloud.requests.clear()
+    code, said = run(name, part)
+    assert code == 2
+    assert [one for one in wanted if one not in said] == []
+    assert cloud.requests == []
+
+
+@pytest.mark.full
+def test_the_owner_has_another_password_at_once(run: Callable[..., tuple[int, str]], cloud: StandIn) -> None:
+    assert run("MIGRATE_DATABASE_URL")[0] == 0
+    url = _value("MIGRATE_DATABASE_URL")
+    assert url.endswith(f"@/atlas?host=/cloudsql/{made.PROJECT}:{made.REGION}:atlas")
+    assert PASSWORD not in url
+    assert cloud.requests.count("sql.users.update") == 1
+
+
+def test_functions_change_to_the_other_login_and_back(run: Callable[..., tuple[int, str]], server: Postgres) -> None:
+    def session(url: str) -> Any:
+        parts = urlsplit(url)
+        return closing(
+            pg8000.native.Connection(
+                parts.username, host="127.0.0.1", port=server.port, password=parts.password, database="atlas"
+            )
+        )
+
+    with as_superuser(server) as superuser:
+        superuser.run("create role atlas_functions login password 'marked-functions' in role atlas_app")
+        try:
+            seen = []
+            for old, new in (("atlas_functions", "atlas_functions_b"), ("atlas_functions_b", "atlas_functions")):
+                before = _value("DATABASE_URL")
+                assert run("DATABASE_URL")[0] == 0
+                after = _value("DATABASE_URL")
+                seen.append((urlsplit(before).username, urlsplit(after).username))
+                assert seen[-1] == (old, new)
+                with session(before) as still, session(after) as now:  # both, until it is finished
+                    assert still.run("select pg_has_role('atlas_app', 'member')")[0][0]
+                    assert now.run("select pg_has_role('atlas_app', 'member')")[0][0]
+                    code, said = run("DATABASE_URL", "finish")
+                    assert (code, f"still {old}'s" in said) == (1, True)
+                assert run("DATABASE_URL", "finish")[0] == 0
+                with pytest.raises(pg8000.native.DatabaseError) as caught, session(before):
+                    pass
+                assert caught.value.args[0]["C"] == "28000"
+                with session(after) as now:
+                    assert now.run("select 1")[0][0] == 1
+        finally:
+            superuser.run("drop role if exists atlas_functions, atlas_functions_b")
+
+
+@pytest.mark.full
+def test_only_versions_that_nothing_uses_are_disabled(run: Callable[..., tuple[int, str]], tmp_path: Path) -> None:
+    assert run("HEALTH_KEY")[0] == 0
+
+    def deployed(number: str) -> None:
+        part = {
+            "google_cloud_run_v2_service": [made.service("health", "x", HEALTH_KEY=number)],
+            "google_cloud_run_v2_job": [made.job("x", MIGRATE_DATABASE_URL="1")],
+        }
+        secret = {"google_secret_manager_secret": [{"secret_id": "health-key"}]}
+        made.write(tmp_path / "terraform.tfstate", made.foundation() | secret, part)
+
+    deployed("1")
+    code, said = run("HEALTH_KEY", "disable")
+    assert (code, "version 1 is still deployed" in said) == (1, True)
+    deployed("2")
+    assert run("HEALTH_KEY", "disable")[0] == 0
+    states = {one.number: one.state for one in secrets.versions(Google(made.PROJECT), "health-key")}
+    assert states == {"1": "DISABLED", "2": "ENABLED"}
+    assert "alone is enabled" in run("HEALTH_KEY", "disable")[1]
