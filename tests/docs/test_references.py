@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import ast
-import os
 import re
 import shlex
-import subprocess
-import sys
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from infra import give_access
+from infra.doctor.registry import BY_NAME
 from lib import function_table
 from lib.db.connection import Connection, Timeouts
 from lib.db.errors import DatabaseError
@@ -359,31 +357,10 @@ def test_access_is_given_by_hand_as_the_page_says() -> None:
     assert (wanted.tariff, wanted.days, wanted.environment) == ("basic", 30, "prod")
 
 
-def test_invariants_are_checked_as_the_page_says(owner_url: str) -> None:
-    script = re.search(
-        r'python -c "\n(.*?)"$', (DOCS / "runbooks" / "invariant-violated.md").read_text(), re.MULTILINE | re.DOTALL
-    )
-    assert script
-
-    def check() -> str:
-        done = subprocess.run(
-            [sys.executable, "-c", script[1]],
-            cwd=ROOT,
-            env={**os.environ, "DATABASE_URL": owner_url},
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        return done.stdout
-
-    assert check() == ""
-    connection = Connection(owner_url, application="docs", timeouts=Timeouts())
-    try:
-        connection.execute("insert into updates (update_id, body, correlation_id) values (77, '', 'c')", {})
-        assert check() == "waiting_update_is_driven 77\n"
-    finally:
-        connection.execute("delete from updates where update_id = 77", {})
-        connection.close()
+def test_invariants_are_checked_by_the_command_that_the_page_names() -> None:
+    page = (DOCS / "runbooks" / "invariant-violated.md").read_text()
+    assert "make doctor ENV=prod" in page.partition("## Check")[2].partition("##")[0]
+    assert BY_NAME["invariants"].page == "runbooks/invariant-violated.md"
 
 
 def test_a_statement_that_does_not_fit_the_schema_is_seen(session: Connection) -> None:

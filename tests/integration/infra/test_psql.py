@@ -24,9 +24,9 @@ from tests.integration.infra.conftest import OPERATOR, PASSWORD, READER, as_supe
 from tests.sandbox.google import made
 
 if TYPE_CHECKING:
-    from sandbox.google import Google as StandIn
     from collections.abc import Callable
 
+    from sandbox.google import Google as StandIn
     from sandbox.postgres.server import Postgres
 
 ROOT = Path(__file__).resolve().parents[3]
