@@ -295,6 +295,16 @@ def test_a_runbook_has_its_five_parts(page: Path) -> None:
     assert sorted(parts) == ["Afterwards", "Check", "Fix", "What it means for customers", "What you see"]
 
 
+@pytest.mark.parametrize("page", RUNBOOKS, ids=_named)
+def test_a_runbooks_commands_have_project_and_region_filled_in(page: Path) -> None:
+    """README.md of the runbooks sets them once in a shell, from the environment's own variables."""
+    text = page.read_text()
+    assert not re.findall(r"<(?:PROJECT|REGION|ENV|env)>", text)
+    spans = re.findall(r"`(gcloud [^`]+)`", text) + re.findall(r"^(gcloud .*)$", text, re.MULTILINE)
+    told = [one for one in spans if len(one.split()) > 4]  # shorter ones are a command's name
+    assert [one for one in told if '"$PROJECT"' not in one] == []
+
+
 def test_events_that_runbooks_name_are_logged() -> None:
     known = _events(("lib/", "functions/"), r"\blog\.|^line$") | _events(("xray_api/",), r"^(log|failure)$|_log_change")
     schema = (ROOT / "lib/db/migrations/0001_pre_core.sql").read_text()

@@ -146,8 +146,10 @@ locals {
   often          = sort([for target, seconds in local.silent_after_s : target if seconds <= 86400])
   daily          = sort([for target, seconds in local.silent_after_s : target if seconds > 86400])
 
-  has_instance    = true # of Cloud SQL: its figures
-  database_id     = "${var.project_id}:${google_sql_database_instance.main.name}"
+  # Only an instance of Cloud SQL has these figures; a Postgres of one's own is seen by the functions' lines.
+  instances       = google_sql_database_instance.main[*].name
+  has_instance    = length(local.instances) > 0
+  database_id     = join("", [for name in local.instances : "${var.project_id}:${name}"])
   of_database     = "monitored_resource=\"cloudsql_database\",database_id=\"${local.database_id}\""
   database_limits = { disk = 0.85, cpu = 0.9, memory = 0.95 }
 }
