@@ -78,8 +78,10 @@ bench: .venv/.ready-test ## measure, and write bench/results/
 sweep: .venv/.ready ## run a sweep of the running system now (NAME=expiry)
 	@$(PY) -m sandbox sweep $(NAME)
 
-psql: .venv/.ready $(if $(ENV),.venv/.ready-deploy) ## a prompt in the running system's database; ENV=prod, dev, local: to read there, as yourself (ROLE=owner REASON=...: to change)
-	@$(if $(ENV),$(PY) -m infra.psql --env "$(ENV)" --role "$(ROLE)" --reason "$$REASON" --confirm "$$CONFIRM",$(PY) -m sandbox psql)
+# A shell may have an ENV of its own (sh reads a file of that name): it counts when it was said to make, or is one of ours.
+PSQL_ENV = $(if $(or $(filter command,$(origin ENV)),$(filter dev prod local,$(ENV))),$(ENV))
+psql: .venv/.ready $(if $(PSQL_ENV),.venv/.ready-deploy) ## a prompt in the running system's database; ENV=prod, dev, local: to read there, as yourself (ROLE=owner REASON=...: to change)
+	@$(if $(PSQL_ENV),$(PY) -m infra.psql --env "$(ENV)" --role "$(ROLE)" --reason "$$REASON" --confirm "$$CONFIRM",$(PY) -m sandbox psql)
 
 give-access: .venv/.ready-deploy ## give a customer access by hand, once (ENV=prod ACCOUNT=7 TARIFF=basic DAYS=30 OPERATOR=<Telegram id> REASON="..." ONCE=<a ticket's number>)
 	@$(PY) -m infra.give_access --env "$(ENV)" --account "$$ACCOUNT" --tariff "$$TARIFF" --days "$$DAYS" --operator "$$OPERATOR" --reason "$$REASON" --once "$$ONCE"

@@ -87,7 +87,7 @@ class Login:
             except GoogleError as error:
                 raise NoDatabase(str(error)) from None
             given |= {"user": self.user, "password": self.password, "database": self.database, "sock": tunnel}
-        with _said():
+        with _said("; who may read is database_readers in the variables" if self.password is None else ""):
             connection = pg8000.native.Connection(**given)
         connection._usock.settimeout(None)  # noqa: SLF001 - for the connecting alone; a statement takes what it takes
         return connection
@@ -445,12 +445,12 @@ def parsed(url: str) -> DatabaseAddress:
 
 
 @contextmanager
-def _said() -> Iterator[None]:
-    """What the driver says, in words: its own texts may quote values."""
+def _said(hint: str) -> Iterator[None]:
+    """What the driver says, in words: its own texts may quote values. `hint` goes with a login that is refused."""
     try:
         yield
     except pg8000.exceptions.DatabaseError as error:
         details = error.args[0] if error.args and isinstance(error.args[0], dict) else {}
-        raise NoDatabase(f"the database refuses this login: SQLSTATE {details.get('C', 'unknown')}") from None
+        raise NoDatabase(f"the database refuses this login: SQLSTATE {details.get('C', 'unknown')}{hint}") from None
     except (OSError, pg8000.exceptions.InterfaceError) as error:
         raise NoDatabase(f"the database does not answer ({type(error).__name__})") from None

@@ -149,6 +149,7 @@ def _clone(found: Deployed, asked: Asked) -> bool:
         if not error.missing:
             raise
     else:
+        sql.wait_until_it_serves(found.google, asked.to)  # begun by a command that was stopped
         return False
     sql.clone(found.google, found.instance.name, asked.to, asked.moment)
     return True

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from infra.google.client import GoogleError
-from infra.google.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,7 +20,6 @@ _PINNED = re.compile(
     r"(?P<location>[a-z0-9-]+)-docker\.pkg\.dev/(?P<project>[^/]+)/(?P<repository>[^/]+)/(?P<image>[^:@]+)@(?P<digest>sha256:[0-9a-f]{64})"
 )
 _RUNNING: Final = frozenset({"PENDING", "QUEUED", "WORKING", "STATUS_UNKNOWN"})
-_BUILD_S: Final = 1800
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,22 +139,6 @@ def is_there(google: Google, image: str) -> bool:
             return False
         raise
     return True
-
-
-def wait(google: Google, region: str, build_id: str) -> Build:
-    """The build when it has ended, well or not.
-
-    Raises:
-        GoogleError
-        infra.google.waiting.TookTooLong
-    """
-    return until(
-        lambda: look(google, region, build_id),
-        lambda seen: not seen.running,
-        what=f"build {build_id}",
-        within_s=_BUILD_S,
-        every_s=5,
-    )
 
 
 def _build(row: dict[str, Any]) -> Build:

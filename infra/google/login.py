@@ -35,5 +35,5 @@ def email(google: Google) -> str:
 
 
 def database_user(address: str) -> str:
-    """The name of that account in Cloud SQL: without `.gserviceaccount.com`, whole for a person."""
-    return address.removesuffix(_SERVICE_ACCOUNT)
+    """The name of that account in Cloud SQL, in lower case: without `.gserviceaccount.com`, whole for a person."""
+    return address.lower().removesuffix(_SERVICE_ACCOUNT)

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from infra.google.client import Google
 
 
@@ -39,18 +37,3 @@ def get(google: Google) -> Project:
         name=answer.get("displayName", ""),
         active=answer.get("state") == "ACTIVE",
     )
-
-
-def missing_permissions(google: Google, wanted: Sequence[str]) -> list[str]:
-    """Of these permissions on the project, those that the login does not have.
-
-    Raises:
-        infra.google.client.GoogleError
-    """
-    request = (
-        google.api("cloudresourcemanager")
-        .projects()
-        .testIamPermissions(resource=f"projects/{google.project}", body={"permissions": list(wanted)})
-    )
-    held = set(google.execute(request).get("permissions", ()))
-    return [one for one in wanted if one not in held]

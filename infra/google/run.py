@@ -5,15 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from infra.google.waiting import until
-
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from infra.google.client import Google
 
 _LATEST: Final = "TRAFFIC_TARGET_ALLOCATION_TYPE_LATEST"
-_READY_S: Final = 600
 _WHOLE: Final = 100
 
 
@@ -75,31 +72,6 @@ def services(google: Google, region: str) -> list[Service]:
     return [_service(row) for row in google.pages(collection, first, "services")]
 
 
-def service(google: Google, region: str, name: str) -> Service:
-    """One service.
-
-    Raises:
-        infra.google.client.GoogleError: 404: there is none.
-    """
-    full = f"projects/{google.project}/locations/{region}/services/{name}"
-    return _service(google.execute(google.api("run").projects().locations().services().get(name=full)))
-
-
-def settled_services(google: Google, region: str) -> list[Service]:
-    """Every service, once none of them is being changed any more.
-
-    Raises:
-        infra.google.client.GoogleError
-        infra.google.waiting.TookTooLong
-    """
-    return until(
-        lambda: services(google, region),
-        lambda seen: all(one.settled for one in seen),
-        what="the services' newest revisions",
-        within_s=_READY_S,
-    )
-
-
 def run_job(google: Google, region: str, job: str, arguments: Sequence[str] | None = None) -> str:
     """Begin an execution; its full name. Not repeated by itself: each call begins one more.
 
@@ -138,21 +110,6 @@ def executions(google: Google, region: str, job: str) -> list[Execution]:
     collection = google.api("run").projects().locations().jobs().executions()
     parent = f"projects/{google.project}/locations/{region}/jobs/{job}"
     return [_execution(row) for row in google.pages(collection, collection.list(parent=parent), "executions")]
-
-
-def wait(google: Google, name: str, *, within_s: float) -> Execution:
-    """The execution when it has ended, well or not.
-
-    Raises:
-        infra.google.client.GoogleError
-        infra.google.waiting.TookTooLong
-    """
-    return until(
-        lambda: execution(google, name),
-        lambda seen: seen.ended,
-        what=f"execution {name.rpartition('/')[2]}",
-        within_s=within_s,
-    )
 
 
 def _service(row: dict[str, Any]) -> Service:

@@ -43,15 +43,6 @@ def versions(google: Google, secret_id: str) -> list[Version]:
     return [_version(one) for one in google.pages(collection, first, "versions")]
 
 
-def version(google: Google, secret_id: str, number: str) -> Version:
-    """One version; `latest` is a number too.
-
-    Raises:
-        infra.google.client.GoogleError: 404: there is no such version.
-    """
-    return _version(google.execute(_versions(google).get(name=f"{_secret(google, secret_id)}/versions/{number}")))
-
-
 def access(google: Google, secret_id: str, number: str = "latest") -> str:
     """The value. The read is in the project's audit log, under the name of who reads.
 
@@ -96,16 +87,6 @@ def disable(google: Google, secret_id: str, number: str) -> Version:
     """
     name = f"{_secret(google, secret_id)}/versions/{number}"
     return _version(google.execute(_versions(google).disable(name=name, body={})))
-
-
-def enable(google: Google, secret_id: str, number: str) -> Version:
-    """Put a disabled version back into use. Idempotent.
-
-    Raises:
-        infra.google.client.GoogleError: 400: it is destroyed.
-    """
-    name = f"{_secret(google, secret_id)}/versions/{number}"
-    return _version(google.execute(_versions(google).enable(name=name, body={})))
 
 
 def crc32c(data: bytes) -> int:

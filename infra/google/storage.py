@@ -6,13 +6,11 @@ import io
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from googleapiclient.http import MediaFileUpload, MediaIoBaseUpload
+from googleapiclient.http import MediaIoBaseUpload
 
 from infra.google.client import GoogleError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from infra.google.client import Google
 
 _TAKEN = 412
@@ -75,16 +73,6 @@ def make_bucket(google: Google, name: str, region: str) -> Bucket:
     return _bucket(google.execute(google.api("storage").buckets().insert(project=google.project, body=body)))
 
 
-def keep_versions(google: Google, name: str) -> Bucket:
-    """Let the bucket keep what is overwritten from now on. Idempotent.
-
-    Raises:
-        GoogleError
-    """
-    request = google.api("storage").buckets().patch(bucket=name, body={"versioning": {"enabled": True}})
-    return _bucket(google.execute(request))
-
-
 def stored(google: Google, where: str, name: str) -> StoredObject | None:
     """The object, or None when there is none.
 
@@ -97,28 +85,6 @@ def stored(google: Google, where: str, name: str) -> StoredObject | None:
         if error.missing:
             return None
         raise
-
-
-def objects(google: Google, where: str, prefix: str = "") -> list[StoredObject]:
-    """Every object whose name begins so.
-
-    Raises:
-        GoogleError
-    """
-    collection = google.api("storage").objects()
-    first = collection.list(bucket=where, prefix=prefix)
-    return [_object(row) for row in google.pages(collection, first, "items")]
-
-
-def upload(google: Google, where: str, name: str, path: Path) -> bool:
-    """Put a file there unless the name is taken; whether it was put. So a repeated call changes nothing.
-
-    Raises:
-        GoogleError
-    """
-    media = MediaFileUpload(str(path), mimetype="application/zip", resumable=False)
-    request = google.api("storage").objects().insert(bucket=where, name=name, ifGenerationMatch=0, media_body=media)
-    return _sent(google, request)
 
 
 def write(google: Google, where: str, name: str, content: bytes, *, over: str | None) -> bool:
@@ -159,32 +125,6 @@ def download(google: Google, where: str, name: str, *, generation: str | None = 
     which = {} if generation is None else {"generation": generation}
     content: bytes = google.execute(google.api("storage").objects().get_media(bucket=where, object=name, **which))
     return content
-
-
-def delete_object(google: Google, where: str, name: str) -> None:
-    """Delete an object; nothing happens where there is none.
-
-    Raises:
-        GoogleError
-    """
-    _gone(google, google.api("storage").objects().delete(bucket=where, object=name))
-
-
-def delete_bucket(google: Google, name: str) -> None:
-    """Delete an empty bucket; nothing happens where there is none.
-
-    Raises:
-        GoogleError: 409: it is not empty.
-    """
-    _gone(google, google.api("storage").buckets().delete(bucket=name))
-
-
-def _gone(google: Google, request: Any) -> None:
-    try:
-        google.execute(request)
-    except GoogleError as error:
-        if not error.missing:
-            raise
 
 
 def _bucket(row: dict[str, Any]) -> Bucket:

@@ -122,3 +122,25 @@ def test_the_local_system_has_none(given: Callable[..., None], capsys: pytest.Ca
     given()
     assert restore.main(["--env", "staging"]) == 2
     assert "ENV=staging" in capsys.readouterr().err
+
+
+def test_a_copy_that_is_under_way_is_waited_for_and_not_made_twice(
+    given: Callable[..., None], google: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given()
+    found = environment.load("dev")
+    assert isinstance(found, environment.Deployed)
+    asked = restore.Asked("atlas-3", HOUR_AGO)
+    assert restore._clone(found, asked)
+    google.cloud.set_facts(instance_state="PENDING_CREATE")
+    looks: list[float] = []
+
+    def made_meanwhile(pause: float) -> None:
+        looks.append(pause)
+        if len(looks) == 3:
+            google.cloud.set_facts(instance_state="RUNNABLE")
+
+    monkeypatch.setattr("infra.google.waiting.time.sleep", made_meanwhile)
+    assert not restore._clone(found, asked)
+    assert len(looks) == 3
+    assert google.requests.count("sql.instances.clone") == 1
