@@ -56,6 +56,8 @@ async def test_every_target_starts_from_it_and_answers(deployed: FromTheBundle) 
     assert (full.status_code, full.json()["database"]) == (503, True)  # no sweep has run yet
     answered = {"health"}
     for name, function in function_table.load().functions.items():
+        alive = await deployed.call(name, function_table.probes().path, method="GET")
+        assert (alive.status_code, alive.json()) == (200, {"ok": True}), name
         answer = await deployed.call(name, json={})
         assert answer.status_code == _WITHOUT_CREDENTIALS.get(name, 200), (name, answer.text)
         if function.trigger == "task":

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import importlib.util
 import itertools
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -103,3 +104,23 @@ def test_after_an_outage_of_any_length_work_is_tried_again_within_minutes(name: 
     attempts = [made * driven + start for made in range(40) for start in one_task]
     longest = max(after - before for before, after in itertools.pairwise(attempts))
     assert longest <= row.max_backoff_s * 2 + TABLE.deadline_s(name) * 2 + SWEEP_S
+
+
+@pytest.mark.parametrize(
+    ("schedule", "seconds"),
+    [("* * * * *", 60), ("*/5 * * * *", 300), ("0 * * * *", 3600), ("17 */6 * * *", 21_600), ("30 3 * * *", 86_400)],
+)
+def test_a_schedules_period_is_what_terraform_takes_it_for(schedule: str, seconds: int) -> None:
+    row = replace(function_table.load().functions["sweep_outbox"], schedule=schedule)
+    assert row.period_s == seconds
+
+
+@pytest.mark.parametrize("schedule", ["0 3 * * 1", "*/0 * * * *", "1,2 * * * *", "* */2 * * *", "a b * * *"])
+def test_another_schedule_is_refused(schedule: str) -> None:
+    row = replace(function_table.load().functions["sweep_outbox"], schedule=schedule)
+    with pytest.raises(ValueError, match="sweep_outbox"):
+        _ = row.period_s
+
+
+def test_what_has_no_schedule_has_no_period() -> None:
+    assert function_table.load().functions["health"].period_s is None
