@@ -35,6 +35,8 @@ _MADE = {
     "TASKS_PROJECT": "project-1",
     "TASKS_LOCATION": "region1",
 }
+_FILLED_IN = ("project_id", "domain", "alert_emails", "paging_channels", "runbooks_url")
+_FILLED_IN_BELOW = (("budget", "billing_account"), ("settings", "TELEGRAM_BOT_USERNAME"), ("settings", "SUPPORT_URL"))
 _OWN_LISTS = {
     "secret_versions": variable_files.SECRETS,
     "release": variable_files.RELEASE,
@@ -66,6 +68,8 @@ def problems(folder: Path, checkout: Path) -> list[Problem]:
     edit = f"edit {_short(path, checkout)}"
     found = [Problem(words, edit) for words in _unknown(folder, merged)]
     found += [Problem(words, edit) for words in _twice(folder, given)]
+    found += [Problem(words, edit) for words in _left_as_in_the_example(folder, merged)]
+    found += [Problem(words, edit) for words in _of_another_environment(folder, merged)]
     with tempfile.TemporaryDirectory(prefix="atlas-variables-") as scratch:
         try:
             names = bundle.names(checkout)
@@ -111,6 +115,36 @@ def _twice(folder: Path, given: Mapping[Path, Mapping[str, Any]]) -> list[str]:
                     f"{name} of {path.name} is not what {file} says, which is in force: take it out of {path.name}"
                 )
     return words
+
+
+def _left_as_in_the_example(folder: Path, given: Mapping[str, Any]) -> list[str]:
+    """What was not filled in; a region or a file's place may well be the example's."""
+    example = tfvars.read_file(folder / "terraform.tfvars.example")
+    pairs = {name: (example.get(name), given.get(name)) for name in _FILLED_IN}
+    for group, name in _FILLED_IN_BELOW:
+        old, new = (_below(part, group).get(name) for part in (example, given))
+        pairs[f"{group}.{name}"] = (old, new)
+    return [f"{name} is still the example's" for name, (old, new) in pairs.items() if old is not None and old == new]
+
+
+def _below(given: Mapping[str, Any], group: str) -> Mapping[str, Any]:
+    found = given.get(group)
+    return found if isinstance(found, dict) else {}
+
+
+def _of_another_environment(folder: Path, given: Mapping[str, Any]) -> list[str]:
+    """One project holds one environment: names are not told apart by it."""
+    found = []
+    for other in sorted(folder.parent.iterdir()):
+        if other == folder or not (other / "terraform.tfvars").is_file():
+            continue
+        try:
+            theirs = tfvars.read_file(other / "terraform.tfvars").get("project_id")
+        except tfvars.UnreadableVariables:
+            continue  # told when that environment is deployed
+        if theirs is not None and theirs == given.get("project_id"):
+            found.append(f"project_id is {other.name}'s as well: one project holds one environment")
+    return found
 
 
 def _refused_by_rules(scratch: Path, folder: Path, files: list[Path]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -25,8 +26,8 @@ _WRITTEN = shutil.ignore_patterns(
 )
 
 
-def fresh(to: Path) -> Path:
-    """Copy it below `to`; state stays in the folder of its environment, for there is no bucket that Terraform could reach."""
+def fresh(to: Path, *, functions: frozenset[str] = frozenset()) -> Path:
+    """Copy it below `to`, with these rows of the table of functions alone, when any are said; state stays in the folder of its environment, for there is no bucket that Terraform could reach."""
     for part in (*_PARTS, *(path.name for path in ROOT.glob("requirements*.txt")), "pyproject.toml"):
         source, target = ROOT / part, to / part
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -34,6 +35,11 @@ def fresh(to: Path) -> Path:
             shutil.copytree(source, target, ignore=_WRITTEN)
         else:
             shutil.copy2(source, target)
+    if functions:
+        path = to / "functions" / "table.json"
+        table = json.loads(path.read_text())
+        table["functions"] = {target: row for target, row in table["functions"].items() if target in functions}
+        path.write_text(json.dumps(table))
     (to / ".venv").symlink_to(Path(sys.prefix).resolve())
     for environment in ("dev", "prod"):
         override = to / "infra" / "terraform" / "environments" / environment / "offline_override.tf"

@@ -30,10 +30,10 @@ def dry_run(
     tmp_path_factory: pytest.TempPathFactory,
     request: pytest.FixtureRequest,
 ) -> Iterator[DryRun]:
-    """A fresh checkout of prod, or of what the test's parameter says, and nothing deployed."""
-    environment = getattr(request, "param", "prod")
+    """A fresh checkout of prod, or of the environment and with the functions that the test's parameter says, and nothing deployed."""
+    environment, functions = getattr(request, "param", ("prod", frozenset()))
     root = tmp_path_factory.mktemp("dry_run")
-    folder = checkout.fresh(root / "atlas")
+    folder = checkout.fresh(root / "atlas", functions=functions)
     doctor = folder / "infra" / "doctor"
     doctor.mkdir(exist_ok=True)
     (doctor / "__init__.py").touch()

@@ -67,6 +67,11 @@ class DryRun:
         self.tools.mkdir(exist_ok=True)
         edits = {
             f'"atlas-{self.environment}-000000"': f'"{self.project}"',
+            '"team@example.org"': '"team@atlas.example"',
+            '"oncall@example.org"': '"oncall@atlas.example"',
+            '"https://github.com/example/atlas/': '"https://github.com/atlas/atlas/',
+            '"https://t.me/example_support"': '"https://t.me/atlas_support"',
+            "vpn-dev.example.org" if self.environment == "dev" else "vpn.example.org": "vpn.atlas.example",
             '"000000-000000-000000"': '"012345-6789AB-CDEF01"',
             '"example_bot"': f'"{outside.USERNAME}"\n  TELEGRAM_API_BASE = "{self.served.base}"\n  TELEGRAM_WEBHOOK_URL = "{self.served.webhook}"',
         }
@@ -132,7 +137,7 @@ class DryRun:
             (folder / place).write_text("kill")
         yield {"ATLAS_FAILPOINTS": str(folder), "ENVIRONMENT": "local"}
         left = sorted(path.name for path in folder.iterdir())
-        assert left == [], f"never reached: {left}"
+        assert left == [], f"never reached: {left}\n{self.ends[-1].printed if self.ends else ''}"
 
     def deploy(self, **more: str) -> subprocess.CompletedProcess[str]:
         return self.by_machine(

@@ -19,10 +19,10 @@ __all__ = ["kit"]
 GOOD = """
 project_id   = "atlas-prod-123456"
 region       = "europe-west1"
-domain       = "vpn.example.org"
+domain       = "vpn.atlas.example"
 bundle_path  = "../../../../dist/source.zip"
-alert_emails = ["oncall@example.org"]
-runbooks_url = "https://example.org/runbooks"
+alert_emails = ["oncall@atlas.example"]
+runbooks_url = "https://atlas.example/runbooks"
 settings = {
   TELEGRAM_BOT_USERNAME = "atlas_bot"
 }
@@ -50,7 +50,25 @@ def refused(folder: Path, text: str) -> list[str]:
 
 def test_good_ones_pass_and_the_example_needs_only_what_is_left_open(folder: Path) -> None:
     assert refused(folder, GOOD) == []
-    assert refused(folder, (folder / "terraform.tfvars.example").read_text()) == []
+    left = refused(folder, (folder / "terraform.tfvars.example").read_text())
+    assert {words.partition(" ")[0] for words in left} == {
+        "alert_emails",
+        "budget.billing_account",
+        "domain",
+        "paging_channels",
+        "project_id",
+        "runbooks_url",
+        "settings.SUPPORT_URL",
+        "settings.TELEGRAM_BOT_USERNAME",
+    }
+    assert all("is still the example's" in words for words in left)
+
+
+def test_a_project_of_two_environments_is_told(folder: Path) -> None:
+    other = folder.parent / "dev"
+    other.mkdir()
+    (other / "terraform.tfvars").write_text(GOOD)
+    assert refused(folder, GOOD) == ["project_id is dev's as well: one project holds one environment"]
 
 
 def test_a_missing_file_is_told_with_the_command_that_makes_it(folder: Path) -> None:
@@ -71,8 +89,8 @@ def test_all_that_is_wrong_is_told_at_once(folder: Path) -> None:
         refused(
             folder,
             GOOD.replace("atlas-prod-123456", "Atlas")
-            .replace('"oncall@example.org"', "")
-            .replace("vpn.example.org", "https://vpn")
+            .replace('"oncall@atlas.example"', "")
+            .replace("vpn.atlas.example", "https://vpn")
             .replace("europe-west1", "EU")
             .replace("\n}\n", settings)
             + "tier = 1\n",
@@ -97,10 +115,10 @@ def test_all_that_is_wrong_is_told_at_once(folder: Path) -> None:
     ("old", "new", "told"),
     [
         ('region       = "europe-west1"', "", "region"),
-        ('"oncall@example.org"', '"oncall"', "alert_emails"),
-        ("https://example.org/runbooks", "https://example.org/runbooks/", "runbooks_url"),
-        ("vpn.example.org", "a.run.app", "domain"),
-        ('["oncall@example.org"]', "7", "alert_emails"),
+        ('"oncall@atlas.example"', '"oncall"', "alert_emails"),
+        ("https://atlas.example/runbooks", "https://atlas.example/runbooks/", "runbooks_url"),
+        ("vpn.atlas.example", "a.run.app", "domain"),
+        ('["oncall@atlas.example"]', "7", "alert_emails"),
         ("TELEGRAM_BOT_USERNAME", "DATABASE_URL", "settings holds a name"),
         ('"atlas_bot"', '"@atlas_bot"', "TELEGRAM_BOT_USERNAME"),
         ('"atlas_bot"', '"atlas_bot', "does not end on its line"),
