@@ -2,7 +2,8 @@
 
 With `ATLAS_TEST_GUARDS=1` in a local environment, every process of Atlas
 
-- raises when a thread that is inside a transaction function opens a socket, resolves a name or starts a process;
+- raises when a thread that is inside a transaction function opens a socket, resolves a name, starts a process or reads a file of
+  data (a module may still be imported there: that happens once);
 - fails the first attempt of every transaction with SQLSTATE 40001 and compares its result with the second's;
 - checks that a function marked `@idempotent` really begins by consuming a key.
 """
@@ -36,9 +37,15 @@ _inside = _Inside()
 _installed = threading.Event()
 
 
-def _audit(event: str, _arguments: tuple[Any, ...]) -> None:
+# What a file of data is called; modules and the zones of the system are loaded like code.
+_DATA = (".ftl", ".toml", ".json", ".sql", ".txt", ".csv", ".env")
+
+
+def _audit(event: str, arguments: tuple[Any, ...]) -> None:
     if _inside.active and event in _FORBIDDEN:
         raise ExternalCallInTransaction(f"{event} inside a transaction")
+    if _inside.active and event == "open" and str(arguments[0]).endswith(_DATA):
+        raise ExternalCallInTransaction(f"a file is read inside a transaction: {arguments[0]}")
 
 
 def install() -> None:

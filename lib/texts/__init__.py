@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 LANGUAGES = ("ru", "en")
 """The first one is the default."""
+_SOURCES = tuple(Path(__file__).with_name(f"{language}.ftl").read_text("utf-8") for language in LANGUAGES)
 _SIGNS = {"RUB": "₽", "USD": "$", "EUR": "€", "XTR": "⭐"}
 _GROUP = "\u00a0"
 _LISTED = re.compile(r"^/([a-z0-9_]+)(?:: | — )(.+)$", re.MULTILINE)
@@ -105,6 +106,9 @@ def _escaped(value: str | int) -> str | int:
 
 @cache
 def of(language: str) -> Texts:
-    """The catalogue of a language, read once; a language there are no texts in falls back to English."""
+    """The catalogue of a language; one that there are no texts in falls back to English.
+
+    Parsed at its first use, which may be in a transaction: the file was read before.
+    """
     known = language if language in LANGUAGES else "en"
-    return Texts(known, Path(__file__).with_name(f"{known}.ftl").read_text("utf-8"))
+    return Texts(known, _SOURCES[LANGUAGES.index(known)])

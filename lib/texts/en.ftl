@@ -203,6 +203,7 @@ help =
     /paysupport: questions about payments
     /terms: terms
     /privacy: which data is kept
+    /help: this list
 support = 💬 <b>Support</b>
 
     Tell what happened and on which device. If it is about a payment, name the order's number.

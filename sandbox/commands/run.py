@@ -162,8 +162,7 @@ async def _up(system: System, url: str, began: float, *, browser: bool) -> None:
     system.home.announce({"url": url, **system.facts()})
     _say(f"\nUp after {time.monotonic() - began:.1f} s.\n\n    {url}/\n")
     _say("There: the chat with the bot, invoices, tasks, sweeps, time travel. Ctrl-C stops everything.")
-    if system.messenger.real:
-        _say(f"\nThe bot: {chat}")
+    _say(f"\n{'The bot' if system.messenger.real else 'The chat alone'}: {chat}")
     if browser:
         # A browser in the terminal, or one that blocks, must not hold the system up.
         await asyncio.to_thread(_open, chat)

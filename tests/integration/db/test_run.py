@@ -6,10 +6,12 @@ import threading
 import time
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from lib import texts
 from lib.db import Busy, Database, OutcomeUnknown, Query, StatementFailed, TooSlow, Unavailable, idempotent
 from lib.db.connection import Timeouts
 from lib.db.errors import ExternalCallInTransaction
@@ -146,6 +148,19 @@ async def test_neither_names_nor_processes_from_inside_a_transaction(db: Databas
     with pytest.raises(ExternalCallInTransaction):
         await db.run(lambda _tx: subprocess.run(["/bin/true"], check=True))
     socket.getaddrinfo("localhost", 80)  # outside it is allowed
+
+
+async def test_no_file_of_data_is_read_inside_a_transaction(db: Database) -> None:
+    """Catalogues, price lists, tables: what reads one at its first use is to be loaded before."""
+    catalogue = Path(texts.__file__).with_name("en.ftl")
+    with pytest.raises(ExternalCallInTransaction, match=r"en\.ftl"):
+        await db.run(lambda _tx: catalogue.read_text())
+
+
+@pytest.mark.parametrize("language", texts.LANGUAGES)
+async def test_a_catalogue_that_is_used_first_in_a_transaction_was_read_before(db: Database, language: str) -> None:
+    texts.of.cache_clear()
+    assert await db.run(lambda _tx: texts.of(language).plain("help"))
 
 
 async def test_a_swallowed_error_is_not_committed(db: Database) -> None:

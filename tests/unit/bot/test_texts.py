@@ -179,7 +179,7 @@ def test_another_language_falls_back_to_english() -> None:
 
 
 def test_the_menu_of_commands_is_what_the_help_lists() -> None:
-    known = {"start", "buy", "profile", "instruction", "language", "paysupport", "terms", "privacy"}
+    known = {"start", "buy", "profile", "instruction", "language", "paysupport", "terms", "privacy", "help"}
     for language in texts.LANGUAGES:
         commands = texts.of(language).commands()
         assert {command["command"] for command in commands} == known
