@@ -617,6 +617,17 @@ def test_where_a_withdrawal_goes_is_not_read_with_the_rest(session: Connection) 
     assert refused.value.code == "42501"
 
 
+_UNREADABLE = """
+select c.relname || '.' || a.attname from pg_class c join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
+where c.relnamespace = 'atlas'::regnamespace and c.relkind = 'r' and not has_column_privilege('atlas_readonly', a.attrelid, a.attnum, 'select')
+"""
+
+
+def test_the_reader_sees_every_column_but_that_one(session: Connection) -> None:
+    """A column that is added later is not masked by being forgotten, nor seen by being granted with its table."""
+    assert session.execute(_UNREADABLE, {})[1] == [["withdrawals.destination"]]
+
+
 # What sweeps will ask of these tables, and the index that is for it.
 DUE = {
     "promo_uses_reserved": "select order_id from promo_uses where status = 'reserved' and order_id > 0 order by order_id limit 100",
