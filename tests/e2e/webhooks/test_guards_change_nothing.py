@@ -51,6 +51,7 @@ MASKED = {
     "ended_at": "sweep_runs",
     "clock_off_ms": "nodes",
     "state_id": "nodes",
+    "pin": "nodes",  # of a certificate made for the life
     "meaning": "payment_events",  # a digest over ids
     "uuid_start": "messages.params",
 }
