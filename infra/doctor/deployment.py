@@ -92,6 +92,7 @@ class Deployment:
         cloud: everything else that only a cloud has; None on this machine.
         folder: of a local system's state, whose disk may fill up.
         trouble: why settings can't be had; then there are none.
+        fetches_updates: a local system with a real bot, which has no webhook.
     """
 
     name: str
@@ -102,6 +103,7 @@ class Deployment:
     cloud: Cloud | None = None
     folder: str = ""
     trouble: str = ""
+    fetches_updates: bool = False
     once: Once = field(default_factory=Once, repr=False)
     table: Table = field(default_factory=function_table.load, repr=False)
 

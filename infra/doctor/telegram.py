@@ -47,6 +47,8 @@ async def _call(deployment: Deployment, method: str) -> Json:
 
 
 async def _webhook(deployment: Deployment) -> Json:
+    if deployment.fetches_updates:
+        raise NotCheckedError("the local system fetches a real bot's updates itself")
     return await deployment.once.get("getWebhookInfo", lambda: _call(deployment, "getWebhookInfo"))
 
 

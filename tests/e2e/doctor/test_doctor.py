@@ -99,6 +99,23 @@ async def test_what_is_broken_is_named_and_what_is_mended_is_ok(
     assert found.state is State.OK, found
 
 
+async def test_a_real_bot_whose_token_is_kept_elsewhere_is_not_checked_until_it_is_given(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("TELEGRAM_BOT_TOKEN", raising=False)
+    facts = shop.system.facts()
+    token = facts["settings"].pop("TELEGRAM_BOT_TOKEN")
+    shop.system.home.announce({"url": "http://127.0.0.1:1", **facts})
+    without = await shop.look("settings", "telegram-token", "webhook-address", "webhook-secret")
+    monkeypatch.setenv("TELEGRAM_BOT_TOKEN", token)
+    given = await shop.look("settings", "telegram-token", "webhook-address", "webhook-secret")
+    shop.announce()
+    assert {one.state for one in without.values() if one.check.name != "webhook-secret"} == {State.NOT_CHECKED}
+    assert "give it in the environment" in without["telegram-token"].said
+    assert given["webhook-address"].said == "the local system fetches a real bot's updates itself"
+    assert [given[name].state for name in ("settings", "telegram-token", "webhook-secret")] == [State.OK] * 3
+
+
 @pytest.mark.full
 @pytest.mark.parametrize("row", range(len(MORE)), ids=[f"{name}-{number}" for number, (name, _, _) in enumerate(MORE)])
 async def test_other_ways_to_break_are_named_too(shop: Shop, row: int, monkeypatch: pytest.MonkeyPatch) -> None:
