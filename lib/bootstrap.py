@@ -35,7 +35,12 @@ def database() -> Database:
     timeouts = Timeouts(statement_ms=_SWEEP_STATEMENT_MS) if target.startswith("sweep_") else Timeouts()
     reserved = 1 if target == "telegram_webhook" else 0
     return Database(
-        settings.url, connections=settings.connections, application=target, reserved=reserved, timeouts=timeouts
+        settings.url,
+        connections=settings.connections,
+        application=target,
+        reserved=reserved,
+        timeouts=timeouts,
+        reads_only=target == "health",  # public, and it only looks
     )
 
 

@@ -114,6 +114,7 @@ _SESSION = {
     "exit_on_error": "off",
     "idle_session_timeout": "0",
 }
+_READS_ONLY = {"default_transaction_read_only": "on"}
 _WITH_TRANSACTION_TIMEOUT = 17
 """The first version that knows it; an older one refuses a session that names it."""
 
@@ -211,20 +212,23 @@ class Connection:
         application: shown in `pg_stat_activity`.
         timeouts: of this session.
         needs: the schema that the code needs (lib/db/schema.py); None, of what migrates or looks from outside, needs none.
+        reads_only: its transactions change nothing.
 
     Raises:
         SchemaTooOld: the database has an older one.
         Unavailable: there is no session to be had.
     """
 
-    def __init__(self, url: str, *, application: str, timeouts: Timeouts, needs: int | None = None) -> None:
+    def __init__(
+        self, url: str, *, application: str, timeouts: Timeouts, needs: int | None = None, reads_only: bool = False
+    ) -> None:
         try:
             with _translated():
                 self._driver = pg8000.native.Connection(
                     **DatabaseAddress.parse(url).driver_arguments(),
                     timeout=timeouts.connect_s,
                     application_name=application,
-                    startup_params=_session(timeouts),
+                    startup_params=_session(timeouts) | (_READS_ONLY if reads_only else {}),
                 )
             self._open(needs)
         except BadAddress as error:

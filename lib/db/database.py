@@ -87,6 +87,7 @@ class Database:
         reserved: of them, how many only `run(..., reserved=True)` may use.
         timeouts: statement, lock, idle and connect timeouts of every connection.
         needs: the schema that a database must have; that of this code's migrations unless said.
+        reads_only: a transaction that would change something is refused, as where the database may not be written.
         guards: the test guards of lib/db/guard.py.
         compare: with the guards, insist that a transaction run twice answers the same twice; right only where
             nothing else changes the database meanwhile.
@@ -101,6 +102,7 @@ class Database:
         reserved: int = 0,
         timeouts: Timeouts | None = None,
         needs: int | None = None,
+        reads_only: bool = False,
         guards: bool | None = None,
         compare: bool = False,
     ) -> None:
@@ -110,6 +112,7 @@ class Database:
         self._application = application
         self._timeouts = timeouts or Timeouts()
         self._needs = schema.needed() if needs is None else needs
+        self._reads_only = reads_only
         self._guards = guard.ENABLED if guards is None else guards
         self._compare = compare
         if self._guards:
@@ -235,7 +238,11 @@ class Database:
         connection: Connection | None = getattr(self._thread, "connection", None)
         if connection is None:
             connection = Connection(
-                self._url, application=self._application, timeouts=self._timeouts, needs=self._needs
+                self._url,
+                application=self._application,
+                timeouts=self._timeouts,
+                needs=self._needs,
+                reads_only=self._reads_only,
             )
             self._thread.connection = connection
             self._open.append(connection)

@@ -92,7 +92,7 @@ def test_a_newer_schema_is_fine(ask: Functions, database_url: str) -> None:
         " (9999, '9999_post_b.sql', '')",
     )
     assert _ask(ask, "telegram_webhook")[0] == 200
-    assert _ask(ask, "health")[0] == 200
+    assert _ask(ask, "health")[2]["schema_version"] == 9999  # it may be red for what no sweep has done yet
 
 
 def test_liveness_needs_no_schema(ask: Functions, database_url: str) -> None:
