@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from infra.deploy import engine
+from infra.deploy.cloud import ObjectChanged
 from infra.deploy.commands import COMMANDS
 from infra.deploy.google_cloud import GoogleCloud
 from infra.deploy.problems import Declined, Refused
@@ -16,6 +17,8 @@ from infra.deploy.telegram import BotApi, TelegramRefused
 from infra.deploy.terraform import Terraform, TerraformFailed
 from infra.deploy.world import ENVIRONMENTS, World
 from infra.google.client import BadEndpoint, Google, GoogleError, NotLoggedIn, endpoint
+from infra.google.secrets import DamagedValue
+from infra.google.waiting import TookTooLong
 
 _CHECKOUT = Path(__file__).resolve().parents[2]
 _RELEASE = re.compile(r"[0-9a-f]{16}")
@@ -78,7 +81,7 @@ def _run(command: str, world: World) -> int:
         _say(f"{command}: {error}")
     except TerraformFailed as error:
         _say("", f"{command}: Terraform could not do it:", *(f"  {line}" for line in str(error).splitlines()), _AGAIN)
-    except (GoogleError, NotLoggedIn, TelegramRefused, OSError) as error:
+    except (GoogleError, NotLoggedIn, TookTooLong, DamagedValue, ObjectChanged, TelegramRefused, OSError) as error:
         _say("", f"{command}: {error}", _AGAIN)
     except KeyboardInterrupt:
         _say("", f"{command}: stopped. {_AGAIN}")

@@ -53,17 +53,24 @@ def run(command: str, steps: Sequence[Step], world: World) -> None:
     Raises:
         Refused, Declined, and what the steps' ports raise: the command ended at the step that was said last.
     """
-    for number, step in enumerate(steps, 1):
-        started = time.monotonic()
-        world.talk.say(f"[{number}/{len(steps)}] {step.TITLE}")
-        change = step.look(world)
-        if change is None:
-            world.talk.say(f"    as it should be ({time.monotonic() - started:.1f} s)")
-        else:
-            for line in change.lines:
-                world.talk.say(f"    {line}")
-            if change.asks:
-                world.talk.agree("Go on?")
-            change.carry_out()
-            world.talk.say(f"    done ({time.monotonic() - started:.1f} s)")
-        failpoints.reach(f"{command}.{step.NAME}")
+    try:
+        for number, step in enumerate(steps, 1):
+            started = time.monotonic()
+            world.talk.say(f"[{number}/{len(steps)}] {step.TITLE}")
+            _take(step, world, started)
+            failpoints.reach(f"{command}.{step.NAME}")
+    finally:
+        world.discard_plans()
+
+
+def _take(step: Step, world: World, started: float) -> None:
+    change = step.look(world)
+    if change is None:
+        world.talk.say(f"    as it should be ({time.monotonic() - started:.1f} s)")
+        return
+    for line in change.lines:
+        world.talk.say(f"    {line}")
+    if change.asks:
+        world.talk.agree("Go on?")
+    change.carry_out()
+    world.talk.say(f"    done ({time.monotonic() - started:.1f} s)")

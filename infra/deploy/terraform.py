@@ -95,16 +95,14 @@ class Terraform:
             TerraformFailed
         """
         given = variables or {}
-        descriptor, name = tempfile.mkstemp(prefix="atlas-", suffix=".plan")
-        os.close(descriptor)
-        path = Path(name)
+        path = Path(tempfile.mkdtemp(prefix="atlas-plan-")) / "saved.plan"  # a folder that no other account can enter
         options = [f"-target={target}" for target in targets] + [f"-replace={address}" for address in replace]
         options += ["-destroy"] if destroy else []
         try:
             self._run("plan", "-input=false", "-no-color", _PATIENT, f"-out={path}", *options, variables=given)
             shown = json.loads(self._run("show", "-json", str(path), variables=given))
         except BaseException:
-            path.unlink(missing_ok=True)
+            discard(path)
             raise
         return SavedPlan(path, Plan.read(shown), given)
 
@@ -125,7 +123,7 @@ class Terraform:
                 each_line=self.say,
             )
         finally:
-            saved.path.unlink(missing_ok=True)
+            discard(saved.path)
 
     def outputs(self) -> dict[str, Any]:
         """Every output of the root module by name, as the last apply left it.
@@ -205,6 +203,11 @@ def _resources(module: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]
             yield one["address"], one["values"]
     for child in module.get("child_modules", ()):
         yield from _resources(child)
+
+
+def discard(path: Path) -> None:
+    """A saved plan that is applied, or that is not wanted."""
+    shutil.rmtree(path.parent, ignore_errors=True)
 
 
 def words(output: str) -> str:

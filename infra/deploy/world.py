@@ -12,6 +12,7 @@ from infra import tfvars
 from infra.deploy import variable_files
 from infra.deploy.plan_words import deleted_data, deleted_queues, lines
 from infra.deploy.problems import Problem, Refused
+from infra.deploy.terraform import discard
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -53,6 +54,8 @@ class World:
     pause: Callable[[float], None] = time.sleep
     made_secrets: dict[str, str] = field(default_factory=dict, repr=False)
     """Values that this run stored, so that it need not read them back."""
+
+    open_plans: list[Path] = field(default_factory=list, repr=False)
 
     @property
     def folder(self) -> Path:
@@ -139,17 +142,17 @@ class World:
             infra.deploy.terraform.TerraformFailed
         """
         saved = self.terraform.plan(targets=targets, variables=variables, replace=replace)
-        keep = False
-        try:
-            self._refuse(saved.plan)
-            told = lines(saved.plan)
-            if saved.plan.empty and not _outputs_change(saved.plan):
-                return None
-            keep = True
-            return told or ["only outputs change"], lambda: self.terraform.apply(saved)
-        finally:
-            if not keep:
-                saved.path.unlink(missing_ok=True)
+        self.open_plans.append(saved.path)
+        self._refuse(saved.plan)
+        told = lines(saved.plan)
+        if saved.plan.empty and not _outputs_change(saved.plan):
+            return None
+        return told or ["only outputs change"], lambda: self.terraform.apply(saved)
+
+    def discard_plans(self) -> None:
+        """Those that were shown and not applied: a person said no, or nothing changes."""
+        while self.open_plans:
+            discard(self.open_plans.pop())
 
     def _refuse(self, plan: Plan) -> None:
         problems = deleted_data(plan) + [

@@ -26,14 +26,11 @@ def look(world: World) -> Change | None:
     if not there:
         return Change(["nothing is left but what is remembered of it"], lambda: _forget(world), asks=False)
     saved = world.terraform.plan(variables=UNPROTECTED, destroy=True)
+    world.open_plans.append(saved.path)
     told = lines(saved.plan)
 
     def destroy() -> None:
-        try:
-            world.talk.confirm(f"Everything of {world.environment} goes, with all customers and books.", world.project)
-        except BaseException:
-            saved.path.unlink(missing_ok=True)
-            raise
+        world.talk.confirm(f"Everything of {world.environment} goes, with all customers and books.", world.project)
         world.terraform.apply(saved)
         _forget(world)
 

@@ -67,7 +67,7 @@ class DryRun:
         self.tools.mkdir(exist_ok=True)
         edits = {
             f'"atlas-{self.environment}-000000"': f'"{self.project}"',
-            '"team@example.org"': '"team@atlas.example"',
+            **({'"team@example.org"': '"team@atlas.example"'} if self.environment == "prod" else {}),
             '"oncall@example.org"': '"oncall@atlas.example"',
             '"https://github.com/example/atlas/': '"https://github.com/atlas/atlas/',
             '"https://t.me/example_support"': '"https://t.me/atlas_support"',

@@ -12,7 +12,7 @@ from infra.deploy.cloud import ObjectChanged, Policy, Project, Running, SecretVe
 from infra.deploy.plan_words import Plan
 from infra.deploy.talk import Talk
 from infra.deploy.telegram import BotApi, TelegramRefused
-from infra.deploy.terraform import SavedPlan, Terraform
+from infra.deploy.terraform import SavedPlan, Terraform, discard
 from infra.deploy.world import World
 from infra.google.client import GoogleError
 from lib.telegram.webhook_terms import ALLOWED_UPDATES
@@ -165,6 +165,7 @@ class FakeTerraform(Terraform):
     applied: list[Mapping[str, str]] = field(default_factory=list)
     state: list[str] = field(default_factory=list)
     replaced: list[str] = field(default_factory=list)
+    plans: list[Path] = field(default_factory=list)
 
     def version(self) -> tuple[int, ...] | None:
         return (1, 11, 4)
@@ -182,12 +183,14 @@ class FakeTerraform(Terraform):
     ) -> SavedPlan:
         self.replaced.extend(replace)
         shown = self.planned.pop(0) if self.planned else {}
-        with tempfile.NamedTemporaryFile(prefix="atlas-test-", delete=False) as file:
-            return SavedPlan(Path(file.name), Plan.read(shown), variables or {})
+        path = Path(tempfile.mkdtemp(prefix="atlas-test-")) / "saved.plan"
+        path.touch()
+        self.plans.append(path)
+        return SavedPlan(path, Plan.read(shown), variables or {})
 
     def apply(self, saved: SavedPlan) -> None:
         self.applied.append(saved.variables)
-        saved.path.unlink()
+        discard(saved.path)
 
     def outputs(self) -> dict[str, Any]:
         return self.told

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 import pytest
@@ -69,6 +70,18 @@ def test_without_a_yes_nothing_is_changed(tmp_path: Path) -> None:
         engine.run("deploy", [state_bucket], setting.world)
     assert setting.cloud.changed == []
     assert "makes gs://atlas-dev-000001-terraform" in setting.said
+
+
+@pytest.mark.parametrize("yes", [True, False])
+def test_no_plan_is_left_lying_about(tmp_path: Path, *, yes: bool) -> None:
+    setting = fakes.world(tmp_path)
+    setting.world.talk.yes = yes
+    planned = {"resource_changes": [fakes.changed("google_cloud_run_v2_service", "a", "create")]}
+    setting.terraform.planned.append(planned)
+    with contextlib.suppress(Declined):
+        engine.run("deploy", [release, release], setting.world)
+    assert len(setting.terraform.plans) == 1 + yes
+    assert not any(path.exists() for path in setting.terraform.plans)
 
 
 def test_what_is_made_once_is_found_made(tmp_path: Path) -> None:
