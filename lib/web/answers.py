@@ -28,7 +28,7 @@ def refused(status: int, error: str) -> Response:
 
 def red(body: Mapping[str, Any]) -> Response:
     """503 that tells what is wrong; to be asked again, and not soon."""
-    return JSONResponse({"ok": False, **body}, 503)
+    return JSONResponse({"ok": False, "error": "not all is well", **body}, 503)
 
 
 def unavailable(error: str = "try again", *, after_s: int = _RETRY_AFTER_S) -> Response:

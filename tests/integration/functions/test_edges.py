@@ -19,7 +19,9 @@ from functions.public import telegram_webhook
 from lib import bootstrap, function_table
 from lib.bot import wiring
 from lib.db import Database
+from lib.domain.webhook_state import Looked
 from lib.settings import check, plain
+from lib.telegram import webhook_info
 from tests.integration.bot.conftest import services_over
 from tests.integration.sweeps.nodes import RememberingNode
 from tests.integration.sweeps.runs import Queue
@@ -38,7 +40,7 @@ FUNCTIONS = function_table.load().functions
 DEFINED = {
     "telegram_webhook": {200, 400, 403, 405, 413},
     "cryptobot_webhook": {200, 400, 401, 405, 413},
-    "health": {200, 403},
+    "health": {403, 503},  # red, with its key: no sweep has run here
     **{name: {200, 400, 405} for name, one in FUNCTIONS.items() if one.trigger == "task"},
     **{name: {200, 400, 405} for name, one in FUNCTIONS.items() if one.trigger == "schedule"},
 }
@@ -223,6 +225,9 @@ def edges(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Edges]
     async def taken(_reply: list[Any], *, closed_until: datetime | None, in_response: bool) -> None:
         assert closed_until is None or in_response in {True, False}
 
+    async def all_delivered(*_: object) -> Looked:
+        return Looked(is_set=True, pending=0, last_error_at=None, last_error=None)
+
     for setting, value in {
         "DATABASE_URL": database_url,
         "TELEGRAM_WEBHOOK_SECRET": SECRET,
@@ -260,6 +265,7 @@ def edges(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Edges]
             monkeypatch.setattr(bootstrap, name, make)
         monkeypatch.setattr(wiring, "services", lambda: services_over(database, None))
         monkeypatch.setattr(wiring, "deliver", taken)
+        monkeypatch.setattr(webhook_info, "ask", all_delivered)
         monkeypatch.setattr(telegram_webhook, "INLINE_BUDGET_S", 600.0)  # what is drawn counts, not the machine's speed
         monkeypatch.setattr("functions.tasks.task_update.deliver", taken)
         yield Edges(runner, monkeypatch)

@@ -10,6 +10,9 @@ import pytest
 from lib import bootstrap
 from lib.db import Database
 from lib.db.invariants import violations
+from lib.domain.webhook_state import Looked
+from lib.settings import plain
+from lib.telegram import webhook_info
 from tests.integration.sweeps.nodes import RememberingNode
 from tests.integration.sweeps.runs import Queue
 
@@ -51,6 +54,18 @@ async def processes(database_url: str) -> AsyncIterator[Callable[..., list[Datab
             return made
 
         yield make
+
+
+@pytest.fixture(autouse=True)
+def telegram(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it says of the webhook when `sweep_outbox` asks: all is delivered."""
+
+    async def ask(*_: object) -> Looked:
+        return Looked(is_set=True, pending=0, last_error_at=None, last_error=None)
+
+    monkeypatch.setenv("TELEGRAM_BOT_TOKEN", "42:TESTTESTTEST")
+    plain.telegram.cache_clear()
+    monkeypatch.setattr(webhook_info, "ask", ask)
 
 
 @pytest.fixture
