@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lib.db import Database, OutcomeUnknown, Query, StatementFailed, idempotent
+from lib.db import Database, OutcomeUnknown, Query, StatementFailed, idempotent, schema
+from lib.db.connection import Connection, Timeouts
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -287,3 +288,16 @@ async def test_lost_on_the_way_with_commit_an_idempotent_function_is_run_again(
     proxy.cut_before = _LAST.encode()
     assert await wired.run(store_once, 5)  # nothing had arrived, so the second run does it
     assert await wired.run(bodies) == ["first", _LAST] * 3
+
+
+def test_the_look_at_the_schema_is_no_round_trip_of_its_own(proxy: DatabaseProxy) -> None:
+    """On servers that are told to end no transaction by its age (17 and newer): it goes with that."""
+
+    sent, opened = [], []
+    for needs in (None, schema.needed()):
+        before = proxy.sent
+        opened.append(Connection(proxy.url, application="test", timeouts=Timeouts(), needs=needs))
+        sent.append(proxy.sent - before)  # all of it was answered
+    for connection in opened:
+        connection.close()
+    assert sent[0] == sent[1]
