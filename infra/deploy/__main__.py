@@ -49,6 +49,7 @@ def main(given: list[str] | None = None) -> int:
         connect=lambda project, region: GoogleCloud(Google(project), region),
         bot_api=BotApi,
         offline=endpoint() is not None,
+        goes_back=options.command == "rollback",
         wanted_release=options.release,
     )
     return _run(options.command, world)

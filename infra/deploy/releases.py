@@ -31,6 +31,7 @@ class Recorded:
         secret_versions: setting = number that was in force.
         migrations: names of the files that its code knows, pre and post.
         at: when it was recorded, UTC.
+        back_from: of a rollback, the release that served before it; "" of a deploy.
         schema: names of the migrations that the database had; a rollback's entry has more of them than its code knows.
     """
 
@@ -41,6 +42,7 @@ class Recorded:
     migrations: tuple[str, ...]
     schema: tuple[str, ...]
     at: str
+    back_from: str = ""
 
 
 def object_name(environment: str) -> str:
@@ -123,4 +125,5 @@ def _entry(one: dict[str, Any]) -> Recorded:
         migrations=tuple(map(str, one["migrations"])),
         schema=tuple(map(str, one["schema"])),
         at=str(one["at"]),
+        back_from=str(one["back_from"]),
     )

@@ -39,6 +39,7 @@ class World:
         terraform: in the environment's folder.
         connect: makes the port to the cloud, of project and region.
         bot_api: makes the port to Telegram, of base and token.
+        goes_back: this is a rollback.
         wanted_release: of a rollback, its id; "" for the one before.
         offline: everything outside is a stand-in on this machine, so loopback addresses are right ones.
     """
@@ -50,6 +51,7 @@ class World:
     connect: Callable[[str, str], Cloud]
     bot_api: Callable[[str, str], BotApi]
     offline: bool = False
+    goes_back: bool = False
     wanted_release: str = ""
     pause: Callable[[float], None] = time.sleep
     made_secrets: dict[str, str] = field(default_factory=dict, repr=False)

@@ -56,6 +56,9 @@ def _chosen(world: World, known: list[Recorded]) -> Recorded:
         # A deploy did not come to its end, or this very rollback was stopped: what served last is what is wanted, unless it is on its way.
         earlier = [one for one in known if one.id == here.id]
         return earlier[-1] if earlier else last
+    if last.back_from:  # said twice, or stopped after it was recorded: not there and back again
+        world.talk.say(f"    {last.id} serves since the rollback from {last.back_from}; RELEASE= names another one")
+        return last
     for one in reversed(known):
         if one.id != last.id:
             return one

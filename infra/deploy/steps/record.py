@@ -34,6 +34,7 @@ def look(world: World) -> Change | None:
         migrations=knows,
         schema=tuple(schema),
         at=datetime.now(UTC).isoformat(timespec="seconds"),
+        back_from=known[-1].id if world.goes_back and known else "",
     )
     if known and releases.same(known[-1], entry):
         return None

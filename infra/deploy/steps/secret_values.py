@@ -74,8 +74,9 @@ def look(world: World) -> Change | None:
     if not new and not taken and variable_files.secret_versions(world.folder) == known:
         return None
     told = [f"{setting}: version {number}, which is there, is taken" for setting, number in sorted(taken.items())]
+    given = {setting for setting in new if world.talk.environment.get(setting, "").strip() == new[setting]}
     told += [
-        f"{setting}: {'made' if setting in MADE or setting in urls else 'the given value'}, as a new version"
+        f"{setting}: {'made' if setting not in given and (setting in MADE or setting in urls) else 'the given value'}, as a new version"
         for setting in new
     ]
     told += [f"{setting}: none, which may be" for setting in missing if setting not in new]

@@ -225,6 +225,30 @@ def test_a_rollback_goes_to_the_release_before_and_stays_there_when_it_is_stoppe
     assert variable_files.release(setting.world.folder) == variable_files.Release(_recorded(2).id, _recorded(2).image)
 
 
+@pytest.mark.proves("N-65")
+def test_a_rollback_that_is_said_twice_or_stopped_at_its_end_does_not_go_there_and_back_again(tmp_path: Path) -> None:
+    setting = fakes.world(tmp_path)
+    setting.world.goes_back = True
+    _with_releases(setting, _recorded(1), _recorded(2))
+    wanted = variable_files.Release(_recorded(1).id, _recorded(1).image)
+    for _ in range(3):
+        engine.run("rollback", [state, chosen_release, record], setting.world)
+        assert variable_files.release(setting.world.folder) == wanted
+    known = releases.read(setting.cloud, setting.world.bucket, "dev")
+    assert [(one.id, one.back_from) for one in known[2:]] == [(fakes.RELEASES[1], fakes.RELEASES[2])]
+
+
+def test_numbers_of_secrets_that_another_machine_has_replaced_are_not_put_back(tmp_path: Path) -> None:
+    setting = fakes.world(tmp_path)
+    _with_releases(setting, _recorded(2))
+    variable_files.write_secret_versions(setting.world.folder, {"HEALTH_KEY": "1"})
+    with pytest.raises(Refused, match="HEALTH_KEY: version 1 here, and the release that serves has 2"):
+        engine.run("deploy", [state], setting.world)
+    variable_files.write_secret_versions(setting.world.folder, {"HEALTH_KEY": "3"})  # a rotation that begins here
+    engine.run("deploy", [state], setting.world)
+    assert variable_files.secret_versions(setting.world.folder) == {"HEALTH_KEY": "3"}
+
+
 def test_a_rollback_after_an_unfinished_deploy_goes_to_what_served_last(tmp_path: Path) -> None:
     setting = fakes.world(tmp_path)
     _with_releases(setting, _recorded(1), _recorded(2))
