@@ -10,8 +10,8 @@ from lib import function_table
 from lib.web import alive
 
 _target = os.environ.get("FUNCTION_TARGET", "")
-_row = function_table.load().functions.get(_target)
-if _row is None:
-    raise SystemExit(f"FUNCTION_TARGET={_target!r} is none of: {', '.join(function_table.load().functions)}")
+_module = function_table.load().module(_target)
+if _module is None:
+    raise SystemExit(f"FUNCTION_TARGET={_target!r} is none of: {', '.join(function_table.load().targets())}")
 
-globals()[_target] = alive.answering(getattr(importlib.import_module(_row.module), _target), _target)
+globals()[_target] = alive.answering(getattr(importlib.import_module(_module), _target), _target)

@@ -9,8 +9,10 @@ import os
 from functools import cache
 from typing import TYPE_CHECKING
 
+from lib import target
 from lib.db import Database
 from lib.db.connection import Timeouts
+from lib.function_table import PRIVATE
 from lib.settings import plain
 
 if TYPE_CHECKING:
@@ -23,30 +25,44 @@ if TYPE_CHECKING:
 _SWEEP_STATEMENT_MS = 20_000
 
 
-@cache
 def database() -> Database:
-    """This instance's connections.
+    """This instance's connections: where tasks and sweeps are served side by side, `DB_CONNECTIONS` for each of the two kinds.
 
     Raises:
         lib.settings.plain.MissingSetting: `DATABASE_URL`.
     """
+    return _for_sweeps() if target.name().startswith("sweep_") else _for_others()
+
+
+@cache
+def _for_sweeps() -> Database:
+    return _connections(
+        "-sweeps" if os.environ.get("FUNCTION_TARGET") == PRIVATE else "", Timeouts(_SWEEP_STATEMENT_MS)
+    )
+
+
+@cache
+def _for_others() -> Database:
+    return _connections("", Timeouts())
+
+
+def _connections(kind: str, timeouts: Timeouts) -> Database:
     settings = plain.database()
-    target = os.environ.get("FUNCTION_TARGET", "atlas")
-    timeouts = Timeouts(statement_ms=_SWEEP_STATEMENT_MS) if target.startswith("sweep_") else Timeouts()
-    reserved = 1 if target == "telegram_webhook" else 0
+    served = os.environ.get("FUNCTION_TARGET", "atlas")
     return Database(
         settings.url,
         connections=settings.connections,
-        application=target,
-        reserved=reserved,
+        application=served + kind,
+        reserved=1 if served == "telegram_webhook" else 0,
         timeouts=timeouts,
-        reads_only=target == "health",  # public, and it only looks
+        reads_only=served == "health",  # public, and it only looks
     )
 
 
 def transaction_age_s() -> float:
     """For how many seconds the oldest transaction of this instance is under way; 0 when none is."""
-    return database().oldest_s() if database.cache_info().currsize else 0.0
+    made = [make() for make in (_for_sweeps, _for_others) if make.cache_info().currsize]
+    return max((one.oldest_s() for one in made), default=0.0)
 
 
 @cache

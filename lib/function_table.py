@@ -16,6 +16,10 @@ from lib import json_reader
 _ROOT = Path(__file__).resolve().parents[1]
 _EVERY = re.compile(r"\*(?:/([1-9][0-9]?))?")
 
+PRIVATE = "private"
+"""The target that serves every function which is not public, by path; a small shop's only private service."""
+_PRIVATE_MODULE = "functions.private.private"
+
 
 @dataclass(frozen=True, slots=True)
 class Queue:
@@ -101,6 +105,26 @@ class Table:
 
     functions: dict[str, Function] = field(default_factory=dict)
     queues: dict[str, Queue] = field(default_factory=dict)
+
+    def private(self) -> dict[str, Function]:
+        """Functions that only the queue and the scheduler call, by the name in their URL."""
+        return {one.service: one for one in self.functions.values() if one.trigger != "public"}
+
+    def longest_s(self, target: str) -> int:
+        """The longest that a request of a target may take."""
+        served = self.private().values() if target == PRIVATE else [self.functions[target]]
+        return max(one.timeout_s for one in served)
+
+    def targets(self) -> list[str]:
+        """Every value that `FUNCTION_TARGET` may have."""
+        return [*self.functions, PRIVATE]
+
+    def module(self, target: str) -> str | None:
+        """The module that holds a target's entry point; None when there is no such target."""
+        if target == PRIVATE:
+            return _PRIVATE_MODULE
+        row = self.functions.get(target)
+        return None if row is None else row.module
 
     def window_s(self, queue: str) -> float:
         """For so long after a task's first attempt its queue may still be at it, the last attempt included.

@@ -16,6 +16,7 @@ from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from lib import target
 from lib.settings import values
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ class _JsonLine(logging.Formatter):
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "event": record.getMessage(),
             "correlation_id": correlation.get(),
-            "function": os.environ.get("FUNCTION_TARGET", ""),
+            "function": target.name(),
         }
         if record.name != "atlas":
             line["logger"] = record.name

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-import os
 import time
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, SupportsInt, TypeVar
 
 from lib import bootstrap, function_table, json_reader, log
+from lib import target as served
 from lib.db import DatabaseError, OutcomeUnknown, SchemaTooOld, Unavailable
 from lib.db.lock import IDLE_TIMEOUT_S, LockLost, SweepLock
 from lib.domain import flags, sweep_runs
@@ -156,7 +156,7 @@ async def serve(  # noqa: PLR0911 -- one for each answer
     """
     with suppress(plain.UnusableSetting):  # named below, with all the others
         log.configure()
-    target = os.environ.get("FUNCTION_TARGET", "")
+    target = served.name()
     sweep = target.removeprefix("sweep_")
     if request.method != "POST":
         return answers.refused(405, "POST only")

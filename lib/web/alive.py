@@ -31,7 +31,7 @@ def answering(function: Callable[[Request], Awaitable[Any]], target: str) -> Cal
         target: its name in the table.
     """
     path = function_table.probes().path
-    longest_s = function_table.load().functions[target].timeout_s + STUCK_S
+    longest_s = function_table.load().longest_s(target) + STUCK_S
 
     @wraps(function)
     async def entry(request: Request) -> Any:

@@ -6,12 +6,12 @@ had. Never a traceback.
 
 from __future__ import annotations
 
-import os
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from lib import bootstrap, json_reader, log
+from lib import target as served
 from lib.db import OutcomeUnknown, SchemaTooOld, Unavailable
 from lib.domain import outbox
 from lib.settings import check, plain
@@ -43,7 +43,7 @@ async def serve(
     """
     with suppress(plain.UnusableSetting):  # named below, with all the others
         log.configure()
-    target = os.environ.get("FUNCTION_TARGET", "")
+    target = served.name()
     if request.method != "POST":
         return answers.refused(405, "POST only")
     if found := check.problems_once(target):

@@ -20,9 +20,10 @@ ALLOWED = {
     "lib/db/guard.py:_installed": "the test guard's audit hook can be put in once",
     "lib/log.py:correlation": "the correlation id of the event being handled, per task",
     "lib/bot/client.py:_one": "the Bot API client of this process and loop",
+    "lib/target.py:_served": "which function the request being handled is for, per task",
     "lib/log.py:_logger": "the standard library's own",
     "main.py:<several>": "the one entry point, by its name",
-    "main.py:_row": "a row of the table of functions",
+    "main.py:_module": "the module of that function",
     "main.py:_target": "which function this process is",
 }
 # Constructors of what never changes, or changes only with the code.

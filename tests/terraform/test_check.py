@@ -44,7 +44,7 @@ def test_every_variable_is_typed_and_described() -> None:
 def test_a_project_has_no_default() -> None:
     for module in ("modules/platform", "environments/dev", "environments/prod"):
         defaults = {entry.name: entry.default for entry in document.described(TERRAFORM / module)}
-        assert (defaults["project_id"], defaults["region"], defaults["domain"]) == (None, None, None)
+        assert (defaults["project_id"], defaults["region"]) == (None, None)
 
 
 def test_both_environments_take_the_same_variables_and_differ_in_main_alone() -> None:

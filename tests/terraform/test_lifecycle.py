@@ -49,7 +49,7 @@ def test_plan_after_apply_is_empty_without_the_passwords(deployed: Terraform) ->
 def test_users_are_never_made_without_passwords(deployed: Terraform) -> None:
     """Not when the instance is another one either; and nothing is asked for once they are there."""
     with pytest.raises(RefusedError, match="two users are to be made, and have no passwords"):
-        deployed.plan("-replace=module.platform.terraform_data.passwords")
+        deployed.plan("-replace=module.platform.terraform_data.passwords[0]")
 
 
 def test_no_state_holds_a_password(deployed: Terraform) -> None:
@@ -141,7 +141,7 @@ def test_destroy_refuses_what_is_protected_and_works_once_protection_is_off(depl
     with pytest.raises(RefusedError, match="deletion_protection is true"):
         deployed.run("destroy", "-no-color", "-auto-approve", strict=True)
     left = deployed.state()
-    assert "module.platform.google_sql_database_instance.main" in left
+    assert "module.platform.google_sql_database_instance.main[0]" in left
     assert len([address for address in left if "google_secret_manager_secret.main" in address]) == 8
     # Some of what hangs on the services is gone by now; the same apply that takes protection off puts it back first.
     deployed.apply(variables={"protected": False} | USERS)

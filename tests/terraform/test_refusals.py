@@ -147,42 +147,145 @@ def test_more_instances_than_the_database_takes_are_refused(platform: Terraform,
         platform.plan(variables={"table_path": str(tmp_path / "table.json")})
 
 
-def test_every_bad_variable_is_told_at_once(platform: Terraform) -> None:
-    bad = {
-        "alert_emails": ["not-an-address"],
-        "budget": {"billing_account": "mine", "amount": 0.5},
-        "database": {"tier": "huge", "name": "Atlas", "backups_kept": 1, "reserved_connections": 1},
-        "domain": "https://vpn.example.org/",
-        "environment": "local",
-        "project_id": "My Project",
-        "python_version": "2.7",
-        "region": "europe-west1-b",
-        "runbooks_url": "docs/runbooks",
-        "secret_versions": {"DATABASE_URL": "latest"},
-        "settings": {"DATABASE_URL": "postgresql://..."},
-        "bundle_path": "nowhere.zip",
-    }
+_SHA = "0123456789abcdef" * 4
+_IMAGE = f"europe-west1-docker.pkg.dev/atlas-prod-123456/atlas/functions@sha256:{_SHA}"
+_LONG = "long-enough-password-000000"
+# Variables that are wrong, and what each is told; all of a batch in one plan.
+BATCHES: dict[str, list[tuple[dict[str, Any], list[str]]]] = {
+    "forms": [
+        ({"alert_emails": ["not-an-address"]}, ["alert_emails needs at least one address"]),
+        (
+            {"budget": {"billing_account": "mine", "amount": 0.5, "currency": "rubles"}},
+            [
+                "budget.billing_account must look like 012345-6789AB-CDEF01",
+                "budget.amount must be a whole number",
+                "budget.currency must be the three letters of the billing account's currency",
+            ],
+        ),
+        ({"builder": "gcr.io/buildpacks/builder:latest"}, ["builder must be an image with a version or a digest"]),
+        ({"bundle_path": "nowhere.zip"}, ["There is no source bundle at bundle_path (nowhere.zip)"]),
+        (
+            {
+                "database": {
+                    "tier": "huge",
+                    "name": "Atlas",
+                    "backups_kept": 1,
+                    "reserved_connections": 1,
+                    "disk_limit_gb": 1,
+                }
+            },
+            [
+                "database.tier must be db-f1-micro, db-g1-small or db-custom-",
+                "database.name must be lower-case",
+                "database.backups_kept must be at least 7",
+                "database.reserved_connections must be at least 8",
+                "database.disk_limit_gb must be a whole number, at least 10",
+            ],
+        ),
+        ({"database_readers": ["you@example.org"]}, ["database_readers are like user:you@example.org"]),
+        (
+            {"domain": "https://vpn.example.org/"},
+            ["domain must be a bare lower-case host name such as vpn.example.org"],
+        ),
+        ({"environment": "local"}, ["environment must be dev or prod"]),
+        ({"overrides": {"health": {"max_instances": 1.5}}}, ["overrides are whole numbers"]),
+        ({"project_id": "My Project"}, ["project_id must be a project's id"]),
+        ({"python_version": "2.7"}, ["python_version must be 3.11 or newer"]),
+        ({"region": "europe-west1-b"}, ["region must be a region such as europe-west1: not a zone"]),
+        (
+            {"release": {"id": "v1", "image": "europe-west1-docker.pkg.dev/atlas-prod-123456/atlas/functions:v1"}},
+            ["release.id must be 16 hexadecimal digits", "release.image must name an image by its digest"],
+        ),
+        ({"runbooks_url": "docs/runbooks"}, ["runbooks_url must be an https address"]),
+        ({"secret_versions": {"DATABASE_URL": "latest"}}, ["secret_versions must hold numbers"]),
+        ({"settings": {"DATABASE_URL": "postgresql://..."}}, ["a secret's value belongs into Secret Manager"]),
+        ({"size": "tiny"}, ["size must be standard or small"]),
+    ],
+    "what-the-service-would-refuse": [
+        ({"alert_emails": [f"a{n}@example.org" for n in range(6)]}, ["alert_emails may hold at most five addresses"]),
+        ({"bundle_path": "main.tf"}, ["There is no source bundle at bundle_path (main.tf)"]),
+        ({"database": {"tier": "db-custom-3-15360", "name": "a" * 29}}, ["1 CPU or an even number", "28 at most"]),
+        (
+            {"database_passwords": {"owner": "short@", "functions": "short@"}},
+            [
+                "must have at least 24 characters",
+                "may have letters, digits, - and _ only",
+                "must differ: the functions must not be the owner",
+            ],
+        ),
+        ({"domain": "x-1.europe-west1.run.app"}, ["domain must be one of your own"]),
+        ({"region": "europe-wset1"}, ["region europe-wset1 is not known"]),
+        (
+            {
+                "settings": {
+                    "LOG_LEVEL": "verbose",
+                    "ADMIN_IDS": "bob",
+                    "DISPLAY_TZ": "Mars Base",
+                    "XRAY_API_URL": "http://node1.example.org:8443",
+                    "TELEGRAM_API_BASE": "telegram.example.org",
+                    "TELEGRAM_BOT_USERNAME": "@atlas_bot",
+                }
+            },
+            [
+                "settings: LOG_LEVEL must be DEBUG",
+                "settings: ADMIN_IDS must be Telegram's numbers",
+                "settings: DISPLAY_TZ is a zone such as",
+                "settings: TELEGRAM_API_BASE, XRAY_API_URL must be an https address",
+                "settings: TELEGRAM_BOT_USERNAME is the bot's name without @",
+            ],
+        ),
+    ],
+    "memory-below": [
+        ({"database": {"tier": "db-custom-8-3840"}}, ["memory is a multiple of 256 MB, at least 3840"]),
+        ({"alert_emails": ["a@example.org", "a@example.org"]}, ["each once"]),
+        ({"bundle_path": "tests/tables/no_schedule.json"}, ["bundle_path (tests/tables/no_schedule.json) is no zip"]),
+        ({"region": "mars-north1"}, ["region mars-north1 is not known"]),
+        ({"release": {"id": "0" * 16, "image": _IMAGE + "0"}}, ["release.image must name an image by its digest"]),
+        (
+            {"settings": {"CRYPTOPAY_WEBHOOK_URL": "https://"}},
+            ["settings: CRYPTOPAY_WEBHOOK_URL must be an https address"],
+        ),
+    ],
+    "memory-above": [
+        ({"database": {"tier": "db-custom-2-30720"}}, ["0.9 to 6.5 GB for each CPU"]),
+        ({"database_passwords": {"owner": f"{_LONG}/:#@", "functions": _LONG}}, ["letters, digits, - and _ only"]),
+        ({"alert_emails": []}, ["alert_emails needs at least one address"]),
+        ({"region": "EU"}, ["region must be a region such as europe-west1"]),
+    ],
+    "memory-uneven": [
+        ({"database": {"tier": "db-custom-1-6100"}}, ["a multiple of 256 MB"]),
+        ({"database_passwords": None}, ["database_passwords and database_password_version go together"]),
+    ],
+    "too-many-cpus": [({"database": {"tier": "db-custom-98-200704"}}, ["1 CPU or an even number up to 96"])],
+    "two-databases": [
+        (
+            {"database": {"tier": "db-f1-micro", "url_secret": "postgresql://u:p@db.example.org/atlas"}},
+            ["database takes either a tier (Cloud SQL) or url_secret", "never the address itself"],
+        )
+    ],
+    "no-database": [({"database": {}}, ["not neither"])],
+    "the-owners-secret": [
+        ({"database": {"url_secret": "migrate-database-url"}}, ["not the owner's migrate-database-url"])
+    ],
+}
+
+
+@pytest.mark.parametrize("batch", BATCHES)
+def test_every_bad_variable_is_told_at_once(platform: Terraform, batch: str) -> None:
+    wrong: dict[str, Any] = {}
+    for values, _ in BATCHES[batch]:
+        wrong |= values
     with pytest.raises(RefusedError) as refused:
-        platform.plan(variables=bad)
-    for words in (
-        "alert_emails needs at least one address",
-        "budget.billing_account must look like 012345-6789AB-CDEF01",
-        "budget.amount must be a whole number",
-        "database.tier must be db-f1-micro, db-g1-small or db-custom-",
-        "database.name must be lower-case",
-        "database.backups_kept must be at least 7",
-        "database.reserved_connections must be at least 8",
-        "domain must be a bare lower-case host name such as vpn.example.org",
-        "environment must be dev or prod",
-        "project_id must be a project's id",
-        "python_version must be 3.11 or newer",
-        "region must be a region such as europe-west1: not a zone",
-        "runbooks_url must be an https address",
-        "secret_versions must hold numbers",
-        "a secret's value belongs into Secret Manager",
-        "There is no source bundle at bundle_path (nowhere.zip)",
-    ):
-        assert words in str(refused.value)
+        platform.plan(variables=wrong)
+    told = str(refused.value)
+    assert [words for _, said in BATCHES[batch] for words in said if words not in told] == []
+    assert _LONG not in told
+
+
+@pytest.mark.parametrize("tier", ["db-custom-1-6656", "db-custom-96-638976"])
+def test_tiers_at_the_edges_of_what_the_service_has_are_taken(platform: Terraform, tier: str) -> None:
+    (database,) = platform.plan(variables={"database": {"tier": tier}}).of("google_sql_database_instance").values()
+    assert database["settings"][0]["tier"] == tier
 
 
 def test_an_unknown_secret_and_a_missing_one_are_told_by_name(platform: Terraform) -> None:

@@ -17,9 +17,9 @@ _ADDRESS = 'module.platform.module.function["{target}"].google_cloud_run_v2_serv
 
 def look(world: World) -> Change | None:
     """The whole plan. A function that never came up is made anew: Terraform sees nothing to change in it, and nothing is lost with it."""
-    names = {str(name): target for target, name in (world.terraform.outputs().get("services") or {}).items()}
+    names = set(map(str, (world.terraform.outputs().get("services") or {}).values()))
     dead = [one.name for one in world.cloud.services() if one.name in names and one.settled and not one.ever_ready]
-    found = world.changes(replace=[_ADDRESS.format(target=names[name]) for name in dead])
+    found = world.changes(replace=[_ADDRESS.format(target=name.replace("-", "_")) for name in dead])
     if found is None:
         return None
     told, apply = found

@@ -22,7 +22,7 @@ async def test_what_a_function_may_do(
     monkeypatch.setenv("DATABASE_URL", database_url)
     monkeypatch.setenv("FUNCTION_TARGET", target)
     plain.database.cache_clear()
-    bootstrap.database.cache_clear()
+    bootstrap._for_others.cache_clear()
     database = bootstrap.database()
 
     def change(tx: Transaction) -> int:
@@ -38,4 +38,4 @@ async def test_what_a_function_may_do(
     finally:
         await database.close()
         plain.database.cache_clear()
-        bootstrap.database.cache_clear()
+        bootstrap._for_others.cache_clear()

@@ -54,7 +54,6 @@ def test_good_ones_pass_and_the_example_needs_only_what_is_left_open(folder: Pat
     assert {words.partition(" ")[0] for words in left} == {
         "alert_emails",
         "budget.billing_account",
-        "domain",
         "paging_channels",
         "project_id",
         "runbooks_url",

@@ -21,7 +21,7 @@ def test_every_row_has_its_module_and_every_module_its_row() -> None:
         for path in (ROOT / "functions").glob("*/*.py")
         if path.stem != "__init__"
     }
-    assert modules == {function.module for function in TABLE.functions.values()}
+    assert modules == {TABLE.module(target) for target in TABLE.targets()}
     for module in modules:
         assert importlib.util.find_spec(module) is not None
 

@@ -29,12 +29,13 @@ async def _function(_request: Request) -> Response:
 
 
 @pytest.mark.proves("S2-4b")
-@pytest.mark.parametrize("target", function_table.load().functions)
+@pytest.mark.parametrize("target", function_table.load().targets())
 async def test_a_probe_is_answered_for_every_function_without_settings_or_database(
     target: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("DATABASE_URL", raising=False)
-    bootstrap.database.cache_clear()
+    bootstrap._for_sweeps.cache_clear()
+    bootstrap._for_others.cache_clear()
     answer = await alive.answering(_function, target)(_request("GET", PATH))
     assert (answer.status_code, answer.body) == (200, b'{"ok":true}')
 
@@ -48,8 +49,17 @@ async def test_every_other_request_is_the_functions(method: str, path: str) -> N
 
 
 @pytest.mark.proves("S2-4b")
+@pytest.mark.parametrize(
+    ("target", "made_by"),
+    [
+        ("task_settle", "_for_others"),
+        ("sweep_outbox", "_for_sweeps"),
+        ("private", "_for_others"),
+        ("private", "_for_sweeps"),
+    ],
+)
 async def test_a_worker_one_of_whose_threads_hangs_for_good_asks_to_be_replaced(
-    monkeypatch: pytest.MonkeyPatch,
+    target: str, made_by: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hung, let_go = threading.Event(), threading.Event()
 
@@ -66,15 +76,15 @@ async def test_a_worker_one_of_whose_threads_hangs_for_good_asks_to_be_replaced(
     def the_database() -> Database:
         return database
 
-    monkeypatch.setattr(bootstrap, "database", the_database)
-    bootstrap.database()
-    entry = alive.answering(_function, "task_settle")
+    monkeypatch.setattr(bootstrap, made_by, the_database)
+    the_database()
+    entry = alive.answering(_function, target)
     assert (await entry(_request("GET", PATH))).status_code == 200
     running = asyncio.ensure_future(database.run(lambda tx: tx.value("select 1")))
     await until(hung.is_set, "a thread that hangs")
     assert (await entry(_request("GET", PATH))).status_code == 200  # under way, as any transaction is
     now = time.monotonic
-    timeout_s = function_table.load().functions["task_settle"].timeout_s
+    timeout_s = function_table.load().longest_s(target)
     monkeypatch.setattr(time, "monotonic", lambda: now() + timeout_s + alive.STUCK_S + 1)
     assert (await entry(_request("GET", PATH))).status_code == 503
     monkeypatch.undo()

@@ -26,6 +26,21 @@ variable "bundle_path" {
   type        = string
 }
 
+variable "database" {
+  description = "What is said otherwise than main.tf does for this environment and size; { url_secret } for a Postgres of one's own."
+  type = object({
+    tier                 = optional(string)
+    url_secret           = optional(string)
+    name                 = optional(string)
+    highly_available     = optional(bool)
+    backups_kept         = optional(number)
+    max_connections      = optional(number)
+    reserved_connections = optional(number)
+    disk_limit_gb        = optional(number)
+  })
+  default = {}
+}
+
 variable "database_name" {
   description = "Name of the database's instance: database.auto.tfvars.json, written by `make restore`."
   type        = string
@@ -56,8 +71,22 @@ variable "database_readers" {
 }
 
 variable "domain" {
-  description = "A domain of your own for what customers keep."
+  description = "A domain of your own for what customers keep; null until there is something to keep."
   type        = string
+  default     = null
+}
+
+variable "overrides" {
+  description = "What is said otherwise than the table's row (functions/table.json): function = its values."
+  type = map(object({
+    min_instances = optional(number)
+    max_instances = optional(number)
+    concurrency   = optional(number)
+    connections   = optional(number)
+    cpu           = optional(number)
+    memory_mib    = optional(number)
+  }))
+  default = {}
 }
 
 variable "paging_channels" {
@@ -106,4 +135,10 @@ variable "settings" {
   description = "Settings that are no secrets."
   type        = map(string)
   default     = {}
+}
+
+variable "size" {
+  description = "standard or small: a service for each function, or the least that is whole."
+  type        = string
+  default     = "standard"
 }

@@ -1,7 +1,7 @@
 # One by one: after an apply with -target an output is current only when everything that it is made of was a target.
 
 output "accounts" {
-  description = "Function = its service account."
+  description = "Function = the service account that it runs as."
   value       = module.platform.accounts
 }
 
@@ -16,18 +16,23 @@ output "connections" {
 }
 
 output "database_instance" {
-  description = "Connection name of the database."
+  description = "Connection name of the database; null for one of one's own."
   value       = module.platform.database_instance
 }
 
 output "database_urls" {
-  description = "The two database settings with {password} where the password goes, for the secrets of their names."
+  description = "The two database settings with {password} where the password goes, for the secrets of their names; empty for a database of one's own."
   value       = module.platform.database_urls
 }
 
 output "migrate_job" {
   description = "The job that migrates: its name, the arguments of its two kinds of run, and the seconds that one may take."
   value       = module.platform.migrate_job
+}
+
+output "monthly_estimate" {
+  description = "What a month without any traffic costs, by infra/terraform/prices.json: the total, its parts, and what is not in it."
+  value       = module.platform.monthly_estimate
 }
 
 output "release" {

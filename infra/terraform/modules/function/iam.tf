@@ -1,6 +1,8 @@
 # What the function may do.
 
 resource "google_project_iam_member" "database" {
+  count = var.database_connection_name == null ? 0 : 1
+
   project = var.project_id
   role    = "roles/cloudsql.client"
   member  = google_service_account.main.member

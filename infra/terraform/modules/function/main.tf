@@ -24,9 +24,9 @@ resource "google_cloud_run_v2_service" "main" {
   name                 = var.service
   description          = "Function ${var.target}"
   ingress              = local.public ? "INGRESS_TRAFFIC_ALL" : "INGRESS_TRAFFIC_INTERNAL_ONLY"
-  custom_audiences     = [var.url]    # what callers put into their tokens
-  deletion_protection  = false        # holds nothing; one whose first revision failed must be replaceable, and a row may go
-  invoker_iam_disabled = local.public # not by allUsers, which many organisations refuse
+  custom_audiences     = var.audiences # what callers put into their tokens
+  deletion_protection  = false         # holds nothing; one whose first revision failed must be replaceable, and a row may go
+  invoker_iam_disabled = local.public  # not by allUsers, which many organisations refuse
 
   # Of the service, where the API keeps it as well: said nowhere, each plan would take it away again.
   scaling {
@@ -43,10 +43,13 @@ resource "google_cloud_run_v2_service" "main" {
       max_instance_count = var.max_instances
     }
 
-    volumes {
-      name = "cloudsql"
-      cloud_sql_instance {
-        instances = [var.database_connection_name]
+    dynamic "volumes" {
+      for_each = var.database_connection_name[*]
+      content {
+        name = "cloudsql"
+        cloud_sql_instance {
+          instances = [volumes.value]
+        }
       }
     }
 
@@ -85,9 +88,12 @@ resource "google_cloud_run_v2_service" "main" {
         }
       }
 
-      volume_mounts {
-        name       = "cloudsql"
-        mount_path = "/cloudsql"
+      dynamic "volume_mounts" {
+        for_each = var.database_connection_name[*]
+        content {
+          name       = "cloudsql"
+          mount_path = "/cloudsql"
+        }
       }
 
       # The worker itself answers, and asks nothing else for it (lib/web/alive.py): an instance starts without the database,

@@ -1,3 +1,8 @@
+variable "audiences" {
+  description = "The addresses that callers use, known before the service exists; each is an audience of their tokens."
+  type        = list(string)
+}
+
 variable "concurrency" {
   description = "Requests that one instance serves at once."
   type        = number
@@ -14,12 +19,13 @@ variable "cpu" {
 }
 
 variable "database_connection_name" {
-  description = "Connection name of the Cloud SQL instance whose socket is mounted below /cloudsql."
+  description = "Connection name of the Cloud SQL instance whose socket is mounted below /cloudsql; null for a database that is reached by its address."
   type        = string
+  default     = null
 }
 
 variable "deadline_s" {
-  description = "Seconds that the caller (queue or scheduler) waits; null for a public function."
+  description = "Seconds that the caller (queue or scheduler) waits; null for a public function, and where the code keeps each function's."
   type        = number
   default     = null
 }
@@ -124,16 +130,11 @@ variable "timeout_s" {
 }
 
 variable "trigger" {
-  description = "public, task or schedule."
+  description = "public, task or schedule; private for the one service of all that are not public."
   type        = string
 
   validation {
-    condition     = contains(["public", "task", "schedule"], var.trigger)
-    error_message = "A function's trigger is public, task or schedule."
+    condition     = contains(["public", "task", "schedule", "private"], var.trigger)
+    error_message = "A service's trigger is public, task, schedule or private."
   }
-}
-
-variable "url" {
-  description = "The address that callers use; known before the service exists."
-  type        = string
 }

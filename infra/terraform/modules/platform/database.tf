@@ -1,9 +1,19 @@
+# A Postgres of one's own (database.url_secret) has none of this: its address is a secret, its logins and backups are its keeper's.
+locals {
+  own_database = var.database.url_secret != null
+  cloud_sql    = local.own_database ? 0 : 1
+  # as the service makes it, and known before it is there
+  connection_name = local.own_database ? null : "${var.project_id}:${var.region}:${var.database.name}"
+}
+
 resource "google_sql_database_instance" "main" {
   # checkov:skip=CKV_GCP_60:a public address that lets no network in: connectors alone reach it, by IAM and their own TLS (docs/decisions/0019-public-database-address-for-connectors-alone.md)
   # checkov:skip=CKV_GCP_6:ENCRYPTED_ONLY refuses what is not encrypted; functions come by the authenticated socket, and a client certificate of their own would be one more secret
   # checkov:skip=CKV_GCP_108:clients have private addresses without names, and looking them up would delay each connection
   # checkov:skip=CKV_GCP_110:pgAudit writes statements with their values, that is customers' data, into a log; who read or changed what is in append-only tables
   # checkov:skip=CKV2_GCP_13:a line for each statement; Query Insights measures durations without values
+  count = local.cloud_sql
+
   project             = var.project_id
   region              = var.region
   name                = var.database.name
@@ -124,15 +134,9 @@ resource "google_sql_database_instance" "main" {
     }
   }
 
-  lifecycle {
-    precondition {
-      condition     = local.connections_needed <= local.max_connections
-      error_message = "Too many connections: ${var.database.tier} takes ${local.max_connections}, but functions may open ${local.connections_of_functions} (sum of max_instances x connections), sweep locks ${local.connections_of_locks}, and ${var.database.reserved_connections} are reserved: ${local.connections_needed}. Take a larger tier, or lower max_instances or connections in functions/table.json."
-    }
-  }
-
   depends_on = [
     google_project_service.main,
+    terraform_data.connections,
     terraform_data.table,
   ]
 }
@@ -140,15 +144,17 @@ resource "google_sql_database_instance" "main" {
 locals {
   owner_user     = "atlas_owner"
   functions_user = "atlas_functions"
-  database_urls = {
-    (local.migrate_secret) = "postgresql://${local.owner_user}:{password}@/${google_sql_database.main.name}?host=/cloudsql/${google_sql_database_instance.main.connection_name}"
-    DATABASE_URL           = "postgresql://${local.functions_user}:{password}@/${google_sql_database.main.name}?host=/cloudsql/${google_sql_database_instance.main.connection_name}"
+  database_urls = local.own_database ? {} : {
+    for setting, user in { (local.migrate_secret) = local.owner_user, DATABASE_URL = local.functions_user } :
+    setting => "postgresql://${user}:{password}@/${google_sql_database.main[0].name}?host=/cloudsql/${local.connection_name}"
   }
 }
 
 resource "google_sql_database" "main" {
+  count = local.cloud_sql
+
   project         = var.project_id
-  instance        = google_sql_database_instance.main.name
+  instance        = google_sql_database_instance.main[0].name
   name            = "atlas"
   deletion_policy = "ABANDON" # it goes with its instance
 }
@@ -158,6 +164,8 @@ resource "google_sql_database" "main" {
 
 # A user that was made without one could never log in, and its next plan would not tell.
 resource "terraform_data" "passwords" {
+  count = local.cloud_sql
+
   input            = var.database_password_version
   triggers_replace = var.database.name # another instance has users of its own
 
@@ -172,8 +180,10 @@ resource "terraform_data" "passwords" {
 
 # Owns the schema; the migrate job's.
 resource "google_sql_user" "owner" {
+  count = local.cloud_sql
+
   project             = var.project_id
-  instance            = google_sql_database_instance.main.name
+  instance            = google_sql_database_instance.main[0].name
   name                = local.owner_user
   password_wo         = sensitive(try(var.database_passwords.owner, null))
   password_wo_version = var.database_password_version
@@ -189,8 +199,10 @@ resource "google_sql_user" "owner" {
 # The functions': what roles.sql gives to atlas_app and nothing else. Each migration makes it a member, and takes from it what
 # Cloud SQL gives to every user that it makes.
 resource "google_sql_user" "functions" {
+  count = local.cloud_sql
+
   project             = var.project_id
-  instance            = google_sql_database_instance.main.name
+  instance            = google_sql_database_instance.main[0].name
   name                = local.functions_user
   password_wo         = sensitive(try(var.database_passwords.functions, null))
   password_wo_version = var.database_password_version
@@ -205,7 +217,7 @@ resource "google_sql_user" "functions" {
 
 # People who may read, as themselves: `make psql`. The role is made by the first migration.
 locals {
-  readers = { for member in var.database_readers : member => {
+  readers = { for member in local.own_database ? [] : var.database_readers : member => {
     type = { user = "CLOUD_IAM_USER", group = "CLOUD_IAM_GROUP", serviceAccount = "CLOUD_IAM_SERVICE_ACCOUNT" }[split(":", member)[0]]
     name = trimsuffix(split(":", member)[1], ".gserviceaccount.com")
   } }
@@ -215,7 +227,7 @@ resource "google_sql_user" "reader" {
   for_each = local.readers
 
   project        = var.project_id
-  instance       = google_sql_database_instance.main.name
+  instance       = google_sql_database_instance.main[0].name
   name           = each.value.name
   type           = each.value.type
   database_roles = ["atlas_readonly"]
@@ -224,7 +236,7 @@ resource "google_sql_user" "reader" {
 }
 
 resource "google_project_iam_member" "reader" {
-  for_each = { for pair in setproduct(var.database_readers, ["client", "instanceUser"]) : join(" ", pair) => pair }
+  for_each = { for pair in setproduct(keys(local.readers), ["client", "instanceUser"]) : join(" ", pair) => pair }
 
   project = var.project_id
   role    = "roles/cloudsql.${each.value[1]}"

@@ -8,29 +8,29 @@ locals {
     var.settings,
     {
       ENVIRONMENT           = var.environment
-      PUBLIC_BASE_URL       = "https://${var.domain}"
       FUNCTION_URL_TEMPLATE = local.url_template
       TASKS_PROJECT         = var.project_id
       TASKS_LOCATION        = var.region
       TASKS_INVOKER         = google_service_account.tasks_invoker.email
     },
+    var.domain == null ? {} : { PUBLIC_BASE_URL = "https://${var.domain}" },
   )
 }
 
 module "function" {
   source   = "../function"
-  for_each = local.functions
+  for_each = local.deployed
 
   project_id = var.project_id
   region     = var.region
   target     = each.key
   service    = each.value.service
-  url        = each.value.url
+  audiences  = each.value.audiences
   trigger    = each.value.trigger
 
   timeout_s        = each.value.timeout_s
   deadline_s       = each.value.deadline_s
-  socket_timeout_s = local.statement_timeout_s[each.value.trigger] + local.socket_longer_than_s
+  socket_timeout_s = each.value.socket_timeout_s
   concurrency      = each.value.concurrency
   connections      = each.value.connections
   cpu              = each.value.cpu
@@ -51,12 +51,12 @@ module "function" {
   }
   enqueues = each.value.enqueues
   invokers = merge(
-    each.value.trigger == "schedule" ? { scheduler = google_service_account.scheduler_invoker.member } : {},
-    each.value.called_by_tasks ? { tasks = google_service_account.tasks_invoker.member } : {},
+    each.value.scheduler ? { scheduler = google_service_account.scheduler_invoker.member } : {},
+    each.value.tasks ? { tasks = google_service_account.tasks_invoker.member } : {},
   )
   tasks_invoker = { name = google_service_account.tasks_invoker.name }
 
-  database_connection_name = google_sql_database_instance.main.connection_name
+  database_connection_name = local.connection_name
 
   # Names of queues are those of the table, so that a project that is there can be taken over by `terraform import`.
   depends_on = [

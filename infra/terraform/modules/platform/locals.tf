@@ -3,10 +3,23 @@
 locals {
   table = jsondecode(file(coalesce(var.table_path, "${path.module}/../../../../functions/table.json")))
 
+  # What this size and this environment say otherwise than the table's rows.
+  size      = merge({ every_function = {}, private = null }, try(local.table.sizes[var.size], {}))
+  overrides = { for target, row in var.overrides : target => { for name, value in row : name => value if value != null } }
+  rows = {
+    for target, row in local.table.functions : target => merge(row, local.size.every_function, lookup(local.overrides, target, {}))
+  }
+
+  # The service that serves every private function by path, in a size that has it (functions/private/private.py).
+  private  = "private"
+  together = local.size.private != null
+
   functions = {
-    for target, row in local.table.functions : target => {
-      service       = replace(target, "_", "-")
-      url           = replace(local.url_template, "{name}", replace(target, "_", "-"))
+    for target, row in local.rows : target => {
+      name          = replace(target, "_", "-")
+      served_by     = local.together && row.trigger != "public" ? local.private : target
+      service       = local.together && row.trigger != "public" ? local.private : replace(target, "_", "-")
+      url           = replace(row.trigger == "public" ? local.own_url_template : local.url_template, "{name}", replace(target, "_", "-"))
       trigger       = row.trigger
       queue         = try(row.queue, null)
       schedule      = try(row.schedule, null)
@@ -27,8 +40,52 @@ locals {
   }
   sweeps = { for target, row in local.functions : target => row if row.trigger == "schedule" }
 
+  # The services: each function's own, or one for all that are private.
+  deployed = merge(
+    { for target, row in local.functions : target => {
+      service          = row.service
+      audiences        = [row.url]
+      trigger          = row.trigger
+      timeout_s        = row.timeout_s
+      deadline_s       = row.deadline_s
+      socket_timeout_s = lookup(local.statement_timeout_s, row.trigger, 0) + local.socket_longer_than_s
+      concurrency      = row.concurrency
+      connections      = row.connections
+      pools            = 1
+      cpu              = row.cpu
+      memory_mib       = row.memory_mib
+      min_instances    = row.min_instances
+      max_instances    = row.max_instances
+      secrets          = row.secrets
+      enqueues         = row.enqueues
+      tasks            = row.called_by_tasks
+      scheduler        = row.trigger == "schedule"
+    } if row.served_by == target },
+    { for target in local.together ? [local.private] : [] : target => {
+      service          = local.private
+      audiences        = sort([for row in values(local.functions) : row.url if row.served_by == target])
+      trigger          = "private"
+      timeout_s        = local.private_row.timeout_s
+      deadline_s       = null # of each function, and kept by the code
+      socket_timeout_s = local.statement_timeout_s.schedule + local.socket_longer_than_s
+      concurrency      = local.private_row.concurrency
+      connections      = local.private_row.connections
+      pools            = 2 # tasks' and sweeps' (lib/bootstrap.py)
+      cpu              = local.private_row.cpu
+      memory_mib       = local.private_row.memory_mib
+      min_instances    = local.private_row.min_instances
+      max_instances    = local.private_row.max_instances
+      secrets          = distinct(flatten([for row in values(local.functions) : row.secrets if row.served_by == target]))
+      enqueues         = distinct(flatten([for row in values(local.functions) : row.enqueues if row.served_by == target]))
+      tasks            = true
+      scheduler        = true
+    } },
+  )
+  private_row = local.together ? merge(local.size.private, lookup(local.overrides, local.private, {})) : null
+
   # Cloud Run's address of a service can be told before the service exists, so no function waits for another one's.
-  url_template = "https://{name}-${data.google_project.main.number}.${var.region}.run.app"
+  own_url_template = "https://{name}-${data.google_project.main.number}.${var.region}.run.app"
+  url_template     = local.together ? "${replace(local.own_url_template, "{name}", local.private)}/{name}" : local.own_url_template
 
   # The function that answers GET: liveness and uptime are asked there.
   health = "health"
@@ -62,9 +119,11 @@ locals {
   }
 
   # Secrets: setting = id in Secret Manager.
-  migrate_secret   = "MIGRATE_DATABASE_URL"
-  secret_settings  = toset(concat([local.migrate_secret], flatten([for row in values(local.functions) : row.secrets])))
-  secret_ids       = { for setting in local.secret_settings : setting => lower(replace(setting, "_", "-")) }
+  migrate_secret  = "MIGRATE_DATABASE_URL"
+  secret_settings = toset(concat([local.migrate_secret], flatten([for row in values(local.functions) : row.secrets])))
+  secret_ids = {
+    for setting in local.secret_settings : setting => setting == "DATABASE_URL" && var.database.url_secret != null ? var.database.url_secret : lower(replace(setting, "_", "-"))
+  }
   optional_secrets = ["CRYPTOPAY_TOKEN", "NODE_MASTER_KEYS", "XRAY_API_KEY"] # method not offered; one node only; nodes are rows of their own
   missing_secrets  = [for setting in sort(tolist(local.secret_settings)) : setting if !contains(concat(local.optional_secrets, keys(var.secret_versions)), setting)]
 
@@ -118,6 +177,14 @@ resource "terraform_data" "table" {
     precondition {
       condition     = alltrue([for row in values(local.functions) : row.min_instances <= row.max_instances && row.connections >= 2])
       error_message = "functions/table.json: min_instances <= max_instances and connections >= 2; not so: ${join(", ", [for target, row in local.functions : target if row.min_instances > row.max_instances || row.connections < 2])}."
+    }
+    precondition {
+      condition     = length(setsubtract(keys(var.overrides), concat(keys(local.functions), local.together ? [local.private] : []))) == 0
+      error_message = "overrides names what is no function of functions/table.json${local.together ? "" : " (private is one of size small alone)"}: ${join(", ", setsubtract(keys(var.overrides), concat(keys(local.functions), local.together ? [local.private] : [])))}."
+    }
+    precondition {
+      condition     = alltrue([for row in values(local.functions) : row.served_by != local.private || coalesce(row.deadline_s, 0) > row.timeout_s && try(local.private_row.timeout_s, 0) >= row.timeout_s])
+      error_message = "functions/table.json: in one service each function's timeout_s must be shorter than its deadline_s and no longer than the service's: ${join(", ", [for target, row in local.functions : target if row.served_by == local.private && !(coalesce(row.deadline_s, 0) > row.timeout_s && try(local.private_row.timeout_s, 0) >= row.timeout_s)])}."
     }
     precondition {
       condition     = contains(keys(local.functions), local.health)

@@ -15,6 +15,8 @@ resource "google_service_account" "migrate" {
 }
 
 resource "google_project_iam_member" "migrate_database" {
+  count = local.cloud_sql
+
   project = var.project_id
   role    = "roles/cloudsql.client"
   member  = google_service_account.migrate.member
@@ -41,10 +43,13 @@ resource "google_cloud_run_v2_job" "migrate" {
       max_retries     = 0                             # forward-only, each file in one transaction: who deploys sees it fail, and repeats
 
 
-      volumes {
-        name = "cloudsql"
-        cloud_sql_instance {
-          instances = [google_sql_database_instance.main.connection_name]
+      dynamic "volumes" {
+        for_each = local.connection_name[*]
+        content {
+          name = "cloudsql"
+          cloud_sql_instance {
+            instances = [volumes.value]
+          }
         }
       }
 
@@ -74,9 +79,12 @@ resource "google_cloud_run_v2_job" "migrate" {
           }
         }
 
-        volume_mounts {
-          name       = "cloudsql"
-          mount_path = "/cloudsql"
+        dynamic "volume_mounts" {
+          for_each = local.connection_name[*]
+          content {
+            name       = "cloudsql"
+            mount_path = "/cloudsql"
+          }
         }
       }
     }

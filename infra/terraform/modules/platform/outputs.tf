@@ -1,6 +1,6 @@
 output "accounts" {
-  description = "Function = its service account."
-  value       = { for target, function in module.function : target => function.account }
+  description = "Function = the service account that it runs as."
+  value       = { for target, row in local.functions : target => module.function[row.served_by].account }
 }
 
 output "build" {
@@ -41,12 +41,12 @@ output "connections" {
 }
 
 output "database_instance" {
-  description = "Connection name of the database."
-  value       = google_sql_database_instance.main.connection_name
+  description = "Connection name of the database; null for one of one's own."
+  value       = one(google_sql_database_instance.main[*].connection_name)
 }
 
 output "database_urls" {
-  description = "The two database settings with {password} where the password goes, for the secrets of their names."
+  description = "The two database settings with {password} where the password goes, for the secrets of their names; empty for a database of one's own."
   value       = local.database_urls
 }
 
@@ -58,6 +58,11 @@ output "migrate_job" {
     args      = local.migrate_args
     timeout_s = local.migrate_timeout_s
   }
+}
+
+output "monthly_estimate" {
+  description = "What a month without any traffic costs, by infra/terraform/prices.json: the total, its parts, and what is not in it."
+  value       = local.estimate
 }
 
 output "release" {

@@ -3,7 +3,7 @@ resource "google_cloud_scheduler_job" "main" {
 
   project          = var.project_id
   region           = var.region
-  name             = each.value.service
+  name             = each.value.name
   description      = "Runs ${each.key}"
   schedule         = each.value.schedule
   time_zone        = "Etc/UTC"

@@ -138,6 +138,7 @@ resource "terraform_data" "foundation" {
     google_sql_user.owner,
     google_storage_bucket_iam_member.build_source,
     google_storage_bucket_object.source,
+    terraform_data.connections,
     terraform_data.table,
   ]
 }

@@ -15,7 +15,7 @@ variables {
   region                   = "europe-west1"
   target                   = "task_settle"
   service                  = "task-settle"
-  url                      = "https://task-settle-123456789012.europe-west1.run.app"
+  audiences                = ["https://task-settle-123456789012.europe-west1.run.app"]
   trigger                  = "task"
   timeout_s                = 30
   deadline_s               = 45

@@ -82,15 +82,15 @@ run "the_database_answers_connectors_alone_and_can_be_had_back" {
   command = plan # of what the first run applied
 
   assert {
-    condition     = length(google_sql_database_instance.main.settings[0].ip_configuration[0].authorized_networks) == 0 && google_sql_database_instance.main.settings[0].connector_enforcement == "REQUIRED" && google_sql_database_instance.main.settings[0].ip_configuration[0].ssl_mode == "ENCRYPTED_ONLY"
+    condition     = length(google_sql_database_instance.main[0].settings[0].ip_configuration[0].authorized_networks) == 0 && google_sql_database_instance.main[0].settings[0].connector_enforcement == "REQUIRED" && google_sql_database_instance.main[0].settings[0].ip_configuration[0].ssl_mode == "ENCRYPTED_ONLY"
     error_message = "The database answers others than connectors, or takes unencrypted connections."
   }
   assert {
-    condition     = google_sql_database_instance.main.settings[0].backup_configuration[0].point_in_time_recovery_enabled && google_sql_database_instance.main.deletion_protection && google_sql_database_instance.main.settings[0].deletion_protection_enabled
+    condition     = google_sql_database_instance.main[0].settings[0].backup_configuration[0].point_in_time_recovery_enabled && google_sql_database_instance.main[0].deletion_protection && google_sql_database_instance.main[0].settings[0].deletion_protection_enabled
     error_message = "The database is not protected."
   }
   assert {
-    condition     = { for flag in google_sql_database_instance.main.settings[0].database_flags : flag.name => flag.value }["log_error_verbosity"] == "terse" && { for flag in google_sql_database_instance.main.settings[0].database_flags : flag.name => flag.value }["log_parameter_max_length_on_error"] == "0"
+    condition     = { for flag in google_sql_database_instance.main[0].settings[0].database_flags : flag.name => flag.value }["log_error_verbosity"] == "terse" && { for flag in google_sql_database_instance.main[0].settings[0].database_flags : flag.name => flag.value }["log_parameter_max_length_on_error"] == "0"
     error_message = "The database writes values into its log."
   }
   assert {

@@ -1,0 +1,1 @@
+"""The service that serves every private function of a small shop."""
