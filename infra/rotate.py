@@ -34,7 +34,10 @@ _OVERLAP: Final = frozenset({"CRYPTOPAY_TOKEN", "NODE_MASTER_KEYS", "TELEGRAM_WE
 
 _NEVER: Final = {"PSEUDONYM_KEY": "its loss forgets bans and trial marks of the deleted, and so would another value"}
 _FUNCTIONS: Final = "DATABASE_URL"
-_LOGINS: Final = ("atlas_functions", "atlas_functions_b")
+_OF_GOOGLE, _OURS = "atlas_functions", "atlas_functions_b"
+"""The functions' two logins. Cloud SQL made the first for Terraform, so it alone may change it: since PostgreSQL 16 a role is its maker's.
+The second is made here, by the owner."""
+
 _PARTS: Final = ("begin", "finish", "disable")
 _PASSWORD_BYTES: Final = 24
 _SCRAM_ROUNDS: Final = 4096
@@ -159,20 +162,23 @@ def _finish(found: Deployed, name: str, talk: Talk) -> None:
 def _other_login(found: Deployed, talk: Talk) -> None:
     now = found.secret(_FUNCTIONS)
     user = environment.parsed(now).user
-    other = _LOGINS[user == _LOGINS[0]]
+    other = _other_than(user)
     talk.agree(f"Functions log in as {other} from the next deploy on, {user} until then and while it lasts?")
     password = random_secrets.token_hex(_PASSWORD_BYTES)
-    with contextlib.closing(found.connect("owner")) as session:
-        there = session.run("select 1 from pg_roles where rolname = :name", name=other)
-        # The server is told what it keeps anyway: its log of such statements holds no password.
-        session.run(f"{'alter' if there else 'create'} role {other} login password '{_verifier(password)}'")
-        session.run(f"grant {_GROUP} to {other}")
+    if other == _OF_GOOGLE:
+        sql.set_password(found.google, found.instance.name, other, password)
+    else:
+        with contextlib.closing(found.connect("owner")) as session:
+            there = session.run("select 1 from pg_roles where rolname = :name", name=other)
+            # The server is told what it keeps anyway: its log of such statements holds no password.
+            session.run(f"{'alter' if there else 'create'} role {other} login password '{_verifier(password)}'")
+            session.run(f"grant {_GROUP} to {other}")
     _store(found, _FUNCTIONS, _with_login(now, other, password), talk)
 
 
 def _end_login(found: Deployed, talk: Talk) -> None:
     user = environment.parsed(found.secret(_FUNCTIONS)).user
-    old = _LOGINS[user == _LOGINS[0]]
+    old = _other_than(user)
     with contextlib.closing(found.connect("owner")) as session:
         count = session.run("select count(*) from pg_stat_activity where usename = :name", name=old)[0][0]
         if count:
@@ -182,8 +188,15 @@ def _end_login(found: Deployed, talk: Talk) -> None:
         if not session.run("select 1 from pg_roles where rolname = :name", name=old):
             raise _NotNow(f"there is no {old}: nothing to finish")
         talk.agree(f"{old} can log in no more?")
-        session.run(f"alter role {old} nologin")
+        if old == _OURS:
+            session.run(f"alter role {old} nologin")
+    if old == _OF_GOOGLE:  # by a password that no one has
+        sql.set_password(found.google, found.instance.name, old, random_secrets.token_hex(_PASSWORD_BYTES))
     talk.say(f"{old} can log in no more. Next: make rotate ENV={found.name} NAME={_FUNCTIONS} PART=disable")
+
+
+def _other_than(user: str) -> str:
+    return _OURS if user == _OF_GOOGLE else _OF_GOOGLE
 
 
 def _with_login(url: str, user: str | None, password: str) -> str:

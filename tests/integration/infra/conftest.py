@@ -44,7 +44,10 @@ def server(postgres: Postgres) -> Iterator[Postgres]:
         place = Path(session.run("show hba_file")[0][0])
         before = place.read_text()
         session.run(f'create role "{READER}" login in role atlas_readonly')
-        session.run(f"create role atlas_owner login superuser password '{PASSWORD}'")
+        # As Cloud SQL makes it: it may make roles, and change those that it made. Of what migrations made it is the owner.
+        session.run(f"create role atlas_owner login createrole password '{PASSWORD}' in role {SUPERUSER}")
+        session.run("grant atlas_app to atlas_owner with admin option")  # which its maker has
+        session.run("grant atlas_readonly to atlas_owner")  # by roles.sql
         place.write_text(f'host all "{READER}" 127.0.0.1/32 trust\n{before}')
         session.run("select pg_reload_conf()")
         yield postgres
