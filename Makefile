@@ -116,19 +116,19 @@ terraform-check: .venv/.ready-test ## Terraform: format, validation, tests, poli
 	@$(PY) -m infra.terraform.check
 
 deploy: .venv/.ready-deploy ## from this checkout to a running shop, and each release after it (ENV=prod; YES=1: ask nothing); stop it and start it again as you like
-	@$(PY) -m infra.deploy deploy --env "$(ENV)" $(if $(YES),--yes)
+	@$(PY) -m infra.deploy deploy --env "$(ENV)" $(if $(filter 1,$(YES)),--yes)
 
 rollback: .venv/.ready-deploy ## the release before serves again, without a build (ENV=prod; RELEASE=: that one)
-	@$(PY) -m infra.deploy rollback --env "$(ENV)" $(if $(YES),--yes) $(if $(RELEASE),--release "$(RELEASE)")
+	@$(PY) -m infra.deploy rollback --env "$(ENV)" $(if $(filter 1,$(YES)),--yes) $(if $(RELEASE),--release "$(RELEASE)")
 
 rotate: .venv/.ready-deploy ## another value of a secret (ENV=prod NAME=HEALTH_KEY), stored unseen; PART=finish, PART=disable: docs/runbooks/rotate-secrets.md
-	@$(PY) -m infra.rotate --env "$(ENV)" --name "$(NAME)" --part "$(PART)" $(if $(YES),--yes)
+	@$(PY) -m infra.rotate --env "$(ENV)" --name "$(NAME)" --part "$(PART)" $(if $(filter 1,$(YES)),--yes)
 
 restore: .venv/.ready-deploy ## the database as it was at a moment, under a new name, in force (ENV=prod TO=atlas-2 AT=2026-11-30T03:20:00Z)
 	@$(PY) -m infra.restore --env "$(ENV)" --to "$(TO)" --at "$(AT)"
 
 destroy: .venv/.ready-deploy ## take an environment down, in order, and name what stays (ENV=dev)
-	@$(PY) -m infra.deploy destroy --env "$(ENV)" $(if $(YES),--yes)
+	@$(PY) -m infra.deploy destroy --env "$(ENV)" $(if $(filter 1,$(YES)),--yes)
 
 doctor: .venv/.ready-deploy ## look at everything that a shop stands on, change nothing, say what is wrong (ENV=local; ARGS=--json)
 	@$(PY) -m infra.doctor --env "$(ENV)" $(ARGS)

@@ -237,7 +237,7 @@ def _take_down_of_prod(dry_run: DryRun) -> None:
 @pytest.mark.full
 @pytest.mark.timeout(3000)
 @pytest.mark.proves("N-66")
-@pytest.mark.parametrize("dry_run", [("dev", frozenset())], indirect=True)
+@pytest.mark.parametrize("dry_run", [("dev", _FEW)], indirect=True, ids=["dev"])
 def test_take_down(dry_run: DryRun) -> None:
     """Stopped after each step and begun again; then nothing is there, what stays is named, and a new life can begin."""
     for command in readme.commands("First deploy"):
