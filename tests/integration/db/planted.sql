@@ -231,7 +231,7 @@ delete from node_clients where subscription_id = {paid} and node_id = 2;
 update nodes set state = 'draining' where id = 2;
 
 -- excused: a node that joined a moment ago
-insert into nodes (id, name, api_url, key_name) overriding system value values (3, 'n3', 'http://n3.test', 'K');
+insert into nodes (id, name, api_url, key_name) overriding system value values (3, 'n3', 'http://127.0.0.3:1', 'K');
 
 -- planted: settling_payment_is_in_the_books
 delete from ledger_entries;

@@ -363,7 +363,7 @@ REFUNDS: list[tuple[str, ...]] = [
     ("refunds_fee_amount_check", "update refunds set fee_asset = 'USDT', fee_amount = 0"),
     ("refunds_fee_amount_check", "update refunds set fee_asset = 'USDT', fee_amount = 'infinity'"),
     ("refunds_fee_amount_check", "update refunds set fee_asset = 'USDT', fee_amount = 'NaN'"),
-    ("refunds_event_id_fkey", "update refunds set event_id = 9"),
+    ("refund_on_its_providers_event", "update refunds set event_id = 9"),
     (
         "refunds_event_id_key",
         "update refunds set event_id = 1",
