@@ -34,6 +34,7 @@ NAMES: Final = ("local", "dev", "prod")
 TERRAFORM: Final = Path(__file__).resolve().parent / "terraform" / "environments"
 LOCAL_HOME: Final = Path(__file__).resolve().parents[1] / ".local"
 OWNER_SECRET: Final = "MIGRATE_DATABASE_URL"  # noqa: S105 - the setting's name
+FUNCTIONS_SECRET: Final = "DATABASE_URL"  # noqa: S105 - as above
 _BOT_TOKEN: Final = "TELEGRAM_BOT_TOKEN"  # noqa: S105 - as above
 DATABASE: Final = "atlas"
 READER: Final = "atlas_readonly"
@@ -309,6 +310,8 @@ class Deployed:
 
     def secret_id(self, name: str) -> str:
         """What Secret Manager calls a setting."""
+        if name == FUNCTIONS_SECRET and self.has_own_database:
+            return str(self._database["url_secret"])
         return name.lower().replace("_", "-")
 
     def has_secret(self, name: str) -> bool:
@@ -333,7 +336,12 @@ class Deployed:
     @property
     def has_own_database(self) -> bool:
         """Whether the database is a Postgres of one's own, not Cloud SQL."""
-        return bool((self.variables.get("database") or {}).get("url_secret"))
+        return bool(self._database.get("url_secret"))
+
+    @property
+    def _database(self) -> Mapping[str, Any]:
+        found: Mapping[str, Any] = self.variables.get("database") or {}
+        return found
 
     @cached_property
     def instance(self) -> Instance:
@@ -344,7 +352,7 @@ class Deployed:
         """
         if self.has_own_database:
             raise NoDatabase(f"ENV={self.name}: the database is a Postgres of its own, not Cloud SQL")
-        name = self.variables.get("database_name") or (self.variables.get("database") or {}).get("name") or DATABASE
+        name = self._database.get("name") or self.variables.get("database_name") or DATABASE
         return Instance(self.project, self.region, str(name))
 
     def login(self, role: Role) -> Login:

@@ -34,7 +34,7 @@ _NAME: Final = re.compile(r"[a-z][a-z0-9-]{0,60}[a-z0-9]")
 _MOMENT: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 _VARIABLES: Final = "database.auto.tfvars.json"
 _PENDING: Final = "restore.pending.json"
-_SECRETS: Final = (environment.OWNER_SECRET, "DATABASE_URL")
+_SECRETS: Final = (environment.OWNER_SECRET, environment.FUNCTIONS_SECRET)
 _INSTANCE: Final = "google_sql_database_instance"
 _IDS: Final[dict[str, str]] = {
     _INSTANCE: "projects/{project}/instances/{instance}",
@@ -108,6 +108,11 @@ def problems(found: Deployed, asked: Asked) -> list[str]:
             )
         elif moment < now - timedelta(days=days):
             wrong.append(f"AT lies further back than the {days} days whose log is kept")
+    said = (found.variables.get("database") or {}).get("name")
+    if said and said != asked.to:
+        wrong.append(
+            f"terraform.tfvars says database.name = {said}: take that out, database_name in {_VARIABLES} says it from now on"
+        )
     missing = [name for name in _SECRETS if not found.has_secret(name)]
     return wrong + [f"{name}: secret_versions names no version of it" for name in missing]
 
@@ -216,7 +221,7 @@ def _instance_of(address: str, attributes: dict[str, Any]) -> str:
 def _passwords(found: Deployed, terraform: Terraform) -> bool:
     """The copy has its users with their passwords, which Terraform asks for once an instance."""
     given = {name: environment.parsed(found.secret(name)).password or "" for name in _SECRETS}
-    passwords = {"owner": given[environment.OWNER_SECRET], "functions": given["DATABASE_URL"]}
+    passwords = {"owner": given[environment.OWNER_SECRET], "functions": given[environment.FUNCTIONS_SECRET]}
     saved = terraform.plan(
         targets=[_PASSWORDS],
         variables={"database_passwords": json.dumps(passwords), "database_password_version": "1"},

@@ -33,7 +33,7 @@ _OVERLAP: Final = frozenset({"CRYPTOPAY_TOKEN", "NODE_MASTER_KEYS", "TELEGRAM_WE
 """Settings that are lists, the first one current."""
 
 _NEVER: Final = {"PSEUDONYM_KEY": "its loss forgets bans and trial marks of the deleted, and so would another value"}
-_FUNCTIONS: Final = "DATABASE_URL"
+_FUNCTIONS: Final = environment.FUNCTIONS_SECRET
 _OF_GOOGLE, _OURS = "atlas_functions", "atlas_functions_b"
 """The functions' two logins. Cloud SQL made the first for Terraform, so it alone may change it: since PostgreSQL 16 a role is its maker's.
 The second is made here, by the owner."""

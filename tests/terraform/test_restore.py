@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tests.terraform.planned import Terraform, Values
 
 NEW = "atlas-2"
-INSTANCE = "module.platform.google_sql_database_instance.main"
+INSTANCE = "module.platform.google_sql_database_instance.main[0]"
 
 
 def _moment(ago: timedelta) -> str:

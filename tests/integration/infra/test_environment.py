@@ -55,6 +55,8 @@ def _own_database(folder: Path, monkeypatch: pytest.MonkeyPatch, url: str) -> en
     found = environment.load("dev", folder=folder)
     assert found.secret("MIGRATE_DATABASE_URL") == url
     assert asked == [("migrate-database-url", "2")]
+    assert isinstance(found, environment.Deployed)
+    assert (found.secret_id("DATABASE_URL"), found.secret_id("HEALTH_KEY")) == ("x", "health-key")
     return found
 
 

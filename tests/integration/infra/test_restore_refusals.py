@@ -67,6 +67,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str, str, list[str]]] = {
         "x",
         ["TO must", "AT must", "MIGRATE_DATABASE_URL: "],
     ),
+    "a name in the variables": ({"database": {"name": "atlas"}}, "atlas-2", HOUR_AGO, ["take that out"]),
     "a Postgres of one's own": ({"database": {"url_secret": "x"}}, "atlas-2", HOUR_AGO, ["Postgres of its own"]),
 }
 
