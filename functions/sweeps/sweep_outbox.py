@@ -33,8 +33,8 @@ _AGAIN_S = 30.0
 """A run drives again no more than a queue dispatches in so many seconds."""
 OVERDUE_S = 600.0
 """What is due for longer than any queue takes to retry, and the sweep to drive it again, is stuck."""
-_SHORT_SHARE = 0.8
-"""Of the connections that may be open, so many open are told."""
+_SHORT_SHARE, _FULL_SHARE = 0.8, 0.9
+"""So many open are told: of what functions may open together by the table, and of what the server takes."""
 
 
 @functions_framework.aio.http
@@ -85,11 +85,11 @@ async def _tell_overdue(run: Run) -> None:
 
 
 async def _tell_connections(run: Run) -> None:
-    """How many are open, against what the functions may open together and what the server takes, whichever is less."""
+    """How many are open, against what the functions may open together, and what the server takes."""
     found = await run.db.run(health_snapshot.connections)
-    may_be_open = min(function_table.load().connection_sum, found.limit)
+    may_be_open = function_table.load().connection_sum
     figures = {"in_use": found.in_use, "may_be_open": may_be_open, "limit": found.limit}
-    if found.in_use > _SHORT_SHARE * may_be_open:
+    if found.in_use > min(_SHORT_SHARE * may_be_open, _FULL_SHARE * found.limit):
         log.error("connections_short", **figures)
     else:
         log.info("connections_in_use", **figures)

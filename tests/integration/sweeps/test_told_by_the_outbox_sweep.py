@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from functions.sweeps import sweep_outbox
-from lib import bootstrap
+from lib import bootstrap, function_table
 from lib.domain import health_snapshot, webhook_state
 from lib.domain.webhook_state import Looked
 from lib.telegram import webhook_info
@@ -149,6 +149,29 @@ async def test_telegram_out_of_reach_is_a_line_and_no_failure_of_the_sweep(
     await sweep_outbox._look_at_webhook(run)
     assert _lines(caplog, "webhook_not_looked_at") == [{"error": "ConnectError"}]
     assert run.failed == 0
+
+
+@pytest.mark.proves("S0-8")
+@pytest.mark.parametrize(
+    ("in_use", "limit", "short"),
+    [(70, 197, False), (71, 197, True), (19, 22, False), (20, 22, True), (5, 97, False)],
+)
+async def test_connections_run_short_by_what_functions_may_open_and_by_what_the_server_takes(
+    db: Database,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    in_use: int,
+    limit: int,
+    *,
+    short: bool,
+) -> None:
+    assert function_table.load().connection_sum == 88
+    monkeypatch.setattr(health_snapshot, "connections", lambda _tx: health_snapshot.Connections(in_use, limit))
+    caplog.set_level(logging.INFO, "atlas")
+    await sweep_outbox._tell_connections(sweep_run(db, "outbox"))
+    told = {"in_use": in_use, "may_be_open": 88, "limit": limit}
+    assert _lines(caplog, "connections_short") == ([told] if short else [])
+    assert _lines(caplog, "connections_in_use") == ([] if short else [told])
 
 
 @pytest.mark.proves("S0-8")
