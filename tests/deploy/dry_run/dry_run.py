@@ -27,7 +27,6 @@ _EDITOR = """import pathlib, sys
 path = pathlib.Path(sys.argv[1])
 text = path.read_text()
 for old, new in {edits!r}.items():
-    assert text.count(old) == 1, old
     text = text.replace(old, new)
 path.write_text(text)
 """
@@ -67,11 +66,10 @@ class DryRun:
         self.tools.mkdir(exist_ok=True)
         edits = {
             f'"atlas-{self.environment}-000000"': f'"{self.project}"',
-            **({'"team@example.org"': '"team@atlas.example"'} if self.environment == "prod" else {}),
+            '"team@example.org"': '"team@atlas.example"',
             '"oncall@example.org"': '"oncall@atlas.example"',
             '"https://github.com/example/atlas/': '"https://github.com/atlas/atlas/',
             '"https://t.me/example_support"': '"https://t.me/atlas_support"',
-            "vpn-dev.example.org" if self.environment == "dev" else "vpn.example.org": "vpn.atlas.example",
             '"000000-000000-000000"': '"012345-6789AB-CDEF01"',
             '"example_bot"': f'"{outside.USERNAME}"\n  TELEGRAM_API_BASE = "{self.served.base}"\n  TELEGRAM_WEBHOOK_URL = "{self.served.webhook}"',
         }
