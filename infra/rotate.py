@@ -160,9 +160,11 @@ def _finish(found: Deployed, name: str, talk: Talk) -> None:
 
 
 def _other_login(found: Deployed, talk: Talk) -> None:
+    _refuse_undeployed(found, _FUNCTIONS)  # functions may be at work as the very login that would change
     now = found.secret(_FUNCTIONS)
     user = environment.parsed(now).user
     other = _other_than(user)
+    _refuse_at_work(found, other)
     talk.agree(f"Functions log in as {other} from the next deploy on, {user} until then and while it lasts?")
     password = random_secrets.token_hex(_PASSWORD_BYTES)
     if other == _OF_GOOGLE:
@@ -179,12 +181,9 @@ def _other_login(found: Deployed, talk: Talk) -> None:
 def _end_login(found: Deployed, talk: Talk) -> None:
     user = environment.parsed(found.secret(_FUNCTIONS)).user
     old = _other_than(user)
+    _refuse_undeployed(found, _FUNCTIONS)
+    _refuse_at_work(found, old)
     with contextlib.closing(found.connect("owner")) as session:
-        count = session.run("select count(*) from pg_stat_activity where usename = :name", name=old)[0][0]
-        if count:
-            raise _NotNow(
-                f"{count} sessions are still {old}'s: deploy first, then wait until its last instances have ended"
-            )
         if not session.run("select 1 from pg_roles where rolname = :name", name=old):
             raise _NotNow(f"there is no {old}: nothing to finish")
         talk.agree(f"{old} can log in no more?")
@@ -193,6 +192,15 @@ def _end_login(found: Deployed, talk: Talk) -> None:
     if old == _OF_GOOGLE:  # by a password that no one has
         sql.set_password(found.google, found.instance.name, old, random_secrets.token_hex(_PASSWORD_BYTES))
     talk.say(f"{old} can log in no more. Next: make rotate ENV={found.name} NAME={_FUNCTIONS} PART=disable")
+
+
+def _refuse_at_work(found: Deployed, login: str) -> None:
+    with contextlib.closing(found.connect("owner")) as session:
+        count = session.run("select count(*) from pg_stat_activity where usename = :name", name=login)[0][0]
+    if count:
+        raise _NotNow(
+            f"{count} sessions are still {login}'s: deploy first, then wait until its last instances have ended"
+        )
 
 
 def _other_than(user: str) -> str:
@@ -220,12 +228,7 @@ def _verifier(password: str) -> str:
 
 
 def _disable(found: Deployed, name: str, talk: Talk) -> None:
-    in_force = found.secret_versions[name]
-    used = _used(found, found.secret_id(name))
-    if used - {in_force}:
-        raise _NotNow(
-            f"{name}: version {', '.join(sorted(used - {in_force}))} is still deployed: make deploy ENV={found.name}"
-        )
+    in_force = _refuse_undeployed(found, name)
     old = [
         one.number
         for one in secrets.versions(found.google, found.secret_id(name))
@@ -240,6 +243,19 @@ def _disable(found: Deployed, name: str, talk: Talk) -> None:
     talk.say(f"{name}: version {', '.join(old)} disabled; `gcloud secrets versions enable` would bring one back.")
 
 
+def _refuse_undeployed(found: Deployed, name: str) -> str:
+    """The number of the version in force, which nothing that is deployed names another one beside.
+
+    Raises:
+        _NotNow: something does.
+    """
+    in_force = found.secret_versions[name]
+    others = _used(found, found.secret_id(name)) - {in_force}
+    if others:
+        raise _NotNow(f"{name}: version {', '.join(sorted(others))} is still deployed: make deploy ENV={found.name}")
+    return in_force
+
+
 def _used(found: Deployed, secret_id: str) -> set[str]:
     """Versions that services, or the job that migrates, name."""
     parent = f"projects/{found.project}/locations/{found.region}"
@@ -248,8 +264,8 @@ def _used(found: Deployed, secret_id: str) -> set[str]:
         row["template"]
         for row in found.google.pages(locations.services(), locations.services().list(parent=parent), "services")
     ]
-    job = found.google.execute(locations.jobs().get(name=f"{parent}/jobs/migrate"))
-    rows.append(job["template"]["template"])
+    jobs = found.google.pages(locations.jobs(), locations.jobs().list(parent=parent), "jobs")
+    rows += [job["template"]["template"] for job in jobs]
     references = (
         variable["valueSource"]["secretKeyRef"]
         for row in rows

@@ -175,16 +175,27 @@ def _job(cloud: Cloud, name: str) -> Row:
 
 def get_job(call: Call) -> Row:
     """run.projects.locations.jobs.get."""
-    row = _job(call.cloud, call.path["name"])
+    return _shown_job(call.cloud, _job(call.cloud, call.path["name"]))
+
+
+def list_jobs(call: Call) -> Row:
+    """run.projects.locations.jobs.list."""
+    call.cloud.assert_ours(call.path["parent"])
+    location = call.path["parent"].rpartition("/")[2]
+    rows = [row for row in call.cloud.terraform.of("google_cloud_run_v2_job") if row["location"] == location]
+    return paged(call, [_shown_job(call.cloud, row) for row in rows], "jobs")
+
+
+def _shown_job(cloud: Cloud, row: Row) -> Row:
     inner = row["template"][0]["template"][0]
     return {
-        "name": call.path["name"],
+        "name": f"projects/{cloud.project}/locations/{row['location']}/jobs/{row['name']}",
         "generation": "1",
         "observedGeneration": "1",
         "etag": '"1"',
         "reconciling": False,
         "terminalCondition": {"type": "Ready", "state": "CONDITION_SUCCEEDED"},
-        "executionCount": len(_executions(call.cloud, row["name"])),
+        "executionCount": len(_executions(cloud, row["name"])),
         "template": {
             "template": {
                 "serviceAccount": inner.get("service_account") or "",
@@ -316,6 +327,7 @@ ANSWERS = {
     f"{_PLACE}.jobs.executions.get": get_execution,
     f"{_PLACE}.jobs.executions.list": list_executions,
     f"{_PLACE}.jobs.get": get_job,
+    f"{_PLACE}.jobs.list": list_jobs,
     f"{_PLACE}.jobs.run": run_job,
     f"{_PLACE}.operations.get": get_run_operation,
     f"{_PLACE}.services.get": get_service,

@@ -135,7 +135,7 @@ def test_the_owner_has_another_password_at_once(run: Callable[..., tuple[int, st
 
 
 def test_functions_change_to_the_other_login_and_back(
-    run: Callable[..., tuple[int, str]], server: Postgres, monkeypatch: pytest.MonkeyPatch
+    run: Callable[..., tuple[int, str]], server: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def session(url: str) -> Any:
         parts = urlsplit(url)
@@ -144,6 +144,18 @@ def test_functions_change_to_the_other_login_and_back(
                 parts.username, host="127.0.0.1", port=server.port, password=parts.password, database="atlas"
             )
         )
+
+    def deployed(found: environment.Environment) -> None:
+        assert isinstance(found, environment.Deployed)
+        number = found.secret_versions["DATABASE_URL"]
+        part = {
+            "google_cloud_run_v2_service": [made.service("health", "x", DATABASE_URL=number)],
+            "google_cloud_run_v2_job": [made.job("x", MIGRATE_DATABASE_URL="1")],
+        }
+        kept = {
+            "google_secret_manager_secret": [{"secret_id": one} for one in ("database-url", "migrate-database-url")]
+        }
+        made.write(tmp_path / "terraform.tfstate", made.foundation() | kept, part)
 
     def by_the_admin_api(_google: object, _instance: str, user: str, password: str) -> None:
         with as_superuser(server) as superuser:
@@ -155,14 +167,20 @@ def test_functions_change_to_the_other_login_and_back(
         try:
             for old, new in (("atlas_functions", "atlas_functions_b"), ("atlas_functions_b", "atlas_functions")) * 2:
                 before = _value("DATABASE_URL")
+                deployed(environment.load("dev"))
                 assert run("DATABASE_URL")[0] == 0
                 after = _value("DATABASE_URL")
+                for part in ("begin", "finish"):  # functions are still at work as the one before
+                    code, said = run("DATABASE_URL", part)
+                    assert (code, "is still deployed" in said) == (1, True)
+                deployed(environment.load("dev"))
                 assert (urlsplit(before).username, urlsplit(after).username) == (old, new)
                 with session(before) as still, session(after) as now:  # both, until it is finished
                     assert still.run("select pg_has_role('atlas_app', 'member')")[0][0]
                     assert now.run("select pg_has_role('atlas_app', 'member')")[0][0]
-                    code, said = run("DATABASE_URL", "finish")
-                    assert (code, f"still {old}'s" in said) == (1, True)
+                    for part in ("begin", "finish"):
+                        code, said = run("DATABASE_URL", part)
+                        assert (code, f"still {old}'s" in said) == (1, True)
                 assert run("DATABASE_URL", "finish")[0] == 0
                 with pytest.raises(pg8000.native.DatabaseError) as caught, session(before):
                     pass
