@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
-
-from cronsim import CronSim
 
 from infra.doctor import queues
 from infra.doctor.check import Check, insist
@@ -26,15 +23,15 @@ def _scheduled(deployment: Deployment) -> list[Function]:
     return [row for row in deployment.table.functions.values() if row.trigger == "schedule"]
 
 
-def period_s(schedule: str) -> float:
-    """Seconds between two ticks of a unix-cron schedule: the longest of a week's."""
-    ticks = CronSim(schedule, datetime(2026, 1, 1, tzinfo=UTC))
-    begin = last = next(ticks)
-    longest = 0.0
-    while ((last - begin).days < 7 and longest <= 0) or (last - begin).total_seconds() < 3600:  # noqa: PLR2004 -- an hour tells of minutes
-        following = next(ticks)
-        longest, last = max(longest, (following - last).total_seconds()), following
-    return longest
+async def _expected_s(deployment: Deployment, job: Json) -> float:
+    """For how long the first tick of a sweep has been expected: since its job was made, or, where that is not told, the database."""
+    made = moment(job.get("userUpdateTime"))
+    if made is not None:
+        return (await deployment.now() - made).total_seconds()
+    (first,) = await deployment.rows(
+        "select cast(extract(epoch from pg_catalog.now() - min(applied_at)) as double precision) as age_s from schema_migrations"
+    )
+    return float(first["age_s"])
 
 
 async def _jobs(deployment: Deployment) -> dict[str, Json]:
@@ -70,9 +67,8 @@ async def succeeded(deployment: Deployment) -> str:
     for row in _scheduled(deployment):
         job = found.get(row.service, {})
         code, tried = job.get("status", {}).get("code", 0), moment(job.get("lastAttemptTime"))
-        allowed = PERIODS * period_s(row.schedule or "* * * * *")
-        made = moment(job.get("userUpdateTime"))
-        if tried is None and made is not None and (now - made).total_seconds() <= allowed:
+        allowed = float(PERIODS * (row.period_s or 0))
+        if tried is None and await _expected_s(deployment, job) <= allowed:
             continue  # its first tick is to come
         if tried is None:
             problems.append(f"{row.service} was never tried")
@@ -89,15 +85,12 @@ async def succeeded(deployment: Deployment) -> str:
 async def sweeps(deployment: Deployment) -> str:
     """The newest run of each sweep ended well, within three periods."""
     last = {run.sweep: run for run in await deployment.read(lambda session: sweep_runs.last(session.transaction))}
-    (first,) = await deployment.rows(
-        "select cast(extract(epoch from pg_catalog.now() - min(applied_at)) as double precision) as age_s from schema_migrations"
-    )
-    problems = []
+    jobs, problems = await _jobs(deployment), []
     for row in _scheduled(deployment):
         name = row.name.removeprefix("sweep_")
-        run, allowed = last.get(name), PERIODS * period_s(row.schedule or "* * * * *")
-        if run is None and first["age_s"] <= allowed and deployment.cloud is not None:
-            continue  # a new shop, whose first ticks are to come
+        run, allowed = last.get(name), float(PERIODS * (row.period_s or 0))
+        if run is None and await _expected_s(deployment, jobs.get(row.service, {})) <= allowed:
+            continue  # its first tick is to come
         if run is None:
             problems.append(f"{name} never ran")
         elif run.outcome != "done":

@@ -59,8 +59,13 @@ class Connections:
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """The answer of `health` with a key."""
+    """The answer of `health` with a key.
 
+    Attributes:
+        shop_s: seconds since the database got its first migration: in a new shop the first ticks are still to come.
+    """
+
+    shop_s: float
     waiting: Waiting
     sweeps: tuple[LastRun, ...]
     nodes: tuple[NodeTrouble, ...]
@@ -79,7 +84,7 @@ class Condition:
             if (since := well.get(sweep)) is not None
             else f"sweep {sweep} has never ended well"
             for sweep, limit in sorted(silent_after_s.items())
-            if (since := well.get(sweep)) is None or since > limit
+            if (self.shop_s if (since := well.get(sweep)) is None else since) > limit
         ]
         if self.webhook.refused:
             why = self.webhook.last_error if self.webhook.is_set else "no webhook is set"
@@ -178,6 +183,11 @@ select (select count(*) from pg_catalog.pg_stat_activity where datid is not null
 """
 
 
+_SHOP_S = """
+select cast(extract(epoch from atlas.now() - min(applied_at)) as double precision) from schema_migrations
+"""
+
+
 def connections(tx: Transaction) -> Connections:
     """How many are open now."""
     return tx.one(Connections, _CONNECTIONS)
@@ -187,6 +197,7 @@ def take(tx: Transaction) -> Condition:
     """Everything at one moment."""
     nodes = tx.rows(NodeTrouble, _NODES_IN_TROUBLE, clock_off_ms=CLOCK_OFF_MS)
     return Condition(
+        tx.value(_SHOP_S),
         tx.one(Waiting, _WAITING),
         tuple(sweep_runs.last(tx)),
         tuple(nodes),

@@ -16,7 +16,7 @@ from lib import bootstrap
 from lib.bot import wiring
 from lib.db import Database, Unavailable
 from lib.db.lock import SweepLock
-from lib.domain import flags, inbox
+from lib.domain import flags, health_snapshot, inbox
 from lib.settings import check, plain
 from lib.telegram import intake
 from tests.integration.bot.conftest import services_over
@@ -387,6 +387,9 @@ def test_health_tells_strangers_that_it_lives_and_no_more(ask: Functions) -> Non
     key = b"x-health-key"
     assert ask("health", headers={key: b""}) == Answer(200, {"ok": True}, None)
     assert ask("health", headers={key: b"wrong"}) == Answer(403, {"ok": False, "error": "wrong key"}, None)
+    told = ask("health")
+    assert (told.status, told.body["updates_waiting"]) == (200, 0)
+    ask.monkeypatch.setattr(health_snapshot, "_SHOP_S", "select cast(90001 as double precision)")
     told = ask("health")
     assert (told.status, told.body["updates_waiting"]) == (503, 0)
     assert told.body["red"] == [f"sweep {name.removeprefix('sweep_')} has never ended well" for name in SWEEPS]

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pg8000.native
 import pytest
@@ -566,8 +566,17 @@ def test_each_check_has_a_name_of_its_own_a_page_and_whole_sentences() -> None:
     assert {f'"N-60.{check.part}"' for check in CHECKS} <= set(re.findall(r'^("N-60\.[a-z]+") =', ids, re.MULTILINE))
 
 
-@pytest.mark.parametrize(
-    ("schedule", "seconds"), [("* * * * *", 60), ("*/5 * * * *", 300), ("7 * * * *", 3600), ("0 3 * * *", 86_400)]
-)
-def test_the_period_of_a_schedule(schedule: str, seconds: float) -> None:
-    assert schedules.period_s(schedule) == seconds
+@pytest.mark.parametrize(("made_s", "expected_s"), [(None, 40.0), (30.0, 30.0)])
+async def test_a_first_tick_is_expected_since_its_job_was_made(made_s: float | None, expected_s: float) -> None:
+    """After a release with a new sweep nothing is silent yet; where nothing tells of the job, the shop's age counts."""
+    now = datetime(2026, 11, 30, 12, tzinfo=UTC)
+
+    class Shop:
+        async def now(self) -> datetime:
+            return now
+
+        async def rows(self, _sql: str) -> list[dict[str, float]]:
+            return [{"age_s": 40.0}]
+
+    job = {} if made_s is None else {"userUpdateTime": (now - timedelta(seconds=made_s)).isoformat()}
+    assert await schedules._expected_s(cast("Deployment", Shop()), job) == expected_s
