@@ -21,6 +21,7 @@ FIRST: Final = "first"
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _TAG = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
 _WHOLE = re.compile(r"[0-9]{1,4}")
+_LOCAL = "local"
 _LONGEST_CITY, _MOST_TAGS, _MOST_WEIGHT = 60, 16, 1000
 
 
@@ -70,6 +71,8 @@ def read(command: str, given: Mapping[str, str]) -> Arguments:
     for field, name, reader in _FIELDS:
         node[field] = one(name, reader)
     update = one("UPDATE", _yes)
+    if environment not in {None, _LOCAL} and node["api_url"] is not None and values.is_loopback(node["api_url"]):
+        problems.append(f"URL: is an address of this very machine, and no function of {environment} runs here")
     if problems:
         raise BadArguments(problems)
     return Arguments(environment or "", Given(**node) if node["name"] else None, update=bool(update))

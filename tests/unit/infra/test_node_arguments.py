@@ -92,6 +92,12 @@ def test_each_is_judged_by_itself(name: str, value: str) -> None:
     assert [problem.partition(":")[0] for problem in problems("add", GOOD | {name: value})] == [name]
 
 
+def test_this_machine_is_a_node_of_the_local_system_alone() -> None:
+    for url in ("http://127.0.0.1:8010", "https://127.0.0.1:8443", "https://[::1]:8443"):
+        assert [one.partition(":")[0] for one in problems("add", GOOD | {"URL": url})] == ["URL"]
+        assert arguments.read("add", GOOD | {"URL": url, "ENV": "local"}).environment == "local"
+
+
 @pytest.mark.parametrize("command", ["key", "list", "check"])
 def test_what_a_command_does_not_take_is_refused_and_not_passed_over(command: str) -> None:
     assert any(problem.startswith("URL: ") for problem in problems(command, {"ENV": "prod", "NAME": "de1", "URL": "x"}))
