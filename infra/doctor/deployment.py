@@ -93,6 +93,8 @@ class Deployment:
         folder: of a local system's state, whose disk may fill up.
         trouble: why settings can't be had; then there are none.
         fetches_updates: a local system with a real bot, which has no webhook.
+        together: the service that serves every private function by path, in a size that has one.
+        most_instances: of each function, where the size says so.
     """
 
     name: str
@@ -104,6 +106,8 @@ class Deployment:
     folder: str = ""
     trouble: str = ""
     fetches_updates: bool = False
+    together: str = ""
+    most_instances: int | None = None
     once: Once = field(default_factory=Once, repr=False)
     table: Table = field(default_factory=function_table.load, repr=False)
 
@@ -192,6 +196,8 @@ class Deployment:
         template = await self.setting("FUNCTION_URL_TEMPLATE")
         if "{name}" not in template:
             raise WrongError("FUNCTION_URL_TEMPLATE is not set, so no function can be called")
+        if self.together and function.trigger != "public":
+            return f"{template.replace('{name}', self.together)}/{function.service}"
         return template.replace("{name}", function.service)
 
     async def asked(self, what: Callable[[Platform], T], key: str) -> T:

@@ -136,7 +136,9 @@ async def ready(deployment: Deployment) -> str:
     """Every service of the table is there, and its newest revision has all traffic."""
     services = await deployment.of_cloud(lambda cloud: cloud.services(), "services")
     there = {str(service.get("name", "")).rsplit("/", 1)[-1]: service for service in services}
-    wanted = [row.service for row in deployment.table.functions.values()]
+    rows = deployment.table.functions.values()
+    wanted = [row.service for row in rows if not deployment.together or row.trigger == "public"]
+    wanted += [deployment.together] if deployment.together else []
     problems = [f"{name} is not there" for name in wanted if name not in there]
     images = set()
     for name in wanted:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from infra.doctor.check import NotCheckedError, WrongError
@@ -10,10 +11,13 @@ from infra.doctor.google_cloud import GoogleCloud
 from infra.doctor.platform import LocalPlatform
 from infra.environment import Deployed, Local, NoEnvironment, NoSecret
 from infra.google.client import BadEndpoint, GoogleError, NotLoggedIn
+from lib import json_reader
 
 if TYPE_CHECKING:
+    from infra.doctor.deployment import Json
     from infra.environment import Environment
 
+_TABLE = Path(__file__).resolve().parents[2] / "functions" / "table.json"
 BOT_TOKEN = "TELEGRAM_BOT_TOKEN"  # noqa: S105 - the setting's name
 
 
@@ -44,4 +48,13 @@ def deployment_of(environment: Environment) -> Deployment:
             made.fetches_updates = not environment.has_secret(BOT_TOKEN)
         case Deployed():
             made.platform = made.cloud = GoogleCloud(environment)
+            size = _sizes().get(str(environment.variables.get("size") or ""), {})
+            made.together = "private" if size.get("private") else ""
+            made.most_instances = size.get("every_function", {}).get("max_instances")
     return made
+
+
+def _sizes() -> dict[str, Json]:
+    """What each size of a shop has otherwise, by the table that Terraform reads."""
+    found: dict[str, Json] = json_reader.read_object(_TABLE.read_bytes()).get("sizes", {})
+    return found

@@ -135,7 +135,7 @@ async def connections(deployment: Deployment) -> str:
     found, least, most = (
         int((await _webhook(deployment)).get("max_connections", 40)),
         row.concurrency,
-        most_connections(row),
+        most_connections(row, deployment.most_instances),
     )
     if not least <= found <= most:
         raise WrongError(f"max_connections is {found}, and must be from {least} to {most}")

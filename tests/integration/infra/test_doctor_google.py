@@ -155,3 +155,12 @@ async def test_an_api_that_is_not_enabled_or_refuses_is_wrong_in_googles_words(
 
 _READING = frozenset({"list", "get", "getBillingInfo", "access", "addVersion"})
 """`addVersion` is of the test itself."""
+
+
+async def test_a_size_is_read_from_the_variables(stand_in: StandIn, tmp_path: Path) -> None:
+    assert stand_in.cloud.number
+    given = {"project_id": made.PROJECT, "region": made.REGION, "size": "small"}
+    (tmp_path / "terraform.tfvars.json").write_text(json.dumps(given))
+    deployment = deployment_of(environment.load("dev", folder=tmp_path))
+    await deployment.close()
+    assert (deployment.together, deployment.most_instances) == ("private", 1)

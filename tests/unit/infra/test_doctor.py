@@ -224,6 +224,22 @@ async def test_what_is_broken_in_the_cloud_is_named_and_what_is_well_is_ok(
     assert words in " ".join(found.problems)
 
 
+@pytest.mark.proves("N-60.functions")
+async def test_a_small_shop_has_one_service_for_all_private_functions() -> None:
+    table = function_table.load()
+    answers = _answers()
+    public = [row.service for row in table.functions.values() if row.trigger == "public"]
+    answers["services"] = [_service(name) for name in [*public, "private"]]
+    settings = {"FUNCTION_URL_TEMPLATE": "https://{name}-1.r.run.app"}
+    small = OfCloud("prod", settings, connect=lambda: None, cloud=FakeCloud(answers), together="private")
+    (found,) = await examine(small, [BY_NAME["services-ready"]])
+    sweep = await small.function_url(table.functions["sweep_expiry"])
+    webhook = await small.function_url(table.functions["telegram_webhook"])
+    await small.close()
+    assert found.state is State.OK
+    assert (sweep, webhook) == ("https://private-1.r.run.app/sweep-expiry", "https://telegram-webhook-1.r.run.app")
+
+
 async def test_a_new_project_whose_first_backup_is_to_come_is_not_wrong() -> None:
     answers = _answers() | {"backups": []}
     answers["database"]["createTime"] = (NOW - timedelta(hours=2)).isoformat()
