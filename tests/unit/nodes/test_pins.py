@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
+import uvloop
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
@@ -21,7 +22,7 @@ from xray_api import certificate as node_certificate
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
 pytestmark = pytest.mark.proves("S3-9")
@@ -133,6 +134,32 @@ async def test_another_peer_that_answers_there_hears_no_byte_of_the_request(
     assert node_certificate.pin_of(tmp_path / "other.pem") in str(error)
     assert stranger.connections <= 1
     assert bytes(stranger.heard) == b""
+
+
+@pytest.mark.parametrize("new_loop", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
+def test_a_stranger_s_connection_is_closed_whichever_loop_runs(
+    tmp_path: Path, new_loop: Callable[[], asyncio.AbstractEventLoop]
+) -> None:
+    node_certificate.make(tmp_path / "other.pem")
+
+    async def ask() -> bytes:
+        ended: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            ended.set_result(await reader.read())
+            writer.close()
+
+        server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=shown(tmp_path / "other.pem"))
+        one = AiohttpTransport()
+        try:
+            await refused(one, f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}/health", ["0" * 64])
+            return await asyncio.wait_for(ended, 20)
+        finally:
+            await one.close()
+            server.close()
+
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        assert runner.run(ask()) == b""
 
 
 async def test_a_certificate_that_authorities_vouch_for_is_a_stranger_s_without_the_pin(
