@@ -17,10 +17,10 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from infra import environment
-from infra.deploy import variable_files
+from infra.deploy import folder_lock, variable_files
 from infra.deploy.problems import Declined, Refused
 from infra.deploy.talk import Talk
-from infra.deploy.terraform import Terraform, TerraformFailed
+from infra.deploy.terraform import Terraform, TerraformFailed, discard
 from infra.environment import Deployed, NoEnvironment
 from infra.google import secrets, sql
 from infra.google.client import BadEndpoint, GoogleError, NotLoggedIn
@@ -72,7 +72,10 @@ def main(arguments: list[str] | None = None) -> int:
         wrong = problems(found, asked)
         if wrong:
             return _complain(wrong, 2)
-        restore(found, asked, terraform, talk)
+        with folder_lock.held(found.folder):
+            again = environment.load(given.env)  # what the command before this one wrote
+            assert isinstance(again, Deployed)  # noqa: S101 -- of the same name
+            restore(again, asked, terraform, talk)
     except (NoEnvironment, BadEndpoint, Declined, Refused) as error:
         return _complain(str(error).splitlines(), 2)
     except (GoogleError, NotLoggedIn, TerraformFailed, TookTooLong, secrets.DamagedValue) as error:
@@ -227,7 +230,7 @@ def _passwords(found: Deployed, terraform: Terraform) -> bool:
         variables={"database_passwords": json.dumps(passwords), "database_password_version": "1"},
     )
     if saved.plan.empty:
-        saved.path.unlink(missing_ok=True)
+        discard(saved.path)
         return False
     terraform.apply(saved)
     return True

@@ -20,7 +20,7 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from infra import environment
-from infra.deploy import variable_files
+from infra.deploy import folder_lock, variable_files
 from infra.deploy.problems import Declined, Refused
 from infra.deploy.steps.secret_values import MADE, READERS
 from infra.deploy.talk import Talk
@@ -62,12 +62,21 @@ def main(arguments: list[str] | None = None) -> int:
         wrong = _problems(found, given.name, part)
         if wrong or not isinstance(found, Deployed):
             return _complain(wrong, 2)
-        {"begin": _begin, "finish": _finish, "disable": _disable}[part](found, given.name, talk)
+        with folder_lock.held(found.folder):
+            found = _as_it_is_now(found)
+            {"begin": _begin, "finish": _finish, "disable": _disable}[part](found, given.name, talk)
     except (NoEnvironment, BadEndpoint, Declined, Refused, _NotNow) as error:
         return _complain(str(error).splitlines(), 1 if isinstance(error, (NoDatabase, _NotNow)) else 2)
     except (GoogleError, NotLoggedIn, TookTooLong, secrets.DamagedValue) as error:
         return _complain(str(error).splitlines(), 1)
     return 0
+
+
+def _as_it_is_now(found: Deployed) -> Deployed:
+    """With the numbers that the command before this one wrote."""
+    again = environment.load(found.name)
+    assert isinstance(again, Deployed)  # noqa: S101 -- of the same name
+    return again
 
 
 def _problems(found: environment.Environment, name: str, part: str) -> list[str]:
@@ -101,6 +110,7 @@ def _begin(found: Deployed, name: str, talk: Talk) -> None:
     if name == _FUNCTIONS and not found.has_own_database:
         _other_login(found, talk)
         return
+    _refuse_newer_deployed(found, name)
     now = found.secret(name)
     if name in _OVERLAP and "," in now:
         raise _NotNow(f"{name} holds two values already: PART=finish first, once both ends know the new one")
@@ -152,6 +162,7 @@ def _finish(found: Deployed, name: str, talk: Talk) -> None:
     now = found.secret(name)
     if "," not in now:
         raise _NotNow(f"{name} holds one value: there is nothing to finish")
+    _refuse_undeployed(found, name)  # what is at work still knows the old value alone
     talk.agree(f"From the next deploy on {name} is its first value alone?")
     _store(found, name, now.partition(",")[0], talk)
 
@@ -254,6 +265,22 @@ def _refuse_undeployed(found: Deployed, name: str) -> str:
     if others:
         raise _NotNow(f"{name}: version {', '.join(sorted(others))} is still deployed: make deploy ENV={found.name}")
     return in_force
+
+
+def _refuse_newer_deployed(found: Deployed, name: str) -> None:
+    """Numbers of an earlier day: what would be put beside the new value is not what functions have.
+
+    Raises:
+        _NotNow
+    """
+    here = int(found.secret_versions[name])
+    if newer := [
+        number for number in _used(found, found.secret_id(name)) if not number.isdigit() or int(number) > here
+    ]:
+        raise _NotNow(
+            f"{name}: version {here} here, and {', '.join(sorted(newer))} is deployed, from another machine:"
+            f" rm {found.folder / variable_files.SECRETS}, make deploy ENV={found.name}, then this again"
+        )
 
 
 def _used(found: Deployed, secret_id: str) -> set[str]:

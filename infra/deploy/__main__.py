@@ -7,7 +7,7 @@ import re
 import sys
 from pathlib import Path
 
-from infra.deploy import engine
+from infra.deploy import engine, folder_lock
 from infra.deploy.cloud import ObjectChanged
 from infra.deploy.commands import COMMANDS
 from infra.deploy.google_cloud import GoogleCloud
@@ -72,7 +72,8 @@ def _wrong(options: argparse.Namespace) -> list[str]:
 
 def _run(command: str, world: World) -> int:
     try:
-        engine.run(command, COMMANDS[command], world)
+        with folder_lock.held(world.folder):
+            engine.run(command, COMMANDS[command], world)
     except Refused as error:
         _say("", f"{command}: {len(error.problems)} in the way:")
         for problem in error.problems:

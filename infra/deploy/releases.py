@@ -7,7 +7,7 @@ migrations its code knows; no secret. Written under the object's generation: two
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from infra.deploy.cloud import ObjectChanged
@@ -67,8 +67,10 @@ def add(cloud: Cloud, bucket: str, environment: str, release: Recorded) -> bool:
     """
     for _ in range(_TRIES):
         known, generation = _read(cloud, bucket, environment)
-        if known and same(known[-1], release):
-            return False
+        if known:  # another deploy may have come in between, and its migrations with it: the database has them all
+            release = replace(release, schema=tuple(sorted({*release.schema, *known[-1].schema})))
+            if same(known[-1], release):
+                return False
         text = json.dumps({"releases": [asdict(one) for one in [*known, release][-KEPT:]]}, indent=1)
         try:
             cloud.write_object(bucket, object_name(environment), text.encode(), generation)

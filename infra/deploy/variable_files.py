@@ -23,10 +23,15 @@ RELEASE = "release.auto.tfvars.json"
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """What runs: the id that names all its inputs, and the image by digest."""
+    """What runs: the id that names all its inputs, and the image by digest.
+
+    Attributes:
+        back_from: of a rollback that is under way, the release that served when it began; Terraform passes it over.
+    """
 
     id: str
     image: str
+    back_from: str = ""
 
 
 def release(folder: Path) -> Release | None:
@@ -39,14 +44,15 @@ def release(folder: Path) -> Release | None:
     if found is None:
         return None
     try:
-        return Release(str(found["id"]), str(found["image"]))
-    except (KeyError, TypeError):
+        return Release(str(found["id"]), str(found["image"]), str(found.get("back_from", "")))
+    except (KeyError, TypeError, AttributeError):
         raise Refused(_damaged(folder / RELEASE)) from None
 
 
 def write_release(folder: Path, value: Release) -> None:
     """Say what runs."""
-    _write(folder / RELEASE, {"release": {"id": value.id, "image": value.image}})
+    told = {"id": value.id, "image": value.image} | ({"back_from": value.back_from} if value.back_from else {})
+    _write(folder / RELEASE, {"release": told})
 
 
 def secret_versions(folder: Path) -> dict[str, str] | None:

@@ -54,6 +54,9 @@ class Cloud(Platform, Protocol):
     def services(self) -> list[Json]:
         """Each a `Service` of Cloud Run v2."""
 
+    def run_jobs(self) -> list[Json]:
+        """Each a `Job` of Cloud Run v2: the one that migrates."""
+
     def secret_versions(self, secret: str) -> list[Json]:
         """Each a `SecretVersion`."""
 

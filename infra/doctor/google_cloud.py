@@ -64,6 +64,10 @@ class GoogleCloud:
         """See `Cloud.services`."""
         return self._list(self._api("run").projects().locations().services(), "services", parent=self._place)
 
+    def run_jobs(self) -> list[Json]:
+        """See `Cloud.run_jobs`."""
+        return self._list(self._api("run").projects().locations().jobs(), "jobs", parent=self._place)
+
     def secret_versions(self, secret: str) -> list[Json]:
         """See `Cloud.secret_versions`."""
         collection = self._api("secretmanager").projects().secrets().versions()

@@ -55,12 +55,14 @@ def _number(version: Json) -> str:
 
 
 async def versions(deployment: Deployment) -> str:
-    """Each secret of the table has the version that services are pinned to, and it is enabled."""
+    """Each secret that functions, or the job that migrates, are pinned to a version of has that version, and it is enabled."""
     if deployment.cloud is None:
         raise NotCheckedError("this machine has none")
     services = await deployment.of_cloud(lambda cloud: cloud.services(), "services")
+    jobs = await deployment.of_cloud(lambda cloud: cloud.run_jobs(), "jobs of Cloud Run")
+    templates = [one.get("template", {}) for one in services] + [one["template"].get("template", {}) for one in jobs]
     problems: list[str] = []
-    for secret, pinned in sorted(_pinned(services).items()):
+    for secret, pinned in sorted(_pinned(templates).items()):
         found = await deployment.of_cloud(
             lambda cloud, name=secret: cloud.secret_versions(name),  # type: ignore[misc] # a default binds the name
             f"versions of {secret}",
@@ -71,18 +73,18 @@ async def versions(deployment: Deployment) -> str:
             wanted = newest if number == "latest" else number
             if wanted is None or states.get(wanted) != "ENABLED":
                 state = states.get(wanted or "", "missing").lower()
-                problems.append(f"{secret}: version {number}, which functions read, is {state}")
+                problems.append(f"{secret}: version {number}, which is read, is {state}")
     if not services:
         raise WrongError("no service is there, so none reads a secret")
     insist(problems)
     return ""
 
 
-def _pinned(services: list[Json]) -> dict[str, set[str]]:
-    """Versions that services read, by secret."""
+def _pinned(templates: list[Json]) -> dict[str, set[str]]:
+    """Versions that containers of these templates read, by secret."""
     found: dict[str, set[str]] = {}
-    for service in services:
-        for container in service.get("template", {}).get("containers", []):
+    for template in templates:
+        for container in template.get("containers", []):
             for variable in container.get("env", []):
                 reference = variable.get("valueSource", {}).get("secretKeyRef")
                 if reference:
@@ -107,7 +109,7 @@ CHECKS = (
         name="secret-versions",
         part="secrets",
         subject=_SUBJECT,
-        asks="the version of each secret that functions read is enabled",
+        asks="the version of each secret that functions and the migration read is enabled",
         customers="no new instance of a function starts: everything stops with the next deploy, or at the next cold start.",
         mend="Enable the version, or deploy with one that is.",
         page="runbooks/rotate-secrets.md",

@@ -114,7 +114,14 @@ class _Row:
 _COLUMNS = "n.id, n.name, n.api_url, n.key_name, n.pin, n.next_pin, n.country, n.city_ru, n.city_en, n.tags, n.weight"
 _FIND = f"select {_COLUMNS} from nodes n where n.name = :name"  # noqa: S608 -- a constant
 _LOCK = f"{_FIND} for no key update"
-_ELSEWHERE = "select name from nodes where api_url = :api_url and name <> :name and state <> 'retired'"
+_ONE_BY_ONE = "select pg_advisory_xact_lock(7301, 0)"
+# An address means the same with its scheme's own port and without.
+_ELSEWHERE = r"""
+select name from nodes
+where name <> :name and state <> 'retired'
+  and regexp_replace(api_url, '^(https://[^/]*):443(?=/|$)|^(http://[^/]*):80(?=/|$)', '\1\2')
+    = regexp_replace(cast(:api_url as text), '^(https://[^/]*):443(?=/|$)|^(http://[^/]*):80(?=/|$)', '\1\2')
+"""
 _INSERT = f"""
 insert into nodes (name, api_url, key_name, pin, next_pin, pin_until, country, city_ru, city_en, tags, weight)
 values (:name, :api_url, :key_name, cast(:pin as text), cast(:next_pin as text),
@@ -201,6 +208,7 @@ def register(tx: Transaction, given: Given, key_name: str, *, update: bool, corr
         AddressTaken
         lib.db.StatementFailed: a constraint refuses it.
     """
+    tx.execute(_ONE_BY_ONE)  # two commands at once can't both find an address free
     row = tx.row(_Row, _LOCK, name=given.name)
     was = _entry(row) if row else None
     wanted = merged(was, given, key_name)

@@ -74,7 +74,7 @@ def host(text: str) -> str:
     name = text.lower()
     if name.startswith("["):
         if _IPV6.fullmatch(name) and _is_ipv6(name[1:-1]):
-            return name
+            return f"[{IPv6Address(name[1:-1]).compressed}]"  # one form of each, so that two can be compared
         raise ValueError("the host is no IPv6 address in brackets")
     labels = name.split(".")
     if len(name) > _LONGEST_HOST or not all(_LABEL.fullmatch(label) for label in labels):

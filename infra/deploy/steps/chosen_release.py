@@ -29,7 +29,7 @@ def look(world: World) -> Change | None:
         raise Refused(*problems)
     if not world.bundle.exists():  # Terraform names it; nothing is built of it
         bundle.build(world.bundle, world.checkout)
-    wanted = variable_files.Release(chosen.id, chosen.image)
+    wanted = variable_files.Release(chosen.id, chosen.image, known[-1].id if chosen.id != known[-1].id else "")
     if variable_files.release(world.folder) == wanted:
         world.talk.say(f"    {chosen.id} of commit {chosen.commit or 'unknown'}")
         return None
@@ -53,9 +53,11 @@ def _chosen(world: World, known: list[Recorded]) -> Recorded:
     here = variable_files.release(world.folder)
     last = known[-1]
     if here is not None and here.id != last.id:
-        # A deploy did not come to its end, or this very rollback was stopped: what served last is what is wanted, unless it is on its way.
-        earlier = [one for one in known if one.id == here.id]
-        return earlier[-1] if earlier else last
+        if here.back_from == last.id and (earlier := [one for one in known if one.id == here.id]):
+            return earlier[-1]  # this very rollback was stopped
+        # A deploy from here did not come to its end, or other machines have deployed since the last one from here.
+        world.talk.say(f"    {last.id} served last, and {here.id} was last at work here; RELEASE= names another one")
+        return last
     if last.back_from:  # said twice, or stopped after it was recorded: not there and back again
         world.talk.say(f"    {last.id} serves since the rollback from {last.back_from}; RELEASE= names another one")
         return last

@@ -13,10 +13,13 @@ import pg8000.native
 import pytest
 
 from infra import environment as environments
+from infra import transaction
 from infra.nodes.__main__ import main
 from lib.db.address import DatabaseAddress
-from lib.domain import audit, provisioning
+from lib.domain import audit, nodes, provisioning
+from lib.domain.nodes import Given
 from lib.nodes import keys
+from lib.settings import values
 from sandbox.state.home import Home
 from tests.integration.sweeps.grants import meet, start_trial
 from xray_api import __version__
@@ -27,7 +30,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from infra.environment import Environment
-    from lib.db import Database
+    from lib.db import Database, Transaction
+    from lib.domain.nodes import Registered
 
 pytestmark = pytest.mark.proves("S3-9")
 
@@ -238,6 +242,56 @@ def test_no_second_node_at_one_address(operator: Operator, node: Node) -> None:
     code, _, err = added(operator, node, NAME="de2")
     assert (code, len(operator.rows())) == (1, 1)
     assert "de1" in err
+
+
+def test_no_second_node_at_one_address_in_another_form_or_at_the_same_moment(
+    operator: Operator, load: Callable[[str], Environment]
+) -> None:
+    def given(name: str, url: str) -> Given:
+        return Given(name, values.node_address(url), ("ab" * 32,), "DE", "Франкфурт", "Frankfurt")
+
+    def register(one: Given) -> Registered:
+        return transaction.run(
+            load("local").connect("owner"), nodes.register, one, keys.MASTER_KEYS, update=False, correlation_id="test"
+        )
+
+    for kept, again in (
+        ("https://a.example.com", "https://A.example.com:443/"),
+        ("https://b.example.com:443/api", "https://b.example.com/api"),
+        ("https://[2001:db8::1]", "https://[2001:DB8:0::1]:443"),
+    ):
+        operator.sql("delete from nodes")
+        register(given("de1", kept))
+        with pytest.raises(nodes.AddressTaken):
+            register(given("de2", again))
+    operator.sql("delete from nodes")
+    register(given("de1", "https://a.example.com"))
+    register(given("de2", "https://a.example.com:4433"))
+    register(given("de3", "https://[2001:db8::443]"))
+
+    operator.sql("delete from nodes")
+    waits = "select count(*) from pg_locks where locktype = 'advisory' and not granted"
+    second: list[threading.Thread] = []
+    outcome: list[str] = []
+
+    def other() -> None:
+        try:
+            register(given("de2", "https://a.example.com"))
+        except nodes.AddressTaken as taken:
+            outcome.append(str(taken))
+
+    def first(tx: Transaction) -> None:
+        nodes.register(
+            tx, given("de1", "https://a.example.com"), keys.MASTER_KEYS, update=False, correlation_id="first"
+        )
+        second.append(threading.Thread(target=other))
+        second[0].start()
+        while second[0].is_alive() and not operator.sql(waits)[0][0]:
+            pass
+
+    transaction.run(load("local").connect("owner"), first)
+    second[0].join()
+    assert (outcome, [row[0] for row in operator.rows()]) == (["de1"], ["de1"])
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import pg8000.native
 import pytest
 
 from infra import environment, rotate
+from infra.deploy import folder_lock, variable_files
 from infra.google import secrets, sql
 from infra.google.client import Google
 from tests.integration.infra.conftest import PASSWORD, as_superuser
@@ -72,6 +73,61 @@ def test_a_list_has_both_values_until_it_is_finished(run: Callable[..., tuple[in
     assert "PART=finish first" in run("TELEGRAM_WEBHOOK_SECRET")[1]
     assert run("TELEGRAM_WEBHOOK_SECRET", "finish")[0] == 0
     assert _value("TELEGRAM_WEBHOOK_SECRET") == new
+
+
+def _deployed(place: Path, **numbers: str) -> None:
+    """What a service has: setting = number of its version."""
+    part = {
+        "google_cloud_run_v2_service": [made.service("health", "x", **numbers)],
+        "google_cloud_run_v2_job": [made.job("x", MIGRATE_DATABASE_URL="1")],
+    }
+    kept = {"google_secret_manager_secret": [{"secret_id": one.lower().replace("_", "-")} for one in numbers]}
+    made.write(place, made.foundation() | kept, part)
+
+
+def test_the_new_value_stands_alone_only_once_functions_have_it(
+    run: Callable[..., tuple[int, str]], tmp_path: Path
+) -> None:
+    assert run("TELEGRAM_WEBHOOK_SECRET")[0] == 0
+    _deployed(tmp_path / "terraform.tfstate", TELEGRAM_WEBHOOK_SECRET="1")
+    code, said = run("TELEGRAM_WEBHOOK_SECRET", "finish")
+    assert (code, "version 1 is still deployed" in said) == (1, True)
+    assert "," in _value("TELEGRAM_WEBHOOK_SECRET")
+    _deployed(tmp_path / "terraform.tfstate", TELEGRAM_WEBHOOK_SECRET="2")
+    assert run("TELEGRAM_WEBHOOK_SECRET", "finish")[0] == 0
+
+
+def test_numbers_of_an_earlier_day_are_no_ground_for_another_value(
+    run: Callable[..., tuple[int, str]], tmp_path: Path
+) -> None:
+    secrets.add_version(Google(made.PROJECT), "telegram-webhook-secret", "marked-of-another-machine")
+    _deployed(tmp_path / "terraform.tfstate", TELEGRAM_WEBHOOK_SECRET="2")
+    code, said = run("TELEGRAM_WEBHOOK_SECRET")
+    assert (code, "version 1 here, and 2 is deployed" in said) == (1, True)
+    assert len(secrets.versions(Google(made.PROJECT), "telegram-webhook-secret")) == 2
+
+
+def test_two_rotations_at_once_lose_no_number(
+    run: Callable[..., tuple[int, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with folder_lock.held(tmp_path / "dev"):
+        code, said = run("HEALTH_KEY")
+    assert (code, "is at work in" in said) == (2, True)
+    assert len(secrets.versions(Google(made.PROJECT), "health-key")) == 1
+
+    held, numbers = folder_lock.held, {"MIGRATE_DATABASE_URL": "1", "TELEGRAM_WEBHOOK_SECRET": "1", "HEALTH_KEY": "1"}
+
+    def after_another(folder: Path) -> Any:  # it ends between this one's first look and its own turn
+        secrets.add_version(Google(made.PROJECT), "telegram-webhook-secret", "marked-another")
+        variable_files.write_secret_versions(folder, numbers | {"TELEGRAM_WEBHOOK_SECRET": "2"})
+        return held(folder)
+
+    monkeypatch.setattr(folder_lock, "held", after_another)
+    assert run("HEALTH_KEY")[0] == 0
+    assert variable_files.secret_versions(tmp_path / "dev") == numbers | {
+        "TELEGRAM_WEBHOOK_SECRET": "2",
+        "HEALTH_KEY": "2",
+    }
 
 
 @pytest.mark.full

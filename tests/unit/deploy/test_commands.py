@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from infra.deploy import engine, releases, variable_files
+from infra.deploy import engine, folder_lock, releases, variable_files
 from infra.deploy.__main__ import main
 from infra.deploy.cloud import Policy, Service
+from infra.deploy.commands import COMMANDS
 from infra.deploy.problems import Declined, Refused
 from infra.deploy.steps import (
     apis,
@@ -194,12 +195,14 @@ def test_two_deploys_at_once_lose_no_entry(tmp_path: Path) -> None:
     def interfering(*given: object) -> None:
         if not interfered:
             interfered.append(True)
-            releases.add(cloud, bucket, "dev", _recorded(2))
+            releases.add(cloud, bucket, "dev", _recorded(2, schema=("0009_post_less.sql",)))
         write(*given)  # type: ignore[arg-type]
 
     cloud.write_object = interfering  # type: ignore[method-assign,assignment]
     releases.add(cloud, bucket, "dev", _recorded(1))
     assert [one.id for one in releases.read(cloud, bucket, "dev")] == [fakes.RELEASES[2], fakes.RELEASES[1]]
+    # What the other one's migrations did to the database counts for this entry as well.
+    assert releases.read(cloud, bucket, "dev")[-1].schema == ("0009_post_less.sql",)
 
 
 def test_another_machine_finds_what_runs(tmp_path: Path) -> None:
@@ -216,10 +219,11 @@ def test_a_rollback_goes_to_the_release_before_and_stays_there_when_it_is_stoppe
 ) -> None:
     setting = fakes.world(tmp_path)
     _with_releases(setting, _recorded(1), _recorded(2))
+    under_way = variable_files.Release(_recorded(1).id, _recorded(1).image, back_from=_recorded(2).id)
     engine.run("rollback", [state, chosen_release], setting.world)
-    assert variable_files.release(setting.world.folder) == variable_files.Release(_recorded(1).id, _recorded(1).image)
+    assert variable_files.release(setting.world.folder) == under_way
     engine.run("rollback", [chosen_release], setting.world)
-    assert variable_files.release(setting.world.folder) == variable_files.Release(_recorded(1).id, _recorded(1).image)
+    assert variable_files.release(setting.world.folder) == under_way
     setting.world.wanted_release = fakes.RELEASES[2]
     engine.run("rollback", [chosen_release], setting.world)
     assert variable_files.release(setting.world.folder) == variable_files.Release(_recorded(2).id, _recorded(2).image)
@@ -230,10 +234,11 @@ def test_a_rollback_that_is_said_twice_or_stopped_at_its_end_does_not_go_there_a
     setting = fakes.world(tmp_path)
     setting.world.goes_back = True
     _with_releases(setting, _recorded(1), _recorded(2))
-    wanted = variable_files.Release(_recorded(1).id, _recorded(1).image)
     for _ in range(3):
         engine.run("rollback", [state, chosen_release, record], setting.world)
-        assert variable_files.release(setting.world.folder) == wanted
+        found = variable_files.release(setting.world.folder)
+        assert found is not None
+        assert (found.id, found.image) == (_recorded(1).id, _recorded(1).image)
     known = releases.read(setting.cloud, setting.world.bucket, "dev")
     assert [(one.id, one.back_from) for one in known[2:]] == [(fakes.RELEASES[1], fakes.RELEASES[2])]
 
@@ -256,6 +261,35 @@ def test_a_rollback_after_an_unfinished_deploy_goes_to_what_served_last(tmp_path
     variable_files.write_release(setting.world.folder, unfinished)
     engine.run("rollback", [chosen_release], setting.world)
     assert variable_files.release(setting.world.folder) == variable_files.Release(_recorded(2).id, _recorded(2).image)
+
+
+@pytest.mark.proves("N-65")
+def test_a_rollback_where_an_older_release_was_deployed_last_does_not_go_back_to_that_one(tmp_path: Path) -> None:
+    setting = fakes.world(tmp_path)
+    _with_releases(setting, _recorded(1), _recorded(2), _recorded(3))  # the last two by other machines
+    variable_files.write_release(setting.world.folder, variable_files.Release(_recorded(1).id, _recorded(1).image))
+    engine.run("rollback", [state, chosen_release], setting.world)
+    assert variable_files.release(setting.world.folder) == variable_files.Release(_recorded(3).id, _recorded(3).image)
+    assert "RELEASE= names another one" in setting.said
+    engine.run("rollback", [state, chosen_release], setting.world)
+    assert variable_files.release(setting.world.folder) == variable_files.Release(
+        _recorded(2).id, _recorded(2).image, back_from=_recorded(3).id
+    )
+
+
+def test_a_second_command_in_the_same_folder_is_refused_before_it_looks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "infra" / "terraform" / "environments" / "dev"
+    folder.mkdir(parents=True)
+    monkeypatch.setattr("infra.deploy.__main__._CHECKOUT", tmp_path)
+    for command in COMMANDS:
+        with folder_lock.held(folder):
+            assert main([command, "--env", "dev", "--yes"]) == 1
+        said = capsys.readouterr()
+        assert (said.out, "is at work in" in said.err) == ("", True)
+    with folder_lock.held(folder):  # it was let go of
+        pass
 
 
 @pytest.mark.proves("N-65")

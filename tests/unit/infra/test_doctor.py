@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+import httpx
 import pg8000.native
 import pytest
 from cryptography import x509
@@ -68,6 +69,7 @@ def _answers() -> Json:
     """Of a project in which all is well."""
     return {
         "services": [_service(row.service) for row in function_table.load().functions.values()],
+        "migration": [{"name": "projects/p/locations/l/jobs/migrate", "template": _service("migrate")}],
         "versions": [
             {"name": "projects/1/secrets/health-key/versions/3", "state": "ENABLED"},
             {"name": "projects/1/secrets/health-key/versions/2", "state": "DISABLED"},
@@ -114,6 +116,9 @@ class FakeCloud:
 
     def services(self) -> list[Json]:
         return list(self.answers["services"])
+
+    def run_jobs(self) -> list[Json]:
+        return list(self.answers["migration"])
 
     def secret_versions(self, _secret: str) -> list[Json]:
         return list(self.answers["versions"])
@@ -183,7 +188,8 @@ CLOUD: list[tuple[str, Callable[[Json], None], str]] = [
     ("services-ready", _put("services", 2, "latestCreatedRevision", value="health-00003"), "did not become ready"),
     ("services-ready", _put("services", 3, "trafficStatuses", 0, "percent", value=50), "50 % of the traffic"),
     ("services-ready", _put("services", 4, "template", "containers", 0, "image", value="other"), "2 different images"),
-    ("secret-versions", _put("versions", 0, "state", value="DISABLED"), "health-key: version 3, which functions read, is disabled"),
+    ("secret-versions", _put("versions", 0, "state", value="DISABLED"), "health-key: version 3, which is read, is disabled"),
+    ("secret-versions", _put("migration", 0, "template", "template", "containers", 0, "env", 0, "valueSource", "secretKeyRef", "version", value="2"), "version 2, which is read, is disabled"),
     ("secret-versions", _put("versions", value=[]), "is missing"),
     ("database-backups", _put(*KEPT, "enabled", value=False), "automatic backups are off"),
     ("database-backups", _without(*KEPT, "pointInTimeRecoveryEnabled"), "point-in-time recovery is off"),
@@ -222,6 +228,53 @@ async def test_what_is_broken_in_the_cloud_is_named_and_what_is_well_is_ok(
     found = await _look(answers, name)
     assert found.state is State.WRONG
     assert words in " ".join(found.problems)
+
+
+class Told:
+    """What is in front of the functions: the answer to each address, and what was asked."""
+
+    def __init__(self, answers: dict[str, int]) -> None:
+        self.answers = answers
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        if request.url.path.endswith("/getMe"):
+            return httpx.Response(200, json={"ok": True, "result": {"username": "Atlas_Bot"}})
+        return httpx.Response(self.answers[request.url.host])
+
+
+async def _at_telegram(name: str, told: Told, **settings: str) -> Finding:
+    given = {
+        "FUNCTION_URL_TEMPLATE": "https://{name}-1.r.run.app",
+        "TELEGRAM_BOT_TOKEN": "1:marked",
+        "TELEGRAM_WEBHOOK_SECRET": "marked",
+    }
+    deployment = OfCloud("prod", given | settings, connect=lambda: None, cloud=FakeCloud(_answers()))
+    await deployment.http.aclose()
+    deployment.http = httpx.AsyncClient(transport=httpx.MockTransport(told))
+    try:
+        (found,) = await examine(deployment, [BY_NAME[name]])
+        return found
+    finally:
+        await deployment.close()
+
+
+@pytest.mark.proves("N-60.webhook")
+async def test_the_secret_is_tried_at_the_address_that_telegram_is_told() -> None:
+    front = "https://bot.example.com/updates"
+    told = Told({"telegram-webhook-1.r.run.app": 400, "bot.example.com": 403})
+    assert (await _at_telegram("webhook-secret", told)).state is State.OK
+    found = await _at_telegram("webhook-secret", told, TELEGRAM_WEBHOOK_URL=front)
+    assert found.problems == ("https://bot.example.com answers 403 to the current secret",)
+    told.answers["bot.example.com"] = 400
+    assert (await _at_telegram("webhook-secret", told, TELEGRAM_WEBHOOK_URL=front)).state is State.OK
+
+
+@pytest.mark.proves("N-60.webhook")
+async def test_a_bot_has_one_name_however_it_is_written() -> None:
+    told = Told({})
+    assert (await _at_telegram("telegram-token", told, TELEGRAM_BOT_USERNAME="atlas_bot")).state is State.OK
+    found = await _at_telegram("telegram-token", told, TELEGRAM_BOT_USERNAME="another_bot")
+    assert found.state is State.WRONG
 
 
 @pytest.mark.proves("N-60.functions")
