@@ -9,11 +9,13 @@ maps. Anything else (a heredoc, a template, an operator) is refused by line, nev
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 _SPACE = re.compile(r"(?:[ \t\r\n]|#[^\n]*|//[^\n]*|/\*.*?\*/)*", re.DOTALL)
@@ -25,6 +27,9 @@ _ESCAPE = re.compile(r"\\(u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}|.)")
 _ESCAPED = {"n": "\n", "r": "\r", "t": "\t", '"': '"', "\\": "\\"}
 _WORDS = {"true": True, "false": False, "null": None}
 _PREFIX = "TF_VAR_"
+_MOST_DEEP = 32
+_MOST_DIGITS = 40
+_HIGHEST = 0x10FFFF
 
 
 class UnreadableVariables(ValueError):
@@ -71,7 +76,9 @@ def read_file(path: Path) -> dict[str, Any]:
 
 def _json(path: Path, text: str) -> dict[str, Any]:
     try:
-        read: Any = json.loads(text)
+        read: Any = json.loads(text, parse_constant=_no_number)
+    except RecursionError:
+        raise UnreadableVariables(f"{path}: nested too deep") from None
     except ValueError as error:
         where = f" in line {error.lineno}" if isinstance(error, json.JSONDecodeError) else ""
         raise UnreadableVariables(f"{path}: not JSON{where}") from None
@@ -80,11 +87,17 @@ def _json(path: Path, text: str) -> dict[str, Any]:
     return read
 
 
+def _no_number(text: str) -> NoReturn:
+    """NaN and Infinity, which Python's reader takes and JSON does not have."""
+    raise ValueError(text)
+
+
 class _Reader:
     def __init__(self, path: Path, text: str) -> None:
         self._path = path
         self._text = text
         self._at = 0
+        self._depth = 0
 
     def variables(self) -> dict[str, Any]:
         found: dict[str, Any] = {}
@@ -108,18 +121,28 @@ class _Reader:
             case '"':
                 return self._string()
             case "[":
-                return self._list()
+                return self._nested(self._list)
             case "{":
-                return self._map()
+                return self._nested(self._map)
             case "<":
                 self._refuse("a heredoc is not read: write one text in quotation marks")
         if (number := _NUMBER.match(self._text, self._at)) is not None:
+            if len(number[0]) > _MOST_DIGITS or math.isinf(float(number[0])):
+                self._refuse("a number that is longer or larger than any variable takes")
             self._at = number.end()
             return int(number[0]) if re.fullmatch(r"-?[0-9]+", number[0]) else float(number[0])
         word = self._match(_NAME, "a value")
         if word not in _WORDS:
             self._refuse("a value is a text in quotation marks, a number, true, false, null, a list or a map")
         return _WORDS[word]
+
+    def _nested(self, read: Callable[[], Any]) -> Any:
+        self._depth += 1
+        if self._depth > _MOST_DEEP:
+            self._refuse("nested too deep")
+        found = read()
+        self._depth -= 1
+        return found
 
     def _string(self) -> str:
         found = _TEXT.match(self._text, self._at)
@@ -136,7 +159,9 @@ class _Reader:
         if kind[0] in "uU":
             if len(kind) == 1:
                 self._refuse("an escape that HCL does not know")
-            return chr(int(kind[1:], 16))
+            if (number := int(kind[1:], 16)) > _HIGHEST or 0xD800 <= number < 0xE000:  # noqa: PLR2004 -- surrogates
+                self._refuse("an escape of what is no character")
+            return chr(number)
         if kind not in _ESCAPED:
             self._refuse("an escape that HCL does not know")
         return _ESCAPED[kind]

@@ -66,6 +66,12 @@ REFUSED = {
     "a map without commas": ("a = { b = 1 c = 2 }", 1),
     "an unknown escape": (r'a = "\x"', 1),
     "a block": ('a { b = "c" }', 1),
+    "lists too deep": (f"a = {'[' * 5_000}{']' * 5_000}\n", 1),
+    "maps too deep": (f"a = {'{a=' * 5_000}1{'}' * 5_000}\n", 1),
+    "a number too long": (f"a = {'1' * 5_000}\n", 1),
+    "a number too large": ("a = 1e999\n", 1),
+    "beyond the last character": ('a = "\\UFFFFFFFF"\n', 1),
+    "half a character": ('a = "\\uD800"\n', 1),
 }
 
 
@@ -93,7 +99,17 @@ def test_files_win_in_terraform_s_order(tmp_path: Path, monkeypatch: pytest.Monk
     assert tfvars.read(tmp_path) == {"a": "1", "b": "2", "c": "4", "d": "4", "e": "3", "f": "environment"}
 
 
-@pytest.mark.parametrize(("text", "said"), [("{", "not JSON in line 1"), ("[1]", "not a JSON object")])
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("{", "not JSON in line 1"),
+        ("[1]", "not a JSON object"),
+        ("[" * 100_000, "nested too deep"),
+        ('{"a": NaN}', "not JSON"),
+        ('{"a": ' + "1" * 5_000 + "}", "not JSON"),
+    ],
+    ids=["broken", "a list", "deep", "no number", "a long number"],
+)
 def test_a_damaged_json_file_is_refused(text: str, said: str, tmp_path: Path) -> None:
     (tmp_path / "release.auto.tfvars.json").write_text(text)
     with pytest.raises(tfvars.UnreadableVariables, match=said):
