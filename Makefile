@@ -8,7 +8,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export PIP_ROOT_USER_ACTION = ignore
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo tour test test-all lint acceptance acceptance-sabotage bench sweep psql give-access logs reset migrate terraform-check deploy rollback rotate restore destroy doctor clean \
+.PHONY: help setup run demo tour test test-all lint acceptance acceptance-sabotage bench sweep psql give-access logs reset migrate terraform-check lock deploy rollback rotate restore destroy doctor clean \
 	node-key node-add node-list node-check
 
 help: ## list the targets
@@ -41,6 +41,12 @@ setup: .venv/.ready ## make .venv and install what is pinned (every target that 
 	@echo "installing other people's Crypto Pay clients, for the tests ..."
 	@.venv-clients/bin/python -c '' 2>/dev/null || { rm -rf .venv-clients; $(PY) -m venv .venv-clients; }
 	@.venv-clients/bin/python -m pip install --quiet -r $<
+	@touch $@
+
+.venv-lock/.ready: infra/requirements-lock.txt | .venv/.ready
+	@echo "installing what finds files' hashes ..." >&2
+	@.venv-lock/bin/python -c '' 2>/dev/null || { rm -rf .venv-lock; $(PY) -m venv .venv-lock; }
+	@.venv-lock/bin/python -m pip install --quiet -r $<
 	@touch $@
 
 run: .venv/.ready ## the whole system on this machine, a chat with the bot in the browser; with TELEGRAM_BOT_TOKEN the real Telegram; Ctrl-C ends it
@@ -115,6 +121,9 @@ node-check: .venv/.ready-deploy ## ask every VPN node, by pin and key; fails whe
 terraform-check: .venv/.ready-test ## Terraform: format, validation, tests, policies, tables of variables; no cloud needed
 	@$(PY) -m infra.terraform.check
 
+lock: .venv/.ready .venv-lock/.ready ## infra/requirements.lock anew: requirements.txt with the hashes of every file, for the image; after each change of it
+	@$(PY) -m infra.lock
+
 deploy: .venv/.ready-deploy ## from this checkout to a running shop, and each release after it (ENV=prod; YES=1: ask nothing); stop it and start it again as you like
 	@$(PY) -m infra.deploy deploy --env "$(ENV)" $(if $(filter 1,$(YES)),--yes)
 
@@ -134,5 +143,5 @@ doctor: .venv/.ready-deploy ## look at everything that a shop stands on, change 
 	@$(PY) -m infra.doctor --env "$(ENV)" $(ARGS)
 
 clean: ## remove .venv and every cache; .local/ stays (make reset)
-	@rm -rf .venv .venv-clients .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist
+	@rm -rf .venv .venv-clients .venv-lock .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist
 	@find . -name __pycache__ -type d -not -path './.venv*/*' -prune -exec rm -rf {} +

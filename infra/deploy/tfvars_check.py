@@ -84,6 +84,11 @@ def problems(folder: Path, checkout: Path) -> list[Problem]:
             ]
         except FileNotFoundError as error:
             return [*found, Problem(f"{error} is missing in this checkout", f"git checkout -- {error}")]
+        except bundle.StaleLockError as error:
+            return [
+                *found,
+                Problem(f"{bundle.LOCK} is not of {bundle.PINS}: {error}", f"make lock, and commit {bundle.LOCK}"),
+            ]
         found += [Problem(words, edit) for words in _refused_by_rules(Path(scratch), folder, list(given))]
         settings = merged.get("settings")
         if isinstance(settings, dict):

@@ -1,4 +1,4 @@
-"""What is uploaded, installed as the platform installs it: the bundle alone, beside nothing but requirements.txt."""
+"""What is uploaded, installed as the platform installs it: the bundle alone, beside nothing but its requirements.txt."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def clean_python(unpacked: Path) -> Path:
-    """`bin/python` of an environment that holds requirements.txt and no more."""
+    """`bin/python` of an environment that holds the bundle's requirements.txt, every file of it by its hash, and no more."""
     home = unpacked.parent / "venv"
     pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input"]
     subprocess.run([sys.executable, "-m", "venv", str(home)], check=True)
     done = subprocess.run(
-        [home / "bin" / "python", *pip, "-r", unpacked / "requirements.txt"],
+        [home / "bin" / "python", *pip, "--require-hashes", "-r", unpacked / "requirements.txt"],
         capture_output=True,
         text=True,
         check=False,

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def tree(tmp_path: Path) -> Path:
     """A copy of what is deployed, with other times and modes than the original's."""
     root = tmp_path / "tree"
-    for name in bundle.names():
+    for name in [*bundle.names(), bundle.LOCK]:
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(bundle.ROOT / name, root / name)
         os.utime(root / name, (1_000_000_000, 1_000_000_000))
@@ -65,7 +65,36 @@ def test_a_stray_file_is_refused_and_nothing_is_written(tree: Path, tmp_path: Pa
     assert not (tmp_path / "bundle.zip").exists()
 
 
-def test_a_missing_part_is_refused(tree: Path, tmp_path: Path) -> None:
-    (tree / "requirements.txt").unlink()
-    with pytest.raises(FileNotFoundError):
+@pytest.mark.parametrize("part", [bundle.PINS, bundle.LOCK])
+def test_a_missing_part_is_refused(tree: Path, tmp_path: Path, part: str) -> None:
+    (tree / part).unlink()
+    with pytest.raises(FileNotFoundError, match=part):
         bundle.build(tmp_path / "bundle.zip", tree)
+
+
+def test_its_requirements_are_the_lock(tmp_path: Path) -> None:
+    bundle.build(tmp_path / "bundle.zip")
+    with zipfile.ZipFile(tmp_path / "bundle.zip") as archive:
+        assert archive.read("requirements.txt") == (bundle.ROOT / bundle.LOCK).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("file", "change", "words"),
+    [
+        (bundle.PINS, ("segno==1.6.6", "segno==1.6.7"), "segno is locked as 1.6.6 and pinned as 1.6.7"),
+        (bundle.PINS, ("segno==1.6.6", "segno==1.6.6\nNew_One==2"), "new-one 2 is not locked"),
+        (bundle.PINS, ("segno==1.6.6", ""), "segno 1.6.6 is locked and not pinned"),
+        (bundle.LOCK, ("segno==1.6.6", "segno==1.6.5"), "segno is locked as 1.6.5 and pinned as 1.6.6"),
+        (bundle.LOCK, ("segno==1.6.6 \\\n", "segno==1.6.6\nother==1 \\\n"), "other 1 is locked and not pinned"),
+        (bundle.LOCK, ("segno==1.6.6 \\\n", "segno==1.6.6\nother==1 \\\n"), "segno==1.6.6 is locked without a hash"),
+    ],
+)
+def test_a_lock_of_other_pins_is_refused_and_nothing_is_written(
+    tree: Path, tmp_path: Path, file: str, change: tuple[str, str], words: str
+) -> None:
+    text = (tree / file).read_text()
+    assert text.count(change[0]) == 1
+    (tree / file).write_text(text.replace(*change))
+    with pytest.raises(bundle.StaleLockError, match=words):
+        bundle.build(tmp_path / "bundle.zip", tree)
+    assert not (tmp_path / "bundle.zip").exists()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from infra import bundle
 from infra.deploy import tfvars_check
 from tests.terraform.conftest import kit
 from tests.unit.deploy import fakes
@@ -133,3 +134,18 @@ def test_what_a_person_and_a_command_wrote_differently_is_told(folder: Path) -> 
     (folder / "secrets.auto.tfvars.json").write_text('{"secret_versions": {"HEALTH_KEY": "2"}}')
     words = refused(folder, GOOD + 'secret_versions = { HEALTH_KEY = "1" }\n')
     assert any("take it out of terraform.tfvars" in one for one in words), words
+
+
+def test_a_lock_that_is_not_of_the_pins_is_told_with_what_makes_it(folder: Path, tmp_path: Path) -> None:
+    checkout = tmp_path / "checkout"
+    for name in [*bundle.names(), bundle.LOCK]:
+        (checkout / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(bundle.ROOT / name, checkout / name)
+    pins = checkout / bundle.PINS
+    pins.write_text(pins.read_text().replace("segno==1.6.6", "segno==1.6.7"))
+    (folder / "terraform.tfvars").write_text(GOOD)
+    (found,) = tfvars_check.problems(folder, checkout)
+    assert (
+        found.what == "infra/requirements.lock is not of requirements.txt: segno is locked as 1.6.6 and pinned as 1.6.7"
+    )
+    assert found.mend.startswith("make lock")
