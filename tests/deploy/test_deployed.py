@@ -53,7 +53,8 @@ async def test_every_target_starts_from_it_and_answers(deployed: FromTheBundle) 
     health = await deployed.call("health", method="GET")
     assert (health.status_code, health.json()) == (200, {"ok": True})
     full = await deployed.call("health", method="GET", headers={"X-Health-Key": deployed.health_key})
-    assert (full.status_code, full.json()["database"]) == (503, True)  # no sweep has run yet
+    # Its status is of the sweeps, whose first ticks may be still to come.
+    assert full.json()["database"] is True, full.text
     answered = {"health"}
     for name, function in function_table.load().functions.items():
         alive = await deployed.call(name, function_table.probes().path, method="GET")
