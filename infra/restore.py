@@ -2,7 +2,7 @@
 
 Cloud SQL brings a moment back as a second instance. What names the first one follows here: both database secrets, the variable
 `database_name`, and Terraform's state, which takes the second instance in and lets the first go without touching it. Each part is looked
-for before it is done, so the command may be stopped anywhere and said again. `make deploy` then puts it in front of the functions.
+for before it is done, so the command may be stopped anywhere and said again: `restore.begun.json` says until the end what was asked for. `make deploy` then puts it in front of the functions.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ _NAME: Final = re.compile(r"[a-z][a-z0-9-]{0,60}[a-z0-9]")
 _MOMENT: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 _VARIABLES: Final = "database.auto.tfvars.json"
 _PENDING: Final = "restore.pending.json"
+_BEGUN: Final = "restore.begun.json"
 _SECRETS: Final = (environment.OWNER_SECRET, environment.FUNCTIONS_SECRET)
 _INSTANCE: Final = "google_sql_database_instance"
 _IDS: Final[dict[str, str]] = {
@@ -104,13 +105,11 @@ def problems(found: Deployed, asked: Asked) -> list[str]:
     elif moment > now:
         wrong.append(f"AT lies ahead: it is {now:%Y-%m-%dT%H:%M:%SZ}")
     elif found.instance.name != asked.to:
-        days = sql.instance(found.google, found.instance.name).recovery_days
-        if days == 0:
-            wrong.append(
-                f"{found.instance.name} keeps no log to bring a moment back from: restore a backup (docs/runbooks/restore.md)"
-            )
-        elif moment < now - timedelta(days=days):
-            wrong.append(f"AT lies further back than the {days} days whose log is kept")
+        wrong += _of_the_log(found, asked, now - moment)
+    if asked.to and found.instance.name == asked.to and _begun(found.folder) != asked:
+        wrong.append(
+            f"{asked.to} is the name of the database in force: TO must be one that was never used, such as atlas-2"
+        )
     said = (found.variables.get("database") or {}).get("name")
     if said and said != asked.to:
         wrong.append(
@@ -120,6 +119,45 @@ def problems(found: Deployed, asked: Asked) -> list[str]:
     return wrong + [f"{name}: secret_versions names no version of it" for name in missing]
 
 
+def _of_the_log(found: Deployed, asked: Asked, ago: timedelta) -> list[str]:
+    """What stands against a copy; nothing, when `asked.to` is there already and needs none."""
+    if _exists(found, asked.to):
+        return []
+    name = found.instance.name
+    try:
+        days = sql.instance(found.google, name).recovery_days
+    except GoogleError as error:
+        if not error.missing:
+            raise
+        return [
+            f"there is no instance {name} to copy, and no {asked.to}: restore a backup into {asked.to or 'a new one'} first (docs/runbooks/restore.md)"
+        ]
+    if days == 0:
+        return [f"{name} keeps no log to bring a moment back from: restore a backup (docs/runbooks/restore.md)"]
+    return [f"AT lies further back than the {days} days whose log is kept"] if ago > timedelta(days=days) else []
+
+
+def _exists(found: Deployed, name: str) -> bool:
+    if not _NAME.fullmatch(name):
+        return False
+    try:
+        sql.instance(found.google, name)
+    except GoogleError as error:
+        if not error.missing:
+            raise
+        return False
+    return True
+
+
+def _begun(folder: Path) -> Asked | None:
+    """What a command that was stopped here had begun."""
+    try:
+        said = json.loads((folder / _BEGUN).read_text())
+        return Asked(said["to"], said["at"])
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return None
+
+
 def restore(found: Deployed, asked: Asked, terraform: Terraform, talk: Talk) -> None:
     """Do what is not done yet, telling each part.
 
@@ -127,9 +165,13 @@ def restore(found: Deployed, asked: Asked, terraform: Terraform, talk: Talk) -> 
         Declined: the person said no; nothing was changed.
         GoogleError, NotLoggedIn, TerraformFailed, TookTooLong
     """
-    talk.say(f"{found.name} ({found.project}): {asked.to} becomes the database, as it was at {asked.moment}.")
+    if _begun(found.folder) != asked and _exists(found, asked.to):
+        talk.say(f"{found.name} ({found.project}): {asked.to} is there already, and becomes the database as it is.")
+    else:
+        talk.say(f"{found.name} ({found.project}): {asked.to} becomes the database, as it was at {asked.moment}.")
     talk.say("  What was written after that is not in it. The instance in force stays as it is, and is used no more.")
     talk.confirm(f"{asked.to} is to be the database of {found.name}.", asked.to)
+    _write(found.folder / _BEGUN, json.dumps({"to": asked.to, "at": asked.moment}) + "\n")
     parts: tuple[tuple[str, Callable[[], bool]], ...] = (
         (f"{asked.to} is made of the log (20 to 60 minutes)", lambda: _clone(found, asked)),
         ("both database secrets name it", lambda: _secrets(found, asked.to)),
@@ -140,6 +182,7 @@ def restore(found: Deployed, asked: Asked, terraform: Terraform, talk: Talk) -> 
     for title, do in parts:
         talk.say(f"- {title} ...")
         talk.say("  done" if do() else "  was so already")
+    (found.folder / _BEGUN).unlink()
     talk.say(f"Next: make deploy ENV={found.name}    then: make doctor ENV={found.name}    (docs/runbooks/restore.md)")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import shlex
+import subprocess
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -112,6 +113,15 @@ def test_every_reference_in_code_resolves() -> None:
             f"{_named(path)}: {name}.md" for name in re.findall(named, text) if not (DOCS / f"{name}.md").exists()
         ]
     assert wrong == []
+
+
+def test_what_restore_says_to_commit_git_takes_and_what_machines_write_back_it_does_not() -> None:
+    folder = "infra/terraform/environments/prod"
+    names = ["database.auto.tfvars.json", "secrets.auto.tfvars.json", "release.auto.tfvars.json", "terraform.tfvars"]
+    names += ["restore.begun.json", "restore.pending.json"]
+    asked = ["git", "-C", str(ROOT), "check-ignore", "--no-index", *(f"{folder}/{name}" for name in names)]
+    ignored = subprocess.run(asked, capture_output=True, text=True, check=False).stdout.split()
+    assert [Path(one).name for one in ignored] == names[1:]
 
 
 def test_paths_of_the_tree_that_pages_name_exist() -> None:

@@ -110,8 +110,9 @@ def test_a_moment_is_brought_back_under_a_new_name_and_nothing_is_destroyed(
     volume = plan.service("health")["template"][0]["volumes"][0]["cloud_sql_instance"][0]
     assert volume["instances"] == [f"{found.project}:{found.region}:{NEW}"]
     capsys.readouterr()
-    assert restore.main(given) == 0
-    assert capsys.readouterr().out.count("was so already") == 5
+    assert restore.main(given) == 2
+    assert f"{NEW} is the name of the database in force" in capsys.readouterr().err
+    assert not list(prod.folder.glob("restore.*"))
     said = "".join(path.read_text() for path in prod.folder.glob("*.json"))
     assert not [one for one in PASSWORDS.values() if one in said]
     assert not [one for one in PASSWORDS.values() if one in (prod.folder / "terraform.tfstate").read_text()]

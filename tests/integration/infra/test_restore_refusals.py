@@ -60,6 +60,14 @@ REFUSED: dict[str, tuple[dict[str, Any], str, str, list[str]]] = {
     "another zone": ({}, "atlas-2", "2026-11-30T03:20:00+03:00", ["AT must be"]),
     "the future": ({}, "atlas-2", AHEAD, ["AT lies ahead"]),
     "before the log": ({}, "atlas-2", LONG_AGO, ["further back than the 7 days"]),
+    "the name in force": ({}, "atlas", HOUR_AGO, ["atlas is the name of the database in force"]),
+    "the name in force, said by a restore": (
+        {"database_name": "atlas-2"},
+        "atlas-2",
+        HOUR_AGO,
+        ["name of the database"],
+    ),
+    "neither is there": ({"database_name": "gone"}, "atlas-2", HOUR_AGO, ["no instance gone to copy, and no atlas-2"]),
     "no secrets": ({"secret_versions": {}}, "atlas-2", HOUR_AGO, ["MIGRATE_DATABASE_URL: ", "DATABASE_URL: "]),
     "all of it": (
         {"secret_versions": {"DATABASE_URL": "1"}},
@@ -115,7 +123,8 @@ def test_without_its_word_nothing_is_begun(
     monkeypatch.setenv("CONFIRM", word)
     assert restore.main(["--env", "dev", "--to", "atlas-2", "--at", HOUR_AGO]) == 2
     assert "Nothing was changed" in capsys.readouterr().err
-    assert google.requests == ["sql.instances.get"]
+    assert set(google.requests) == {"sql.instances.get"}
+    assert sorted(path.name for path in (environment.TERRAFORM / "dev").iterdir()) == ["terraform.tfvars.json"]
 
 
 @pytest.mark.full
@@ -145,3 +154,25 @@ def test_a_copy_that_is_under_way_is_waited_for_and_not_made_twice(
     assert not restore._clone(found, asked)
     assert len(looks) == 3
     assert google.requests.count("sql.instances.clone") == 1
+
+
+def test_the_name_in_force_is_refused_and_an_instance_that_is_gone_is_not_asked_for(
+    given: Callable[..., None], google: StandIn, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A backup was restored into `atlas` here, and the instance in force, `gone`, was deleted."""
+    given()
+    assert restore.main(["--env", "dev", "--to", "atlas", "--at", HOUR_AGO]) == 2
+    assert "TO must be one that was never used" in capsys.readouterr().err
+    begun = tmp_path / "dev" / "restore.begun.json"
+    begun.write_text(json.dumps({"to": "atlas", "at": HOUR_AGO}))  # stopped after its name was written down
+    found = environment.load("dev")
+    assert isinstance(found, environment.Deployed)
+    assert restore.problems(found, restore.Asked("atlas", HOUR_AGO)) == []
+    begun.unlink()
+    given(database_name="gone")
+    found = environment.load("dev")
+    assert isinstance(found, environment.Deployed)
+    assert restore.problems(found, restore.Asked("atlas", HOUR_AGO)) == []
+    assert not restore._clone(found, restore.Asked("atlas", HOUR_AGO))
+    assert ["no instance gone" in one for one in restore.problems(found, restore.Asked("atlas-9", HOUR_AGO))] == [True]
+    assert google.requests.count("sql.instances.clone") == 0
