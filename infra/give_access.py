@@ -114,6 +114,7 @@ def _give(found: Environment, wanted: Wanted, prices: PriceList, owners: frozens
     with contextlib.ExitStack() as stack:
         if isinstance(found, Deployed) and not found.has_own_database:
             relay = stack.enter_context(Relay(found.instance, iam=False))
+            stack.callback(lambda: sys.stderr.writelines(f"{one}\n" for one in relay.failures))
             address = DatabaseAddress.parse(url)
             user, password = quote(address.user, safe=""), quote(address.password or "", safe="")
             url = f"postgresql://{user}:{password}@/{quote(address.database, safe='')}?host={relay.folder}"

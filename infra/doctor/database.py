@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from infra.doctor.check import Check, NotCheckedError, WrongError, insist
+from lib.db.address import BadAddress, DatabaseAddress
 
 if TYPE_CHECKING:
     from infra.doctor.deployment import Deployment
@@ -58,6 +59,14 @@ join pg_catalog.pg_roles member on member.oid = m.member
 where not m.admin_option and (member.rolsuper or member.rolcreaterole or member.rolcreatedb or member.rolbypassrls)
 order by 1
 """
+_OWNS = """
+select true as owns from pg_catalog.pg_roles r
+where r.rolname = :login and exists (
+    select from pg_catalog.pg_class c
+    join pg_catalog.pg_namespace n on n.oid = c.relnamespace and n.nspname = 'atlas'
+    where c.relkind in ('r', 'p') and pg_catalog.pg_has_role(r.oid, c.relowner, 'usage'))
+"""
+"""A superuser and a member of the owner's role count as the owner."""
 _READER_WRITES = """
 select cast(c.relname as text) as table_name from pg_catalog.pg_class c
 join pg_catalog.pg_namespace n on n.oid = c.relnamespace and n.nspname = 'atlas'
@@ -128,6 +137,14 @@ async def schema(deployment: Deployment) -> str:
     return f"newest {max(applied)}" + (", newer than this checkout" if newer else "")
 
 
+async def _functions_login(deployment: Deployment) -> str:
+    """The user in the functions' own address; "" when there is none that can be read, which is another check's matter."""
+    try:
+        return DatabaseAddress.parse(await deployment.setting("DATABASE_URL")).user
+    except BadAddress:
+        return ""
+
+
 async def roles(deployment: Deployment) -> str:
     """What functions log in as can add to the books, and can't change them; what reads can't write."""
     (there,) = await deployment.rows(
@@ -138,7 +155,12 @@ async def roles(deployment: Deployment) -> str:
             "the roles atlas_app and atlas_readonly are not there: functions work as the owner of everything"
         )
     lists = {"only_grow": list(ONLY_GROW), "never_deleted": list(NEVER_DELETED)}
+    login = await _functions_login(deployment)
     problems = [
+        f"functions log in as {login}, which owns the tables: it may change and delete everything"
+        for _ in await deployment.rows(_OWNS, login=login)
+    ]
+    problems += [
         f"{row['login']} may {row['privilege']} {row['table_name']}" for row in await deployment.rows(_ROLES, **lists)
     ]
     problems += [
