@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 Role = Literal["readonly", "owner"]
 
 NAMES: Final = ("local", "dev", "prod")
+DEPLOYED: Final = ("dev", "prod")
 TERRAFORM: Final = Path(__file__).resolve().parent / "terraform" / "environments"
 LOCAL_HOME: Final = Path(__file__).resolve().parents[1] / ".local"
 OWNER_SECRET: Final = "MIGRATE_DATABASE_URL"  # noqa: S105 - the setting's name
@@ -155,18 +156,19 @@ def secret_names() -> frozenset[str]:
     return _SECRET_EVERYWHERE.union(*(one.secrets for one in function_table.load().functions.values()))
 
 
-def load(name: str, *, folder: Path | None = None) -> Environment:
+def load(name: str, *, folder: Path | None = None, among: tuple[str, ...] = NAMES) -> Environment:
     """The environment of that name.
 
     Args:
         name: `local`, `dev` or `prod`.
+        among: those that the command is for; the others are refused, and not named.
         folder: of its variables' files, or, for local, of the system's state; the usual one unless said.
 
     Raises:
         NoEnvironment: no such name; local: it is not up; else: the variables can't be read, or lack project or region.
     """
-    if name not in NAMES:
-        raise NoEnvironment(f"ENV={name or '(nothing)'}: it is one of {', '.join(NAMES)}")
+    if name not in among:
+        raise NoEnvironment(f"ENV={name or '(nothing)'}: it is one of {', '.join(among)}")
     if name == "local":
         return _local(folder or LOCAL_HOME)
     return _deployed(name, folder or TERRAFORM / name)

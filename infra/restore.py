@@ -65,7 +65,7 @@ def main(arguments: list[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     talk = Talk()
     try:
-        found = environment.load(given.env)
+        found = environment.load(given.env, among=environment.DEPLOYED)
         if not isinstance(found, Deployed):
             return _complain(["ENV must be dev or prod: the local system has no backups"], 2)
         asked = Asked(given.to, given.at)

@@ -58,7 +58,7 @@ def main(arguments: list[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     part, talk = given.part or "begin", Talk(yes=given.yes)
     try:
-        found = environment.load(given.env)
+        found = environment.load(given.env, among=environment.DEPLOYED)
         wrong = _problems(found, given.name, part)
         if wrong or not isinstance(found, Deployed):
             return _complain(wrong, 2)
@@ -85,7 +85,7 @@ def _problems(found: environment.Environment, name: str, part: str) -> list[str]
     wrong = []
     known = sorted(environment.secret_names())
     if name not in known:
-        wrong.append(f"NAME must be one of {', '.join(known)}")
+        wrong.append(f"NAME must be one of {', '.join(one for one in known if one in READERS and one not in _NEVER)}")
     elif name in _NEVER:
         wrong.append(f"{name} is never rotated: {_NEVER[name]}")
     elif name not in READERS:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
 import shlex
 import subprocess
+import sys
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -113,6 +115,34 @@ def test_every_reference_in_code_resolves() -> None:
             f"{_named(path)}: {name}.md" for name in re.findall(named, text) if not (DOCS / f"{name}.md").exists()
         ]
     assert wrong == []
+
+
+def test_a_node_s_keys_are_one_line_that_keeps_the_key_before(tmp_path: Path) -> None:
+    """The commands of node.md as they stand there, on a file of this machine; a second line of the name would hide the first."""
+    file, programs = tmp_path / "node.env", tmp_path / "programs"
+    programs.mkdir()
+    (programs / "systemctl").write_text("#!/bin/sh\n")
+    (programs / "systemctl").chmod(0o755)
+    page = (DOCS / "node.md").read_text()
+    add = re.search(r"make node-key ENV=prod NAME=de1 \| ssh root@<HOST> '([^']*)'", page)
+    drop = re.search(r"`(sed -i '[^`]*)`", page)
+    assert add
+    assert drop
+    environment = os.environ | {"PATH": f"{programs}:{os.environ['PATH']}"}
+
+    def on_the_node(command: str, key: str = "") -> list[str]:
+        text = command.replace("/etc/atlas-node.env", str(file))
+        subprocess.run(["/bin/sh", "-c", text], input=key, text=True, env=environment, check=False)
+        return sorted(file.read_text().split()) if file.exists() else []
+
+    assert on_the_node(add[1], "first-key\n") == ["XRAY_API_KEYS=first-key"]
+    file.write_text(f"XRAY_API_BIND=0.0.0.0:8443\n{file.read_text()}XRAY_PUBLIC_HOST=a.example.org\n")
+    others = ["XRAY_API_BIND=0.0.0.0:8443", "XRAY_PUBLIC_HOST=a.example.org"]
+    for key, keys in (("first-key\n", "first-key"), ("second\n", "second,first-key"), ("second\n", "second,first-key")):
+        assert on_the_node(add[1], key) == sorted([*others, f"XRAY_API_KEYS={keys}"])
+    assert on_the_node(add[1]) == sorted([*others, "XRAY_API_KEYS=second,first-key"])  # the key could not be had
+    if sys.platform == "linux":  # as nodes are; another system's sed takes other arguments
+        assert on_the_node(drop[1]) == sorted([*others, "XRAY_API_KEYS=second"])
 
 
 def test_what_restore_says_to_commit_git_takes_and_what_machines_write_back_it_does_not() -> None:

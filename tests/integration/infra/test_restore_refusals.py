@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from infra import environment, restore
+from infra import environment, restore, rotate
 from sandbox.google import Google as StandIn
 from tests.sandbox.google import made
 
@@ -127,11 +127,12 @@ def test_without_its_word_nothing_is_begun(
     assert sorted(path.name for path in (environment.TERRAFORM / "dev").iterdir()) == ["terraform.tfvars.json"]
 
 
-@pytest.mark.full
-def test_the_local_system_has_none(given: Callable[..., None], capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("name", ["staging", "local"])
+def test_the_local_system_has_none(name: str, given: Callable[..., None], capsys: pytest.CaptureFixture[str]) -> None:
     given()
-    assert restore.main(["--env", "staging"]) == 2
-    assert "ENV=staging" in capsys.readouterr().err
+    for asked in (restore.main, rotate.main):
+        assert asked(["--env", name]) == 2
+        assert f"ENV={name}: it is one of dev, prod" in capsys.readouterr().err
 
 
 def test_a_copy_that_is_under_way_is_waited_for_and_not_made_twice(

@@ -178,6 +178,7 @@ def test_what_can_t_be_is_refused_with_everything(
     code, said = run(name, part)
     assert code == 2
     assert [one for one in wanted if one not in said] == []
+    assert ("PSEUDONYM_KEY" in said) == (name == "PSEUDONYM_KEY")  # what can't be asked for is not offered
     assert cloud.requests == []
 
 

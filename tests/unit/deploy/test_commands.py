@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from typing import TYPE_CHECKING
 
 import pytest
@@ -357,6 +358,21 @@ def test_what_is_to_be_entered_by_hand_is_said_when_crypto_pay_is_offered(tmp_pa
     variable_files.write_secret_versions(setting.world.folder, {"CRYPTOPAY_TOKEN": "1"})
     by_hand.look(setting.world)
     assert "https://cryptobot-webhook-1.europe-west1.run.app" in setting.said
+
+
+def test_what_a_first_deploy_leaves_open_is_said_until_it_is_there(tmp_path: Path) -> None:
+    setting = fakes.world(tmp_path)
+    by_hand.look(setting.world)
+    assert "nodes-reachable is WRONG" in setting.said
+    assert 'database_readers = ["user:' in setting.said
+    for name, given in (
+        ("readers", {"database_readers": ["user:me@example.org"]}),
+        ("own", {"database": {"url_secret": "x"}}),
+    ):
+        setting = fakes.world(tmp_path / name)
+        (setting.world.folder / "reader.auto.tfvars.json").write_text(json.dumps(given))
+        by_hand.look(setting.world)
+        assert "database_readers" not in setting.said
 
 
 def test_a_damaged_file_of_variables_is_said_with_what_mends_it(tmp_path: Path) -> None:
