@@ -86,7 +86,7 @@ sweep: .venv/.ready ## run a sweep of the running system now (NAME=expiry)
 
 # A shell may have an ENV of its own (sh reads a file of that name): it counts when it was said to make, or is one of ours.
 PSQL_ENV = $(if $(or $(filter command,$(origin ENV)),$(filter dev prod local,$(ENV))),$(ENV))
-psql: .venv/.ready $(if $(PSQL_ENV),.venv/.ready-deploy) ## a prompt in the running system's database; ENV=prod, dev, local: to read there, as yourself (ROLE=owner REASON=...: to change)
+psql: .venv/.ready $(if $(PSQL_ENV),.venv/.ready-deploy) ## a prompt in the running system's database; ENV=prod, dev, local: to read there, as yourself (ROLE=owner REASON=...: to change; wants the project's id typed, or CONFIRM=<PROJECT>)
 	@$(if $(PSQL_ENV),$(PY) -m infra.psql --env "$(ENV)" --role "$(ROLE)" --reason "$$REASON" --confirm "$$CONFIRM",$(PY) -m sandbox psql)
 
 give-access: .venv/.ready-deploy ## give a customer access by hand, once (ENV=prod ACCOUNT=7 TARIFF=basic DAYS=30 OPERATOR=<Telegram id> REASON="..." ONCE=<a ticket's number>)
@@ -133,10 +133,10 @@ rollback: .venv/.ready-deploy ## the release before serves again, without a buil
 rotate: .venv/.ready-deploy ## another value of a secret (ENV=prod NAME=HEALTH_KEY), stored unseen; PART=finish, PART=disable: docs/runbooks/rotate-secrets.md
 	@$(PY) -m infra.rotate --env "$(ENV)" --name "$(NAME)" --part "$(PART)" $(if $(filter 1,$(YES)),--yes)
 
-restore: .venv/.ready-deploy ## the database as it was at a moment, under a new name, in force (ENV=prod TO=atlas-2 AT=2026-11-30T03:20:00Z)
+restore: .venv/.ready-deploy ## the database as it was at a moment, under a new name, in force (ENV=prod TO=atlas-2 AT=2026-11-30T03:20:00Z; wants TO typed again, or CONFIRM=atlas-2)
 	@$(PY) -m infra.restore --env "$(ENV)" --to "$(TO)" --at "$(AT)"
 
-destroy: .venv/.ready-deploy ## take an environment down, in order, and name what stays (ENV=dev)
+destroy: .venv/.ready-deploy ## take an environment down, in order, and name what stays (ENV=dev; wants the project's id typed, or CONFIRM=<PROJECT>)
 	@$(PY) -m infra.deploy destroy --env "$(ENV)" $(if $(filter 1,$(YES)),--yes)
 
 doctor: .venv/.ready-deploy ## look at everything that a shop stands on, change nothing, say what is wrong (ENV=local; ARGS=--json)

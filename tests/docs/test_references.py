@@ -117,6 +117,26 @@ def test_every_reference_in_code_resolves() -> None:
     assert wrong == []
 
 
+@pytest.mark.parametrize("page", PAGES, ids=_named)
+def test_a_page_that_speaks_of_the_shell_s_project_says_where_it_is_set(page: Path) -> None:
+    """Who is woken up opens one page, not the folder's first."""
+    text = page.read_text()
+    used = set(re.findall(r"\$\{?(PROJECT|REGION|ENV|HEALTH_KEY)\b", text))
+    if page == DOCS / "runbooks" / "README.md":
+        assert {f"${name}" for name in ("PROJECT", "REGION")} <= set(re.findall(r"\$[A-Z]+", text))
+        assert re.search(r"^export PROJECT=\S+ REGION=\S+$", _section(page, "Before any page"), re.MULTILINE)
+        assert re.search(r"^export ENV=prod$", _section(page, "Before any page"), re.MULTILINE)
+    elif used:
+        before, _, _ = text.partition("\n## ")
+        assert "README.md#before-any-page)" in before, f"{_named(page)} uses {sorted(used)}"
+
+
+def test_no_page_has_an_operator_apply_terraform_past_the_deploy() -> None:
+    """`make deploy` migrates, waits and proves; a bare apply does none of it. The one way to delete what is kept is by hand."""
+    bare = [_named(page) for page in PAGES if re.search(r"`terraform (?:-chdir=\S+ )?apply`", page.read_text())]
+    assert set(bare) <= {"infra/terraform/README.md"} | {_named(page) for page in PAGES if "decisions" in page.parts}
+
+
 def test_a_node_s_keys_are_one_line_that_keeps_the_key_before(tmp_path: Path) -> None:
     """The commands of node.md as they stand there, on a file of this machine; a second line of the name would hide the first."""
     file, programs = tmp_path / "node.env", tmp_path / "programs"
