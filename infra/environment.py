@@ -302,7 +302,7 @@ class Deployed:
             "FUNCTION_URL_TEMPLATE": template,
             "TASKS_PROJECT": self.project,
             "TASKS_LOCATION": self.region,
-            "TASKS_INVOKER": f"tasks-invoker@{self.project}.iam.gserviceaccount.com",
+            "TASKS_INVOKER": f"tasks-{{queue}}@{self.project}.iam.gserviceaccount.com",
         }
 
     @property

@@ -31,7 +31,7 @@ _MADE = {
     "TELEGRAM_BOT_TOKEN": "1:AAAAAAAA",
     "TELEGRAM_WEBHOOK_SECRET": "s",
     "FUNCTION_URL_TEMPLATE": "https://{name}.example.org",
-    "TASKS_INVOKER": "tasks-invoker@project.iam.gserviceaccount.com",
+    "TASKS_INVOKER": "tasks-{queue}@project.iam.gserviceaccount.com",
     "TASKS_PROJECT": "project-1",
     "TASKS_LOCATION": "region1",
 }

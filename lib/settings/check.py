@@ -55,7 +55,7 @@ class Settings(BaseSettings):
     tasks_endpoint: HttpAddress | None = None
     tasks_project: Annotated[str, _by(values.project)]
     tasks_location: Annotated[str, _by(values.location)]
-    tasks_invoker: Annotated[str, _by(values.service_account)] | None = None
+    tasks_invoker: Annotated[str, _by(values.invoker)] | None = None
     function_url_template: Annotated[str, _by(values.function_address)]
     xray_api_url: Annotated[str, _by(values.node_address)] | None = None
     xray_api_pin: Annotated[str, _by(values.node_pins)] | None = None

@@ -154,7 +154,7 @@ def cryptopay() -> CryptoPaySettings:
 
 @dataclass(frozen=True, slots=True)
 class TasksSettings:
-    """Cloud Tasks: `endpoint` is empty for the real service."""
+    """Cloud Tasks: `endpoint` is empty for the real service, `invoker` for no token; it may hold {queue}, `url_template` holds {name}."""
 
     endpoint: str
     project: str
@@ -170,7 +170,7 @@ def tasks() -> TasksSettings:
         endpoint=read("TASKS_ENDPOINT", values.http_address) or "",
         project=required("TASKS_PROJECT", values.project),
         location=required("TASKS_LOCATION", values.location),
-        invoker=read("TASKS_INVOKER", values.service_account) or "",
+        invoker=read("TASKS_INVOKER", values.invoker) or "",
         url_template=required("FUNCTION_URL_TEMPLATE", values.function_address),
     )
 

@@ -227,7 +227,20 @@ api_key = _shape(_API_KEY, "must be printable ASCII without spaces: it goes in a
 master_keys = listed(_shape(_MASTER_KEY, "each needs at least 32 printable ASCII characters without spaces"))
 project = _shape(_PROJECT, "must be a project's id")
 location = _shape(_LOCATION, "must be a region such as europe-west1")
-service_account = _shape(_SERVICE_ACCOUNT, "must be a service account's address")
+
+
+def invoker(text: str) -> str:
+    """As whom tasks call: a service account's address, in which {queue} is the name of the task's queue, for every queue.
+
+    Raises:
+        ValueError: it is no address, or one queue's is none.
+    """
+    from lib import function_table  # noqa: PLC0415 -- read when the first task is made
+
+    queues = function_table.load().queues if "{queue}" in text else [""]
+    if not all(_SERVICE_ACCOUNT.fullmatch(text.replace("{queue}", queue)) for queue in queues):
+        raise ValueError("must be a service account's address, with {queue} where the queue's name goes")
+    return text
 
 
 def environment(text: str) -> str:

@@ -50,8 +50,8 @@ class GoogleTaskQueue:
             headers={"Content-Type": "application/json"},
             body=task.body,
         )
-        if settings.invoker:
-            request.oidc_token = tasks_v2.OidcToken(service_account_email=settings.invoker, audience=url)
+        if caller := rest.invoker(settings, task.queue):
+            request.oidc_token = tasks_v2.OidcToken(service_account_email=caller, audience=url)
         resource = tasks_v2.Task(
             name=f"{queue}/tasks/{task.name}",
             http_request=request,

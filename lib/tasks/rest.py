@@ -42,6 +42,11 @@ def function_url(settings: TasksSettings, service: str) -> str:
     return settings.url_template.replace("{name}", service)
 
 
+def invoker(settings: TasksSettings, queue: str) -> str:
+    """As whom a queue's tasks call: an account of that queue's own where the setting has {queue}; empty for no token."""
+    return settings.invoker.replace("{queue}", queue)
+
+
 class _Server:
     """One server and its idle connections, for any number of threads."""
 
@@ -162,8 +167,8 @@ class RestTaskQueue:
             "headers": {"Content-Type": "application/json"},
             "body": base64.b64encode(task.body).decode(),
         }
-        if self._settings.invoker:
-            request["oidcToken"] = {"serviceAccountEmail": self._settings.invoker, "audience": url}
+        if caller := invoker(self._settings, task.queue):
+            request["oidcToken"] = {"serviceAccountEmail": caller, "audience": url}
         resource: dict[str, Any] = {
             "name": f"{queue}/tasks/{task.name}",
             "dispatchDeadline": f"{task.deadline_s}s",

@@ -42,6 +42,7 @@ _SEGMENTS = 3
 _SIGNATURE_REMOVED = b"SIGNATURE_REMOVED_BY_GOOGLE"
 _HEADERS = (b"x-serverless-authorization", b"authorization")
 _KEPT = 200
+_HAND_ON = "sweeps"
 _CHALLENGE = 'Bearer error="invalid_token" error_description="The access token could not be verified"'
 _PAGE = """
 <html><head>
@@ -73,7 +74,8 @@ def invokers(*, tasks: str, scheduler: str, table: Table | None = None) -> dict[
     """Which accounts may call which service, None being any: by the rule that Terraform binds `roles/run.invoker` with.
 
     Args:
-        tasks: e-mail of the account that tasks call as: task functions, and sweeps that hand work on to themselves.
+        tasks: e-mail of the account that tasks call as, {queue} in it being their queue: each queue's own functions, and sweeps
+            that hand work on to themselves by the queue `sweeps`.
         scheduler: e-mail of the account that the scheduler calls as: sweeps.
         table: of the functions, this checkout's unless said.
     """
@@ -82,8 +84,10 @@ def invokers(*, tasks: str, scheduler: str, table: Table | None = None) -> dict[
         accounts = set()
         if row.trigger == "schedule":
             accounts.add(scheduler)
-        if row.trigger == "task" or (row.trigger == "schedule" and "sweeps" in row.enqueues):
-            accounts.add(tasks)
+            if _HAND_ON in row.enqueues:
+                accounts.add(tasks.replace("{queue}", _HAND_ON))
+        if row.trigger == "task" and row.queue is not None:
+            accounts.add(tasks.replace("{queue}", row.queue))
         made[row.service] = None if row.trigger == "public" else frozenset(accounts)
     return made
 

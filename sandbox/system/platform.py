@@ -11,7 +11,7 @@ from sandbox.cloud.scheduler import Job, Oidc
 if TYPE_CHECKING:
     from lib.function_table import Function, Table
 
-TASKS_INVOKER = "tasks-invoker@atlas-local.iam.gserviceaccount.com"
+TASKS_INVOKER = "tasks-{queue}@atlas-local.iam.gserviceaccount.com"
 SCHEDULER_INVOKER = "scheduler-invoker@atlas-local.iam.gserviceaccount.com"
 SCHEDULED = "schedule"
 _FUNCTION_URL = re.compile(r"http://127\.0\.0\.1:[0-9]+/(?P<rest>(?P<service>[^/?]+).*)", re.DOTALL)
@@ -20,6 +20,11 @@ _FUNCTION_URL = re.compile(r"http://127\.0\.0\.1:[0-9]+/(?P<rest>(?P<service>[^/
 def function_url(gateway: str, function: Function) -> str:
     """Where the gateway has a function."""
     return f"{gateway}/{function.service}"
+
+
+def tasks_invoker(queue: str) -> str:
+    """The account that a queue's tasks call as."""
+    return TASKS_INVOKER.replace("{queue}", queue)
 
 
 def queues(table: Table) -> list[Queue]:

@@ -226,6 +226,10 @@ class System:
             clock=self.clock,
             store=stores / "cloudtasks.sqlite3",
             grants={function.service: function.enqueues for function in self.checkout.table.functions.values()},
+            acts_as={
+                function.service: [platform.tasks_invoker(queue) for queue in function.enqueues]
+                for function in self.checkout.table.functions.values()
+            },
         )
         self.tasks.readdress(platform.Readdress(self.checkout.table, self.urls["gateway"]))
         self.scheduler = Scheduler(platform.jobs(self.checkout.table, self.urls["gateway"]), clock=self.clock)

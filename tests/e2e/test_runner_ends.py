@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from google.cloud.tasks_v2.types import Task
 
 from sandbox.system.customer import Customer, buttons_of
-from sandbox.system.platform import TASKS_INVOKER
+from sandbox.system.platform import tasks_invoker
 from sandbox.system.system import System
 from tests.e2e.running import NOTHING_GIVEN, ROOT, Runner, command, running
 
@@ -90,7 +90,7 @@ def _leave_a_task(system: System) -> str:
     system.tasks.pause("updates")
     url = system.function_url("task_update")
     message: Any = Task.pb(Task(http_request={"url": url, "headers": {"Content-Type": "application/json"}}))
-    message.http_request.oidc_token.service_account_email = TASKS_INVOKER
+    message.http_request.oidc_token.service_account_email = tasks_invoker("updates")
     message.http_request.oidc_token.audience = url
     message.http_request.body = b'{"update_id": 1}'
     system.tasks.create("projects/local/locations/local/queues/updates", message)

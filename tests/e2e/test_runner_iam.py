@@ -9,7 +9,7 @@ import pytest
 
 from lib import function_table
 from sandbox.cloud.cloudtasks.oidc import Oidc
-from sandbox.system.platform import SCHEDULER_INVOKER, TASKS_INVOKER
+from sandbox.system.platform import SCHEDULER_INVOKER, tasks_invoker
 
 if TYPE_CHECKING:
     from sandbox.system.system import System
@@ -35,7 +35,8 @@ async def test_a_private_function_never_hears_of_a_stranger(system: System, targ
 
 
 async def test_tasks_and_the_scheduler_get_through_each_where_they_belong(system: System) -> None:
-    assert (await _post(system, "task_settle", TASKS_INVOKER)).json()["poisoned"]
+    assert (await _post(system, "task_settle", tasks_invoker("payments"))).json()["poisoned"]
+    assert (await _post(system, "task_settle", tasks_invoker("nodes"))).status_code == 403
     assert (await _post(system, "task_settle", SCHEDULER_INVOKER)).status_code == 403
     refused = len(system.iam.refused)
     await system.sweep("outbox")  # raises unless it was let through

@@ -8,6 +8,8 @@ from collections import defaultdict
 import pytest
 
 from lib import function_table
+from lib.settings.plain import TasksSettings
+from lib.tasks import rest
 from sandbox.cloud.iam import invokers
 from tests.terraform.conftest import PASSWORDS
 from tests.terraform.planned import Plan, plain_settings, secret_settings
@@ -63,17 +65,53 @@ def test_every_function_may_enqueue_on_its_queues_alone(plan: Plan) -> None:
     }
 
 
-def test_who_enqueues_may_act_as_the_invoker_of_tasks_and_no_other(plan: Plan) -> None:
-    grants = plan.of("google_service_account_iam_member").values()
-    assert {grant["role"] for grant in grants} == {"roles/iam.serviceAccountUser"}
-    assert {grant["member"] for grant in grants} == {
-        _member(plan.account(target)) for target, row in FUNCTIONS.items() if row.enqueues
-    }
-    assert len(grants) == sum(bool(row.enqueues) for row in FUNCTIONS.values())
+def test_every_queue_has_an_account_of_its_own_that_its_tasks_call_as(plan: Plan) -> None:
+    made = {account["account_id"] for account in plan.of("google_service_account").values()}
+    setting = f"tasks-{{queue}}@{PROJECT}.iam.gserviceaccount.com"
+    settings = TasksSettings("", PROJECT, "europe-west1", setting, "")
+    accounts = {rest.invoker(settings, queue) for queue in function_table.load().queues}
+    assert {account.partition("@")[0] for account in accounts} == {name for name in made if name.startswith("tasks-")}
+    assert len(accounts) == len(function_table.load().queues)
     for target in FUNCTIONS:
-        assert (
-            plain_settings(plan.service(target))["TASKS_INVOKER"] == f"tasks-invoker@{PROJECT}.iam.gserviceaccount.com"
-        )
+        assert plain_settings(plan.service(target))["TASKS_INVOKER"] == setting
+
+
+@pytest.mark.proves("G-6")
+def test_who_enqueues_on_a_queue_may_act_as_that_queue_s_invoker_and_no_other(plan: Plan) -> None:
+    assert acts_as(plan) == {
+        (_member(plan.account(target)), f"tasks-{queue}@{PROJECT}.iam.gserviceaccount.com")
+        for target, row in FUNCTIONS.items()
+        for queue in row.enqueues
+    }
+
+
+def acts_as(plan: Plan) -> set[tuple[str, str]]:
+    """Who may act as which account."""
+    found = set()
+    for grant in plan.of("google_service_account_iam_member").values():
+        project, _, account = grant["service_account_id"].partition("/serviceAccounts/")
+        assert (grant["role"], project) == ("roles/iam.serviceAccountUser", f"projects/{PROJECT}")
+        found.add((grant["member"], account))
+    return found
+
+
+@pytest.mark.proves("G-6")
+def test_what_a_function_enqueues_on_it_can_have_called_and_nothing_else(plan: Plan) -> None:
+    """From whom it may act as, over whom each service lets in, to what it can call: the functions of its queues."""
+    lets_in = defaultdict(set)
+    for grant in plan.of("google_cloud_run_v2_service_iam_member").values():
+        lets_in[grant["member"]].add(grant["name"])
+    callable_by: dict[str, set[str]] = defaultdict(set)
+    for member, account in acts_as(plan):
+        callable_by[member] |= lets_in[_member(account)]
+    for target, row in FUNCTIONS.items():
+        reached = {
+            one.service
+            for one in FUNCTIONS.values()
+            if one.queue in row.enqueues
+            or (one.trigger == "schedule" and "sweeps" in row.enqueues and "sweeps" in one.enqueues)
+        }
+        assert callable_by[_member(plan.account(target))] == reached, target
 
 
 @pytest.mark.parametrize("target", FUNCTIONS)
@@ -85,7 +123,8 @@ def test_public_or_private_as_the_table_says(plan: Plan, target: str) -> None:
         for address, grant in plan.of("google_cloud_run_v2_service_iam_member").items()
         if address.startswith(prefix) and grant["role"] == "roles/run.invoker" and grant["name"] == row.service
     }
-    tasks, scheduler = (f"{name}@{PROJECT}.iam.gserviceaccount.com" for name in ("tasks-invoker", "scheduler-invoker"))
+    tasks, scheduler = (f"{name}@{PROJECT}.iam.gserviceaccount.com" for name in ("tasks-{queue}", "scheduler-invoker"))
+    own = f"tasks-{row.queue or 'sweeps'}@{PROJECT}.iam.gserviceaccount.com"
     here = invokers(tasks=tasks, scheduler=scheduler)[row.service]  # whom the local gateway lets through
     assert callers == {_member(account) for account in here or ()}
     assert service["invoker_iam_disabled"] == (
@@ -93,8 +132,8 @@ def test_public_or_private_as_the_table_says(plan: Plan, target: str) -> None:
     )  # public without allUsers, which an organisation may refuse
     expected = {
         "public": set(),
-        "task": {_member(tasks)},
-        "schedule": {_member(scheduler), _member(tasks)} if "sweeps" in row.enqueues else {_member(scheduler)},
+        "task": {_member(own)},
+        "schedule": {_member(scheduler), _member(own)} if "sweeps" in row.enqueues else {_member(scheduler)},
     }
     assert callers == expected[row.trigger]
     assert (service["ingress"] == "INGRESS_TRAFFIC_ALL") == (row.trigger == "public")

@@ -67,6 +67,13 @@ def _queue(name: str, **changes: Any) -> Callable[[dict[str, Any]], None]:
             id="unknown-queue",
         ),
         pytest.param(
+            lambda table: table["queues"].update(
+                {"Mail_out": table["queues"]["nodes"], "x" * 25: table["queues"]["nodes"]}
+            ),
+            f"its tasks call as the account tasks-<queue>; not so: Mail_out, {'x' * 25}",
+            id="queue-name",
+        ),
+        pytest.param(
             _row("health", enqueues=["mail"]),
             "a function puts tasks on a queue that is not there: health (mail)",
             id="unknown-enqueue",

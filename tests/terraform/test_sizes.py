@@ -82,8 +82,8 @@ def test_each_function_is_called_by_its_path_with_a_token_for_it(small: Plan) ->
         assert call["uri"] == call["oidc_token"][0]["audience"] == urls[PRIVATE[name].name]
     callers = {grant["member"] for grant in small.of("google_cloud_run_v2_service_iam_member").values()}
     assert {caller.partition("@")[0] for caller in callers} == {
-        "serviceAccount:tasks-invoker",
         "serviceAccount:scheduler-invoker",
+        *(f"serviceAccount:tasks-{queue}" for queue in function_table.load().queues),
     }
 
 

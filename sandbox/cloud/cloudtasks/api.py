@@ -123,6 +123,8 @@ async def _answer(service: TaskService, operations: Operations, request: Request
     _read_query(request, message)
     if rule.body is not None:
         _read_body(body, message if rule.body == "*" else getattr(message, rule.body))
+    if caller is not None:
+        _may_act(service, caller, message)
     *parents, field = rule.path.split(".")
     place = match["location"]
     if kind != "queues":
@@ -131,6 +133,14 @@ async def _answer(service: TaskService, operations: Operations, request: Request
         place += f"/tasks/{match['task']}"
     setattr(getattr(message, parents[0]) if parents else message, field, place)
     return json_format.MessageToDict(method.answer(message))
+
+
+def _may_act(service: TaskService, caller: str, message: Any) -> None:
+    """The maker of a task needs the right to act as the account that the task calls as."""
+    for one in getattr(message, "requests", [message]):
+        account = one.task.http_request.oidc_token.service_account_email if hasattr(one, "task") else ""
+        if account and account not in service.acts_as.get(caller, ()):
+            raise ApiError(403, f'The principal lacks IAM permission "iam.serviceAccounts.actAs" for "{account}".')
 
 
 def _read_query(request: Request, message: Any) -> None:

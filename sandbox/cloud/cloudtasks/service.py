@@ -40,6 +40,7 @@ class TaskService(Tasks):
         tombstone: how long a used name stays used.
         grants: queues by caller, for callers that say who they are (`api.CALLERS`): another queue is 403, as it is where Terraform
             granted none.
+        acts_as: accounts by caller, as whom such a caller may have its tasks call; another account is 403.
         deadline_limit: real seconds that no attempt may outlast whatever its own deadline says; for tests.
     """
 
@@ -52,9 +53,11 @@ class TaskService(Tasks):
         tombstone: timedelta = timedelta(hours=24),
         deadline_limit: float | None = None,
         grants: Mapping[str, Iterable[str]] | None = None,
+        acts_as: Mapping[str, Iterable[str]] | None = None,
     ) -> None:
         super().__init__(clock=clock, store=store, tombstone=tombstone, deadline_limit=deadline_limit)
         self.grants = {caller: frozenset(queues) for caller, queues in (grants or {}).items()}
+        self.acts_as = {caller: frozenset(accounts) for caller, accounts in (acts_as or {}).items()}
         self.purged: dict[str, datetime] = {}
         self._deleted_queues = self._store.deleted_queues()
         self._dispatchers: dict[str, Dispatcher] = {}

@@ -140,6 +140,18 @@ async def test_the_call_will_carry_a_token_for_this_very_address(stand: Stand) -
     assert (token.service_account_email, token.audience) == (INVOKER, "https://f.test/task-provision")
 
 
+async def test_a_queue_s_tasks_call_as_the_account_of_that_queue(
+    kind: str, server: tuple[CloudTasks, Server, Clock]
+) -> None:
+    tasks, served, clock = server
+    async with adapter_for(
+        kind, settings(served.url, invoker="tasks-{queue}@project.iam.gserviceaccount.com")
+    ) as adapter:
+        await adapter.create(TASK)
+        token = Stand(tasks, adapter, clock).made().http_request.oidc_token
+    assert token.service_account_email == f"tasks-{QUEUE}@project.iam.gserviceaccount.com"
+
+
 async def test_without_an_invoker_there_is_no_token(kind: str, server: tuple[CloudTasks, Server, Clock]) -> None:
     tasks, served, clock = server
     async with adapter_for(kind, settings(served.url, invoker="")) as adapter:

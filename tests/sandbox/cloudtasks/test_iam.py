@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     Make = Callable[..., Any]
 
 BASE = "http://127.0.0.1:8080"
-TASKS, SCHEDULER = "tasks@p.iam.gserviceaccount.com", "scheduler@p.iam.gserviceaccount.com"
+TASKS = "tasks-{queue}@p.iam.gserviceaccount.com"
+SETTLE, SCHEDULER = "tasks-payments@p.iam.gserviceaccount.com", "scheduler@p.iam.gserviceaccount.com"
 HERE = f"{BASE}/task-settle"
 
 
@@ -56,7 +57,7 @@ class Gateway:
         self.iam = Iam(invokers(tasks=TASKS, scheduler=SCHEDULER), base_url=f"{BASE}/", signer=self.signer)
         self.client = httpx.AsyncClient(transport=httpx.ASGITransport(self.iam.protect(self.function)), base_url=BASE)
 
-    def token(self, email: str = TASKS, audience: str = HERE) -> str:
+    def token(self, email: str = SETTLE, audience: str = HERE) -> str:
         return self.signer.token(Oidc(email, audience), HERE)
 
     async def post(self, path: str = "/task-settle", token: str | None = None, **headers: str) -> httpx.Response:
@@ -78,7 +79,13 @@ def test_every_function_but_the_public_ones_has_its_callers() -> None:
         assert (accounts is None) == (row.trigger == "public")
         if accounts is not None:
             assert (SCHEDULER in accounts) == (row.trigger == "schedule")
-            assert (TASKS in accounts) == (row.trigger == "task" or "sweeps" in row.enqueues)
+            queues = {row.queue} if row.queue else {"sweeps"} & {*row.enqueues}
+            assert {*accounts} - {SCHEDULER} == {TASKS.replace("{queue}", queue) for queue in queues}
+
+
+def test_one_account_for_all_queues_is_let_in_wherever_tasks_call() -> None:
+    allowed = invokers(tasks="invoker@p.iam.gserviceaccount.com", scheduler=SCHEDULER)
+    assert allowed["task-settle"] == allowed["task-notify"] == frozenset({"invoker@p.iam.gserviceaccount.com"})
 
 
 def test_a_sweep_that_hands_nothing_on_is_not_for_tasks_to_call(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,12 +130,12 @@ def encoded(value: dict[str, Any]) -> str:
 def forged_key_id(gateway: Gateway) -> str:
     other = TokenSigner()
     other.key_id = gateway.signer.key_id  # before it signs anything
-    return other.token(Oidc(TASKS, HERE), HERE)
+    return other.token(Oidc(SETTLE, HERE), HERE)
 
 
 def changed_claims(gateway: Gateway) -> str:
     head, claims, signature = gateway.token("nobody@p.iam.gserviceaccount.com").split(".")
-    ours = json.loads(base64.urlsafe_b64decode(claims + "==")) | {"email": TASKS}
+    ours = json.loads(base64.urlsafe_b64decode(claims + "==")) | {"email": SETTLE}
     return f"{head}.{encoded(ours)}.{signature}"
 
 
@@ -140,7 +147,7 @@ BAD: dict[str, Callable[[Gateway], str]] = {
     "another audience": lambda gateway: gateway.token(audience=f"{BASE}/task-notify"),
     "the gateway's own address": lambda gateway: gateway.token(audience=BASE),
     "a deeper address": lambda gateway: gateway.token(audience=f"{HERE}/deep"),
-    "another key": lambda _: TokenSigner().token(Oidc(TASKS, HERE), HERE),
+    "another key": lambda _: TokenSigner().token(Oidc(SETTLE, HERE), HERE),
     "another key under our key's id": forged_key_id,
     "expired": lambda gateway: resigned(gateway, exp=time.time() - 60),
     "from the future": lambda gateway: resigned(gateway, iat=time.time() + 60),
@@ -169,8 +176,44 @@ async def test_a_token_that_proves_nothing_is_a_401(gateway: Gateway, kind: str)
 async def test_a_good_token_of_an_account_without_the_role_is_a_403(gateway: Gateway) -> None:
     assert (await gateway.post(token=gateway.token(SCHEDULER))).status_code == 403
     assert (await gateway.post("/sweep-payments", gateway.token(SCHEDULER, f"{BASE}/sweep-payments"))).text == "ours"
-    assert (await gateway.post("/sweep-payments", gateway.token(TASKS, f"{BASE}/sweep-payments"))).text == "ours"
+    handing_on = TASKS.replace("{queue}", "sweeps")
+    assert (await gateway.post("/sweep-payments", gateway.token(handing_on, f"{BASE}/sweep-payments"))).text == "ours"
     assert len(gateway.function.seen) == 2
+
+
+PRIVATE = function_table.load().private()
+
+
+@pytest.mark.parametrize("service", PRIVATE)
+async def test_the_tasks_of_a_queue_reach_its_own_functions_and_no_others(gateway: Gateway, service: str) -> None:
+    row = PRIVATE[service]
+    for queue in function_table.load().queues:
+        token = gateway.token(TASKS.replace("{queue}", queue), f"{BASE}/{service}")
+        own = queue == (row.queue or "sweeps")
+        assert (await gateway.post(f"/{service}", token)).status_code == (200 if own else 403), queue
+
+
+async def test_who_makes_a_task_has_it_call_as_the_accounts_it_was_given_alone(make_stand: Make) -> None:
+    caller, own, other = (
+        "task-settle",
+        "tasks-nodes@p.iam.gserviceaccount.com",
+        "tasks-messages@p.iam.gserviceaccount.com",
+    )
+    stand: Stand = await make_stand(grants={caller: ["q"]}, acts_as={caller: [own]})
+    stand.tasks.pause("q")
+    place = stand.parent().replace("/v2/", f"/callers/{caller}/v2/") + "/tasks"
+
+    def task(account: str | None) -> dict[str, Any]:
+        token = {} if account is None else {"oidcToken": {"serviceAccountEmail": account, "audience": HERE}}
+        return {"task": {"httpRequest": {"url": HERE} | token}}
+
+    for account, status in ((own, 200), (None, 200), (other, 403), (SETTLE, 403)):
+        assert (await stand.http.post(place, json=task(account))).status_code == status, account
+    made = len(stand.tasks.tasks)
+    refused = await stand.http.post(f"{place}:batchCreate", json={"requests": [task(own), task(other)]})
+    assert refused.status_code == 403
+    assert "iam.serviceAccounts.actAs" in refused.json()["error"]["message"]
+    assert len(stand.tasks.tasks) == made == 2
 
 
 async def test_public_functions_take_everybody_with_whatever_they_say_of_themselves(gateway: Gateway) -> None:
@@ -190,8 +233,8 @@ async def test_the_serverless_header_counts_alone_where_there_is_one(gateway: Ga
 async def test_google_auth_verifies_the_tokens_by_the_served_keys(make_stand: Make) -> None:
     stand: Stand = await make_stand(served=True)
     audience = "https://target"
-    good = stand.tasks.signer.token(Oidc(TASKS, audience), HERE)
-    other = TokenSigner().token(Oidc(TASKS, audience), HERE)
+    good = stand.tasks.signer.token(Oidc(SETTLE, audience), HERE)
+    other = TokenSigner().token(Oidc(SETTLE, audience), HERE)
     late = stand.tasks.signer.sign({"iat": 1, "exp": 2, "aud": audience, "iss": oidc.ISSUER})
     verify: Callable[..., Any] = id_token.verify_token
     session: Callable[[], Any] = google.auth.transport.requests.Request
@@ -200,7 +243,7 @@ async def test_google_auth_verifies_the_tokens_by_the_served_keys(make_stand: Ma
         certs, transport = f"{stand.url}/oauth2/v1/certs", session()
         try:
             claims = verify(good, transport, audience=audience, certs_url=certs)
-            assert (claims["email"], claims["email_verified"], claims["iss"]) == (TASKS, True, oidc.ISSUER)
+            assert (claims["email"], claims["email_verified"], claims["iss"]) == (SETTLE, True, oidc.ISSUER)
             for bad, of in ((good, "https://other"), (other, audience), (late, audience)):
                 with pytest.raises(google.auth.exceptions.GoogleAuthError):
                     verify(bad, transport, audience=of, certs_url=certs)
@@ -212,18 +255,18 @@ async def test_google_auth_verifies_the_tokens_by_the_served_keys(make_stand: Ma
     numbers = (int.from_bytes(base64.urlsafe_b64decode(key[name] + "=="), "big") for name in ("e", "n"))
     pem = RSAPublicNumbers(*numbers).public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
     decode: Callable[..., Any] = google.auth.jwt.decode
-    assert decode(good, certs={key["kid"]: pem}, audience=audience)["email"] == TASKS
+    assert decode(good, certs={key["kid"]: pem}, audience=audience)["email"] == SETTLE
 
 
 def test_the_check_costs_less_than_a_millisecond() -> None:
     signer = TokenSigner()
     verifier = TokenVerifier(signer)
-    token = signer.token(Oidc(TASKS, HERE), HERE).encode()
+    token = signer.token(Oidc(SETTLE, HERE), HERE).encode()
     best = float("inf")
     for _ in range(20):  # the best of several: what it costs, not what else the machine does
         began = time.perf_counter()
         for _ in range(10):
-            assert verifier.email(token, HERE) == TASKS
+            assert verifier.email(token, HERE) == SETTLE
         best = min(best, (time.perf_counter() - began) / 10)
     assert best < 0.001
 
@@ -232,9 +275,9 @@ def test_one_token_serves_many_calls_but_no_other_account_or_audience(monkeypatc
     signer = TokenSigner()
     now = time.time()
     monkeypatch.setattr(time, "time", lambda: now)
-    first = signer.token(Oidc(TASKS, HERE), HERE)
-    assert signer.token(Oidc(TASKS), HERE) == first
-    assert signer.token(Oidc(TASKS, f"{HERE}/x"), HERE) != first
+    first = signer.token(Oidc(SETTLE, HERE), HERE)
+    assert signer.token(Oidc(SETTLE), HERE) == first
+    assert signer.token(Oidc(SETTLE, f"{HERE}/x"), HERE) != first
     assert signer.token(Oidc(SCHEDULER, HERE), HERE) != first
     now += 301
-    assert signer.token(Oidc(TASKS, HERE), HERE) != first
+    assert signer.token(Oidc(SETTLE, HERE), HERE) != first

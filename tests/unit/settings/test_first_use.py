@@ -17,7 +17,7 @@ from lib.bot.client import bot_for
 from lib.db.address import DatabaseAddress
 from lib.nodes import keys
 from lib.settings import check, plain, pricelist, values
-from lib.tasks.rest import RestTaskQueue, function_url
+from lib.tasks.rest import RestTaskQueue, function_url, invoker
 from sandbox.telegram.text.links import check_link
 
 if TYPE_CHECKING:
@@ -74,6 +74,11 @@ def _tasks(_name: str) -> None:
         url = httpx.URL(function_url(read, function.service))
         assert url.host, _NO_HOST
         assert function.service in str(url)
+    for queue in function_table.load().queues if read.invoker else ():
+        name, _, domain = invoker(read, queue).partition("@")
+        assert name
+        assert "." in domain
+        assert not {*name, *domain} & {*"{}@"}
 
 
 def _first_node(_name: str) -> None:
@@ -159,7 +164,10 @@ FIRST_USE: dict[str, tuple[Callable[[str], Any], list[str]]] = {
     "TASKS_ENDPOINT": (_tasks, [f"http://127.0.0.1:8123/{MARK}", f"https://{MARK}.example"]),
     "TASKS_PROJECT": (_tasks, [f"project-{MARK}", f"example.org:{MARK}"]),
     "TASKS_LOCATION": (_tasks, ["europe-west1", "local"]),
-    "TASKS_INVOKER": (_tasks, [f"{MARK}@atlas-prod.iam.gserviceaccount.com"]),
+    "TASKS_INVOKER": (
+        _tasks,
+        [f"{MARK}@atlas-prod.iam.gserviceaccount.com", f"{MARK}-{{queue}}@atlas-prod.iam.gserviceaccount.com"],
+    ),
     "FUNCTION_URL_TEMPLATE": (
         _tasks,
         [
@@ -394,6 +402,15 @@ REFUSED = {
         "1:aaaa aaaa",
         "1:aaaaaaa\u00e9",
         "bot1:aaaaaaaa",
+    ],
+    "TASKS_INVOKER": [
+        "tasks-{queue}",
+        "{queue}",
+        "tasks-{name}@p.iam.gserviceaccount.com",
+        "tasks-{queue@p.iam.gserviceaccount.com",
+        "tasks-{Queue}@p.iam.gserviceaccount.com",
+        "tasks-{{queue}}@p.iam.gserviceaccount.com",
+        f"tasks-{'x' * 60}{{queue}}@p.iam.gserviceaccount.com",
     ],
     "FUNCTION_URL_TEMPLATE": [
         "https://x.example/name",

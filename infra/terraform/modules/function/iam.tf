@@ -29,9 +29,9 @@ resource "google_cloud_tasks_queue_iam_member" "enqueuer" {
 
 # The maker of a task says as whom it shall be called, and must be allowed to.
 resource "google_service_account_iam_member" "acts_as_invoker" {
-  count = length(var.enqueues) > 0 ? 1 : 0
+  for_each = var.tasks_invokers
 
-  service_account_id = var.tasks_invoker.name
+  service_account_id = "projects/${var.project_id}/serviceAccounts/${each.value}"
   role               = "roles/iam.serviceAccountUser"
   member             = google_service_account.main.member
 }

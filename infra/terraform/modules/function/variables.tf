@@ -117,11 +117,14 @@ variable "target" {
   type        = string
 }
 
-variable "tasks_invoker" {
-  description = "The service account as whom tasks are called: `name` is its resource name."
-  type = object({
-    name = string
-  })
+variable "tasks_invokers" {
+  description = "Queue = address of the service account as whom its tasks call: those that the function may act as, of the queues that it enqueues on."
+  type        = map(string)
+
+  validation {
+    condition     = length(setsubtract(keys(var.tasks_invokers), var.enqueues)) == 0
+    error_message = "A function acts as the invokers of the queues that it enqueues on, and as no other."
+  }
 }
 
 variable "timeout_s" {

@@ -11,7 +11,7 @@ locals {
       FUNCTION_URL_TEMPLATE = local.url_template
       TASKS_PROJECT         = var.project_id
       TASKS_LOCATION        = var.region
-      TASKS_INVOKER         = google_service_account.tasks_invoker.email
+      TASKS_INVOKER         = "tasks-{queue}@${var.project_id}.iam.gserviceaccount.com" # iam.tf; the maker of a task fills the queue in
     },
     var.domain == null ? {} : { PUBLIC_BASE_URL = "https://${var.domain}" },
   )
@@ -52,9 +52,9 @@ module "function" {
   enqueues = each.value.enqueues
   invokers = merge(
     each.value.scheduler ? { scheduler = google_service_account.scheduler_invoker.member } : {},
-    each.value.tasks ? { tasks = google_service_account.tasks_invoker.member } : {},
+    { for queue in each.value.called_by : "tasks-${queue}" => google_service_account.tasks_invoker[queue].member if contains(keys(local.table.queues), queue) },
   )
-  tasks_invoker = { name = google_service_account.tasks_invoker.name }
+  tasks_invokers = { for queue in each.value.enqueues : queue => google_service_account.tasks_invoker[queue].email if contains(keys(local.table.queues), queue) }
 
   database_connection_name = local.connection_name
 

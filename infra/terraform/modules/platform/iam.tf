@@ -1,9 +1,12 @@
-# As whom functions are called. Neither account can do anything else.
+# As whom functions are called. None of these accounts can do anything else. One a queue: who may put tasks on a queue calls that
+# queue's functions through it and no others.
 
 resource "google_service_account" "tasks_invoker" {
+  for_each = local.table.queues
+
   project      = var.project_id
-  account_id   = "tasks-invoker"
-  display_name = "Cloud Tasks calls functions as this one"
+  account_id   = "tasks-${each.key}"
+  display_name = "Tasks of the queue ${each.key} call functions as this one"
 
   depends_on = [google_project_service.main]
 }

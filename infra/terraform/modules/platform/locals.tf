@@ -34,8 +34,8 @@ locals {
       max_instances = row.max_instances
       secrets       = row.secrets
       enqueues      = row.enqueues
-      # a sweep that hands work on to itself is called by a task as well
-      called_by_tasks = row.trigger == "task" || contains(row.enqueues, "sweeps") && row.trigger == "schedule"
+      # Whose tasks call it: its queue's, and those of `sweeps` where a sweep hands work on to itself.
+      called_by = compact([row.trigger == "task" ? try(row.queue, null) : row.trigger == "schedule" && contains(row.enqueues, "sweeps") ? "sweeps" : null])
     }
   }
   sweeps = { for target, row in local.functions : target => row if row.trigger == "schedule" }
@@ -58,7 +58,7 @@ locals {
       max_instances    = row.max_instances
       secrets          = row.secrets
       enqueues         = row.enqueues
-      tasks            = row.called_by_tasks
+      called_by        = row.called_by
       scheduler        = row.trigger == "schedule"
     } if row.served_by == target },
     { for target in local.together ? [local.private] : [] : target => {
@@ -77,7 +77,7 @@ locals {
       max_instances    = local.private_row.max_instances
       secrets          = distinct(flatten([for row in values(local.functions) : row.secrets if row.served_by == target]))
       enqueues         = distinct(flatten([for row in values(local.functions) : row.enqueues if row.served_by == target]))
-      tasks            = true
+      called_by        = distinct(flatten([for row in values(local.functions) : row.called_by if row.served_by == target]))
       scheduler        = true
     } },
   )
@@ -138,6 +138,10 @@ resource "terraform_data" "table" {
   input = sort(keys(local.functions))
 
   lifecycle {
+    precondition {
+      condition     = alltrue([for queue in keys(local.table.queues) : can(regex("^[a-z0-9]([a-z0-9-]{0,22}[a-z0-9])?$", queue))])
+      error_message = "functions/table.json: a queue is named by 1 to 24 of a-z, 0-9 and inner hyphens, since its tasks call as the account tasks-<queue>; not so: ${join(", ", [for queue in keys(local.table.queues) : queue if !can(regex("^[a-z0-9]([a-z0-9-]{0,22}[a-z0-9])?$", queue))])}."
+    }
     precondition {
       condition     = alltrue([for row in values(local.functions) : contains(["public", "task", "schedule"], row.trigger)])
       error_message = "functions/table.json: a trigger is public, task or schedule; not so: ${join(", ", [for target, row in local.functions : "${target} (${row.trigger})" if !contains(["public", "task", "schedule"], row.trigger)])}."

@@ -31,8 +31,8 @@ variables {
   environment_variables    = { ENVIRONMENT = "dev" }
   secrets                  = { DATABASE_URL = { secret_id = "database-url", version = "3" } }
   enqueues                 = ["nodes"]
-  invokers                 = { tasks = "serviceAccount:tasks-invoker@atlas-test-000000.iam.gserviceaccount.com" }
-  tasks_invoker            = { name = "projects/atlas-test-000000/serviceAccounts/tasks-invoker@atlas-test-000000.iam.gserviceaccount.com" }
+  invokers                 = { tasks-payments = "serviceAccount:tasks-payments@atlas-test-000000.iam.gserviceaccount.com" }
+  tasks_invokers           = { nodes = "tasks-nodes@atlas-test-000000.iam.gserviceaccount.com" }
   database_connection_name = "atlas-test-000000:europe-west1:atlas"
   probes = {
     path     = "/alive"
@@ -43,12 +43,16 @@ variables {
 
 run "a_task_is_called_by_tasks_alone" {
   assert {
-    condition     = google_cloud_run_v2_service.main.ingress == "INGRESS_TRAFFIC_INTERNAL_ONLY" && !google_cloud_run_v2_service.main.invoker_iam_disabled && [for binding in google_cloud_run_v2_service_iam_member.invoker : binding.member] == ["serviceAccount:tasks-invoker@atlas-test-000000.iam.gserviceaccount.com"]
+    condition     = google_cloud_run_v2_service.main.ingress == "INGRESS_TRAFFIC_INTERNAL_ONLY" && !google_cloud_run_v2_service.main.invoker_iam_disabled && [for binding in google_cloud_run_v2_service_iam_member.invoker : binding.member] == ["serviceAccount:tasks-payments@atlas-test-000000.iam.gserviceaccount.com"]
     error_message = "Another account may call a task."
   }
   assert {
     condition     = keys(google_secret_manager_secret_iam_member.reader) == ["DATABASE_URL"] && keys(google_cloud_tasks_queue_iam_member.enqueuer) == ["nodes"]
     error_message = "It may read or enqueue what its row does not name."
+  }
+  assert {
+    condition     = [for grant in google_service_account_iam_member.acts_as_invoker : grant.service_account_id] == ["projects/atlas-test-000000/serviceAccounts/tasks-nodes@atlas-test-000000.iam.gserviceaccount.com"]
+    error_message = "It may act as another queue's invoker."
   }
   assert {
     condition     = google_cloud_run_v2_service.main.template[0].timeout == "30s" && google_cloud_run_v2_service.main.template[0].max_instance_request_concurrency == 8 && google_cloud_run_v2_service.main.template[0].containers[0].resources[0].startup_cpu_boost
@@ -62,10 +66,11 @@ run "a_task_is_called_by_tasks_alone" {
 
 run "a_public_function_is_open_to_any_caller" {
   variables {
-    trigger    = "public"
-    deadline_s = null
-    invokers   = {}
-    enqueues   = []
+    trigger        = "public"
+    deadline_s     = null
+    invokers       = {}
+    enqueues       = []
+    tasks_invokers = {}
   }
   assert {
     condition     = google_cloud_run_v2_service.main.ingress == "INGRESS_TRAFFIC_ALL" && google_cloud_run_v2_service.main.invoker_iam_disabled && length(google_cloud_run_v2_service_iam_member.invoker) == 0
@@ -75,6 +80,14 @@ run "a_public_function_is_open_to_any_caller" {
     condition     = length(google_service_account_iam_member.acts_as_invoker) == 0
     error_message = "A function that enqueues nothing may act as the invoker."
   }
+}
+
+run "the_invoker_of_a_queue_that_it_does_not_enqueue_on" {
+  command = plan
+  variables {
+    enqueues = ["messages"]
+  }
+  expect_failures = [var.tasks_invokers]
 }
 
 run "a_caller_that_gives_up_first" {
