@@ -8,6 +8,7 @@ A secret's value is had by its name, one at a time, and is in no `repr`, no `set
 
 from __future__ import annotations
 
+import http.client
 import os
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -42,10 +43,15 @@ READER: Final = "atlas_readonly"
 APPLICATION: Final = "atlas-operator"
 _SOCKET: Final = "/cloudsql/"
 _CONNECT_S: Final = 15
+_REFUSALS: Final = frozenset({http.client.UNAUTHORIZED, http.client.FORBIDDEN, http.client.NOT_FOUND})
 
 
 class NoEnvironment(Exception):
     """The environment can't be used; the text lists every reason, one a line, and what to do."""
+
+
+class UnreadableProject(NoEnvironment):
+    """Google refuses this login the project itself, or there is none of that name; the text says which, and what to do."""
 
 
 class NoSecret(NoEnvironment):
@@ -284,11 +290,17 @@ class Deployed:
         """As modules/platform/functions.tf makes them.
 
         Raises:
+            UnreadableProject: it is refused.
             NoEnvironment: the project's number, which is in each address, can't be had.
         """
         try:
             number = projects.get(self.google).number
         except GoogleError as error:
+            if error.status in _REFUSALS and not error.api_disabled:
+                raise UnreadableProject(
+                    f"ENV={self.name}: project {self.project} can't be read as this login ({error.status} {error.reason}):"
+                    " log in as an account that may view it, or mend project_id"
+                ) from None
             raise NoEnvironment(f"ENV={self.name}: {error}") from None
         template = f"https://{{name}}-{number}.{self.region}.run.app"
         given: dict[str, str] = {key: str(value) for key, value in (self.variables.get("settings") or {}).items()}
@@ -310,6 +322,13 @@ class Deployed:
         """Setting = number of the version that functions have."""
         return {key: str(value) for key, value in (self.variables.get("secret_versions") or {}).items()}
 
+    @property
+    def no_record(self) -> str:
+        """Why no secret's version is known here, in a sentence; "" when some are. Git ignores the file that says them."""
+        if self.secret_versions:
+            return ""
+        return f"this checkout has no record of secret versions: run make deploy ENV={self.name} here first"
+
     def secret_id(self, name: str) -> str:
         """What Secret Manager calls a setting."""
         if name == FUNCTIONS_SECRET and self.has_own_database:
@@ -329,6 +348,8 @@ class Deployed:
         """
         number = self.secret_versions.get(name)
         if number is None:
+            if self.no_record:
+                raise NoSecret(self.no_record)
             raise NoSecret(f"{name}: secret_versions in {self.folder} names no version of it")
         try:
             return secrets.access(self.google, self.secret_id(name), number).strip()

@@ -11,6 +11,7 @@ import argparse
 import json
 import os
 import re
+import shutil
 import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -20,7 +21,7 @@ from infra import environment
 from infra.deploy import folder_lock, variable_files
 from infra.deploy.problems import Declined, Refused
 from infra.deploy.talk import Talk
-from infra.deploy.terraform import Terraform, TerraformFailed, discard
+from infra.deploy.terraform import Terraform, TerraformFailed, discard, is_initialised
 from infra.environment import Deployed, NoEnvironment
 from infra.google import secrets, sql
 from infra.google.client import BadEndpoint, GoogleError, NotLoggedIn
@@ -70,7 +71,7 @@ def main(arguments: list[str] | None = None) -> int:
             return _complain(["ENV must be dev or prod: the local system has no backups"], 2)
         asked = Asked(given.to, given.at)
         terraform = Terraform(found.folder, lambda line: talk.say(f"      {line}"))
-        wrong = problems(found, asked)
+        wrong = [*problems(found, asked), *_terraform_problems(found)]
         if wrong:
             return _complain(wrong, 2)
         with folder_lock.held(found.folder):
@@ -115,6 +116,8 @@ def problems(found: Deployed, asked: Asked) -> list[str]:
         wrong.append(
             f"terraform.tfvars says database.name = {said}: take that out, database_name in {_VARIABLES} says it from now on"
         )
+    if found.no_record:
+        return [*wrong, found.no_record]
     missing = [name for name in _SECRETS if not found.has_secret(name)]
     return wrong + [f"{name}: secret_versions names no version of it" for name in missing]
 
@@ -156,6 +159,19 @@ def _begun(folder: Path) -> Asked | None:
         return Asked(said["to"], said["at"])
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         return None
+
+
+def _terraform_problems(found: Deployed) -> list[str]:
+    """What would stop it after the copy, which takes up to an hour."""
+    if found.has_own_database:
+        return []
+    if shutil.which("terraform") is None:
+        return ["there is no Terraform on PATH, and its state must follow the database"]
+    if not is_initialised(found.folder):
+        return [
+            f"terraform init was never run in {found.folder}, and its state must follow the database: make deploy ENV={found.name} does it"
+        ]
+    return []
 
 
 def restore(found: Deployed, asked: Asked, terraform: Terraform, talk: Talk) -> None:

@@ -91,7 +91,9 @@ def _problems(found: environment.Environment, name: str, part: str) -> list[str]
     elif name not in READERS:
         wrong.append(f"{name}: nothing reads it yet")
     elif not found.has_secret(name):
-        wrong.append(f"{name} has no version in force: make deploy ENV={found.name} asks for its first value")
+        wrong.append(
+            found.no_record or f"{name} has no version in force: make deploy ENV={found.name} asks for its first value"
+        )
     if part not in _PARTS:
         wrong.append(f"PART must be one of {', '.join(_PARTS)}")
     elif (

@@ -205,6 +205,12 @@ def _resources(module: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]
         yield from _resources(child)
 
 
+def is_initialised(folder: Path) -> bool:
+    """Whether `terraform init` came to its end in a root module: modules and providers are there."""
+    data = folder / os.environ.get("TF_DATA_DIR", ".terraform")
+    return (data / "modules" / "modules.json").is_file() and (data / "providers").is_dir()
+
+
 def discard(path: Path) -> None:
     """A saved plan that is applied, or that is not wanted."""
     shutil.rmtree(path.parent, ignore_errors=True)

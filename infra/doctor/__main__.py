@@ -12,7 +12,8 @@ from infra.doctor.check import Finding, State
 from infra.doctor.examine import examine
 from infra.doctor.of_environment import deployment_of
 from infra.doctor.registry import BY_NAME, CHECKS
-from infra.environment import NAMES, Environment, NoEnvironment, load
+from infra.environment import NAMES, Environment, NoEnvironment, UnreadableProject, load
+from infra.google.client import BadEndpoint, NotLoggedIn
 
 
 async def _all(environment: Environment, only: list[str]) -> tuple[list[Finding], float]:
@@ -44,7 +45,14 @@ def main(given: list[str] | None = None) -> int:
         for problem in problems:
             sys.stderr.write(f"doctor: {problem}\n")
         return 2
-    findings, seconds = asyncio.run(_all(environment, options.only))
+    try:
+        findings, seconds = asyncio.run(_all(environment, options.only))
+    except (NotLoggedIn, BadEndpoint, UnreadableProject) as error:
+        sys.stderr.write(f"doctor: {error}\n")
+        return 2
+    except KeyboardInterrupt:
+        sys.stderr.write("doctor: stopped; it changes nothing\n")
+        return 1
     if options.json:
         sys.stdout.write(f"{report.as_json(environment.name, findings, seconds)}\n")
     else:

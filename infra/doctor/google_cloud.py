@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from infra.deploy.terraform import is_initialised
 from infra.doctor.check import NotCheckedError, WrongError
 
 if TYPE_CHECKING:
@@ -142,6 +143,8 @@ class GoogleCloud:
         terraform = shutil.which("terraform")
         if terraform is None:
             raise NotCheckedError("terraform is not installed here")
+        if not is_initialised(self.deployed.folder):
+            raise NotCheckedError("terraform init was never run here (make deploy does)")
         # No refresh is written: a plan changes the state file only when it is applied.
         command = [terraform, "plan", "-detailed-exitcode", "-lock=false", "-input=false", "-no-color", "-json"]
         try:

@@ -16,16 +16,20 @@ if TYPE_CHECKING:
 
 PAGES = "docs"
 _STATE_WIDTH, _NAME_WIDTH = 12, 24
+_SHORT = 60
+"""Characters of a reason that is said at each check that has it; a longer one is said once."""
 
 
 def lines(name: str, findings: Sequence[Finding], seconds: float) -> Iterator[str]:
     """Each check a line, under its subject; what is wrong with what it means and how it is mended."""
     yield f"Atlas, {name}"
+    told: set[str] = set()
     for subject, group in groupby(findings, lambda one: one.check.subject):
         yield ""
         yield subject
         for finding in group:
-            yield from _of(finding)
+            yield from _of(finding, repeated=finding.said in told and len(finding.said) > _SHORT)
+            told.add(finding.said)
     count = {state: len(found) for state, found in by_state(findings).items()}
     yield ""
     yield (
@@ -33,11 +37,12 @@ def lines(name: str, findings: Sequence[Finding], seconds: float) -> Iterator[st
     )
 
 
-def _of(finding: Finding) -> Iterator[str]:
+def _of(finding: Finding, *, repeated: bool) -> Iterator[str]:
     check = finding.check
     head = f"  {finding.state:<{_STATE_WIDTH}}{check.name:<{_NAME_WIDTH}}"
     if finding.state is not State.WRONG:
-        yield f"{head}{check.asks}" + (f" ({finding.said})" if finding.said else "")
+        said = "as above" if repeated else finding.said
+        yield f"{head}{check.asks}" + (f" ({said})" if said else "")
         return
     yield f"{head}{finding.problems[0]}"
     margin = " " * (2 + _STATE_WIDTH + _NAME_WIDTH)

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ENDPOINT = "ATLAS_GOOGLE_ENDPOINT"
+CREDENTIALS = "GOOGLE_APPLICATION_CREDENTIALS"
 _SCOPES = ("https://www.googleapis.com/auth/cloud-platform", "https://www.googleapis.com/auth/userinfo.email")
 _TIMEOUT_S = 60
 RETRIES = 4
@@ -221,9 +222,13 @@ def credentials(project: str | None) -> Any:
 
 
 def _no_login(error: Exception) -> NotLoggedIn:
-    return NotLoggedIn(
-        f"No usable Google login ({type(error).__name__}): run `gcloud auth application-default login` as an account with access"
-    )
+    said = f"No usable Google login ({type(error).__name__})"
+    if os.environ.get(CREDENTIALS):  # it comes before every other login; what the file holds is not quoted
+        return NotLoggedIn(
+            f"{said}: {CREDENTIALS} is set, and the file that it names is not there or is no login that Google takes:"
+            " mend it, or unset it and run `gcloud auth application-default login` as an account with access"
+        )
+    return NotLoggedIn(f"{said}: run `gcloud auth application-default login` as an account with access")
 
 
 def _asked(request: Any) -> str:

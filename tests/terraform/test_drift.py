@@ -30,6 +30,9 @@ def folder(tmp_path: Path) -> Path:
     (tmp_path / "main.tf").write_text(WANTED)
     for command in (["init", "-input=false"], ["apply", "-input=false", "-auto-approve"]):
         subprocess.run(["terraform", *command], cwd=tmp_path, capture_output=True, check=True)
+    for made in ("modules", "providers"):  # which init makes where there are any
+        (tmp_path / ".terraform" / made).mkdir(parents=True, exist_ok=True)
+    (tmp_path / ".terraform" / "modules" / "modules.json").write_text('{"Modules":[]}')
     return tmp_path
 
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 NAME = "prove"
 TITLE = "The doctor"
+_NOT_ASKED = 2
 
 
 def look(world: World) -> Change | None:
@@ -33,6 +34,13 @@ def look(world: World) -> Change | None:
     )
     for line in run.stdout.splitlines():
         world.talk.say(f"    {line}")
+    if run.returncode == _NOT_ASKED:
+        raise Refused(
+            Problem(
+                "the release serves, and the doctor could not ask, for what is said above",
+                f"mend that, then make doctor ENV={world.environment}",
+            )
+        )
     if run.returncode:
         raise Refused(
             Problem(

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from infra import environment
+from infra.doctor import __main__ as doctor
+from infra.doctor import report
 from infra.doctor.check import State
 from infra.doctor.examine import examine
 from infra.doctor.of_environment import deployment_of
 from infra.doctor.registry import BY_NAME
-from infra.google import secrets
-from infra.google.client import Google
+from infra.google import projects, secrets
+from infra.google.client import Google, GoogleError
 from lib import function_table
 from sandbox.google import Google as StandIn
 from tests.sandbox.google import made
@@ -96,8 +98,8 @@ def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[StandI
         yield one
 
 
-async def _look(folder: Path, names: tuple[str, ...]) -> dict[str, Finding]:
-    given = {"project_id": made.PROJECT, "region": made.REGION, "secret_versions": {"HEALTH_KEY": "1"}}
+async def _look(folder: Path, names: tuple[str, ...], **changed: Any) -> dict[str, Finding]:
+    given = {"project_id": made.PROJECT, "region": made.REGION, "secret_versions": {"HEALTH_KEY": "1"}} | changed
     (folder / "terraform.tfvars.json").write_text(json.dumps(given))
     deployment: Deployment = deployment_of(environment.load("dev", folder=folder))
 
@@ -164,3 +166,81 @@ async def test_a_size_is_read_from_the_variables(stand_in: StandIn, tmp_path: Pa
     deployment = deployment_of(environment.load("dev", folder=tmp_path))
     await deployment.close()
     assert (deployment.together, deployment.most_instances) == ("private", 1)
+
+
+FRESH = (
+    "settings",
+    "telegram-token",
+    "webhook-secret",
+    "cryptopay-token",
+    "functions-health",
+    "drift",
+    "services-ready",
+)
+
+
+async def test_a_fresh_checkout_can_say_of_no_secret_that_it_is_not_set(stand_in: StandIn, tmp_path: Path) -> None:
+    assert stand_in.url
+    found = await _look(tmp_path, FRESH, secret_versions={})
+    said = {name: one.said for name, one in found.items() if one.state is State.NOT_CHECKED}
+    assert set(said) == set(FRESH) - {"services-ready"}, [(name, one.problems) for name, one in found.items()]
+    record = "this checkout has no record of secret versions: run make deploy ENV=dev here first"
+    assert said.pop("drift") in {
+        "terraform init was never run here (make deploy does)",
+        "terraform is not installed here",
+    }
+    assert set(said.values()) == {record}
+    lines = "\n".join(report.lines("dev", list(found.values()), 1.0))
+    assert lines.count(record) == 1
+    assert "BotFather" not in lines
+
+
+def _doctor(monkeypatch: pytest.MonkeyPatch, folder: Path) -> int:
+    (folder / "dev").mkdir()
+    given = {"project_id": made.PROJECT, "region": made.REGION, "secret_versions": {"HEALTH_KEY": "1"}}
+    (folder / "dev" / "terraform.tfvars.json").write_text(json.dumps(given))
+    monkeypatch.setattr(environment, "TERRAFORM", folder)
+    return doctor.main(["--env", "dev"])
+
+
+def test_without_a_login_it_is_one_sentence_and_exit_code_2(
+    stand_in: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "missing.json"))
+    stand_in.requests.clear()
+    assert _doctor(monkeypatch, tmp_path) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert len(said.err.splitlines()) == 1
+    assert "doctor: No usable Google login" in said.err
+    assert "GOOGLE_APPLICATION_CREDENTIALS" in said.err
+    assert stand_in.requests == []
+
+
+@pytest.mark.parametrize(("status", "ends"), [(403, 2), (404, 2), (500, None)])
+async def test_a_project_that_cannot_be_read_at_all_ends_it_and_an_outage_does_not(
+    status: int, ends: int | None, stand_in: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(_: object) -> None:
+        raise GoogleError("projects.get", status, "PERMISSION_DENIED", "")
+
+    assert stand_in.url
+    monkeypatch.setattr(projects, "get", refused)
+    if ends is None:
+        found = await _look(tmp_path, ("settings",))
+        assert found["settings"].state is State.WRONG
+    else:
+        with pytest.raises(environment.UnreadableProject, match=f"project {made.PROJECT} can't be read"):
+            await _look(tmp_path, ("settings",))
+
+
+def test_stopped_at_once_it_ends_without_a_traceback(
+    stand_in: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stopped(_: object) -> None:
+        raise KeyboardInterrupt
+
+    assert stand_in.url
+    monkeypatch.setattr(doctor, "deployment_of", stopped)
+    assert _doctor(monkeypatch, tmp_path) == 1
+    assert capsys.readouterr().err == "doctor: stopped; it changes nothing\n"

@@ -38,7 +38,11 @@ def given(google: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> C
     monkeypatch.setattr(environment, "TERRAFORM", tmp_path)
     monkeypatch.delenv("CONFIRM", raising=False)
     google.requests.clear()
-    (tmp_path / "dev").mkdir()
+    monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
+    made_by_init = tmp_path / "dev" / ".terraform"
+    (made_by_init / "modules").mkdir(parents=True)
+    (made_by_init / "modules" / "modules.json").touch()
+    (made_by_init / "providers").mkdir()
 
     def write(**changed: Any) -> None:
         variables = {
@@ -68,7 +72,13 @@ REFUSED: dict[str, tuple[dict[str, Any], str, str, list[str]]] = {
         ["name of the database"],
     ),
     "neither is there": ({"database_name": "gone"}, "atlas-2", HOUR_AGO, ["no instance gone to copy, and no atlas-2"]),
-    "no secrets": ({"secret_versions": {}}, "atlas-2", HOUR_AGO, ["MIGRATE_DATABASE_URL: ", "DATABASE_URL: "]),
+    "no record of secrets": ({"secret_versions": {}}, "atlas-2", HOUR_AGO, ["no record of secret versions"]),
+    "no secrets": (
+        {"secret_versions": {"HEALTH_KEY": "1"}},
+        "atlas-2",
+        HOUR_AGO,
+        ["MIGRATE_DATABASE_URL: ", "DATABASE_URL: "],
+    ),
     "all of it": (
         {"secret_versions": {"DATABASE_URL": "1"}},
         "2",
@@ -95,6 +105,27 @@ def test_everything_that_is_wrong_is_told_at_once(
     assert set(google.requests) <= {"sql.instances.get"}
 
 
+@pytest.mark.parametrize("missing", ["on PATH", "terraform init was never run"])
+def test_what_would_stop_it_after_the_long_copy_is_told_before_it(
+    missing: str,
+    given: Callable[..., None],
+    google: StandIn,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    given(secret_versions={})
+    monkeypatch.setenv("CONFIRM", "atlas-2")
+    if missing == "on PATH":
+        monkeypatch.setattr("shutil.which", lambda _: None)
+    else:
+        (environment.TERRAFORM / "dev" / ".terraform" / "providers").rmdir()
+    assert restore.main(["--env", "dev", "--to", "atlas-2", "--at", HOUR_AGO]) == 2
+    lines = capsys.readouterr().err.splitlines()[1:]
+    assert "no record of secret versions: run make deploy ENV=dev here first" in lines[0]
+    assert missing in lines[1]
+    assert set(google.requests) <= {"sql.instances.get"}
+
+
 @pytest.mark.full
 def test_a_database_without_a_log_is_told_of_its_backups(
     given: Callable[..., None], google: StandIn, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -107,7 +138,7 @@ def test_a_database_without_a_log_is_told_of_its_backups(
     assert restore.main(["--env", "dev", "--to", "atlas-2", "--at", HOUR_AGO]) == 2
     assert "restore a backup" in capsys.readouterr().err
     made.write(state, made.foundation())
-    assert sorted(path.name for path in (tmp_path / "dev").iterdir()) == ["terraform.tfvars.json"]
+    assert sorted(path.name for path in (tmp_path / "dev").iterdir()) == [".terraform", "terraform.tfvars.json"]
 
 
 @pytest.mark.full
@@ -124,7 +155,7 @@ def test_without_its_word_nothing_is_begun(
     assert restore.main(["--env", "dev", "--to", "atlas-2", "--at", HOUR_AGO]) == 2
     assert "Nothing was changed" in capsys.readouterr().err
     assert set(google.requests) == {"sql.instances.get"}
-    assert sorted(path.name for path in (environment.TERRAFORM / "dev").iterdir()) == ["terraform.tfvars.json"]
+    assert sorted(path.name for path in (environment.TERRAFORM / "dev").glob("[!.]*")) == ["terraform.tfvars.json"]
 
 
 @pytest.mark.parametrize("name", ["staging", "local"])
