@@ -84,8 +84,8 @@ bench: .venv/.ready-test ## measure, and write bench/results/
 sweep: .venv/.ready ## run a sweep of the running system now (NAME=expiry)
 	@$(PY) -m sandbox sweep $(NAME)
 
-# A shell may have an ENV of its own (sh reads a file of that name): it counts when it was said to make, or is one of ours.
-PSQL_ENV = $(if $(or $(filter command,$(origin ENV)),$(filter dev prod local,$(ENV))),$(ENV))
+# A shell may have an ENV of its own (sh reads a file of that name): it counts when it was said to make, and then an empty one, too.
+PSQL_ENV = $(filter command,$(firstword $(origin ENV)))
 psql: .venv/.ready $(if $(PSQL_ENV),.venv/.ready-deploy) ## a prompt in the running system's database; ENV=prod, dev, local: to read there, as yourself (ROLE=owner REASON=...: to change; wants the project's id typed, or CONFIRM=<PROJECT>)
 	@$(if $(PSQL_ENV),$(PY) -m infra.psql --env "$(ENV)" --role "$(ROLE)" --reason "$$REASON" --confirm "$$CONFIRM",$(PY) -m sandbox psql)
 

@@ -111,8 +111,7 @@ def _opened(found: Environment, role: Role, reason: str | None) -> int:
         _say(f"{found.name} ({found.project}), database {way.database}: {who} {may}.")
         program = shutil.which("psql")
         if program is None:
-            prompt.run(session, f"{found.name}{'!' if role == 'owner' else ''}")
-            return 0
+            return prompt.run(session, f"{found.name}{'!' if role == 'owner' else ''}")
     return _psql(program, way)
 
 
@@ -156,7 +155,7 @@ def _psql(program: str, way: Login) -> int:
         stack.callback(signal.signal, signal.SIGINT, before)
         variables = {**_variables(way, host, port), **more}
         # Not as arguments: a command line is for every account of this machine to read.
-        return subprocess.run([program], env=variables, check=False).returncode  # noqa: S603 - found on PATH
+        return subprocess.run([program, *prompt.psql_options()], env=variables, check=False).returncode  # noqa: S603 - found on PATH
 
 
 def _variables(way: Login, host: str, port: int) -> dict[str, str]:

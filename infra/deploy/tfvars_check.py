@@ -43,12 +43,13 @@ _OWN_LISTS = {
 }
 
 
-def problems(folder: Path, checkout: Path) -> list[Problem]:
+def problems(folder: Path, checkout: Path, *, rules: bool = True) -> list[Problem]:
     """All that is wrong with the variables of the environment in `folder`.
 
     Args:
         folder: of the environment, with its terraform.tfvars.
         checkout: the root of the repository.
+        rules: Terraform's own are asked; not so where there is no Terraform.
     """
     path = folder / "terraform.tfvars"
     if not path.exists() and not (folder / "terraform.tfvars.json").exists():
@@ -89,7 +90,8 @@ def problems(folder: Path, checkout: Path) -> list[Problem]:
                 *found,
                 Problem(f"{bundle.LOCK} is not of {bundle.PINS}: {error}", f"make lock, and commit {bundle.LOCK}"),
             ]
-        found += [Problem(words, edit) for words in _refused_by_rules(Path(scratch), folder, list(given))]
+        if rules:
+            found += [Problem(words, edit) for words in _refused_by_rules(Path(scratch), folder, list(given))]
         settings = merged.get("settings")
         if isinstance(settings, dict):
             found += [

@@ -109,7 +109,7 @@ class World:
     @cached_property
     def cloud(self) -> Cloud:
         """The project, as Google Cloud has it."""
-        return self.connect(self.project, self.region)
+        return self.connect(self.project, str(self.inputs.get("region") or ""))
 
     def secret_versions(self) -> dict[str, str]:
         """Setting = number in force, as far as it is known here: the commands' own file, else what a person wrote."""

@@ -52,6 +52,18 @@ where pg_catalog.has_table_privilege(logins.name, 'atlas.' || wanted.name, wante
    or wanted.privilege = 'update' and pg_catalog.has_any_column_privilege(logins.name, 'atlas.' || wanted.name, 'update')
 order by 1, 2, 3
 """
+_WRITTEN = ("orders", "updates")
+"""Tables that every sale and every update changes."""
+_CANNOT_WRITE = """
+select t.name as table_name, privilege
+from pg_catalog.unnest(cast(:written as text[])) as t (name)
+cross join pg_catalog.unnest(array['insert', 'update']) as privilege
+where exists (select from pg_catalog.pg_roles where rolname = 'atlas_app')
+  and pg_catalog.to_regclass('atlas.' || t.name) is not null
+  and not pg_catalog.has_table_privilege('atlas_app', pg_catalog.to_regclass('atlas.' || t.name), privilege)
+  and not pg_catalog.has_any_column_privilege('atlas_app', pg_catalog.to_regclass('atlas.' || t.name), privilege)
+order by 1, 2
+"""
 _MIGHTY = """
 select cast(member.rolname as text) as login from pg_catalog.pg_auth_members m
 join pg_catalog.pg_roles app on app.oid = m.roleid and app.rolname = 'atlas_app'
@@ -112,6 +124,10 @@ async def database(deployment: Deployment) -> str:
         problems.append("it was set to read only (default_transaction_read_only)")
     if row["encoding"] != "UTF8":
         problems.append(f"its encoding is {row['encoding']}")
+    problems += [
+        f"the functions' login may not {lacks['privilege']} {lacks['table_name']}: a restore's `revoke`, or one by hand"
+        for lacks in await deployment.rows(_CANNOT_WRITE, written=list(_WRITTEN))
+    ]
     insist(problems)
     return f"PostgreSQL {str(row['version']).split(maxsplit=1)[0]}"
 

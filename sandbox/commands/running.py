@@ -61,7 +61,7 @@ def psql(folder: Path) -> int:
             "PGOPTIONS": "-c search_path=atlas",
         }
         sys.stdout.flush()
-        os.execve(program, [program], environment)  # noqa: S606 - becomes psql, no shell in between
+        os.execve(program, [program, *prompt.psql_options()], environment)  # noqa: S606 - becomes psql, no shell in between
     return _prompt(url)
 
 
@@ -139,8 +139,7 @@ def _prompt(url: str) -> int:
         startup_params={"search_path": "atlas"},
     )
     with contextlib.closing(session):
-        prompt.run(session)
-    return 0
+        return prompt.run(session)
 
 
 def _complain(text: str) -> int:

@@ -10,6 +10,8 @@ from infra.deploy.problems import Problem, Refused
 from infra.google.client import GoogleError, NotLoggedIn
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from infra.deploy.engine import Change
     from infra.deploy.world import World
 
@@ -27,8 +29,7 @@ def look(world: World) -> Change | None:
     """
     found = _tools(world)
     has_terraform = not any("Terraform" in problem.what for problem in found)
-    if has_terraform:
-        found += tfvars_check.problems(world.folder, world.checkout)
+    found += tfvars_check.problems(world.folder, world.checkout, rules=has_terraform)
     found += _addresses(world)
     found += _place(world)
     if found:
@@ -85,16 +86,18 @@ def _addresses(world: World) -> list[Problem]:
 def _place(world: World) -> list[Problem]:
     """Login, project, billing, region: each is asked even when another is wrong, unless there is no one to ask as."""
     try:
-        if not {"project_id", "region"} <= world.inputs.keys():
-            return []  # said already
+        known = {name for name in ("project_id", "region") if world.inputs.get(name)}
     except Refused:
-        return []
-    return _login(world) or _project(world) or [*_billing(world), *_region(world)]
+        known = set()
+    if "project_id" not in known:  # said already; whether there is a login can be told all the same
+        return _login(lambda: world.connect("", "").login())
+    wrong = _login(world.cloud.login) or _project(world)
+    return wrong or [*_billing(world), *(_region(world) if "region" in known else ())]
 
 
-def _login(world: World) -> list[Problem]:
+def _login(ask: Callable[[], str]) -> list[Problem]:
     try:
-        world.cloud.login()
+        ask()
     except (NotLoggedIn, GoogleError) as error:
         return [Problem(str(error), "gcloud auth application-default login")]
     return []

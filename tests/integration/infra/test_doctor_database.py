@@ -1,36 +1,44 @@
-"""The doctor's look at a database without a running system: whom the functions log in as."""
+"""The doctor's look at the database, where rights were taken away."""
 
 from __future__ import annotations
 
-import pg8000.native
-import pytest
+from typing import TYPE_CHECKING
 
-from infra.doctor.check import State
-from infra.doctor.deployment import Deployment
+from infra import environment
 from infra.doctor.examine import examine
+from infra.doctor.of_environment import deployment_of
 from infra.doctor.registry import BY_NAME
-from lib.db.address import DatabaseAddress
+from tests.integration.infra.conftest import as_superuser
+
+if TYPE_CHECKING:
+    from infra.doctor.check import Finding
+    from sandbox.google import Google as StandIn
+    from sandbox.postgres.server import Postgres
 
 
-@pytest.mark.proves("N-60.schema")
-async def test_functions_that_log_in_as_the_owner_of_the_books_are_wrong(database_url: str) -> None:
-    address = DatabaseAddress.parse(database_url)
+async def _look() -> Finding:
+    deployment = deployment_of(environment.load("dev"))
+    try:
+        (found,) = await examine(deployment, [BY_NAME["database"]])
+        return found
+    finally:
+        await deployment.close()
 
-    def connect() -> pg8000.native.Connection:
-        return pg8000.native.Connection(**address.driver_arguments(), startup_params={"search_path": "atlas"})
 
-    async def look(user: str) -> tuple[State, tuple[str, ...]]:
-        url = f"postgresql://{user}:marked@127.0.0.1:5432/atlas"
-        deployment = Deployment("test", {"DATABASE_URL": url}, connect=connect)
+async def test_functions_that_may_not_write_after_a_restore_s_revoke_are_named(
+    cloud: StandIn, server: Postgres
+) -> None:
+    assert cloud.url
+    assert (await _look()).problems == ()
+    with as_superuser(server, "atlas") as session:
         try:
-            (found,) = await examine(deployment, [BY_NAME["database-roles"]])
-            return found.state, found.problems
+            session.run("begin")
+            session.run("revoke insert, update, delete on atlas.updates from atlas_app")
+            session.run("commit")
+            problems = (await _look()).problems
         finally:
-            await deployment.close()
-
-    assert await look("atlas_app") == (State.OK, ())
-    assert await look("of_another_server") == (State.OK, ())
-    assert await look(address.user) == (
-        State.WRONG,
-        (f"functions log in as {address.user}, which owns the tables: it may change and delete everything",),
-    )
+            session.run("grant insert, update, delete on atlas.updates to atlas_app")
+    assert [problem.partition(":")[0] for problem in problems] == [
+        "the functions' login may not insert updates",
+        "the functions' login may not update updates",
+    ]

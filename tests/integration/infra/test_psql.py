@@ -216,6 +216,53 @@ def test_psql_as_the_owner_and_its_exit_code(real_psql: Callable[..., subprocess
     assert PASSWORD not in ended.stdout + ended.stderr
 
 
+def test_a_script_ends_at_its_first_error_and_the_exit_code_says_so(
+    real_psql: Callable[..., subprocess.CompletedProcess[str]],
+) -> None:
+    script = "select 1 / 0;\nselect 'after' as it;\n"
+    ended = real_psql(script)
+    assert ended.returncode == 3
+    assert "after" not in ended.stdout
+
+
+@pytest.mark.parametrize("code", [3, 0])
+def test_the_small_prompt_does_so_too_and_a_person_goes_on(
+    code: int, cloud: StandIn, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cloud.url
+    terminal = code == 0
+    _typed(monkeypatch, "select 1 / 0;", "select 'after' as it;", terminal=terminal)
+    assert psql.main(["--env", "dev"]) == code
+    assert ("after" in capsys.readouterr().out) == terminal
+
+
+@pytest.mark.parametrize(
+    ("given", "exported", "module"),
+    [
+        (["ENV="], None, 'infra.psql --env ""'),
+        (["ENV=dev"], None, 'infra.psql --env "dev"'),
+        ([], "prod", "sandbox psql"),
+        ([], "", "sandbox psql"),
+        ([], None, "sandbox psql"),
+    ],
+)
+def test_only_an_env_that_make_is_given_counts_and_an_empty_one_is_refused(
+    given: list[str], exported: str | None, module: str
+) -> None:
+    environment_of_make = {name: value for name, value in os.environ.items() if name not in {"ENV", "MAKEFLAGS"}}
+    environment_of_make |= {} if exported is None else {"ENV": exported}
+    shown = subprocess.run(
+        ["make", "-n", "psql", *given], cwd=ROOT, env=environment_of_make, capture_output=True, text=True, check=True
+    ).stdout
+    assert f"-m {module}" in shown
+    assert ("-m sandbox psql" in shown) == (module == "sandbox psql")
+
+
+def test_an_empty_env_is_refused_in_words(capsys: pytest.CaptureFixture[str]) -> None:
+    assert psql.main(["--env", ""]) == 2
+    assert "ENV=(nothing): it is one of local, dev, prod" in capsys.readouterr().err
+
+
 @pytest.mark.full
 def test_an_instance_that_is_not_there_is_told(cloud: StandIn, tmp_path: Path) -> None:
     made.write(tmp_path / "terraform.tfstate", made.foundation() | {"google_sql_database_instance": []})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from typing import TYPE_CHECKING
 
 import pytest
@@ -24,7 +25,7 @@ PLATFORM = fakes.ROOT / "infra" / "terraform" / "modules" / "platform"
 @pytest.fixture
 def setting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> fakes.Setting:
     """Variables that are good as they are: they have tests of their own."""
-    monkeypatch.setattr(tfvars_check, "problems", lambda *_: [])
+    monkeypatch.setattr(tfvars_check, "problems", lambda *_, **__: [])
     return fakes.world(tmp_path)
 
 
@@ -76,6 +77,36 @@ def test_without_a_login_no_more_is_asked(setting: fakes.Setting, monkeypatch: p
     monkeypatch.setattr(fakes.FakeCloud, "login", refused)
     (problem,) = problems(setting)
     assert problem.mend == "gcloud auth application-default login"
+
+
+@pytest.mark.parametrize("lacks", ["no file", "a syntax error", "no region", "no project", "no Terraform"])
+def test_what_else_is_wrong_is_told_whatever_the_variables_lack(
+    lacks: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    setting = fakes.world(tmp_path)
+    monkeypatch.setattr(tfvars_check, "_refused_by_rules", lambda *_: ["the rules were asked"])
+    monkeypatch.setattr(fakes.FakeTerraform, "version", lambda _: None if lacks == "no Terraform" else (1, 12, 0))
+    for name in ("variables.tf", "terraform.tfvars.example"):
+        shutil.copy(PLATFORM.parents[1] / "environments" / "dev" / name, setting.world.folder)
+    path = setting.world.folder / "terraform.tfvars"
+    text = path.read_text()
+    match lacks:
+        case "no file":
+            path.unlink()
+        case "a syntax error":
+            path.write_text(text + "region = \n")
+        case "no region" | "no project":
+            name = "region" if lacks == "no region" else "project_id"
+            path.write_text(re.sub(rf"(?m)^{name}\b.*\n", "", text))
+
+    def refused(_: object) -> str:
+        raise NotLoggedIn("No usable Google login")
+
+    monkeypatch.setattr(fakes.FakeCloud, "login", refused)
+    words = [problem.what for problem in problems(setting)]
+    assert "No usable Google login" in words
+    assert len(words) > 1, words
+    assert ("the rules were asked" in words) == lacks.startswith(("no region", "no project")), words
 
 
 @pytest.mark.parametrize("reason", ["PERMISSION_DENIED", "NOT_FOUND"])
