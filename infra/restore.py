@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 _NAME: Final = re.compile(r"[a-z][a-z0-9-]{0,60}[a-z0-9]")
 _MOMENT: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
-_VARIABLES: Final = "database.auto.tfvars.json"
+_VARIABLES: Final = variable_files.DATABASE
 _PENDING: Final = "restore.pending.json"
 _BEGUN: Final = "restore.begun.json"
 _SECRETS: Final = (environment.OWNER_SECRET, environment.FUNCTIONS_SECRET)

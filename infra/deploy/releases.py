@@ -32,6 +32,7 @@ class Recorded:
         migrations: names of the files that its code knows, pre and post.
         at: when it was recorded, UTC.
         back_from: of a rollback, the release that served before it; "" of a deploy.
+        database: the instance that a restore put in force; "" before the first.
         schema: names of the migrations that the database had; a rollback's entry has more of them than its code knows.
     """
 
@@ -43,6 +44,7 @@ class Recorded:
     schema: tuple[str, ...]
     at: str
     back_from: str = ""
+    database: str = ""
 
 
 def object_name(environment: str) -> str:
@@ -95,11 +97,12 @@ def forget(cloud: Cloud, bucket: str, environment: str) -> None:
 
 def same(one: Recorded, other: Recorded) -> bool:
     """The same in force, whenever it was recorded and of whichever commit."""
-    return (one.id, one.image, one.secret_versions, one.schema) == (
+    return (one.id, one.image, one.secret_versions, one.schema, one.database) == (
         other.id,
         other.image,
         other.secret_versions,
         other.schema,
+        other.database,
     )
 
 
@@ -128,4 +131,5 @@ def _entry(one: dict[str, Any]) -> Recorded:
         schema=tuple(map(str, one["schema"])),
         at=str(one["at"]),
         back_from=str(one["back_from"]),
+        database=str(one.get("database", "")),
     )

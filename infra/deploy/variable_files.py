@@ -1,7 +1,8 @@
-"""The two files of variables that the commands write beside terraform.tfvars; git ignores them, Terraform reads them by itself.
+"""The files of variables that the commands write beside terraform.tfvars; Terraform reads them by itself.
 
-`secrets.auto.tfvars.json` says which version of each secret is in force, `release.auto.tfvars.json` which image runs. Neither holds a secret.
-Both can be had again: from the record of releases, or from what Secret Manager holds.
+`secrets.auto.tfvars.json` says which version of each secret is in force, `release.auto.tfvars.json` which image runs,
+`database.auto.tfvars.json` which instance is the database, once one was restored; git takes this one alone. None holds a secret.
+All can be had again: from the record of releases, or from what Secret Manager holds.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 SECRETS = "secrets.auto.tfvars.json"
 RELEASE = "release.auto.tfvars.json"
+DATABASE = "database.auto.tfvars.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,23 @@ def secret_versions(folder: Path) -> dict[str, str] | None:
 def write_secret_versions(folder: Path, versions: Mapping[str, str]) -> None:
     """Say which version of each secret is in force."""
     _write(folder / SECRETS, {"secret_versions": dict(sorted(versions.items()))})
+
+
+def database_name(folder: Path) -> str:
+    """The instance that a restore put in force; "" before the first.
+
+    Raises:
+        Refused: the file is damaged.
+    """
+    found = _read(folder / DATABASE).get("database_name", "")
+    if not isinstance(found, str):
+        raise Refused(_damaged(folder / DATABASE))
+    return found
+
+
+def write_database_name(folder: Path, name: str) -> None:
+    """Say which instance is the database."""
+    _write(folder / DATABASE, {"database_name": name})
 
 
 def _read(path: Path) -> dict[str, Any]:

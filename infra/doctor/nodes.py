@@ -244,7 +244,9 @@ async def version(deployment: Deployment) -> str:
     }
     insist([f"{name} runs Xray {found}, not {XRAY_VERSION}" for name, found in told.items() if found != XRAY_VERSION])
     if not told:
-        raise NotCheckedError("no node tells which Xray it runs")
+        raise NotCheckedError(
+            "no node tells which Xray it runs: look on the machine itself (docs/doctor.md, A node is not as it should be)"
+        )
     return XRAY_VERSION
 
 
@@ -363,7 +365,7 @@ CHECKS = (
         name="nodes-version",
         part="nodes",
         subject=_SUBJECT,
-        asks=f"each node runs Xray {XRAY_VERSION}",
+        asks=f"each node that tells its Xray runs {XRAY_VERSION}",
         customers="a newer core refuses most phone clients, silently.",
         mend="Install the pinned version again; the recorded state does not depend on it.",
         page="doctor.md#a-node-is-not-as-it-should-be",

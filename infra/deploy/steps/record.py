@@ -35,6 +35,7 @@ def look(world: World) -> Change | None:
         schema=tuple(schema),
         at=datetime.now(UTC).isoformat(timespec="seconds"),
         back_from=known[-1].id if world.goes_back and known else "",
+        database=variable_files.database_name(world.folder),
     )
     if known and releases.same(known[-1], entry):
         return None

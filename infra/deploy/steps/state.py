@@ -1,4 +1,4 @@
-"""Terraform made ready here, and the commands' two files of variables put back where this machine has none."""
+"""Terraform made ready here, and the commands' files of variables put back where this machine has none."""
 
 from __future__ import annotations
 
@@ -57,5 +57,7 @@ def _ready(world: World) -> None:
     # Another machine deployed it, or the file was lost. What lies here is newer than the record and stays.
     if variable_files.secret_versions(world.folder) is None:
         variable_files.write_secret_versions(world.folder, last.secret_versions)
+    if last.database and not variable_files.database_name(world.folder):
+        variable_files.write_database_name(world.folder, last.database)
     if variable_files.release(world.folder) is None:
         variable_files.write_release(world.folder, variable_files.Release(last.id, last.image))

@@ -375,6 +375,24 @@ def test_what_a_first_deploy_leaves_open_is_said_until_it_is_there(tmp_path: Pat
         assert "database_readers" not in setting.said
 
 
+def test_another_checkout_is_told_which_instance_a_restore_put_in_force(tmp_path: Path) -> None:
+    setting = fakes.world(tmp_path / "one")
+    _with_releases(setting, _recorded(1))
+    variable_files.write_release(setting.world.folder, variable_files.Release(fakes.RELEASES[1], IMAGE))
+    variable_files.write_database_name(setting.world.folder, "atlas-2")
+    engine.run("deploy", [record], setting.world)
+    last = releases.read(setting.cloud, setting.world.bucket, "dev")[-1]
+    assert last.database == "atlas-2"
+    assert record.look(setting.world) is None
+    for here, kept in (("", "atlas-2"), ("atlas-3", "atlas-3")):  # the second was restored here and is not deployed yet
+        other = fakes.world(tmp_path / f"other{here}")
+        _with_releases(other, last)
+        if here:
+            variable_files.write_database_name(other.world.folder, here)
+        engine.run("deploy", [state], other.world)
+        assert variable_files.database_name(other.world.folder) == kept
+
+
 def test_a_damaged_file_of_variables_is_said_with_what_mends_it(tmp_path: Path) -> None:
     setting = fakes.world(tmp_path)
     (setting.world.folder / variable_files.RELEASE).write_text("[")
