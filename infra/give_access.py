@@ -44,8 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
         parser.add_argument(f"--{name}", default="")
     options = vars(parser.parse_args(arguments))
     try:
-        wanted = wanted_of(options)
-        found = environment.load(options["env"])
+        wanted, found = _both(options)
         given = _give(found, wanted, pricelist.load(), _owners(found))
     except (Refused, NotGiven, NoEnvironment, BadEndpoint, BadAddress, pricelist.InvalidPriceList) as error:
         sys.stderr.write(f"Nothing was given.\n{error}\n")
@@ -66,6 +65,28 @@ def main(arguments: list[str] | None = None) -> int:
             f"Account {wanted.account_id} has {wanted.tariff} until {when}. The key follows within two minutes.\n"
         )
     return 0
+
+
+def _both(options: dict[str, str]) -> tuple[Wanted, Environment]:
+    """What is asked for, and where.
+
+    Raises:
+        Refused: with everything that is wrong with either.
+    """
+    problems: list[str] = []
+    wanted: Wanted | None = None
+    found: Environment | None = None
+    try:
+        found = environment.load(options["env"])
+    except NoEnvironment as error:
+        problems.append(str(error))
+    try:
+        wanted = wanted_of(options)
+    except Refused as error:
+        problems.append(str(error))
+    if wanted is None or found is None:
+        raise Refused("\n".join(problems))
+    return wanted, found
 
 
 def wanted_of(options: dict[str, str]) -> Wanted:

@@ -144,8 +144,9 @@ async def _met(url: str) -> None:
 
 
 def test_the_command_names_every_word_that_is_wrong(
-    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.setattr(environment, "load", lambda _name: _Local("local", "postgresql://o@127.0.0.1:1/atlas", {}))
     wrong = _said(account="0", tariff="", days="1e3", operator="-1", reason="short", once="a b")
     assert give_access.main(wrong) == 2
     said = capsys.readouterr().err.splitlines()
@@ -162,3 +163,10 @@ def test_a_database_that_is_away_is_told_without_its_password(
     said = capsys.readouterr()
     assert "same command again" in said.err
     assert "marked-password" not in json.dumps([said.out, said.err])
+
+
+def test_a_missing_env_is_told_with_all_else(capsys: pytest.CaptureFixture[str]) -> None:
+    assert give_access.main(["--env", ""]) == 2
+    said = capsys.readouterr().err
+    for name in ("ENV", "ACCOUNT", "DAYS", "OPERATOR", "TARIFF", "REASON", "ONCE"):
+        assert f"\n{name}" in said, name
