@@ -210,7 +210,12 @@ async def test_a_jump_whose_answer_was_lost_is_made_up_for_by_the_next() -> None
         return ahead
 
     clock = StillClock()
-    system = cast("System", SimpleNamespace(clock=clock, database=SimpleNamespace(travel=travel), nodes=()))
+    system = cast(
+        "System",
+        SimpleNamespace(
+            clock=clock, database=SimpleNamespace(travel=travel), nodes=SimpleNamespace(set_clocks=lambda _: None)
+        ),
+    )
     with pytest.raises(ConnectionResetError):
         await System.travel(system, _HOUR)
     await System.travel(system, _HOUR)
