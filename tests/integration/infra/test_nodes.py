@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import threading
 from contextlib import closing, contextmanager
@@ -56,6 +57,13 @@ WELL: dict[str, Any] = {
     },
     "problems": [],
 }
+
+
+@pytest.fixture(autouse=True)
+def _collected() -> Iterator[None]:
+    """What the filter above speaks of is told here and in no other module."""
+    yield
+    gc.collect()
 
 
 class Node:
