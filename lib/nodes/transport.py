@@ -86,7 +86,7 @@ class Pinned(aiohttp.Fingerprint):
         certificate = tls.getpeercert(binary_form=True) if tls is not None else None
         seen = node_pins.of(certificate) if certificate else None
         if seen not in self._pins:
-            transport.close()  # not abort: under uvloop that leaves the socket open
+            transport.abort()  # not close: a polite end of TLS waits half a minute for a peer that says nothing
             said = f"a certificate whose pin is {seen}" if seen else "no certificate that can be read"
             raise NodeError(f"the peer shows {said}: it is not the node", temporary=False, trouble="certificate")
 

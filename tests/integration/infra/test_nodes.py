@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import json
 import threading
 from contextlib import closing, contextmanager
@@ -34,11 +33,7 @@ if TYPE_CHECKING:
     from lib.db import Database, Transaction
     from lib.domain.nodes import Registered
 
-pytestmark = [
-    pytest.mark.proves("S3-9"),
-    # A refused peer's transport may outlive its loop by a turn; Python tells of it in whichever test collects it.
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-]
+pytestmark = pytest.mark.proves("S3-9")
 
 MASTER, OLDER = "m" * 32, "o" * 32
 PLACE = {"COUNTRY": "DE", "CITY_RU": "Франкфурт", "CITY_EN": "Frankfurt"}
@@ -57,13 +52,6 @@ WELL: dict[str, Any] = {
     },
     "problems": [],
 }
-
-
-@pytest.fixture(autouse=True)
-def _collected() -> Iterator[None]:
-    """What the filter above speaks of is told here and in no other module."""
-    yield
-    gc.collect()
 
 
 class Node:

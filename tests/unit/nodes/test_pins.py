@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
+import socket
+import threading
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+import psutil  # type: ignore[import-untyped]  # has no types
 import pytest
 import uvloop
 from cryptography import x509
@@ -18,11 +21,12 @@ from cryptography.x509.oid import NameOID
 
 from lib.nodes import pins
 from lib.nodes.transport import AiohttpTransport, NodeError
+from tests.waiting import until
 from xray_api import certificate as node_certificate
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Iterator
     from pathlib import Path
 
 pytestmark = pytest.mark.proves("S3-9")
@@ -136,30 +140,46 @@ async def test_another_peer_that_answers_there_hears_no_byte_of_the_request(
     assert bytes(stranger.heard) == b""
 
 
+@contextmanager
+def silent_peer(context: ssl.SSLContext) -> Iterator[int]:
+    """The port of a server that shakes hands and then neither reads nor ends anything, not even when it is told of an end."""
+    kept: list[socket.socket] = []
+
+    def serve() -> None:
+        with suppress(OSError):  # the listener is closed at the end
+            while True:
+                kept.append(context.wrap_socket(listener.accept()[0], server_side=True))
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        serving = threading.Thread(target=serve)
+        serving.start()
+        yield listener.getsockname()[1]
+        listener.shutdown(socket.SHUT_RDWR)
+        serving.join()
+    for one in kept:
+        one.close()
+
+
 @pytest.mark.parametrize("new_loop", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
-def test_a_stranger_s_connection_is_closed_whichever_loop_runs(
+def test_a_stranger_s_connection_is_closed_at_once_whatever_they_do_and_whichever_loop_runs(
     tmp_path: Path, new_loop: Callable[[], asyncio.AbstractEventLoop]
 ) -> None:
+    """TLS that is ended politely waits half a minute for a peer that says nothing; each attempt would leave a socket open so long."""
     node_certificate.make(tmp_path / "other.pem")
 
-    async def ask() -> bytes:
-        ended: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+    def connected_to(port: int) -> list[object]:
+        return [one for one in psutil.Process().net_connections("tcp") if one.raddr and one.raddr.port == port]
 
-        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            ended.set_result(await reader.read())
-            writer.close()
-
-        server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=shown(tmp_path / "other.pem"))
+    async def ask(port: int) -> None:
         one = AiohttpTransport()
         try:
-            await refused(one, f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}/health", ["0" * 64])
-            return await asyncio.wait_for(ended, 20)
+            await refused(one, f"https://127.0.0.1:{port}/health", ["0" * 64])
+            await until(lambda: not connected_to(port), "our end to be closed", 15)
         finally:
             await one.close()
-            server.close()
 
-    with asyncio.Runner(loop_factory=new_loop) as runner:
-        assert runner.run(ask()) == b""
+    with silent_peer(shown(tmp_path / "other.pem")) as port, asyncio.Runner(loop_factory=new_loop) as runner:
+        runner.run(ask(port))
 
 
 async def test_a_certificate_that_authorities_vouch_for_is_a_stranger_s_without_the_pin(
