@@ -5,14 +5,15 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
+import pg8000.exceptions
+import pg8000.native
+
 from lib.db import schema
 from lib.db.connection import AdoptedConnection, Timeouts
 from lib.db.transaction import Transaction
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    import pg8000.native
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -48,5 +49,5 @@ def run(
         connection.commit(f"{name}.in-commit")
         return result
     finally:
-        with contextlib.suppress(Exception):  # what is lost is closed
+        with contextlib.suppress(OSError, pg8000.exceptions.InterfaceError):  # what was lost is closed already
             session.close()

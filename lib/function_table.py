@@ -16,6 +16,9 @@ from lib import json_reader
 _ROOT = Path(__file__).resolve().parents[1]
 _EVERY = re.compile(r"\*(?:/([1-9][0-9]?))?")
 
+PERIODS = 3
+"""So many periods of a sweep may pass without a success: one run may be long, one tick may be lost."""
+_SILENT_S, _LONGEST_S = 300.0, 25 * 3600.0
 PRIVATE = "private"
 """The target that serves every function which is not public, by path; a small shop's only private service."""
 _PRIVATE_MODULE = "functions.private.private"
@@ -133,6 +136,14 @@ class Table:
         """
         row = self.queues[queue]
         return row.max_retry_s + row.max_backoff_s + self.deadline_s(queue)
+
+    def silent_after_s(self) -> dict[str, float]:
+        """For how long a sweep may not have ended well, by its name: three periods, and as long as its alert waits (alerts.tf)."""
+        return {
+            one.name.removeprefix("sweep_"): max(_SILENT_S, min(PERIODS * float(one.period_s), _LONGEST_S))
+            for one in self.functions.values()
+            if one.period_s is not None
+        }
 
     @property
     def connection_sum(self) -> int:

@@ -18,9 +18,6 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
 
-_SILENT_S, _PERIODS, _LONGEST_S = 300.0, 3, 25 * 3600.0
-
-
 @functions_framework.aio.http
 async def health(request: Request) -> Response:
     """200 while the process answers; with header `X-Health-Key`: ages, queues, sweeps; 503 when any of it is red."""
@@ -41,15 +38,5 @@ async def health(request: Request) -> Response:
     except DatabaseError as error:
         log.error("health_no_database", error=type(error).__name__)
         return answers.unavailable("the database can't be had")
-    red = found.red(_silent_after_s())
+    red = found.red(function_table.load().silent_after_s())
     return answers.ok({"ok": True, **found.as_json()}) if not red else answers.red({"red": red, **found.as_json()})
-
-
-def _silent_after_s() -> dict[str, float]:
-    """Of each sweep, three periods, at least five minutes and at most 25 hours: as long as its alert waits (alerts.tf)."""
-    rows = function_table.load().functions.values()
-    return {
-        row.name.removeprefix("sweep_"): max(_SILENT_S, min(_PERIODS * row.period_s, _LONGEST_S))
-        for row in rows
-        if row.period_s is not None
-    }

@@ -8,14 +8,13 @@ from infra.doctor import queues
 from infra.doctor.check import Check, insist
 from infra.doctor.queues import moment, short
 from lib.domain import sweep_runs
+from lib.function_table import PERIODS
 
 if TYPE_CHECKING:
     from infra.doctor.deployment import Deployment, Json
     from lib.function_table import Function
 
 _SUBJECT = "Schedules and sweeps"
-PERIODS = 3
-"""So many periods may pass without a success: one run may be long, one tick may be lost."""
 _UTC = frozenset({"Etc/UTC", "UTC", "Etc/GMT", "GMT", ""})
 
 

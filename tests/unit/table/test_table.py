@@ -124,3 +124,14 @@ def test_another_schedule_is_refused(schedule: str) -> None:
 
 def test_what_has_no_schedule_has_no_period() -> None:
     assert function_table.load().functions["health"].period_s is None
+
+
+@pytest.mark.parametrize(
+    ("schedule", "seconds"), [("* * * * *", 300), ("*/5 * * * *", 900), ("0 * * * *", 10_800), ("30 3 * * *", 90_000)]
+)
+def test_a_sweep_is_silent_after_three_periods_within_five_minutes_and_a_day_and_an_hour(
+    schedule: str, seconds: float
+) -> None:
+    row = replace(function_table.load().functions["sweep_outbox"], schedule=schedule)
+    table = replace(function_table.load(), functions={"sweep_outbox": row, "health": TABLE.functions["health"]})
+    assert table.silent_after_s() == {"outbox": seconds}
