@@ -159,7 +159,7 @@ def _confirm(
 ) -> Screen:
     say = context.texts
     held = subscriptions.current(tx, context.account.id)
-    running = held.tariff if held is not None and held.status == "active" else tariff.name
+    running = subscriptions.running_tariff(held, tariff.name)
     try:
         value = context.prices.conversion(running, tariff.name)
     except UnknownTariff:

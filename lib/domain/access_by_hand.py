@@ -88,7 +88,7 @@ def give(tx: Transaction, wanted: Wanted, prices: PriceList, owners: Collection[
         raise NotGiven("\n".join(problems))
     if found is not None:
         return Given(already=True, until=datetime.fromisoformat(found.facts["until"]))
-    running = held.tariff if held is not None and held.status == "active" else wanted.tariff
+    running = subscriptions.running_tariff(held, wanted.tariff)
     grant = subscriptions.grant(
         tx,
         wanted.account_id,

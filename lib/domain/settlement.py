@@ -140,7 +140,7 @@ def settle(tx: Transaction, event_id: int, event: Event, prices: PriceList) -> R
     # Read by a statement of its own, now that the account is ours: the one above may have waited for another settlement
     # and would still have seen the tariff of before it.
     held = subscriptions.locked(tx, order.account_id)
-    running = held.tariff if held is not None and held.status == "active" else order.tariff
+    running = subscriptions.running_tariff(held, order.tariff)
     grant = subscriptions.grant(
         tx,
         order.account_id,

@@ -205,6 +205,11 @@ def now(tx: Transaction) -> datetime:
     return moment
 
 
+def running_tariff(held: Subscription | None, granted: str) -> str:
+    """Whose time is left and is to be converted: the running subscription's; of none, that which is granted, so nothing is."""
+    return held.tariff if held is not None and held.status == "active" else granted
+
+
 def end_after(held: Subscription | None, moment: datetime, value: Fraction, period: timedelta) -> datetime:
     """When access would end if `period` were granted at `moment`: what `grant` is going to say, to be shown before paying."""
     if held is None or held.status != "active":
