@@ -20,6 +20,9 @@ import pg8000.exceptions
 import pg8000.native
 
 from infra import tfvars
+from infra.deploy import releases
+from infra.deploy.google_cloud import GoogleCloud
+from infra.deploy.problems import Refused
 from infra.google import login, projects, secrets
 from infra.google.client import Google, GoogleError
 from infra.google.database import Instance, open_socket
@@ -375,8 +378,42 @@ class Deployed:
         """
         if self.has_own_database:
             raise NoDatabase(f"ENV={self.name}: the database is a Postgres of its own, not Cloud SQL")
-        name = self._database.get("name") or self.variables.get("database_name") or DATABASE
-        return Instance(self.project, self.region, str(name))
+        return Instance(self.project, self.region, self._in_force[0])
+
+    @property
+    def instance_remark(self) -> str:
+        """Where the instance is another one than this checkout names, or that can't be told: a sentence with what to do; else "".
+
+        Raises:
+            infra.google.client.NotLoggedIn
+        """
+        return "" if self.has_own_database else self._in_force[1]
+
+    @cached_property
+    def _in_force(self) -> tuple[str, str]:
+        """The instance's name, and the remark. The record of releases says which instance each restore put in force.
+
+        A checkout that was not pulled since names one of those before the last, or none. A name that the record does not have is of a
+        restore here that is still to be deployed.
+        """
+        here = str(self._database.get("name") or self.variables.get("database_name") or DATABASE)
+        cloud, bucket = GoogleCloud(self.google, self.region), releases.bucket(self.project)
+        try:
+            restored = [one.database for one in releases.read(cloud, bucket, self.name) if one.database]
+        except (GoogleError, Refused) as error:
+            words = str(error).splitlines()[0].removeprefix("- ")
+            return here, (
+                f"whether a restore has put another instance in force than {here} can't be told: {words}"
+                f" (make deploy ENV={self.name} puts it back where it is missing)"
+            )
+        if not restored or here == restored[-1]:
+            return here, ""
+        if here in restored or not self.variables.get("database_name"):
+            return restored[-1], (
+                f"{restored[-1]} is the database since it was restored, and this checkout names {here}:"
+                f" git pull, or make deploy ENV={self.name}, puts that right"
+            )
+        return here, ""
 
     def login(self, role: Role) -> Login:
         """Read: as the account that is logged in here, by IAM. Owner: by the owner's password, whose reading is audited.

@@ -103,6 +103,8 @@ def _asked_for(found: Environment, reason: str, confirmed: str) -> str:
 
 def _opened(found: Environment, role: Role, reason: str | None) -> int:
     way = found.login(role)
+    if isinstance(found, environment.Deployed) and found.instance_remark:
+        _complain(f"psql: {found.instance_remark}", 0)
     with contextlib.closing(way.open()) as session:
         if reason is not None:
             _record(session, found, reason)

@@ -47,6 +47,11 @@ class Recorded:
     database: str = ""
 
 
+def bucket(project: str) -> str:
+    """The bucket of the state, which has the record as well."""
+    return f"{project}-terraform"
+
+
 def object_name(environment: str) -> str:
     """Where the record lies in the state bucket."""
     return f"atlas/releases/{environment}.json"

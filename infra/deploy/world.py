@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from infra import tfvars
-from infra.deploy import variable_files
+from infra.deploy import releases, variable_files
 from infra.deploy.plan_words import deleted_data, deleted_queues, lines
 from infra.deploy.problems import Problem, Refused
 from infra.deploy.terraform import discard
@@ -94,7 +94,7 @@ class World:
     @property
     def bucket(self) -> str:
         """The bucket of the state and of the record of releases."""
-        return f"{self.project}-terraform"
+        return releases.bucket(self.project)
 
     @property
     def settings(self) -> dict[str, str]:

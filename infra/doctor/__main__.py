@@ -12,7 +12,7 @@ from infra.doctor.check import Finding, State
 from infra.doctor.examine import examine
 from infra.doctor.of_environment import deployment_of
 from infra.doctor.registry import BY_NAME, CHECKS
-from infra.environment import NAMES, Environment, NoEnvironment, UnreadableProject, load
+from infra.environment import NAMES, Deployed, Environment, NoEnvironment, UnreadableProject, load
 from infra.google.client import BadEndpoint, NotLoggedIn
 
 
@@ -46,6 +46,8 @@ def main(given: list[str] | None = None) -> int:
             sys.stderr.write(f"doctor: {problem}\n")
         return 2
     try:
+        if isinstance(environment, Deployed) and (remark := environment.instance_remark):
+            sys.stderr.write(f"doctor: {remark}\n")
         findings, seconds = asyncio.run(_all(environment, options.only))
     except (NotLoggedIn, BadEndpoint, UnreadableProject) as error:
         sys.stderr.write(f"doctor: {error}\n")

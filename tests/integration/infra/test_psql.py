@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections import deque
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,10 +17,13 @@ import pg8000.native
 import pytest
 
 from infra import environment, psql
+from infra.deploy import releases, variable_files
+from infra.deploy.google_cloud import GoogleCloud
 from infra.environment import NoDatabase
-from infra.google import secrets
+from infra.google import secrets, storage
 from infra.google.client import Google
 from sandbox.google.database_end import DatabaseEnd
+from sandbox.google.refusals import Refused
 from tests.integration.infra.conftest import OPERATOR, PASSWORD, READER, as_superuser
 from tests.sandbox.google import made
 
@@ -269,6 +273,74 @@ def test_an_instance_that_is_not_there_is_told(cloud: StandIn, tmp_path: Path) -
     with pytest.raises(NoDatabase, match=r"404.*The Cloud SQL instance does not exist"):
         environment.load("dev").connect("readonly")
     assert cloud.url
+
+
+def _recorded(*databases: str) -> None:
+    """Releases of `dev`, each with the instance that was in force."""
+    google, where = Google(made.PROJECT), releases.bucket(made.PROJECT)
+    storage.make_bucket(google, where, made.REGION)
+    port = GoogleCloud(google, made.REGION)
+    for number, name in enumerate(databases):
+        one = releases.Recorded(f"{number:016x}", "image", "", {}, (), (), "2026-11-30T12:00:00+00:00", database=name)
+        releases.add(port, where, "dev", one)
+
+
+def _in_force() -> tuple[str, str]:
+    found = environment.load("dev")
+    assert isinstance(found, environment.Deployed)
+    return found.instance.name, found.instance_remark
+
+
+@pytest.mark.parametrize(
+    ("recorded", "here", "in_force"),
+    [
+        ((), "", "atlas"),
+        (("", ""), "", "atlas"),
+        (("", "atlas-2"), "", "atlas-2"),
+        (("", "atlas-2"), "atlas-2", "atlas-2"),
+        (("", "atlas-2", "atlas-3"), "atlas-2", "atlas-3"),
+        (("", "atlas-2"), "atlas-3", "atlas-3"),  # restored here, and not deployed yet
+    ],
+)
+def test_the_record_says_which_instance_is_the_database(
+    recorded: tuple[str, ...], here: str, in_force: str, cloud: StandIn, tmp_path: Path
+) -> None:
+    assert cloud.url
+    _recorded(*recorded)
+    if here:
+        variable_files.write_database_name(tmp_path / "dev", here)
+    found, remark = _in_force()
+    assert found == in_force
+    assert ("git pull" in remark) == (found != (here or "atlas"))
+
+
+def test_a_checkout_that_was_not_pulled_since_a_restore_comes_to_the_database_all_the_same(
+    cloud: StandIn,
+    end: DatabaseEnd,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    part = made.foundation()
+    part["google_sql_database_instance"][0]["name"] = "atlas-2"  # the old one is gone
+    made.write(tmp_path / "terraform.tfstate", part)
+    _recorded("", "atlas-2")
+    _typed(monkeypatch, READ)
+    assert psql.main(["--env", "dev"]) == 0
+    assert (
+        "psql: atlas-2 is the database since it was restored, and this checkout names atlas" in capsys.readouterr().err
+    )
+    assert end.logins == [OPERATOR]
+    assert cloud.url
+
+
+def test_a_record_that_may_not_be_read_is_said_and_the_checkout_s_name_taken(cloud: StandIn) -> None:
+    _recorded("", "atlas-2")
+    cloud.cloud.faults.refusals["storage.objects.get"] = deque([Refused(403, "no storage.objects.get")])
+    found, remark = _in_force()
+    assert found == "atlas"
+    assert "can't be told" in remark
+    assert "403" in remark
 
 
 def test_an_end_with_another_authority_is_not_trusted(cloud: StandIn, server: Postgres) -> None:
