@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lib import currencies
-from lib.domain import ledger, postings
-from lib.domain.postings import Amount
+from lib.domain import ledger
+from lib.domain.postings import About, Amount, posting, table
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -106,20 +106,19 @@ def sale(provider: str, money: Money, *, payment_id: int, order_id: int, list_pr
     waits until it has. The payment keeps what was said of it.
     """
     currency = currencies.of(money.currency)
-    amounts = {
-        "price": Amount(currency.booked(money.amount), currency.code),
-        "discount": Amount(currency.booked(list_price - money.amount), currency.code),
-        "received": _moved(money.paid_asset, money.paid_amount),
-        "fee": _moved(money.fee_asset, money.fee_amount),
-    }
-    came = postings.OTHER if money.paid_asset not in {None, money.currency} else postings.SAME
-    return postings.posting(
-        postings.SALE, amounts, provider=provider, came=came, payment_id=payment_id, order_id=order_id
+    price = Amount(currency.booked(money.amount), currency.code)
+    return posting(
+        table.SALE,
+        About(provider=provider, payment_id=payment_id, order_id=order_id),
+        price=price,
+        received=price if money.paid_asset in {None, money.currency} else _moved(money.paid_asset, money.paid_amount),
+        fee=_moved(money.fee_asset, money.fee_amount) if money.fee_asset else None,
+        discount=Amount(currency.booked(list_price - money.amount), currency.code),
     )
 
 
-def _moved(asset: str | None, amount: str | None) -> Amount | None:
-    known = currencies.ALL.get(asset) if asset else None
+def _moved(asset: str | None, amount: str | None) -> Amount:
+    known = currencies.ALL.get(asset or "")
     if known is None or amount is None:
-        return None
+        return Amount(0, asset or "")
     return Amount(ledger.minor_units(amount, known.digits), known.code)

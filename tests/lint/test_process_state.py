@@ -42,6 +42,7 @@ _IMMUTABLE = {
         "Context",
         "Field",
         "Fact",
+        "Leg",
     ),
     *("_shape", "listed"),  # readers of settings: functions of a pattern
     *("itemgetter", "Router"),  # a router's tables are filled by decorators at import

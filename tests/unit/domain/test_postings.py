@@ -2,16 +2,117 @@
 
 from __future__ import annotations
 
+import ast
+import dataclasses
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from lib.currencies import UnknownCurrency
-from lib.domain import bookings, postings
+from lib.domain import bookings
 from lib.domain.bookings import Money
+from lib.domain.postings import AMOUNTS, FACTS, About, Amount, Amounts, Fact, clearing, posting, table
+from tests.docs.postings_page import PAGE, page
+from tests.postings_by_hand import ABOUT, CASES, Case
+
+if TYPE_CHECKING:
+    from lib.domain.ledger import Posting
 
 ROOT = Path(__file__).resolve().parents[3]
+
+NO_LEGS = {"GIFT_BOUGHT_FREE", "GIFT_RETURNED_FREE", "REFUND_OF_GIFT_FREE", "GIVEN_BACK_ALREADY", "CORRECTION"}
+POSTED = {name: case for name, case in CASES.items() if case.moved}
+
+
+def fact(name: str) -> Fact:
+    found: Fact = getattr(table, name)
+    return found
+
+
+def made(case: Case, **changes: Any) -> Posting:
+    about = About(provider=case.provider, **(ABOUT | changes))  # type: ignore[arg-type] # a table
+    amounts: Any = {name: Amount(*amount) for name, amount in case.given.items()}
+    return posting(fact(case.fact), about, **amounts)
+
+
+@pytest.mark.proves("N-29")
+@pytest.mark.parametrize("name", POSTED)
+def test_a_fact_is_booked_as_the_table_by_hand_says(name: str) -> None:
+    case = POSTED[name]
+    booked = made(case)
+    assert [(e.debit, e.credit, e.amount, e.currency) for e in booked.entries] == case.moved
+    assert (booked.kind, booked.key) == (case.kind, case.key)
+
+
+@pytest.mark.proves("N-29")
+@pytest.mark.parametrize("name", CASES.keys() - POSTED.keys())
+def test_where_nothing_moves_nothing_is_posted(name: str) -> None:
+    with pytest.raises(ValueError, match="nothing moves"):
+        made(CASES[name])
+
+
+@pytest.mark.proves("N-29")
+def test_the_table_by_hand_has_every_fact_and_every_row() -> None:
+    assert {case.fact for case in CASES.values()} | {"CORRECTION"} == {
+        name for name, value in vars(table).items() if isinstance(value, Fact)
+    }
+    for name in vars(table):
+        if isinstance(found := getattr(table, name), Fact) and found.legs:
+            given = {amount for case in CASES.values() if case.fact == name for amount in case.given}
+            assert given == {said for leg in found.legs for said in (leg.amount, leg.debited) if said}, name
+    assert {fact.name for fact in FACTS if not fact.legs} == {fact(name).name for name in NO_LEGS}
+    assert len(FACTS) == len({fact.name for fact in FACTS})
+
+
+@pytest.mark.parametrize("name", {case.fact: name for name, case in POSTED.items()}.values())
+def test_a_fact_that_lacks_what_it_is_about_is_refused(name: str) -> None:
+    case = POSTED[name]
+    whole, needed = made(case), fact(case.fact)
+    names = {*re.findall(r"{(\w+)}", needed.key), *needed.about}
+    names |= {"reason"} if needed.by_operator or needed.says_why else set()
+    names |= {"actor_id"} if needed.by_operator else set()
+    if any(code.startswith("user:") for entry in whole.entries for code in (entry.debit, entry.credit)):
+        names.add("account_id")
+    for lacking in names - {"provider"}:
+        with pytest.raises(ValueError, match=lacking):
+            made(case, **{lacking: None})
+    for free in ABOUT.keys() - names:
+        assert made(case, **{free: None}).entries == whole.entries
+    if "provider" in names:
+        with pytest.raises(ValueError, match="provider"):
+            made(dataclasses.replace(case, provider=""))
+
+
+@pytest.mark.parametrize("name", POSTED)
+def test_an_amount_too_few_is_refused_but_where_it_may_lack(name: str) -> None:
+    case = POSTED[name]
+    optional = {leg.amount for leg in fact(case.fact).legs if leg.optional and not leg.debited}
+    for lacking in case.given.keys() - optional:
+        given = {said: amount for said, amount in case.given.items() if said != lacking}
+        with pytest.raises(ValueError, match="lacks"):
+            made(dataclasses.replace(case, given=given))
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"price": (100, "RUB"), "received": (100, "RUB"), "taken": (1, "RUB")}, "has no taken"),
+        ({"price": (100, "RUB"), "received": (101, "RUB")}, "differ in one currency"),
+        ({"price": (-1, "RUB"), "received": (-1, "RUB")}, "less than nothing of price, received"),
+        ({"price": (0, "RUB"), "received": (0, "RUB")}, "nothing moves"),
+    ],
+)
+def test_amounts_that_can_not_be_are_refused(given: dict[str, tuple[int, str]], told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        made(Case("SALE", "sale", "payment:1", given))
+
+
+def test_each_amount_has_a_name_and_a_meaning() -> None:
+    assert list(AMOUNTS) == list(Amounts.__annotations__)
+    assert {said for fact in FACTS for leg in fact.legs for said in (leg.amount, leg.debited) if said} == set(AMOUNTS)
+
 
 RUB = {"amount": 14_900, "currency": "RUB", "invoice_id": "1", "purchase_id": None}
 PRICE = ("exchange", "revenue", 14_900, "RUB")
@@ -70,34 +171,44 @@ def test_an_agreement_in_a_currency_that_no_list_has_is_refused_by_its_name() ->
         bookings.sale("cryptobot", money, payment_id=1, order_id=1, list_price=14_900)
 
 
-@pytest.mark.parametrize("provider", ["balance", "promo", "nowhere"])
+@pytest.mark.parametrize("provider", ["balance", "promo", "", "a:b", "Card", "card\n"])
 def test_money_from_outside_needs_a_clearing_account(provider: str) -> None:
     with pytest.raises(LookupError):
-        bookings.sale(provider, Money(14_900, "RUB", "1", None), payment_id=1, order_id=1, list_price=14_900)
+        clearing(provider)
 
 
+def _writes(text: str) -> set[str]:
+    return set(
+        re.findall(
+            r"(?:insert\s+into|update|delete\s+from|copy|merge\s+into)\s+(?:atlas\.)?(ledger_(?:entries|transfers))\b",
+            text.lower(),
+        )
+    )
+
+
+def _makes(tree: ast.AST, name: str) -> bool:
+    calls = (node.func for node in ast.walk(tree) if isinstance(node, ast.Call))
+    return any((isinstance(call, ast.Name) and call.id == name) or (isinstance(call, ast.Attribute) and call.attr == name) for call in calls)  # fmt: skip
+
+
+@pytest.mark.proves("N-29")
 def test_nothing_else_posts() -> None:
-    """Entries are written in one place, of postings that are made in one place."""
-    places: dict[str, set[str]] = {"ledger_entries (": set(), "ledger_transfers (": set(), " Posting(": set()}
-    for path in sorted([*(ROOT / "lib").rglob("*.py"), *(ROOT / "functions").rglob("*.py")]):
-        text = path.read_text()
-        for said, found in places.items():
-            if re.search(rf"(?:insert into\s+){re.escape(said)}|return{re.escape(said)}", re.sub(r"\s+", " ", text)):
-                found.add(str(path.relative_to(ROOT)))
-    assert places == {
-        "ledger_entries (": {"lib/domain/ledger.py"},
-        "ledger_transfers (": {"lib/domain/ledger.py"},
-        " Posting(": {"lib/domain/postings.py"},
-    }
+    """Entries are written in one place, of postings that are made in one place, of facts that stand in one place."""
+    writes: dict[str, set[str]] = {}
+    makes: dict[str, set[str]] = {"Posting": set(), "Fact": set(), "Leg": set()}
+    for folder in ("lib", "functions", "infra", "sandbox"):
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            where, text = str(path.relative_to(ROOT)), path.read_text()
+            if found := _writes(text):
+                writes[where] = found
+            for name, places in makes.items():
+                if re.search(rf"\b{name}\b", text) and _makes(ast.parse(text), name):
+                    places.add(where)
+    assert writes == {"lib/domain/ledger.py": {"ledger_entries", "ledger_transfers"}}
+    building, rows = "lib/domain/postings/building.py", "lib/domain/postings/table.py"
+    assert makes == {"Posting": {building}, "Fact": {rows}, "Leg": {rows}}
 
 
-def test_the_page_has_the_table_that_the_code_books_by() -> None:
-    page = (ROOT / "docs" / "data.md").read_text()
-    rows = [
-        f"| `{fact.kind}` | `{fact.key}` | {leg.when or 'always'} | `{leg.debit}` | `{leg.credit}` | {postings.AMOUNTS[leg.amount]} |"
-        for fact in postings.FACTS
-        for leg in fact.legs
-    ]
-    table = re.search(r"^\| fact \|.*\n\|[-|]+\n((?:\|.*\n)+)", page, re.MULTILINE)
-    assert table is not None
-    assert table[1].splitlines() == rows
+@pytest.mark.proves("N-29")
+def test_the_page_is_made_of_the_table() -> None:
+    assert PAGE.read_text() == page(), "run `python -m tests.docs.postings_page`"
