@@ -63,9 +63,11 @@ class Condition:
 
     Attributes:
         shop_s: seconds since the database got its first migration: in a new shop the first ticks are still to come.
+        expected_s: seconds since a release that has the sweep first ran one; empty before the first run of all.
     """
 
     shop_s: float
+    expected_s: Mapping[str, float]
     waiting: Waiting
     sweeps: tuple[LastRun, ...]
     nodes: tuple[NodeTrouble, ...]
@@ -84,12 +86,16 @@ class Condition:
             if (since := well.get(sweep)) is not None
             else f"sweep {sweep} has never ended well"
             for sweep, limit in sorted(silent_after_s.items())
-            if (self.shop_s if (since := well.get(sweep)) is None else since) > limit
+            if (self._awaited_s(sweep) if (since := well.get(sweep)) is None else since) > limit
         ]
         if self.webhook.refused:
             why = self.webhook.last_error if self.webhook.is_set else "no webhook is set"
             found.append(f"Telegram can't deliver {self.webhook.pending} updates: {why}")
         return found
+
+    def _awaited_s(self, sweep: str) -> float:
+        """For how long a first good run is awaited. A sweep that no run has named yet is new: were no other to run, that would be red."""
+        return self.expected_s.get(sweep, 0.0) if self.expected_s else self.shop_s
 
     def as_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -198,6 +204,7 @@ def take(tx: Transaction) -> Condition:
     nodes = tx.rows(NodeTrouble, _NODES_IN_TROUBLE, clock_off_ms=CLOCK_OFF_MS)
     return Condition(
         tx.value(_SHOP_S),
+        sweep_runs.expected_s(tx),
         tx.one(Waiting, _WAITING),
         tuple(sweep_runs.last(tx)),
         tuple(nodes),

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from datetime import datetime
 
     from lib.db import Transaction
@@ -42,6 +43,12 @@ class LastRun:
     well_s: float | None
 
 
+@dataclass(frozen=True, slots=True)
+class _Expected:
+    sweep: str
+    since_s: float
+
+
 # From each sweep's newest run to the next sweep's by the index, which begins each sweep with it: `distinct on` would read them all,
 # and so would, by the primary key, a look for the last good run of a sweep that has had none for long.
 _LAST = """
@@ -60,8 +67,24 @@ from newest n
 """
 
 
-def record(tx: Transaction, run: SweepRun) -> None:
-    """Write the row of a run that has ended."""
+# Nothing is written once all are known: each run asks.
+_EXPECT = """
+insert into expected_sweeps (sweep)
+select named.sweep from unnest(cast(:sweeps as text[])) named (sweep)
+where not exists (select from expected_sweeps known where known.sweep = named.sweep)
+on conflict do nothing
+"""
+
+
+def record(tx: Transaction, run: SweepRun, sweeps: Iterable[str]) -> None:
+    """Write the row of a run that has ended.
+
+    Args:
+        tx: the transaction.
+        run: how it ended.
+        sweeps: names of all that this release has: each is expected from its first such mention on.
+    """
+    tx.execute(_EXPECT, sweeps=sorted({run.sweep, *sweeps}))
     tx.execute(
         "insert into sweep_runs (sweep, tick, started_at, ended_at, outcome, claimed, done, failed, more, error)"
         " values (:sweep, :tick, atlas.now() - make_interval(secs => :duration), atlas.now(), :outcome,"
@@ -76,6 +99,15 @@ def record(tx: Transaction, run: SweepRun) -> None:
         more=run.more,
         error=run.error,
     )
+
+
+def expected_s(tx: Transaction) -> dict[str, float]:
+    """For how long each sweep has been expected, in seconds; a new release's are not among them before its first run of any sweep."""
+    rows = tx.rows(
+        _Expected,
+        "select sweep, cast(extract(epoch from atlas.now() - since) as double precision) as since_s from expected_sweeps",
+    )
+    return {one.sweep: one.since_s for one in rows}
 
 
 def last(tx: Transaction) -> list[LastRun]:

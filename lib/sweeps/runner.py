@@ -271,7 +271,7 @@ async def _end(run: Run, outcome: str, error: str | None) -> None:
         ms=round(duration * 1000),
     )
     try:
-        await run.db.run(sweep_runs.record, row)
+        await run.db.run(sweep_runs.record, row, function_table.load().silent_after_s())
     except DatabaseError as problem:
         log.error("sweep_run_not_recorded", sweep=run.sweep, error=str(problem))
 

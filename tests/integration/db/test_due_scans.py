@@ -338,7 +338,7 @@ TRANSACTIONS: dict[str, Callable[[Transaction], object]] = {
     "subscriptions.expire_one": lambda tx: subscriptions.expire_one(tx, subscriptions.due_to_expire(tx, 0, 1)[0], "c"),
     "subscriptions.expire": lambda tx: subscriptions.expire(tx, PAGE, "c"),
     "sweep_runs.last": sweep_runs.last,
-    "sweep_runs.record": lambda tx: sweep_runs.record(tx, RUN),
+    "sweep_runs.record": lambda tx: sweep_runs.record(tx, RUN, ("expiry", "outbox")),
     "webhook_state.note": lambda tx: webhook_state.note(
         tx, Looked(is_set=True, pending=1, last_error_at=1, last_error="e")
     ),

@@ -11,7 +11,8 @@ import pytest
 
 from functions.sweeps import sweep_outbox
 from lib import bootstrap, function_table
-from lib.domain import health_snapshot, webhook_state
+from lib.domain import health_snapshot, sweep_runs, webhook_state
+from lib.domain.sweep_runs import SweepRun
 from lib.domain.webhook_state import Looked
 from lib.telegram import webhook_info
 from tests.integration.sweeps.runs import sweep_run
@@ -237,6 +238,39 @@ async def test_health_is_red_for_a_sweep_that_is_silent_and_green_in_a_quiet_sho
     await _ends(db, "outbox", "timed_out", 0)
     assert [one.partition(" for")[0] for one in await red()] == ["sweep outbox has not ended well"]
     await _ends(db, "outbox", "done", 0)
+    assert await red() == []
+
+
+@pytest.mark.proves("S2-4")
+async def test_a_sweep_that_is_new_in_an_old_shop_is_expected_from_its_release_on(db: Database) -> None:
+    async def red() -> list[str]:
+        return (await db.run(health_snapshot.take)).red(SILENT_AFTER_S | {"books": 3 * 86_400.0})
+
+    async def passes(seconds: int) -> None:
+        await db.run(
+            lambda tx: tx.execute(
+                "update deployment set clock_offset = clock_offset + make_interval(secs => :s)", s=seconds
+            )
+        )
+        for sweep in SILENT_AFTER_S:
+            await _ends(db, sweep, "done", 0)
+
+    async def ran(*sweeps: str) -> None:
+        run = SweepRun("outbox", "t", "done", 0, 0, 0, more=False, duration_s=0.0, error=None)
+        await db.run(sweep_runs.record, run, sweeps)
+
+    await ran(*SILENT_AFTER_S)
+    await passes(30 * 86_400)
+    assert await red() == []  # the release that brings it is in place, and no run has told of it yet
+    await ran(*SILENT_AFTER_S, "books")
+    await passes(3 * 86_400 - 60)
+    await ran(*SILENT_AFTER_S, "books")  # said again, it is expected no later
+    assert await red() == []
+    await passes(120)
+    assert await red() == ["sweep books has never ended well"]
+    await _ends(db, "books", "failed", 0)
+    assert await red() == ["sweep books has never ended well"]
+    await _ends(db, "books", "done", 0)
     assert await red() == []
 
 
