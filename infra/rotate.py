@@ -13,10 +13,11 @@ import base64
 import contextlib
 import hashlib
 import hmac
+import http.client
 import os
 import secrets as random_secrets
 import sys
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 from infra import environment
@@ -28,6 +29,9 @@ from infra.environment import Deployed, NoDatabase, NoEnvironment
 from infra.google import secrets, sql
 from infra.google.client import BadEndpoint, GoogleError, NotLoggedIn
 from infra.google.waiting import TookTooLong
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _OVERLAP: Final = frozenset({"CRYPTOPAY_TOKEN", "NODE_MASTER_KEYS", "TELEGRAM_WEBHOOK_SECRET", "TOKEN_KEYS"})
 """Settings that are lists, the first one current."""
@@ -113,16 +117,19 @@ def _begin(found: Deployed, name: str, talk: Talk) -> None:
         _other_login(found, talk)
         return
     _refuse_newer_deployed(found, name)
+    seen = _look(found, name, talk)
     now = found.secret(name)
     if name in _OVERLAP and "," in now:
         raise _NotNow(f"{name} holds two values already: PART=finish first, once both ends know the new one")
     new = _new_value(found, name, talk)
     talk.agree(f"{name} gets another value{', in front of the one in force' if name in _OVERLAP else ''}?")
-    _store(found, name, f"{new},{now}" if name in _OVERLAP else new, talk)
-    if name == environment.OWNER_SECRET and not found.has_own_database:
-        address = environment.parsed(new)
-        sql.set_password(found.google, found.instance.name, address.user, address.password or "")
-        talk.say(f"{address.user} has the new password from now on.")
+    with _storing(found, name, f"{new},{now}" if name in _OVERLAP else new, seen) as number:
+        _write_down(found, name, number, talk)
+        if name == environment.OWNER_SECRET and not found.has_own_database:
+            address = environment.parsed(new)
+            sql.set_password(found.google, found.instance.name, address.user, address.password or "")
+            talk.say(f"{address.user} has the new password from now on.")
+    talk.say(f"Next: make deploy ENV={found.name}    (docs/runbooks/rotate-secrets.md)")
 
 
 def _new_value(found: Deployed, name: str, talk: Talk) -> str:
@@ -149,12 +156,66 @@ def _new_value(found: Deployed, name: str, talk: Talk) -> str:
     return value
 
 
-def _store(found: Deployed, name: str, value: str, talk: Talk) -> None:
-    """First the value, then its number: a command that was stopped in between has changed nothing that is in force."""
-    number = secrets.add_version(found.google, found.secret_id(name), value).number
+def _look(found: Deployed, name: str, talk: Talk) -> int:
+    """Number of the newest version there is, whatever its state. An enabled one after the one in force here is another machine's, unless a command stopped here left it.
+
+    Raises:
+        _NotNow: another machine's rotation is not deployed yet: one more would take its place.
+    """
+    secret_id, here = found.secret_id(name), int(found.secret_versions[name])
+    there = secrets.versions(found.google, secret_id)
+    newer = [one for one in there if one.state == "ENABLED" and int(one.number) > here]
+    begun = variable_files.begun_rotations(found.folder).get(name)
+    for one in newer:
+        if begun is None or begun != _digest(secrets.access(found.google, secret_id, one.number)):
+            raise _NotNow(
+                f"{name}: version {one.number} was stored at {one.made_at} and is in force nowhere: a rotation on another machine,"
+                f" whose make deploy ENV={found.name} comes first; if that one was given up,"
+                f" gcloud secrets versions disable {one.number} --secret={secret_id} --project={found.project}, then this again"
+            )
+        secrets.disable(found.google, secret_id, one.number)
+        talk.say(f"{name}: version {one.number}, of a command that was stopped here, is disabled.")
+    return max(int(one.number) for one in there)
+
+
+@contextlib.contextmanager
+def _storing(found: Deployed, name: str, value: str, seen: int) -> Iterator[str]:
+    """The number of a new version with this value, while what else belongs to it is done.
+
+    Numbers count up one by one for all machines, so of two commands at once one alone gets the number after the one that both saw. Until
+    the block ends a file says what was begun: the same command goes on from there, and a deploy says so where it must not come first.
+
+    Raises:
+        _NotNow: another machine was first; the value was put out of use, and nothing else was changed.
+    """
+    others = variable_files.begun_rotations(found.folder)
+    before = {name: others.pop(name)} if name in others else {}
+    variable_files.write_begun_rotations(found.folder, others | {name: _digest(value)})
+    try:
+        number = secrets.add_version(found.google, found.secret_id(name), value).number
+    except GoogleError as error:
+        if error.status is not None and error.status < http.client.INTERNAL_SERVER_ERROR:  # surely not stored
+            variable_files.write_begun_rotations(found.folder, others | before)
+        raise
+    if int(number) != seen + 1:
+        secrets.disable(found.google, found.secret_id(name), number)
+        variable_files.write_begun_rotations(found.folder, others | before)
+        raise _NotNow(
+            f"{name}: another machine stored version {seen + 1} at the same moment, and that one counts: deploy there, not here;"
+            f" version {number}, of this command, was disabled"
+        )
+    yield number
+    variable_files.write_begun_rotations(found.folder, others)
+
+
+def _digest(value: str) -> str:
+    return hashlib.sha256(value.strip().encode()).hexdigest()
+
+
+def _write_down(found: Deployed, name: str, number: str, talk: Talk) -> None:
+    """The number of what is stored: a command that was stopped before this has changed nothing that is in force."""
     variable_files.write_secret_versions(found.folder, dict(found.secret_versions) | {name: number})
     talk.say(f"{name}: version {number} is stored and will be in force.")
-    talk.say(f"Next: make deploy ENV={found.name}    (docs/runbooks/rotate-secrets.md)")
 
 
 def _finish(found: Deployed, name: str, talk: Talk) -> None:
@@ -165,8 +226,11 @@ def _finish(found: Deployed, name: str, talk: Talk) -> None:
     if "," not in now:
         raise _NotNow(f"{name} holds one value: there is nothing to finish")
     _refuse_undeployed(found, name)  # what is at work still knows the old value alone
+    seen = _look(found, name, talk)
     talk.agree(f"From the next deploy on {name} is its first value alone?")
-    _store(found, name, now.partition(",")[0], talk)
+    with _storing(found, name, now.partition(",")[0], seen) as number:
+        _write_down(found, name, number, talk)
+    talk.say(f"Next: make deploy ENV={found.name}    (docs/runbooks/rotate-secrets.md)")
 
 
 # -- the functions' login --------------------------------------------------------------------------------------------------
@@ -174,21 +238,28 @@ def _finish(found: Deployed, name: str, talk: Talk) -> None:
 
 def _other_login(found: Deployed, talk: Talk) -> None:
     _refuse_undeployed(found, _FUNCTIONS)  # functions may be at work as the very login that would change
+    seen = _look(found, _FUNCTIONS, talk)
     now = found.secret(_FUNCTIONS)
     user = environment.parsed(now).user
     other = _other_than(user)
     _refuse_at_work(found, other)
     talk.agree(f"Functions log in as {other} from the next deploy on, {user} until then and while it lasts?")
     password = random_secrets.token_hex(_PASSWORD_BYTES)
-    if other == _OF_GOOGLE:
-        sql.set_password(found.google, found.instance.name, other, password)
-    else:
-        with contextlib.closing(found.connect("owner")) as session:
-            there = session.run("select 1 from pg_roles where rolname = :name", name=other)
-            # The server is told what it keeps anyway: its log of such statements holds no password.
-            session.run(f"{'alter' if there else 'create'} role {other} login password '{_verifier(password)}'")
-            session.run(f"grant {_GROUP} to {other}")
-    _store(found, _FUNCTIONS, _with_login(now, other, password), talk)
+    with _storing(found, _FUNCTIONS, _with_login(now, other, password), seen) as number:
+        _set_login(found, other, password)  # no function has it yet
+        _write_down(found, _FUNCTIONS, number, talk)
+    talk.say(f"Next: make deploy ENV={found.name}    (docs/runbooks/rotate-secrets.md)")
+
+
+def _set_login(found: Deployed, login: str, password: str) -> None:
+    if login == _OF_GOOGLE:
+        sql.set_password(found.google, found.instance.name, login, password)
+        return
+    with contextlib.closing(found.connect("owner")) as session:
+        there = session.run("select 1 from pg_roles where rolname = :name", name=login)
+        # The server is told what it keeps anyway: its log of such statements holds no password.
+        session.run(f"{'alter' if there else 'create'} role {login} login password '{_verifier(password)}'")
+        session.run(f"grant {_GROUP} to {login}")
 
 
 def _end_login(found: Deployed, talk: Talk) -> None:

@@ -50,6 +50,7 @@ def main(given: list[str] | None = None) -> int:
         bot_api=BotApi,
         offline=endpoint() is not None,
         goes_back=options.command == "rollback",
+        migrates=options.command == "deploy",
         wanted_release=options.release,
     )
     return _run(options.command, world)

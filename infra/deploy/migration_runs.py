@@ -37,7 +37,8 @@ def run(world: World, kind: Literal["pre", "post"]) -> None:
         raise Refused(
             Problem(
                 f"the migration failed: {end.words or 'its log says why'}; {traffic}",
-                f"read its log ({end.log or started}), mend, make deploy ENV={world.environment}",
+                f"read its log ({end.log or started}), mend, make deploy ENV={world.environment};"
+                f" where it says `wrong user or password`: make rotate ENV={world.environment} NAME=MIGRATE_DATABASE_URL first",
             )
         )
 

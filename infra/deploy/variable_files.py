@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 SECRETS = "secrets.auto.tfvars.json"
 RELEASE = "release.auto.tfvars.json"
 DATABASE = "database.auto.tfvars.json"
+BEGUN_ROTATIONS = "rotate.begun.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +92,24 @@ def database_name(folder: Path) -> str:
 def write_database_name(folder: Path, name: str) -> None:
     """Say which instance is the database."""
     _write(folder / DATABASE, {"database_name": name})
+
+
+def begun_rotations(folder: Path) -> dict[str, str]:
+    """Rotations that did not come to their end here: setting = SHA-256 of its new value, which tells the version of that command.
+
+    Raises:
+        Refused: the file is damaged.
+    """
+    found = _read(folder / BEGUN_ROTATIONS)
+    return {str(setting): str(digest) for setting, digest in found.items()}
+
+
+def write_begun_rotations(folder: Path, begun: Mapping[str, str]) -> None:
+    """Say which rotations are under way. No variables: Terraform does not read the file."""
+    if begun:
+        _write(folder / BEGUN_ROTATIONS, dict(begun))
+    else:
+        (folder / BEGUN_ROTATIONS).unlink(missing_ok=True)
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -40,6 +40,7 @@ class World:
         connect: makes the port to the cloud, of project and region.
         bot_api: makes the port to Telegram, of base and token.
         goes_back: this is a rollback.
+        migrates: the command logs in as the database's owner: a deploy does.
         wanted_release: of a rollback, its id; "" for the one before.
         offline: everything outside is a stand-in on this machine, so loopback addresses are right ones.
     """
@@ -52,6 +53,7 @@ class World:
     bot_api: Callable[[str, str], BotApi]
     offline: bool = False
     goes_back: bool = False
+    migrates: bool = True
     wanted_release: str = ""
     pause: Callable[[float], None] = time.sleep
     made_secrets: dict[str, str] = field(default_factory=dict, repr=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from infra.deploy import terraform, tfvars_check
+from infra.deploy import terraform, tfvars_check, variable_files
 from infra.deploy.problems import Problem, Refused
 from infra.google.client import GoogleError, NotLoggedIn
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 NAME = "prerequisites"
 TITLE = "What must be there: tools, variables, login, project, billing, region"
 
+OWNER = "MIGRATE_DATABASE_URL"
 _OLDEST_PYTHON = (3, 11)
 
 
@@ -31,6 +32,7 @@ def look(world: World) -> Change | None:
     has_terraform = not any("Terraform" in problem.what for problem in found)
     found += tfvars_check.problems(world.folder, world.checkout, rules=has_terraform)
     found += _addresses(world)
+    found += _rotation(world) if world.migrates else []
     found += _place(world)
     if found:
         raise Refused(*found)
@@ -80,6 +82,22 @@ def _addresses(world: World) -> list[Problem]:
         Problem(f"settings: {name} must be https: a token goes there", f"edit {world.folder / 'terraform.tfvars'}")
         for name in ("TELEGRAM_API_BASE", "CRYPTOPAY_API_BASE", "TELEGRAM_WEBHOOK_URL", "CRYPTOPAY_WEBHOOK_URL")
         if settings.get(name) and not settings[name].startswith("https://")
+    ]
+
+
+def _rotation(world: World) -> list[Problem]:
+    """The owner's password is changed after its number is written down: in between, no migration could log in."""
+    try:
+        begun = variable_files.begun_rotations(world.folder)
+    except Refused as error:
+        return list(error.problems)
+    if OWNER not in begun:
+        return []
+    return [
+        Problem(
+            f"a rotation of {OWNER} was stopped here: maybe before the database had its new password, so no migration could log in",
+            f"make rotate ENV={world.environment} NAME={OWNER}, then this again",
+        )
     ]
 
 

@@ -11,11 +11,14 @@ import pg8000.native
 import pytest
 
 from infra import environment, rotate
-from infra.deploy import folder_lock, variable_files
+from infra.deploy import folder_lock, tfvars_check, variable_files
+from infra.deploy.problems import Refused
+from infra.deploy.steps import prerequisites
 from infra.google import secrets, sql
 from infra.google.client import Google
 from tests.integration.infra.conftest import PASSWORD, as_superuser
 from tests.sandbox.google import made
+from tests.unit.deploy import fakes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,6 +33,16 @@ SECRETS = {
     "HEALTH_KEY": "marked-health-key-0000000000000000",
     "TELEGRAM_WEBHOOK_SECRET": "marked-webhook-secret",
 }
+
+
+class _Killed(BaseException):
+    """As the kernel does it: nothing of the command runs after it."""
+
+
+def _killed(*_: object) -> None:
+    raise _Killed
+
+
 ANOTHER = "12345:BBmarkedmarkedmarkedmarkedmarkedmar"
 
 
@@ -128,6 +141,88 @@ def test_two_rotations_at_once_lose_no_number(
         "TELEGRAM_WEBHOOK_SECRET": "2",
         "HEALTH_KEY": "2",
     }
+
+
+def _states(secret_id: str) -> dict[str, str]:
+    return {one.number: one.state for one in secrets.versions(Google(made.PROJECT), secret_id)}
+
+
+def test_a_rotation_that_another_machine_has_not_deployed_is_named_and_not_overtaken(
+    run: Callable[..., tuple[int, str]],
+) -> None:
+    for name in ("HEALTH_KEY", "TELEGRAM_WEBHOOK_SECRET", "MIGRATE_DATABASE_URL"):
+        secret_id = name.lower().replace("_", "-")
+        secrets.add_version(Google(made.PROJECT), secret_id, "marked-of-another-machine")
+        code, said = run(name)
+        assert (code, f"{name}: version 2 was stored at" in said) == (1, True)
+        assert f"gcloud secrets versions disable 2 --secret={secret_id} --project={made.PROJECT}" in said
+        assert _states(secret_id) == {"1": "ENABLED", "2": "ENABLED"}
+    secrets.disable(Google(made.PROJECT), "health-key", "2")  # given up there
+    assert run("HEALTH_KEY")[0] == 0
+    assert _states("health-key") == {"1": "ENABLED", "2": "DISABLED", "3": "ENABLED"}
+
+
+@pytest.mark.parametrize("name", ["HEALTH_KEY", "TELEGRAM_WEBHOOK_SECRET", "MIGRATE_DATABASE_URL"])
+def test_of_two_machines_at_once_the_first_to_store_counts_and_the_other_changes_nothing(
+    name: str, run: Callable[..., tuple[int, str]], cloud: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add, secret_id = secrets.add_version, name.lower().replace("_", "-")
+
+    def after_another(google: Google, where: str, value: str) -> secrets.Version:
+        add(google, where, "marked-of-another-machine")
+        return add(google, where, value)
+
+    monkeypatch.setattr(secrets, "add_version", after_another)
+    code, said = run(name)
+    assert (code, "another machine stored version 2 at the same moment" in said) == (1, True)
+    assert _states(secret_id) == {"1": "ENABLED", "2": "ENABLED", "3": "DISABLED"}
+    assert environment.load("dev").secret(name) != "marked-of-another-machine"
+    assert variable_files.secret_versions(tmp_path / "dev") is None
+    assert variable_files.begun_rotations(tmp_path / "dev") == {}
+    assert "sql.users.update" not in cloud.requests
+
+
+def test_one_that_was_killed_after_storing_goes_on_when_it_is_said_again(
+    run: Callable[..., tuple[int, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as killed:
+        killed.setattr(rotate, "_write_down", _killed)
+        with pytest.raises(_Killed):
+            run("HEALTH_KEY")
+    assert variable_files.secret_versions(tmp_path / "dev") is None
+    code, said = run("HEALTH_KEY")
+    assert (code, "version 2, of a command that was stopped here, is disabled" in said) == (0, True)
+    assert _states("health-key") == {"1": "ENABLED", "2": "DISABLED", "3": "ENABLED"}
+    assert variable_files.begun_rotations(tmp_path / "dev") == {}
+
+
+def test_an_owner_whose_new_password_the_database_may_not_have_is_told_by_the_next_deploy(
+    run: Callable[..., tuple[int, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    setting = fakes.world(tmp_path / "deploy")
+    monkeypatch.setattr(tfvars_check, "problems", lambda *_, **__: [])
+    setting.cloud.billing = False  # something else is wrong as well, and both are said
+
+    def told() -> list[str]:
+        with pytest.raises(Refused) as caught:
+            prerequisites.look(setting.world)
+        return [one.mend for one in caught.value.problems if "MIGRATE_DATABASE_URL" in one.what]
+
+    with monkeypatch.context() as killed:
+        killed.setattr(sql, "set_password", _killed)
+        with pytest.raises(_Killed):
+            run("MIGRATE_DATABASE_URL")
+    assert run("HEALTH_KEY")[0] == 0  # another one's end is not this one's
+    begun = variable_files.begun_rotations(tmp_path / "dev")
+    assert set(begun) == {"MIGRATE_DATABASE_URL"}
+    variable_files.write_begun_rotations(setting.world.folder, begun)
+    assert told() == ["make rotate ENV=dev NAME=MIGRATE_DATABASE_URL, then this again"]
+    setting.world.migrates = False
+    assert told() == []  # a rollback must not wait for it
+    setting.world.migrates = True
+    assert run("MIGRATE_DATABASE_URL")[0] == 0
+    variable_files.write_begun_rotations(setting.world.folder, variable_files.begun_rotations(tmp_path / "dev"))
+    assert told() == []
 
 
 @pytest.mark.full

@@ -144,8 +144,11 @@ def test_a_failed_migration_ends_the_deploy_before_any_function_changes(tmp_path
     setting.terraform.planned.append(
         {"resource_changes": [fakes.changed("google_cloud_run_v2_service", "a", "update")]}
     )
-    with pytest.raises(Refused, match="no function has been changed"):
+    with pytest.raises(Refused, match="no function has been changed") as caught:
         engine.run("deploy", [migrate_pre, release], setting.world)
+    assert "make rotate ENV=dev NAME=MIGRATE_DATABASE_URL" in str(
+        caught.value
+    )  # of a password that only Secret Manager knows
     assert setting.terraform.applied == []
 
 
