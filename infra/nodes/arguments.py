@@ -11,7 +11,7 @@ from lib.domain.nodes import Given
 from lib.settings import values
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
 T = TypeVar("T")
 
@@ -73,9 +73,22 @@ def read(command: str, given: Mapping[str, str]) -> Arguments:
     update = one("UPDATE", _yes)
     if environment not in {None, _LOCAL} and node["api_url"] is not None and values.is_loopback(node["api_url"]):
         problems.append(f"URL: is an address of this very machine, and no function of {environment} runs here")
+    if node["api_url"] is not None and node["pins"] is not None:
+        try:
+            values.matching_pins(node["api_url"], node["pins"])
+        except ValueError as error:
+            problems.append(f"PIN: {error}")
     if problems:
+        if command == "add" and not update:  # most likely a new one; of a row that is there, one can't look with these
+            problems += [f"{name}: is not given, and a new node needs it" for name in lacking(said, node["api_url"])]
         raise BadArguments(problems)
     return Arguments(environment or "", Given(**node) if node["name"] else None, update=bool(update))
+
+
+def lacking(said: Collection[str], url: str | None) -> list[str]:
+    """Of what a new node needs, the names of what is not among `said`; a pin goes with https alone, which its address is unless said."""
+    needs_pin = url is None or url.startswith("https://")
+    return [name for name in _OF_A_NEW_NODE if name not in said and (name != "PIN" or needs_pin)]
 
 
 def _name(text: str) -> str:
@@ -131,6 +144,7 @@ _FIELDS: Final[tuple[tuple[str, str, Callable[[str], Any]], ...]] = (
 )
 FIELD_NAMES: Final = {field: name for field, name, _ in _FIELDS}
 """What a field of a node's row is called at `make`."""
+_OF_A_NEW_NODE: Final = ("URL", "PIN", "COUNTRY", "CITY_RU", "CITY_EN")
 _TAKEN: Final = {
     "key": ("ENV", "NAME"),
     "add": NAMES,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from infra import transaction
 from infra.environment import NoSecret
-from infra.nodes.arguments import FIELD_NAMES, FIRST, BadArguments
+from infra.nodes.arguments import FIELD_NAMES, FIRST, BadArguments, lacking
 from infra.nodes.inspection import Address, Seen, look
 from lib.db import StatementFailed
 from lib.domain import nodes
@@ -50,8 +50,6 @@ def add(environment: Environment, arguments: Arguments) -> int:
     assert given is not None  # noqa: S101 -- needed by this command
     known = _listing(environment)
     was = next((one.entry for one in known if one.entry.name == given.name), None)
-    if was is None and given.name == FIRST:
-        raise BadArguments([f"NAME: {FIRST} is the node that XRAY_API_URL makes; give another"])
     wanted = _wanted(was, given)
     differences = nodes.differing(was, wanted)
     if was is not None and not differences:
@@ -181,10 +179,15 @@ def _wanted(was: Entry | None, given: Given) -> Entry:
     Raises:
         BadArguments: a new node lacks something, or address and pins don't go together.
     """
-    try:
-        wanted = nodes.merged(was, given, _key_name(given.name))
-    except ValueError as error:
-        raise BadArguments([f"{FIELD_NAMES[name]}: is not given" for name in str(error).split(", ")]) from None
+    problems = []
+    if was is None:
+        if given.name == FIRST:
+            problems.append(f"NAME: {FIRST} is the node that XRAY_API_URL makes; give another")
+        said = {name for field, name in FIELD_NAMES.items() if getattr(given, field) is not None}
+        problems += [f"{name}: is not given, and a new node needs it" for name in lacking(said, given.api_url)]
+    if problems:
+        raise BadArguments(problems)
+    wanted = nodes.merged(was, given, _key_name(given.name))
     try:
         values.matching_pins(wanted.api_url, wanted.pins)
     except ValueError as error:

@@ -297,7 +297,9 @@ def test_no_second_node_at_one_address_in_another_form_or_at_the_same_moment(
 @pytest.mark.parametrize(
     ("given", "names"),
     [
-        ({}, ["URL", "COUNTRY", "CITY_RU", "CITY_EN"]),
+        ({}, ["URL", "PIN", "COUNTRY", "CITY_RU", "CITY_EN"]),
+        ({"URL": "https://203.0.113.7", "CITY_RU": "Осло"}, ["PIN", "COUNTRY", "CITY_EN"]),
+        ({"URL": "http://127.0.0.1:1", "NAME": "first"}, ["NAME", "COUNTRY", "CITY_RU", "CITY_EN"]),
         (PLACE | {"URL": "https://203.0.113.7"}, ["PIN"]),
         (PLACE | {"URL": "http://127.0.0.1:1", "PIN": "ab" * 32}, ["PIN"]),
         (PLACE | {"URL": "https://203.0.113.7", "PIN": "ab" * 32, "NAME": "first"}, ["NAME"]),

@@ -70,7 +70,14 @@ def test_everything_that_is_wrong_is_told_at_once() -> None:
         "UPDATE": "yes",
     }
     assert [problem.partition(":")[0] for problem in problems("add", wrong)] == list(arguments.NAMES)
-    assert [problem.partition(":")[0] for problem in problems("add", {})] == ["ENV", "NAME"]
+    needed = ["URL", "PIN", "COUNTRY", "CITY_RU", "CITY_EN"]
+    assert [problem.partition(":")[0] for problem in problems("add", {})] == ["ENV", "NAME", *needed]
+    without = {name: value for name, value in GOOD.items() if name != "PIN"}
+    assert [one.partition(":")[0] for one in problems("add", without | {"WEIGHT": "-1"})] == ["WEIGHT", "PIN"]
+    # of a row that is there, what is not given stays
+    assert [one.partition(":")[0] for one in problems("add", without | {"WEIGHT": "-1", "UPDATE": "1"})] == ["WEIGHT"]
+    plain = GOOD | {"ENV": "local", "URL": "http://127.0.0.1:8010", "TAGS": "A"}
+    assert [one.partition(":")[0] for one in problems("add", plain)] == ["TAGS", "PIN"]
 
 
 @pytest.mark.parametrize(
@@ -94,8 +101,12 @@ def test_each_is_judged_by_itself(name: str, value: str) -> None:
 
 def test_this_machine_is_a_node_of_the_local_system_alone() -> None:
     for url in ("http://127.0.0.1:8010", "https://127.0.0.1:8443", "https://[::1]:8443"):
-        assert [one.partition(":")[0] for one in problems("add", GOOD | {"URL": url})] == ["URL"]
-        assert arguments.read("add", GOOD | {"URL": url, "ENV": "local"}).environment == "local"
+        named = [one.partition(":")[0] for one in problems("add", GOOD | {"URL": url})]
+        assert named == (["URL", "PIN"] if url.startswith("http://") else ["URL"])
+        local = GOOD | {"URL": url, "ENV": "local"}
+        if url.startswith("http://"):
+            del local["PIN"]
+        assert arguments.read("add", local).environment == "local"
 
 
 @pytest.mark.parametrize("command", ["key", "list", "check"])
