@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import lib as _lib  # noqa: F401 -- Ctrl-C, from here on, is told in words (lib/interrupted.py)
 from tests import breadth, order
 
 ROOT = Path(__file__).resolve().parents[1]

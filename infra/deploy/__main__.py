@@ -19,6 +19,7 @@ from infra.deploy.world import ENVIRONMENTS, World
 from infra.google.client import BadEndpoint, Google, GoogleError, NotLoggedIn, endpoint
 from infra.google.secrets import DamagedValue
 from infra.google.waiting import TookTooLong
+from lib import interrupted
 
 _CHECKOUT = Path(__file__).resolve().parents[2]
 _RELEASE = re.compile(r"[0-9a-f]{16}")
@@ -26,7 +27,7 @@ _AGAIN = "The same command goes on from here, as often as it takes."
 
 
 def main(given: list[str] | None = None) -> int:
-    """0 when it is as wanted, 1 when not and it was said why, 2 for a wrong call."""
+    """0 when it is as wanted, 1 when not and it was said why, 2 for a wrong call, 130 when it was interrupted."""
     parser = argparse.ArgumentParser(prog="python -m infra.deploy", description="Deploy, roll back, take down.")
     parser.add_argument("command", choices=COMMANDS)
     parser.add_argument("--env", default="", help="dev or prod")
@@ -88,6 +89,7 @@ def _run(command: str, world: World) -> int:
         _say("", f"{command}: {error}", _AGAIN)
     except KeyboardInterrupt:
         _say("", f"{command}: stopped. {_AGAIN}")
+        return interrupted.EXIT
     else:
         world.talk.say(f"{command}: done")
         return 0

@@ -21,6 +21,7 @@ OLDEST = (1, 11)
 # A deploy that was killed leaves its Terraform at work, which ends by itself; until then it holds the lock of the state.
 _PATIENT = "-lock-timeout=600s"
 OVERRIDE = "offline_override.tf"
+_PLANS = "atlas-plans"
 _FRAME = re.compile(r"[│╷╵]|\x1b\[[0-9;]*m")
 # Of what an apply prints, what a person who waits wants to see: what ended, and what takes long.
 _PROGRESS = re.compile(r"^\S.*: (Creation|Modifications|Destruction) complete after|^\S.*: Still \w+\.\.\.")
@@ -95,7 +96,7 @@ class Terraform:
             TerraformFailed
         """
         given = variables or {}
-        path = Path(tempfile.mkdtemp(prefix="atlas-plan-")) / "saved.plan"  # a folder that no other account can enter
+        path = new_plan(self.folder)
         options = [f"-target={target}" for target in targets] + [f"-replace={address}" for address in replace]
         options += ["-destroy"] if destroy else []
         try:
@@ -209,6 +210,30 @@ def is_initialised(folder: Path) -> bool:
     """Whether `terraform init` came to its end in a root module: modules and providers are there."""
     data = folder / os.environ.get("TF_DATA_DIR", ".terraform")
     return (data / "modules" / "modules.json").is_file() and (data / "providers").is_dir()
+
+
+def new_plan(folder: Path) -> Path:
+    """Where a plan of this root module is saved: in a folder that no other account can enter. What killed commands left goes.
+
+    It lies beside what `terraform init` keeps, which git ignores: a plan holds what Terraform was told, passwords as well.
+    """
+    place = folder / os.environ.get("TF_DATA_DIR", ".terraform") / _PLANS
+    place.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for left in place.iterdir():
+        owner = left.name.partition("-")[0]
+        if not (owner.isdecimal() and _lives(int(owner))):
+            shutil.rmtree(left, ignore_errors=True)
+    return Path(tempfile.mkdtemp(prefix=f"{os.getpid()}-", dir=place)) / "saved.plan"
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True  # another account's
+    return True
 
 
 def discard(path: Path) -> None:

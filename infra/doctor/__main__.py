@@ -14,6 +14,7 @@ from infra.doctor.of_environment import deployment_of
 from infra.doctor.registry import BY_NAME, CHECKS
 from infra.environment import NAMES, Deployed, Environment, NoEnvironment, UnreadableProject, load
 from infra.google.client import BadEndpoint, NotLoggedIn
+from lib import interrupted
 
 
 async def _all(environment: Environment, only: list[str]) -> tuple[list[Finding], float]:
@@ -54,7 +55,7 @@ def main(given: list[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         sys.stderr.write("doctor: stopped; it changes nothing\n")
-        return 1
+        return interrupted.EXIT
     if options.json:
         sys.stdout.write(f"{report.as_json(environment.name, findings, seconds)}\n")
     else:

@@ -38,6 +38,6 @@ def look(world: World) -> Change | None:
 
 
 def _forget(world: World) -> None:
-    for name in (variable_files.SECRETS, variable_files.RELEASE):
+    for name in (variable_files.SECRETS, variable_files.RELEASE, variable_files.BEGUN_ROTATIONS):
         (world.folder / name).unlink(missing_ok=True)
     releases.forget(world.cloud, world.bucket, world.environment)

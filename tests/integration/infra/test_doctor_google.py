@@ -242,5 +242,5 @@ def test_stopped_at_once_it_ends_without_a_traceback(
 
     assert stand_in.url
     monkeypatch.setattr(doctor, "deployment_of", stopped)
-    assert _doctor(monkeypatch, tmp_path) == 1
+    assert _doctor(monkeypatch, tmp_path) == 130
     assert capsys.readouterr().err == "doctor: stopped; it changes nothing\n"

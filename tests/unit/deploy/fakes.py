@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +11,7 @@ from infra.deploy.cloud import ObjectChanged, Policy, Project, Running, SecretVe
 from infra.deploy.plan_words import Plan
 from infra.deploy.talk import Talk
 from infra.deploy.telegram import BotApi, TelegramRefused
-from infra.deploy.terraform import SavedPlan, Terraform, discard
+from infra.deploy.terraform import SavedPlan, Terraform, discard, new_plan
 from infra.deploy.world import World
 from infra.google.client import GoogleError
 from lib.telegram.webhook_terms import ALLOWED_UPDATES
@@ -183,7 +182,7 @@ class FakeTerraform(Terraform):
     ) -> SavedPlan:
         self.replaced.extend(replace)
         shown = self.planned.pop(0) if self.planned else {}
-        path = Path(tempfile.mkdtemp(prefix="atlas-test-")) / "saved.plan"
+        path = new_plan(self.folder)
         path.touch()
         self.plans.append(path)
         return SavedPlan(path, Plan.read(shown), variables or {})

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
-from infra.deploy import engine, folder_lock, releases, variable_files
+from infra.deploy import engine, folder_lock, releases, terraform, variable_files
 from infra.deploy.__main__ import main
 from infra.deploy.cloud import Policy, Service
 from infra.deploy.commands import COMMANDS
@@ -84,6 +87,23 @@ def test_no_plan_is_left_lying_about(tmp_path: Path, *, yes: bool) -> None:
         engine.run("deploy", [release, release], setting.world)
     assert len(setting.terraform.plans) == 1 + yes
     assert not any(path.exists() for path in setting.terraform.plans)
+
+
+def test_plans_of_killed_commands_go_with_the_next_one_and_those_of_others_at_work_stay(tmp_path: Path) -> None:
+    killed = subprocess.Popen([sys.executable, "-c", ""])
+    killed.wait()
+    first = terraform.new_plan(tmp_path)
+    left = first.parent.with_name(f"{killed.pid}-left")
+    nonsense = first.parent.with_name("of-no-process")
+    for folder in (left, nonsense):
+        folder.mkdir()
+        (folder / "saved.plan").touch()
+    other = first.parent.with_name(f"{os.getppid()}-other")
+    other.mkdir()
+    second = terraform.new_plan(tmp_path)
+    assert set(first.parent.parent.iterdir()) == {first.parent, second.parent, other}
+    assert first.parent.parent.is_relative_to(tmp_path)  # not where the whole machine keeps its own
+    assert {path.stat().st_mode & 0o777 for path in (first.parent, first.parent.parent)} == {0o700}
 
 
 def test_what_is_made_once_is_found_made(tmp_path: Path) -> None:
