@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 import httpx
 
 from lib.db import Database
-from lib.domain import accounts, orders
+from lib.domain import accounts, orders, pricing
 from lib.domain.accounts import Person
 from lib.payments.cryptopay import NAME, CryptoPay
 from lib.settings import pricelist
@@ -88,7 +88,15 @@ class Buyers:
             accounts.meet(tx, person).id,
             tariff=_TARIFF,
             period_days=_DAYS,
-            quote=self.prices.quote(_TARIFF, _DAYS),
+            quote=pricing.price(
+                self.prices,
+                _TARIFF,
+                _DAYS,
+                customer=pricing.Customer(),
+                promo=None,
+                method=NAME,
+                surface=pricing.Surface.CHAT,
+            ).quote,
             provider=NAME,
             minutes=self.prices.order_minutes,
         )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from lib.bot import order_screen
 from lib.bot.callbacks import Go, Method, Pay, PickPeriod, PickTariff, Place
 from lib.bot.screen import Screen, tap
-from lib.domain import chat_state, flags, orders, subscriptions
+from lib.domain import chat_state, flags, orders, pricing, subscriptions
 from lib.domain.pricelist import UnknownTariff
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from lib.db import Transaction
     from lib.domain.chat_state import ChatState
     from lib.domain.pricelist import Tariff
+    from lib.domain.pricing import Offer
 
 BUY_TARIFF = "buy.tariff"
 BUY_PERIOD = "buy.period"
@@ -64,6 +65,23 @@ def confirm_again(tx: Transaction, context: UpdateContext, state: ChatState, toa
     if tariff is None or days not in tariff.prices:
         return begin(tx, context, toast)
     return _confirm_next(tx, context, state.version, tariff, days, toast=toast)
+
+
+def offer(context: UpdateContext, tariff: str, days: int, method: str) -> Offer:
+    """What the period costs this customer by that method: for the screen and for the order alike.
+
+    Raises:
+        NotSold: not this, or not by that method.
+    """
+    return pricing.price(
+        context.prices,
+        tariff,
+        days,
+        customer=pricing.Customer(),
+        promo=None,
+        method=method,
+        surface=pricing.Surface.CHAT,
+    )
 
 
 def _confirm_next(

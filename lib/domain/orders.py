@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from lib.db import Transaction
-    from lib.domain.pricelist import Quote
+    from lib.domain.pricing import Quote
 
 
 @dataclass(frozen=True, slots=True)

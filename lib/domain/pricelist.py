@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 
 
@@ -16,6 +16,7 @@ class Tariff:
 
     Attributes:
         prices: minor units of the price list's currency, by period in days.
+        stars: whole Stars, for the same periods; empty: not sold for Stars.
         traffic_gb: None is unlimited.
         sold: False once it is retired: customers who hold it keep it, and its prices say what their time is worth.
     """
@@ -25,6 +26,7 @@ class Tariff:
     prices: dict[int, int]
     traffic_gb: int | None = None
     sold: bool = True
+    stars: dict[int, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,22 +41,19 @@ class Trial:
 
 
 @dataclass(frozen=True, slots=True)
-class Quote:
-    """What something is sold for now; an order keeps all of it, whatever the price list says later.
+class TopUp:
+    """How the balance is topped up (product.md#balance-and-top-up).
 
     Attributes:
-        list_price, price: before and after the discount, minor units of `currency`.
-        value: the price in minor units of the price list's currency.
-        discount: promo, vip, personal or None.
-        discount_percent: None without a discount.
+        amounts: those with a button of their own, minor units.
+        least, most: of a typed amount, minor units.
+        star_value: what one Star counts for, minor units; an amount's price in Stars is rounded up.
     """
 
-    list_price: int
-    price: int
-    currency: str
-    value: int
-    discount: str | None = None
-    discount_percent: int | None = None
+    amounts: tuple[int, ...]
+    least: int
+    most: int
+    star_value: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,42 +61,32 @@ class PriceList:
     """All of it.
 
     Attributes:
-        currency: of every price.
+        currency: of every price, but for those in Stars.
         order_minutes: how long an order stays open.
+        top_up: None: the list says nothing of it, and it is not offered.
+        vip_percent: a VIP's discount.
+        minimums: below these a method takes nothing, minor units of its currency (whole Stars), by method.
     """
 
     currency: str
     order_minutes: int
     tariffs: dict[str, Tariff]
     trial: Trial
+    top_up: TopUp | None
+    vip_percent: int
+    minimums: dict[str, int]
 
     @property
     def on_sale(self) -> dict[str, Tariff]:
         """What a customer may buy now."""
         return {name: tariff for name, tariff in self.tariffs.items() if tariff.sold}
 
-    def price(self, tariff: str, period_days: int) -> int:
-        """The list price in minor units.
-
-        Raises:
-            KeyError: no such tariff or period is sold; a forged or an old button.
-        """
-        return self.on_sale[tariff].prices[period_days]
-
-    def quote(self, tariff: str, period_days: int) -> Quote:
-        """What the period is sold for.
-
-        Raises:
-            KeyError: as `price`.
-        """
-        price = self.price(tariff, period_days)
-        return Quote(list_price=price, price=price, currency=self.currency, value=price)
-
     def conversion(self, old: str, new: str) -> Fraction:
         """How much of a minute of `old` a minute of `new` is worth: remaining time is multiplied by this.
 
-        The smallest of old / new list price over the periods both have (product.md#tariffs), so that no detour
-        through another tariff makes time cheaper; 1 for the same tariff.
+        The smallest of old / new list price over the periods both have, and of their cheapest days (product.md#tariffs), so that
+        no detour through another tariff makes time cheaper; 1 for the same tariff. Of two with the same periods, the cheapest
+        days never decide.
 
         Raises:
             UnknownTariff: a tariff of which the list says nothing (`sold = false` retires one), or two without a period in
@@ -110,4 +99,9 @@ class PriceList:
         theirs, ours = self.tariffs[old].prices, self.tariffs[new].prices
         if not (shared := theirs.keys() & ours.keys()):
             raise UnknownTariff(f"{old} and {new} have no period in common")
-        return min(Fraction(theirs[period], ours[period]) for period in shared)
+        ratios = [Fraction(theirs[period], ours[period]) for period in shared]
+        return min(*ratios, _cheapest_day(theirs) / _cheapest_day(ours))
+
+
+def _cheapest_day(prices: dict[int, int]) -> Fraction:
+    return min(Fraction(price, period) for period, price in prices.items())

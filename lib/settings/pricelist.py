@@ -11,8 +11,8 @@ from typing import Any, TypeGuard
 
 from lib import currencies
 from lib.domain import pricelist as domain
-from lib.domain.pricelist import PriceList, Tariff, Trial
-from lib.settings import plain
+from lib.domain.pricelist import PriceList, Tariff, TopUp, Trial
+from lib.settings import plain, values
 
 _NAME = re.compile(r"[a-z0-9_]{1,24}")  # it travels in the 64 bytes of a button
 _PERIOD = re.compile(r"[1-9][0-9]{0,4}")  # as text it must be the only one of its number: 30 and 030 are one period
@@ -27,7 +27,15 @@ _RANGES = {
     "hours": (1, 87_840),
     "daily_cap": (1, 2**31 - 1),  # trial_days.used
     "traffic_gb": (1, 1_000_000_000),  # in bytes, a bigint
+    "stars": (1, 10**8),  # in nanostars far below what the books hold
+    "vip_percent": (1, 99),  # only a code makes it free
+    "least": (1, 10**17 - 1),
+    "most": (1, 10**17 - 1),
+    "star_value": (1, 10**9),
+    "minimum": (1, 10**17 - 1),
 }
+_MOST_AMOUNTS = 10
+_ADDED = ("discounts", "top_up", "minimums")
 _MOST_TARIFFS, _MOST_PERIODS = 20, 20  # one message has 4096 characters and a hundred buttons
 _MOST_RATIO = 100
 """Between the prices of two tariffs for one period: what is left of ten years becomes a thousand, and a date."""
@@ -50,14 +58,7 @@ def load() -> PriceList:
 
 def read(path: Path) -> PriceList:
     """Raises: InvalidPriceList."""
-    try:
-        raw = tomllib.loads(path.read_text("utf-8"))
-    except OSError as error:
-        raise InvalidPriceList(f"TARIFFS_PATH: the file can't be read: {error.strerror}") from None
-    except tomllib.TOMLDecodeError as error:
-        raise InvalidPriceList(f"TARIFFS_PATH: {error}") from None
-    except (ValueError, RecursionError):  # not UTF-8, a number of thousands of digits, thousands of brackets
-        raise InvalidPriceList("TARIFFS_PATH: the file is not TOML in UTF-8") from None
+    raw = _with_what_was_added(_parsed(path))
     problems = [f"{name}: unknown entry" for name in _unknown(raw)]
     tariffs = {
         name: Tariff(
@@ -65,10 +66,14 @@ def read(path: Path) -> PriceList:
             _number(row, "devices", f"tariffs.{name}", problems),
             _prices(name, row, problems),
             sold=_sold(name, row, problems),
+            stars=_stars(name, row, problems),
         )
         for name, row in _table(raw, "tariffs", problems).items()
     }
     trial = _trial(_table(raw, "trial", problems), tariffs, problems)
+    vip_percent = _number(_table(raw, "discounts", problems), "vip_percent", "discounts", problems)
+    top_up = _top_up(_table(raw, "top_up", problems), problems) if "top_up" in raw else None
+    minimums = _minimums(_table(raw, "minimums", problems), problems)
     currency = raw.get("currency")
     if not isinstance(currency, str) or currency not in currencies.FIAT:
         problems.append("currency: a code such as RUB is needed, of a currency that Crypto Pay makes invoices in")
@@ -86,22 +91,51 @@ def read(path: Path) -> PriceList:
         problems.append(f"tariffs: at most {_MOST_TARIFFS}")
     if problems:
         raise InvalidPriceList("\n".join(problems))
-    return PriceList(str(currency), minutes, tariffs, trial)
+    return PriceList(str(currency), minutes, tariffs, trial, top_up, vip_percent, minimums)
+
+
+def _parsed(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise InvalidPriceList(f"TARIFFS_PATH: the file can't be read: {error.strerror}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise InvalidPriceList(f"TARIFFS_PATH: {error}") from None
+    except (ValueError, RecursionError):  # not UTF-8, a number of thousands of digits, thousands of brackets
+        raise InvalidPriceList("TARIFFS_PATH: the file is not TOML in UTF-8") from None
+
+
+def _with_what_was_added(raw: dict[str, Any]) -> dict[str, Any]:
+    """A list that lacks a table of later is one of before: it has the one that is shipped, as far as that is of its currency."""
+    if all(name in raw for name in _ADDED):
+        return raw
+    shipped = _parsed(_DEFAULT)
+    added = {name: shipped[name] for name in _ADDED}
+    if raw.get("currency") in currencies.FIAT - {shipped["currency"]}:
+        added["minimums"] = {"stars": added["minimums"]["stars"]}
+        del added["top_up"]
+    return added | raw
 
 
 def _unknown(raw: dict[str, Any]) -> list[str]:
     """Entries that would be passed over in silence: a misspelt one must not be."""
-    found = sorted(raw.keys() - {"currency", "order_minutes", "tariffs", "trial"})
+    found = sorted(raw.keys() - {"currency", "order_minutes", "tariffs", "trial", *_ADDED})
     rows = raw.get("tariffs")
     for name, row in rows.items() if isinstance(rows, dict) else ():
         found += (
-            [f"tariffs.{name}.{key}" for key in row.keys() - {"devices", "prices", "sold"}]
+            [f"tariffs.{name}.{key}" for key in row.keys() - {"devices", "prices", "sold", "stars"}]
             if isinstance(row, dict)
             else []
         )
-    trial = raw.get("trial")
-    if isinstance(trial, dict):
-        found += [f"trial.{key}" for key in trial.keys() - {"tariff", "hours", "daily_cap", "devices", "traffic_gb"}]
+    known = {
+        "trial": {"tariff", "hours", "daily_cap", "devices", "traffic_gb"},
+        "discounts": {"vip_percent"},
+        "top_up": {"amounts", "least", "most", "star_value"},
+        "minimums": set(values.PAYMENT_METHODS),
+    }
+    for name, keys in known.items():
+        table = raw.get(name)
+        found += [f"{name}.{key}" for key in table.keys() - keys] if isinstance(table, dict) else []
     return found
 
 
@@ -161,6 +195,46 @@ def _prices(name: str, row: Any, problems: list[str]) -> dict[int, int]:
     if len(prices) > _MOST_PERIODS:
         problems.append(f"tariffs.{name}.prices: at most {_MOST_PERIODS}")
     return good
+
+
+def _stars(name: str, row: Any, problems: list[str]) -> dict[int, int]:
+    """Prices in Stars: for every period that has a price, or for none."""
+    stars = row.get("stars", {}) if isinstance(row, dict) else {}
+    prices = row.get("prices") if isinstance(row, dict) else None
+    if not stars and isinstance(stars, dict):
+        return {}
+    if not isinstance(stars, dict) or not isinstance(prices, dict) or stars.keys() != prices.keys():
+        problems.append(f"tariffs.{name}.stars: whole Stars for exactly the periods that have a price")
+        return {}
+    good: dict[int, int] = {}
+    for period, price in stars.items():
+        if not _fits(price, "stars"):
+            problems.append(f"tariffs.{name}.stars.{period}: whole Stars, above zero, up to {_RANGES['stars'][1]}")
+        elif _PERIOD.fullmatch(period):  # one that is none is told of beside its price
+            good[int(period)] = price
+    return good
+
+
+def _top_up(row: dict[str, Any], problems: list[str]) -> TopUp:
+    least, most, star_value = (_number(row, name, "top_up", problems) for name in ("least", "most", "star_value"))
+    amounts = row.get("amounts")
+    if least > most:
+        problems.append("top_up.least: must not be above top_up.most")
+    if (
+        not isinstance(amounts, list)
+        or len(amounts) > _MOST_AMOUNTS
+        or not all(_fits(amount, "price") and least <= amount <= most for amount in amounts)
+    ):
+        problems.append(f"top_up.amounts: up to {_MOST_AMOUNTS} whole numbers from top_up.least to top_up.most")
+        amounts = []
+    return TopUp(tuple(amounts), least, most, star_value)
+
+
+def _minimums(row: dict[str, Any], problems: list[str]) -> dict[str, int]:
+    low, high = _RANGES["minimum"]
+    wrong = [name for name in row if not _fits(row[name], "minimum")]
+    problems += [f"minimums.{name}: a whole number from {low} to {high} is needed" for name in wrong]
+    return {name: least for name, least in row.items() if name not in wrong}
 
 
 def _trial(row: dict[str, Any], tariffs: dict[str, Tariff], problems: list[str]) -> Trial:

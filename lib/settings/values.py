@@ -17,6 +17,8 @@ T = TypeVar("T")
 
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 ENVIRONMENTS = ("local", "dev", "prod")
+PAYMENT_METHODS = ("stars", "cryptobot", "card", "balance", "transfer")
+"""Every way to pay (product.md#payment-methods), in the order in which they are offered unless `PAYMENT_METHODS` says otherwise."""
 MOST_CONNECTIONS = 100
 _HIGHEST_PORT = 65_535
 _LONGEST_HOST, _LONGEST_ADDRESS = 253, 2048

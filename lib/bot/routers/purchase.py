@@ -14,7 +14,7 @@ from aiogram import F, Router
 from aiogram.filters import Command
 
 from lib import failpoints, log
-from lib.bot import order_screen
+from lib.bot import buy_dialogue, order_screen
 from lib.bot.buy_dialogue import BUY_CONFIRM, BUY_ORDER, begin, confirm_again, pick_period, pick_tariff, show_state
 from lib.bot.callbacks import CheckOrder, Go, Method, Pay, PickPeriod, PickTariff, Place
 from lib.bot.update_context import ExternalCall, UpdateRunner
@@ -83,7 +83,7 @@ def open_order(tx: Transaction, context: UpdateContext, method: Method, version:
     tariff_on_sale = context.prices.on_sale.get(tariff)
     if tariff_on_sale is None or days not in tariff_on_sale.prices:
         return begin(tx, context, "toast-stale")
-    quote = context.prices.quote(tariff, days)
+    quote = buy_dialogue.offer(context, tariff, days, method).quote
     if quote.price != state.data.get("price"):
         return confirm_again(tx, context, state, "toast-price-changed")
     if not context.crypto_offered or not flags.enabled(tx, flags.PAYMENTS):

@@ -19,6 +19,7 @@ from sandbox.telegram.text.html_markup import parse_html
 from tests.integration.bot.test_buttons import effects
 from tests.integration.bot.test_purchase import count, sql
 from tests.integration.sweeps.grants import travel
+from tests.quoting import at_list_price
 
 if TYPE_CHECKING:
     from lib.db import Transaction
@@ -78,7 +79,7 @@ def pay(tx: Transaction, account_id: int) -> None:
         account_id,
         tariff="basic",
         period_days=30,
-        quote=prices.quote("basic", 30),
+        quote=at_list_price(prices, "basic", 30),
         provider="cryptobot",
         minutes=30,
     )

@@ -17,6 +17,7 @@ from lib.domain.updates import Incoming
 from lib.payments import cryptopay, registry
 from lib.settings import pricelist
 from lib.telegram import payments
+from tests.quoting import at_list_price
 
 if TYPE_CHECKING:
     from lib.db import Database, Transaction
@@ -33,7 +34,7 @@ def open_order(tx: Transaction) -> Order:
         account.id,
         tariff="basic",
         period_days=30,
-        quote=PRICES.quote("basic", 30),
+        quote=at_list_price(PRICES, "basic", 30),
         provider="cryptobot",
         minutes=30,
     )

@@ -10,15 +10,16 @@ import pytest
 from lib.db.errors import StatementFailed
 from lib.domain import accounts, orders
 from lib.domain.accounts import Person
-from lib.domain.pricelist import Quote
+from lib.domain.pricing import Quote
 from lib.settings import pricelist
+from tests.quoting import at_list_price
 
 if TYPE_CHECKING:
     from lib.db import Database, Transaction
     from lib.domain.orders import Order
 
 PRICES = pricelist.load()
-LIST = PRICES.quote("basic", 30)
+LIST = at_list_price(PRICES, "basic", 30)
 PROMO = Quote(14900, 10430, "RUB", 10430, "promo", 30)
 
 

@@ -13,6 +13,7 @@ from lib.domain import accounts, inbox, orders, subscriptions, trial
 from lib.domain.accounts import Person
 from lib.domain.settlement import Event, Money
 from lib.settings import pricelist
+from tests.quoting import at_list_price
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -51,7 +52,7 @@ def buy(tx: Transaction, prices: PriceList, tariff: str, days: int, number: int)
         meet(tx),
         tariff=tariff,
         period_days=days,
-        quote=prices.quote(tariff, days),
+        quote=at_list_price(prices, tariff, days),
         provider="cryptobot",
         minutes=prices.order_minutes,
     ).order

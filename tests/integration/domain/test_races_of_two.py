@@ -12,6 +12,7 @@ from lib.domain.accounts import Person
 from lib.domain.settlement import Event, Money
 from lib.settings import pricelist
 from tests.integration.sweeps.grants import travel
+from tests.quoting import at_list_price
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -35,13 +36,13 @@ async def two(database_url: str) -> AsyncIterator[tuple[Database, Database]]:
 
 def order(tx: Transaction, telegram_id: int, tariff: str, days: int) -> Event:
     account = accounts.meet(tx, Person(telegram_id, "Anna", None, "ru"))
-    price = PRICES.price(tariff, days)
+    price = at_list_price(PRICES, tariff, days).price
     opened = orders.open_subscription(
         tx,
         account.id,
         tariff=tariff,
         period_days=days,
-        quote=PRICES.quote(tariff, days),
+        quote=at_list_price(PRICES, tariff, days),
         provider="cryptobot",
         minutes=30,
     )
@@ -146,7 +147,7 @@ async def test_an_invoice_of_unknown_outcome_is_looked_for_even_after_the_claim_
             account.id,
             tariff="basic",
             period_days=30,
-            quote=PRICES.quote("basic", 30),
+            quote=at_list_price(PRICES, "basic", 30),
             provider="cryptobot",
             minutes=30,
         )

@@ -12,6 +12,7 @@ from lib.domain import accounts, inbox, orders, subscriptions
 from lib.domain.accounts import Person
 from lib.domain.settlement import Event, Money
 from lib.settings import pricelist
+from tests.quoting import at_list_price
 
 if TYPE_CHECKING:
     from lib.db import Transaction
@@ -28,7 +29,7 @@ def open_order(tx: Transaction, telegram_id: int, tariff: str = "basic", days: i
         account.id,
         tariff=tariff,
         period_days=days,
-        quote=PRICES.quote(tariff, days),
+        quote=at_list_price(PRICES, tariff, days),
         provider="cryptobot",
         minutes=30,
     )

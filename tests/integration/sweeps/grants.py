@@ -11,6 +11,7 @@ from lib.domain.settlement import Event, Money
 from lib.nodes.converge import Nodes
 from lib.settings import pricelist
 from tests.integration.sweeps.nodes import URL
+from tests.quoting import at_list_price
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -98,7 +99,7 @@ def open_order(tx: Transaction, telegram_id: int, tariff: str, days: int, invoic
         meet(tx, telegram_id),
         tariff=tariff,
         period_days=days,
-        quote=PRICES.quote(tariff, days),
+        quote=at_list_price(PRICES, tariff, days),
         provider="cryptobot",
         minutes=30,
     )

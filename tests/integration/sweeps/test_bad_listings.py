@@ -16,6 +16,7 @@ from sandbox import cryptopay as stand_in
 from sandbox.stand_in.clock import Clock
 from tests.integration.sweeps.grants import PRICES, meet, travel
 from tests.integration.sweeps.test_payments import swept
+from tests.quoting import at_list_price
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -56,7 +57,7 @@ def _open(tx: Transaction, telegram_id: int) -> Order:
         meet(tx, telegram_id),
         tariff="basic",
         period_days=30,
-        quote=PRICES.quote("basic", 30),
+        quote=at_list_price(PRICES, "basic", 30),
         provider="cryptobot",
         minutes=30,
     ).order

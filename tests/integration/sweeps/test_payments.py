@@ -18,6 +18,7 @@ from lib.settings import pricelist
 from lib.settings.plain import CryptoPaySettings
 from tests.integration.sweeps.grants import meet, open_order, pay, travel
 from tests.integration.sweeps.runs import sweep_run
+from tests.quoting import at_list_price
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -276,7 +277,7 @@ def order_without_invoice(tx: Transaction, number: int) -> None:
         meet(tx, number),
         tariff="basic",
         period_days=30,
-        quote=PRICES.quote("basic", 30),
+        quote=at_list_price(PRICES, "basic", 30),
         provider="cryptobot",
         minutes=30,
     )
@@ -312,7 +313,7 @@ async def test_an_order_that_asked_for_no_invoice_closes_with_its_end(db: Databa
                 meet(tx, 1),
                 tariff="plus",
                 period_days=30,
-                quote=PRICES.quote("plus", 30),
+                quote=at_list_price(PRICES, "plus", 30),
                 provider="cryptobot",
                 minutes=30,
             )

@@ -7,8 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lib.domain.pricelist import PriceList, Tariff, Trial, UnknownTariff
+from lib.domain.pricelist import Tariff, UnknownTariff
+from lib.domain.pricing import NotSold
 from lib.settings import pricelist
+from tests.quoting import at_list_price
 
 PRICES = pricelist.load()
 PERIODS = (30, 90, 180, 365)
@@ -34,8 +36,8 @@ def test_a_retired_tariff_keeps_its_value_and_is_not_sold() -> None:
     assert retired.conversion("plus", "basic") == PRICES.conversion("plus", "basic") > 1
     assert retired.conversion("basic", "plus") == PRICES.conversion("basic", "plus") < 1
     assert list(retired.on_sale) == ["basic"]
-    with pytest.raises(KeyError):
-        retired.price("plus", 30)
+    with pytest.raises(NotSold):
+        at_list_price(retired, "plus", 30)
 
 
 @pytest.mark.parametrize(("old", "new"), [("gone", "basic"), ("basic", "gone"), ("gone", "lost")])
@@ -50,5 +52,5 @@ prices = st.fixed_dictionaries({period: st.integers(1, 10**7) for period in PERI
 
 @given(prices, prices)
 def test_no_detour_through_another_tariff_gains_time(old: dict[int, int], new: dict[int, int]) -> None:
-    both = PriceList("RUB", 30, {"a": Tariff("a", 1, old), "b": Tariff("b", 1, new)}, Trial("a", 1, 1, 1, 1))
+    both = replace(PRICES, tariffs={"a": Tariff("a", 1, old), "b": Tariff("b", 1, new)})
     assert both.conversion("a", "b") * both.conversion("b", "a") <= 1

@@ -46,7 +46,7 @@ def test_the_list_that_is_shipped_has_the_products_prices() -> None:
 def test_a_good_list_is_read(tmp_path: Path) -> None:
     path = tmp_path / "prices.toml"
     path.write_text(GOOD)
-    assert pricelist.read(path).price("basic", 365) == 139900
+    assert pricelist.read(path).tariffs["basic"].prices[365] == 139900
 
 
 @pytest.mark.parametrize(
@@ -70,6 +70,72 @@ def test_a_good_list_is_read(tmp_path: Path) -> None:
 def test_each_problem_is_named(tmp_path: Path, old: str, new: str, names: list[str]) -> None:
     assert GOOD.count(old) == 1
     assert problems(tmp_path, GOOD.replace(old, new)) == names
+
+
+ADDED = """
+[discounts]
+vip_percent = 25
+[top_up]
+amounts = [25000, 99900]
+least = 10000
+most = 10000000
+star_value = 125
+[minimums]
+card = 6400
+stars = 1
+"""
+
+
+def test_a_list_of_before_has_the_numbers_that_are_shipped(tmp_path: Path) -> None:
+    """An operator's own copy goes on working when a release brings a table."""
+    path = tmp_path / "prices.toml"
+    path.write_text(GOOD)
+    read, shipped = pricelist.read(path), pricelist.load()
+    assert (read.top_up, read.vip_percent, read.minimums) == (shipped.top_up, 30, shipped.minimums)
+    assert read.tariffs["basic"].stars == {}
+    path.write_text(GOOD + ADDED)
+    own = pricelist.read(path)
+    assert own.top_up is not None
+    assert (own.vip_percent, own.top_up.amounts, own.minimums) == (25, (25000, 99900), {"card": 6400, "stars": 1})
+
+
+def test_a_list_of_before_in_another_currency_has_what_is_of_every_currency(tmp_path: Path) -> None:
+    path = tmp_path / "prices.toml"
+    path.write_text(GOOD.replace('"RUB"', '"EUR"'))
+    read = pricelist.read(path)
+    assert (read.top_up, read.vip_percent, read.minimums) == (None, 30, {"stars": 1})
+    path.write_text(GOOD.replace('"RUB"', '"EUR"') + ADDED)
+    assert pricelist.read(path).top_up is not None
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "name"),
+    [
+        ("vip_percent = 25", "vip_percent = 0", "discounts.vip_percent"),
+        ("vip_percent = 25", "vip_percent = 100", "discounts.vip_percent"),
+        ("vip_percent = 25", "vip = 25", "discounts.vip"),
+        ("[25000, 99900]", "[25000, 9999]", "top_up.amounts"),
+        ("[25000, 99900]", "[10000001]", "top_up.amounts"),
+        ("[25000, 99900]", "[250.0]", "top_up.amounts"),
+        ("[25000, 99900]", "25000", "top_up.amounts"),
+        ("[25000, 99900]", f"[{', '.join(['25000'] * 11)}]", "top_up.amounts"),
+        ("least = 10000\n", "least = 0\n", "top_up.least"),
+        ("least = 10000\n", "least = 20000000\n", "top_up.least"),
+        ("star_value = 125", "star_value = 0", "top_up.star_value"),
+        ("star_value = 125", "star_value = 1.25", "top_up.star_value"),
+        ("card = 6400", "card = -1", "minimums.card"),
+        ("card = 6400", "card = true", "minimums.card"),
+        ("card = 6400", "crad = 6400", "minimums.crad"),
+        ("365 = 139900 }", "365 = 139900 }\nstars = { 30 = 120 }", "tariffs.basic.stars"),
+        ("365 = 139900 }", "365 = 139900 }\nstars = { 30 = 120, 365 = 0 }", "tariffs.basic.stars.365"),
+        ("365 = 139900 }", "365 = 139900 }\nstars = { 30 = 120, 365 = 1.5 }", "tariffs.basic.stars.365"),
+        ("365 = 139900 }", "365 = 139900 }\nstars = 120", "tariffs.basic.stars"),
+    ],
+)
+def test_each_number_of_money_is_checked(tmp_path: Path, old: str, new: str, name: str) -> None:
+    whole = GOOD + ADDED
+    assert whole.count(old) == 1
+    assert name in problems(tmp_path, whole.replace(old, new))
 
 
 RANGES = {
