@@ -43,7 +43,7 @@ ABOUT = {
     "refund_id": 1,
     "withdrawal_id": 1,
     "external_id": "x-1",
-    "act": "a-1",
+    "operation": "a-1",
     "actor_id": 17,
     "reason": "a test",
 }

@@ -52,7 +52,6 @@ class Posting:
     account_id: int | None = None
     refund_id: int | None = None
     withdrawal_id: int | None = None
-    reverses_id: int | None = None
     actor_id: int | None = None
     reason: str | None = None
 
@@ -78,9 +77,9 @@ with wanted as (
     join ledger_accounts c on coalesce(c.account_id, 0) = w.credit_of and c.code = w.credit and c.currency = w.currency
 ), transfer as (
     insert into ledger_transfers (key, kind, entries, order_id, payment_id, event_id, account_id, refund_id, withdrawal_id,
-                                  reverses_id, actor_id, reason)
+                                  actor_id, reason)
     select :key, :kind, count(*), :order_id, :payment_id, :event_id, :account_id, :refund_id, :withdrawal_id,
-           :reverses_id, :actor_id, :reason
+           :actor_id, :reason
     from placed having count(*) = cast(:entry_count as bigint)
     on conflict (key) do nothing
     returning id, entries, books_day
@@ -90,8 +89,8 @@ with wanted as (
     select t.id, p.number, t.entries, t.books_day, p.debit_id, p.credit_id, p.amount, p.currency from transfer t, placed p
     returning number
 )"""
-_COUNT = """
-select count(*) from posted
+_ID = """
+select id from transfer
 """
 # The wallets' balances move with their entries, in the same statement. They are locked in one order, so two postings can't
 # wait for each other; the check on the balance refuses what is not there.
@@ -106,8 +105,8 @@ _MOVE_WALLETS = """, moved as (
 ), cached as (
     update ledger_accounts a set balance = a.balance + h.amount from held h where a.id = h.id
 )"""
-_POST_ALONE = _POST + _COUNT
-_POST_WITH_WALLETS = _POST + _MOVE_WALLETS + _COUNT
+_POST_ALONE = _POST + _ID
+_POST_WITH_WALLETS = _POST + _MOVE_WALLETS + _ID
 
 # Only on an account's first use in a currency; the chart decides which codes there are.
 _OPEN_ACCOUNTS = """
@@ -125,12 +124,15 @@ on conflict do nothing
 """
 
 
-def post(tx: Transaction, posting: Posting) -> None:
-    """Write a transfer once.
+def post(tx: Transaction, posting: Posting) -> int:
+    """Write a transfer once; its id.
+
+    Wallets are locked last of all, in the order of their accounts, by the statement that moves them.
 
     Raises:
         PostedBefore: its key was used.
-        StatementFailed: an account that the chart does not have, or `wallet_is_never_negative`.
+        StatementFailed: an account that the chart does not have, `wallet_is_never_negative`, `fee_is_booked_once`; of a day that is
+            closed (`transfer_of_an_open_day`, 40001) `Database.run` makes another attempt, today.
     """
     rows = json.dumps([_row(number, entry, posting) for number, entry in enumerate(posting.entries, 1)])
     sql = _POST_WITH_WALLETS if posting.touches_wallets else _POST_ALONE
@@ -145,15 +147,148 @@ def post(tx: Transaction, posting: Posting) -> None:
         "account_id": posting.account_id,
         "refund_id": posting.refund_id,
         "withdrawal_id": posting.withdrawal_id,
-        "reverses_id": posting.reverses_id,
         "actor_id": posting.actor_id,
         "reason": posting.reason,
     }
-    if tx.value(sql, **arguments) == len(posting.entries):
-        return
-    tx.execute(_OPEN_ACCOUNTS, entries=rows)
-    if tx.value(sql, **arguments) != len(posting.entries):
+    transfer_id: int | None = tx.value(sql, **arguments)
+    if transfer_id is None:
+        tx.execute(_OPEN_ACCOUNTS, entries=rows)
+        transfer_id = tx.value(sql, **arguments)
+    if transfer_id is None:
         raise PostedBefore(f"transfer {posting.key} was posted before")
+    return transfer_id
+
+
+# The entries of the transfer that is named, swapped, under a transfer of today. Its number is unique there: a second reversal at the
+# same moment waits for the first one and writes nothing.
+_REVERSE = """
+with original as (
+    select id, entries, order_id, payment_id, event_id, account_id, refund_id, withdrawal_id from ledger_transfers where id = :id
+), transfer as (
+    insert into ledger_transfers (key, kind, entries, order_id, payment_id, event_id, account_id, refund_id, withdrawal_id,
+                                  reverses_id, actor_id, reason)
+    select 'correction:' || cast(id as text), 'correction', entries, order_id, payment_id, event_id, account_id, refund_id,
+           withdrawal_id, id, :actor_id, :reason
+    from original
+    on conflict do nothing
+    returning id, entries, books_day, reverses_id
+), posted as (
+    insert into ledger_entries
+        (transfer_id, number, entries, books_day, debit_account_id, credit_account_id, amount, currency)
+    select t.id, e.number, t.entries, t.books_day, e.credit_account_id, e.debit_account_id, e.amount, e.currency
+    from transfer t join ledger_entries e on e.transfer_id = t.reverses_id
+    returning debit_account_id, credit_account_id, amount
+), moved as (
+    select id, sum(amount) as amount from (
+        select credit_account_id as id, amount from posted union all select debit_account_id, -amount from posted
+    ) sides group by id
+), held as (
+    select a.id, m.amount from ledger_accounts a join moved m on m.id = a.id where a.account_id is not null
+    order by a.id for no key update of a
+), cached as (
+    update ledger_accounts a set balance = a.balance + h.amount from held h where a.id = h.id
+)
+select (select count(*) from original) as known, (select id from transfer) as transfer_id
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class _Reversed:
+    known: int
+    transfer_id: int | None
+
+
+class NoSuchTransfer(LookupError):
+    """There is none of that number."""
+
+
+class ReversedBefore(RuntimeError):
+    """Each transfer is reversed once."""
+
+
+def reverse(tx: Transaction, transfer_id: int, *, actor_id: int, reason: str) -> int:
+    """Undo a transfer by one of today that names it; the id of that one, which can itself be reversed.
+
+    Everything is moved back, wallets too; rows beside the books (an order, a reward) are for the caller. `actor_id` is the operator, by
+    Telegram id; `reason` is in their words, 1 to 1000 characters.
+
+    Raises:
+        NoSuchTransfer: there is no such transfer.
+        ReversedBefore: it was undone already.
+        StatementFailed: `wallet_is_never_negative`: what was credited is spent; nothing is undone then.
+    """
+    done = tx.one(_Reversed, _REVERSE, id=transfer_id, actor_id=actor_id, reason=reason)
+    if not done.known:
+        raise NoSuchTransfer(f"no transfer {transfer_id}")
+    if done.transfer_id is None:
+        raise ReversedBefore(f"transfer {transfer_id} was reversed before")
+    return done.transfer_id
+
+
+class BalanceTooLow(RuntimeError):
+    """The wallets do not hold that much.
+
+    Attributes:
+        missing: minor units.
+    """
+
+    def __init__(self, missing: int) -> None:
+        super().__init__(f"the balance is {missing} minor units too low")
+        self.missing = missing
+
+
+@dataclass(frozen=True, slots=True)
+class Wallets:
+    """What a customer has, minor units of the books' currency."""
+
+    topped_up: int = 0
+    earned: int = 0
+
+    def spent(self, amount: int) -> Wallets:
+        """The parts that pay an amount: `topped_up` first, then `earned` (docs/postings.md).
+
+        Raises:
+            BalanceTooLow: there is less.
+            ValueError: less than nothing is asked for.
+        """
+        if amount < 0:
+            raise ValueError("less than nothing can't be spent")
+        first = min(self.topped_up, amount)
+        if amount - first > self.earned:
+            raise BalanceTooLow(amount - first - self.earned)
+        return Wallets(first, amount - first)
+
+
+# Locked in the order of their ledger accounts, as a posting locks them.
+_WALLETS = """
+with held as (
+    select account_id, code, balance from ledger_accounts where coalesce(account_id, 0) = any(cast(:account_ids as bigint[]))
+    order by id for no key update
+)
+select account_id, cast(coalesce(sum(balance) filter (where code = 'user:topped_up'), 0) as text) as topped_up,
+       cast(coalesce(sum(balance) filter (where code = 'user:earned'), 0) as text) as earned
+from held group by account_id
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    account_id: int
+    topped_up: str
+    earned: str
+
+
+def lock_wallets(tx: Transaction, *account_ids: int) -> dict[int, Wallets]:
+    """The wallets of these customers, held until COMMIT; zeros of one who has none yet.
+
+    Nothing is locked after it but what `post` opens: events, customers, orders and all else come before (docs/data.md, Books). Of
+    several customers they are taken by one call, or two calls could wait for each other.
+    """
+    held = {row.account_id: row for row in tx.rows(_Held, _WALLETS, account_ids=list(account_ids))}
+    return {
+        one: Wallets(int(held[one].topped_up), int(held[one].earned)) if one in held else Wallets()
+        for one in account_ids
+    }
 
 
 def _row(number: int, entry: Entry, posting: Posting) -> dict[str, object]:

@@ -75,7 +75,7 @@ class About:
         account_id: whose wallets are meant; of a reward, the referrer.
         provider: whose clearing account is meant; of a refund, who gives it back.
         external_id: of a refund, a payout or a commission, at its provider.
-        act: what makes an operator's act one: a key of its own.
+        operation: what makes an operator's doing one: a key of its own.
         actor_id: the operator, by Telegram id.
         reason: in the operator's words, or why it happened by itself.
     """
@@ -88,7 +88,7 @@ class About:
     withdrawal_id: int | None = None
     provider: str | None = None
     external_id: str | None = None
-    act: str | None = None
+    operation: str | None = None
     actor_id: int | None = None
     reason: str | None = None
 

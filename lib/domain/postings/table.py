@@ -413,7 +413,7 @@ SECOND_DEBIT = Fact(
 
 # Between the operator's own accounts ------------------------------------------------------------------------------------
 
-_MOVEMENT = "owner_movement:{act}"
+_MOVEMENT = "owner_movement:{operation}"
 
 PAYOUT = Fact(
     "payout by a provider to us",
@@ -461,7 +461,7 @@ AFFILIATE_COMMISSION = Fact(
 OPERATOR_CREDIT = Fact(
     "operator's credit",
     "operator_credit",
-    "operator_credit:{act}",
+    "operator_credit:{operation}",
     (Leg("goodwill", "user:topped_up", "topped_up"),),
     ("account_id",),
     by_operator=True,
@@ -469,7 +469,7 @@ OPERATOR_CREDIT = Fact(
 OPERATOR_DEBIT = Fact(
     "operator's debit",
     "operator_debit",
-    "operator_debit:{act}",
+    "operator_debit:{operation}",
     _spent("goodwill"),
     ("account_id",),
     by_operator=True,

@@ -226,6 +226,14 @@ FORBIDDEN = {
         transfer(entry(), actor_id="null"),
     ),
     "an operator's credit without a reason": ("operators_say_who_and_why", transfer(entry(), reason="null")),
+    "money out of suspense for no reason": (
+        "suspense_ends_for_a_reason",
+        transfer(entry(), kind="'suspense_resolved'", key="'event:2:resolved'", event_id="2", reason="null"),
+    ),
+    "a late fee that is of no charge": (
+        "one_late_fee",
+        transfer(entry(), kind="'fee'", key="'fee:event:7'", event_id="2"),
+    ),
     "an empty reason": ("ledger_transfers_reason_check", transfer(entry(), reason="''")),
     "an operator who is no person": ("ledger_transfers_actor_id_check", transfer(entry(), actor_id="0")),
     "two corrections of one transfer": (
@@ -330,7 +338,7 @@ KINDS = {
     "suspense": ("event_id", "event:1"),
     "suspense_resolved": ("event_id, actor_id, reason", "event:1:resolved"),
     "second_debit": ("event_id", "event:1:second_debit"),
-    "fee": ("event_id", "fee:cryptobot:1"),
+    "fee": ("event_id", "fee:event:1"),
     "reward": ("order_id, payment_id", "reward:1"),
     "reward_released": ("order_id, payment_id", "reward:1:released"),
     "reward_reversed": ("order_id, payment_id", "reward:1:reversed"),

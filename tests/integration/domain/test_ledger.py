@@ -114,7 +114,7 @@ async def test_twenty_debits_at_once_take_no_more_than_there_is(racing_db: Datab
         *(racing_db.run(ledger.post, debit(anna, 100, str(number))) for number in range(20)),
         return_exceptions=True,
     )
-    assert [one for one in taken if one is None] == [None] * 7
+    assert len([one for one in taken if isinstance(one, int)]) == 7
     assert {one.constraint for one in taken if isinstance(one, StatementFailed)} == {"wallet_is_never_negative"}
     assert await racing_db.run(balances) == {f"{anna} {TOPPED_UP}": 0}
 
