@@ -8,7 +8,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export PIP_ROOT_USER_ACTION = ignore
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo tour test test-all lint acceptance acceptance-sabotage bench sweep psql give-access logs reset migrate terraform-check lock deploy rollback rotate restore destroy doctor clean \
+.PHONY: help setup run demo tour test test-all lint acceptance acceptance-sabotage bench sweep psql give-access logs reset migrate terraform-check lock deploy rollback rotate restore destroy doctor health clean \
 	node-key node-add node-list node-check
 
 help: ## list the targets
@@ -141,6 +141,9 @@ destroy: .venv/.ready-deploy ## take an environment down, in order, and name wha
 
 doctor: .venv/.ready-deploy ## look at everything that a shop stands on, change nothing, say what is wrong (ENV=local; ARGS=--json)
 	@$(PY) -m infra.doctor --env "$(ENV)" $(ARGS)
+
+health: .venv/.ready-deploy ## what health answers to its key, which is not shown: ages, sweeps, reasons when it is red (ENV=prod)
+	@$(PY) -m infra.health --env "$(ENV)"
 
 clean: ## remove .venv and every cache; .local/ stays (make reset)
 	@rm -rf .venv .venv-clients .venv-lock .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist

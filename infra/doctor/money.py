@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from infra.doctor.check import Check, WrongError, insist
 from lib.db import invariants
-from lib.domain import health_snapshot
+from lib.domain import flags, health_snapshot
 
 if TYPE_CHECKING:
     from infra.doctor.deployment import Deployment
@@ -66,6 +66,24 @@ async def messages(deployment: Deployment) -> str:
         days=GIVEN_UP_DAYS,
     )
     insist([f"{row['lost']} messages are {row['status']}" for row in rows])
+    return ""
+
+
+_MEANS = {flags.PAYMENTS: "nothing is sold", flags.TRIAL: "no one gets a trial"}
+
+
+async def switched_off(deployment: Deployment) -> str:
+    """No path of customers is closed by hand; those of sweeps have a check of their own."""
+    sweeps = [row.flag for row in deployment.table.functions.values() if row.flag]
+    rows = await deployment.rows("select name, updated_at from flags where not enabled order by name")
+    insist(
+        [
+            f"{row['name']} is switched off since {row['updated_at']:%Y-%m-%d %H:%M} UTC"
+            + (f": {_MEANS[row['name']]}" if row["name"] in _MEANS else "")
+            for row in rows
+            if row["name"] not in sweeps
+        ]
+    )
     return ""
 
 
@@ -130,6 +148,17 @@ CHECKS = (
         mend="Read why Telegram refused them.",
         page="runbooks/messages-refused.md",
         look=messages,
+        after=("schema",),
+    ),
+    Check(
+        name="flags",
+        part="money",
+        subject=_SUBJECT,
+        asks="sales and trials are open",
+        customers="they can't buy, or get no trial, and are told that it is not possible now.",
+        mend="Switch it on again, once you know who switched it off and why.",
+        page="doctor.md#a-path-is-switched-off",
+        look=switched_off,
         after=("schema",),
     ),
     Check(

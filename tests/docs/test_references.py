@@ -121,14 +121,34 @@ def test_every_reference_in_code_resolves() -> None:
 def test_a_page_that_speaks_of_the_shell_s_project_says_where_it_is_set(page: Path) -> None:
     """Who is woken up opens one page, not the folder's first."""
     text = page.read_text()
-    used = set(re.findall(r"\$\{?(PROJECT|REGION|ENV|HEALTH_KEY)\b", text))
+    used = set(re.findall(r"\$\{?(PROJECT|REGION|ENV)\b", text))
     if page == DOCS / "runbooks" / "README.md":
-        assert {f"${name}" for name in ("PROJECT", "REGION")} <= set(re.findall(r"\$[A-Z]+", text))
         assert re.search(r"^export PROJECT=\S+ REGION=\S+$", _section(page, "Before any page"), re.MULTILINE)
         assert re.search(r"^export ENV=prod$", _section(page, "Before any page"), re.MULTILINE)
     elif used:
         before, _, _ = text.partition("\n## ")
         assert "README.md#before-any-page)" in before, f"{_named(page)} uses {sorted(used)}"
+
+
+def test_every_variable_that_a_page_s_commands_use_is_set_there_or_before_any_page() -> None:
+    """A shell takes an unset one for nothing, and the command asks for something else, or with no key."""
+    before = _set_in(_section(DOCS / "runbooks" / "README.md", "Before any page")) | {"HOME", "PATH"}
+    wrong = []
+    for page in [*RUNBOOKS, DOCS / "runbooks" / "README.md", DOCS / "doctor.md", ROOT / "README.md"]:
+        text = page.read_text()
+        used = set(re.findall(r"\$\{?([A-Z_]{2,})\b", "\n".join(_commands(text))))
+        wrong += [f"{_named(page)}: ${name}" for name in sorted(used - before - _set_in(text))]
+    assert wrong == []
+
+
+def _commands(text: str) -> list[str]:
+    """What a page has for a shell: its blocks, and the spans that are more than a name."""
+    blocks = re.findall(r"^ *```sh\n(.*?)^ *```", text, re.MULTILINE | re.DOTALL)
+    return blocks + [span for span in re.findall(r"`([^`\n]+)`", text) if " " in span]
+
+
+def _set_in(text: str) -> set[str]:
+    return {name for command in _commands(text) for name in re.findall(r"\b(?:export |^)?([A-Z_]{2,})=", command)}
 
 
 def test_no_page_has_an_operator_apply_terraform_past_the_deploy() -> None:

@@ -341,6 +341,10 @@ BREAKS: dict[str, Break] = {
         "insert into flags (name, enabled) values ('sweep.payments', false)",
         "delete from flags where name = 'sweep.payments'",
     ),
+    "flags": statement(
+        "insert into flags (name, enabled) values ('payments', false)",
+        "delete from flags where name = 'payments'",
+    ),
     "nodes-reachable": _dead_node,
     "nodes-key": statement(
         "update nodes set key_name = 'HEALTH_KEY' where name = 'second'",

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
 from infra import environment
+from infra.doctor.check import State
 from infra.doctor.examine import examine
 from infra.doctor.of_environment import deployment_of
 from infra.doctor.registry import BY_NAME
@@ -16,10 +19,10 @@ if TYPE_CHECKING:
     from sandbox.postgres.server import Postgres
 
 
-async def _look() -> Finding:
+async def _look(check: str = "database") -> Finding:
     deployment = deployment_of(environment.load("dev"))
     try:
-        (found,) = await examine(deployment, [BY_NAME["database"]])
+        (found,) = await examine(deployment, [BY_NAME[check]])
         return found
     finally:
         await deployment.close()
@@ -42,3 +45,25 @@ async def test_functions_that_may_not_write_after_a_restore_s_revoke_are_named(
         "the functions' login may not insert updates",
         "the functions' login may not update updates",
     ]
+
+
+@pytest.mark.proves("N-60")
+async def test_sales_and_trials_that_are_switched_off_are_named(cloud: StandIn, server: Postgres) -> None:
+    assert cloud.url
+    assert (await _look("flags")).state is State.OK
+    with as_superuser(server, "atlas") as session:
+        try:
+            session.run(
+                "insert into atlas.flags (name, enabled) values"
+                " ('payments', false), ('trial', false), ('sweep.payments', false), ('something', false), ('open', true)"
+            )
+            found = await _look("flags")
+        finally:
+            session.run("delete from atlas.flags")
+    assert [" ".join(one.split()[:4]) for one in found.problems] == [
+        "payments is switched off",
+        "something is switched off",
+        "trial is switched off",
+    ]
+    assert found.problems[0].endswith("UTC: nothing is sold")
+    assert (await _look("flags")).state is State.OK
