@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 _DECLARED = re.compile(r'^variable\s+"([a-z0-9_]+)"', re.MULTILINE)
 _CHECKED_AT = re.compile(r"\s*This was checked by the validation rule at .*", re.DOTALL)
+_PROJECT = re.compile(r'^data "google_project" "main" \{.*?^\}\n', re.MULTILINE | re.DOTALL)
+_NO_FUNCTION = "overrides names what is no function"  # each is told by its name already
 # What the platform makes of a deploy itself: any well-formed value stands for it here.
 _MADE = {
     "DATABASE_URL": "postgresql://u:p@/atlas?host=/cloudsql/p:r:i",
@@ -37,6 +39,17 @@ _MADE = {
 }
 _FILLED_IN = ("project_id", "domain", "alert_emails", "paging_channels", "runbooks_url")
 _FILLED_IN_BELOW = (("budget", "billing_account"), ("settings", "TELEGRAM_BOT_USERNAME"), ("settings", "SUPPORT_URL"))
+_WITH_PARTS = {"budget": False, "database": False, "overrides": True}
+"""Variables that are objects; whether they are so a row each."""
+_PRIVATE = "private"
+# For the rules of what belongs together: whatever else is wrong in the files is told by the first look, and must not hide these.
+_TOGETHER = ("database", "database_name", "overrides", "size")
+_WELL: dict[str, Any] = {
+    "alert_emails": ["oncall@example.org"],
+    "project_id": "atlas-000001",
+    "region": "europe-west1",
+    "runbooks_url": "https://example.org/runbooks",
+}
 _OWN_LISTS = {
     "secret_versions": variable_files.SECRETS,
     "release": variable_files.RELEASE,
@@ -68,6 +81,8 @@ def problems(folder: Path, checkout: Path, *, rules: bool = True) -> list[Proble
         merged |= one
     edit = f"edit {_short(path, checkout)}"
     found = [Problem(words, edit) for words in _unknown(folder, merged)]
+    found += [Problem(words, edit) for words in _unknown_parts(folder, merged)]
+    found += [Problem(words, edit) for words in _no_function(checkout, merged)]
     found += [Problem(words, edit) for words in _twice(folder, given)]
     found += [Problem(words, edit) for words in _left_as_in_the_example(folder, merged)]
     found += [Problem(words, edit) for words in _of_another_environment(folder, merged)]
@@ -91,7 +106,7 @@ def problems(folder: Path, checkout: Path, *, rules: bool = True) -> list[Proble
                 Problem(f"{bundle.LOCK} is not of {bundle.PINS}: {error}", f"make lock, and commit {bundle.LOCK}"),
             ]
         if rules:
-            found += [Problem(words, edit) for words in _refused_by_rules(Path(scratch), folder, list(given))]
+            found += [Problem(words, edit) for words in _refused_by_rules(Path(scratch), folder, checkout, given)]
         settings = merged.get("settings")
         if isinstance(settings, dict):
             found += [
@@ -109,6 +124,35 @@ def _short(path: Path, checkout: Path) -> str:
 def _unknown(folder: Path, given: Mapping[str, Any]) -> list[str]:
     declared = set(_DECLARED.findall((folder / "variables.tf").read_text()))
     return [f"there is no variable {name}" for name in sorted(given.keys() - declared)]
+
+
+def _unknown_parts(folder: Path, given: Mapping[str, Any]) -> list[str]:
+    """Names inside a variable that its type does not have: Terraform drops them without a word, and what was meant is not done."""
+    text = (folder / "variables.tf").read_text()
+    found = []
+    for name in sorted(given.keys() & _WITH_PARTS.keys()):
+        declared = re.search(rf'^variable "{name}" \{{.*?object\(\{{(.*?)\}}\)', text, re.MULTILINE | re.DOTALL)
+        known = set(re.findall(r"^\s*([a-z_]+)\s*=", declared[1], re.MULTILINE)) if declared else set()
+        rows = _below(given, name) if _WITH_PARTS[name] else {"": given[name]}
+        for row, parts in sorted(rows.items()):
+            if isinstance(parts, dict):
+                whole = f"{name}.{row}" if row else name
+                found += [
+                    f"{whole} has no {part}; it has {', '.join(sorted(known))}" for part in sorted(parts.keys() - known)
+                ]
+    return found
+
+
+def _no_function(checkout: Path, given: Mapping[str, Any]) -> list[str]:
+    """Overrides of what is no row of the table."""
+    table = json.loads((checkout / "functions" / "table.json").read_text())
+    together = bool(table.get("sizes", {}).get(str(given.get("size", "")), {}).get("private"))
+    known = table["functions"].keys() | ({_PRIVATE} if together else set())
+    return [
+        f"overrides: {name} is no function of functions/table.json"
+        + (" (private is one of size small alone)" if name == _PRIVATE else "")
+        for name in sorted(_below(given, "overrides").keys() - known)
+    ]
 
 
 def _twice(folder: Path, given: Mapping[Path, Mapping[str, Any]]) -> list[str]:
@@ -154,17 +198,24 @@ def _of_another_environment(folder: Path, given: Mapping[str, Any]) -> list[str]
     return found
 
 
-def _refused_by_rules(scratch: Path, folder: Path, files: list[Path]) -> list[str]:
-    platform = folder.parents[1] / "modules" / "platform"
-    (scratch / "environments" / "it").mkdir(parents=True)
-    (scratch / "modules" / "platform").mkdir(parents=True)
-    root = scratch / "environments" / "it"
+def _refused_by_rules(
+    scratch: Path, folder: Path, checkout: Path, given: Mapping[Path, Mapping[str, Any]]
+) -> list[str]:
+    modules = folder.parents[1] / "modules"
+    root = scratch / "infra" / "terraform" / "environments" / "it"
+    platform = scratch / "infra" / "terraform" / "modules" / "platform"
+    for one in (root, platform, scratch / "functions"):
+        one.mkdir(parents=True)
     for name in ("main.tf", "variables.tf"):
         shutil.copy(folder / name, root)
-    shutil.copy(platform / "variables.tf", scratch / "modules" / "platform")
+    shutil.copy(checkout / "functions" / "table.json", scratch / "functions")
+    for name in ("variables.tf", "connections.tf"):
+        shutil.copy(modules / "platform" / name, platform)
+    table = (modules / "platform" / "locals.tf").read_text()  # all of it but the one look at the cloud
+    (platform / "locals.tf").write_text(_PROJECT.sub("", table).replace("data.google_project.main.number", '"0"'))
+    (platform / "own_database.tf").write_text("locals {\n  own_database = var.database.url_secret != null\n}\n")
     environment = os.environ | {"TF_IN_AUTOMATION": "1", "TF_INPUT": "0", "CHECKPOINT_DISABLE": "1"}
     environment.pop("TF_DATA_DIR", None)
-    variables = [f"-var-file={file.resolve()}" for file in files]
 
     def terraform(*command: str) -> str:
         return subprocess.run(  # noqa: S603 -- the arguments are this module's
@@ -176,11 +227,19 @@ def _refused_by_rules(scratch: Path, folder: Path, files: list[Path]) -> list[st
             text=True,
         ).stdout
 
-    told = terraform("init", "-input=false", "-no-color", "-json", "-backend=false")
-    told += terraform(
-        "plan", "-input=false", "-json", "-lock=false", *variables, f"-var=bundle_path={scratch / 'source.zip'}"
-    )
-    return sorted(set(_diagnostics(told)))
+    def planned(*files: Path) -> list[str]:
+        variables = [f"-var-file={file.resolve()}" for file in files]
+        bundled = f"-var=bundle_path={scratch / 'source.zip'}"
+        return list(_diagnostics(terraform("plan", "-input=false", "-json", "-lock=false", *variables, bundled)))
+
+    begun = list(_diagnostics(terraform("init", "-input=false", "-no-color", "-json", "-backend=false")))
+    told = begun + planned(*given)
+    if told and not begun:
+        merged = {name: value for one in given.values() for name, value in one.items() if name in _TOGETHER}
+        rest = scratch / "together.tfvars.json"
+        rest.write_text(json.dumps(_WELL | merged))
+        told += planned(rest)
+    return sorted({one for one in told if not one.startswith(_NO_FUNCTION)})
 
 
 def _diagnostics(told: str) -> list[str]:

@@ -36,7 +36,8 @@ def folder(kit: None, tmp_path: Path) -> Path:  # noqa: ARG001 -- it skips where
     root = tmp_path / "terraform"
     shutil.copytree(fakes.ROOT / "infra/terraform/environments/prod", root / "environments/prod", ignore=_own)
     (root / "modules/platform").mkdir(parents=True)
-    shutil.copy(fakes.ROOT / "infra/terraform/modules/platform/variables.tf", root / "modules/platform")
+    for name in ("variables.tf", "locals.tf", "connections.tf"):
+        shutil.copy(fakes.ROOT / "infra/terraform/modules/platform" / name, root / "modules/platform")
     return root / "environments" / "prod"
 
 
@@ -111,6 +112,40 @@ def test_all_that_is_wrong_is_told_at_once(folder: Path) -> None:
         assert told in words, told
 
 
+def test_overrides_sums_and_unknown_names_are_told_at_once_and_by_name(folder: Path) -> None:
+    """What a plan would tell only once APIs and buckets are made, or never: Terraform drops parts that a type does not have."""
+    words = refused(
+        folder,
+        GOOD.replace("TELEGRAM_BOT_USERNAME", "TELEGRAM_BOT_NAME")
+        + """
+budget    = { billing_account = "012345-6789AB-CDEF01", amount = 300, curency = "EUR" }
+database  = { tier = "db-custom-1-3840", backup_kept = 3 }
+overrides = {
+  healt        = { min_instances = 1 }
+  private      = { connections = 4 }
+  task_settle  = { max_instance = 9, min_instances = 50 }
+  task_notify  = { connections = 90 }
+}
+""",
+    )
+    for told in (
+        "TELEGRAM_BOT_NAME: no setting of this name",
+        "budget has no curency; it has amount, billing_account, currency",
+        "database has no backup_kept; it has ",
+        "overrides.task_settle has no max_instance; it has concurrency, connections, cpu, max_instances,",
+        "overrides: healt is no function of functions/table.json",
+        "overrides: private is no function of functions/table.json (private is one of size small alone)",
+        "min_instances <= max_instances and connections >= 2; not so: task_settle",
+        "Too many connections: db-custom-1-3840 takes 100",
+    ):
+        assert [one for one in words if told in one], (told, words)
+    assert len(words) == 8, words
+
+
+def test_what_size_small_has_may_be_overridden_there(folder: Path) -> None:
+    assert refused(folder, GOOD + 'size = "small"\noverrides = { private = { memory_mib = 1024 } }\n') == []
+
+
 @pytest.mark.parametrize(
     ("old", "new", "told"),
     [
@@ -119,7 +154,7 @@ def test_all_that_is_wrong_is_told_at_once(folder: Path) -> None:
         ("https://atlas.example/runbooks", "https://atlas.example/runbooks/", "runbooks_url"),
         ("vpn.atlas.example", "a.run.app", "domain"),
         ('["oncall@atlas.example"]', "7", "alert_emails"),
-        ("TELEGRAM_BOT_USERNAME", "DATABASE_URL", "settings holds a name"),
+        ("TELEGRAM_BOT_USERNAME", "DATABASE_URL", "settings: DATABASE_URL: no setting of this name"),
         ('"atlas_bot"', '"@atlas_bot"', "TELEGRAM_BOT_USERNAME"),
         ('"atlas_bot"', '"atlas_bot', "does not end on its line"),
     ],

@@ -306,18 +306,23 @@ variable "secret_versions" {
   }
 }
 
+locals {
+  # What a person may say; the rest is a secret, or made by Terraform itself.
+  settings_given = [
+    "ADMIN_IDS", "CRYPTOPAY_API_BASE", "CRYPTOPAY_ASSETS", "CRYPTOPAY_WEBHOOK_URL", "DISPLAY_TZ", "LOG_LEVEL", "PAYMENT_METHODS",
+    "SUPPORT_URL", "TARIFFS_PATH", "TELEGRAM_API_BASE", "TELEGRAM_BOT_USERNAME", "TELEGRAM_WEBHOOK_URL", "XRAY_API_PIN",
+    "XRAY_API_URL",
+  ]
+}
+
 variable "settings" {
   description = "Settings that are no secrets (docs/interface.md): name = value."
   type        = map(string)
   default     = {}
 
   validation {
-    condition = alltrue([for name in keys(var.settings) : contains([
-      "ADMIN_IDS", "CRYPTOPAY_API_BASE", "CRYPTOPAY_ASSETS", "CRYPTOPAY_WEBHOOK_URL", "DISPLAY_TZ", "LOG_LEVEL", "PAYMENT_METHODS",
-      "SUPPORT_URL", "TARIFFS_PATH", "TELEGRAM_API_BASE", "TELEGRAM_BOT_USERNAME", "TELEGRAM_WEBHOOK_URL", "XRAY_API_PIN",
-      "XRAY_API_URL",
-    ], name)])
-    error_message = "settings holds a name that is no setting, is made by Terraform itself, or is a secret; a secret's value belongs into Secret Manager, see secret_versions."
+    condition     = length(setsubtract(keys(var.settings), local.settings_given)) == 0
+    error_message = "settings: ${join(", ", setsubtract(keys(var.settings), local.settings_given))}: no setting of this name is given here: there is none, Terraform makes it itself, or it is a secret, whose value belongs into Secret Manager (secret_versions)."
   }
   validation {
     condition = lookup(var.settings, "XRAY_API_URL", "") == "" ? lookup(var.settings, "XRAY_API_PIN", "") == "" : (
