@@ -78,7 +78,7 @@ class Buyers:
         user.account.started = True
         self._system.telegram.chats.save(user.account)
         order = await self.db.run(self._open, Person(user.id, user.account.first_name, None, "en"))
-        invoice = await self._provider.create_invoice(order, "30 days")
+        invoice = await self._provider.make(order, "30 days")
         await self.db.run(orders.attach_invoice, order.id, invoice.invoice_id, invoice.url)
         return await _paid(self._system, user, order.account_id, int(invoice.invoice_id))
 

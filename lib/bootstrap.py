@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import httpx
 
     from lib.nodes.transport import Transport
-    from lib.payments.cryptopay import CryptoPay
+    from lib.payments.provider import Invoices
     from lib.tasks.queue import TaskQueue
 
 _SWEEP_STATEMENT_MS = 20_000
@@ -98,12 +98,8 @@ def task_queue() -> TaskQueue:
 
 
 @cache
-def cryptopay() -> CryptoPay | None:
-    """Crypto Pay, or None when it is not configured."""
-    from lib.payments.cryptopay import CryptoPay  # noqa: PLC0415 -- only where invoices are made
-    from lib.settings import pricelist  # noqa: PLC0415 -- as above
+def invoices() -> dict[str, Invoices]:
+    """By name, the providers that are configured here and make invoices."""
+    from lib.payments import registry  # noqa: PLC0415 -- only where providers are asked
 
-    settings = plain.cryptopay()
-    if not settings.tokens:
-        return None
-    return CryptoPay(http_client, settings, invoice_seconds=pricelist.load().order_minutes * 60)
+    return registry.connected(http_client)

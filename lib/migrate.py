@@ -23,6 +23,7 @@ from lib.db.migrate import (
     migrate,
 )
 from lib.domain import subscriptions
+from lib.payments import registry
 from lib.settings import plain, pricelist
 
 if TYPE_CHECKING:
@@ -61,7 +62,8 @@ def main(given: list[str] | None = None) -> int:
         return _refused("set MIGRATE_DATABASE_URL or DATABASE_URL")
     address = DatabaseAddress.parse(url)
     try:
-        done = migrate(url, environment, kinds=kinds, zone=str(zone), currency=prices.currency)
+        takers = registry.providers(environment)
+        done = migrate(url, environment, kinds=kinds, zone=str(zone), currency=prices.currency, providers=takers)
         held = asyncio.run(_tariffs_held(url))
     except MigrationFailed as error:
         words = next((f": {words}" for code, words in _WORDS.items() if code in error.code), "")

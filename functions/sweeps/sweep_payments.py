@@ -1,4 +1,7 @@
-"""Open invoices: the provider is asked, so a webhook that never comes delays no key (every minute and at +30 s)."""
+"""Open invoices: their providers are asked, so a webhook that never comes delays no key (every minute and at +30 s).
+
+Every provider is asked at the same time as the others, page by page: one that is slow, down or answers nonsense holds up none.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import functions_framework.aio
 
-from lib import bootstrap, failpoints, function_table, log
+from lib import bootstrap, failpoints, function_table, log, side_by_side
 from lib.db import StatementFailed
 from lib.domain import inbox, orders
-from lib.payments import cryptopay
+from lib.payments import provider
 from lib.payments.provider import ProviderError
 from lib.payments.reporting import report
 from lib.settings import pricelist
@@ -19,12 +22,17 @@ from lib.sweeps import runner
 from lib.tasks.enqueue import enqueue
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from starlette.requests import Request
     from starlette.responses import Response
 
     from lib.domain.orders import Watched, WithoutInvoice
-    from lib.payments.cryptopay import CryptoPay, Listing
+    from lib.payments.provider import Invoices, Looked, Unpaid
     from lib.sweeps.runner import Run
+
+_PAGE = 1000
+"""Orders at once, where no provider is asked."""
 
 
 @functions_framework.aio.http
@@ -48,41 +56,44 @@ async def _ask_for_second_pass(tick: runner.Tick) -> None:
 
 @dataclass(slots=True)
 class _Pass:
-    """What one pass has learned.
+    """What one pass over one provider has learned.
 
     Attributes:
         knows_ours: a listing of this pass held an invoice of ours, so the account it speaks of is ours and its absences count.
         taken_up: paid invoices that were new to us; pages overlap, and one that can't be settled now is tried once a pass.
     """
 
-    client: CryptoPay
+    invoices: Invoices
     knows_ours: bool = False
     taken_up: set[str] = field(default_factory=set)
 
 
 async def _work(run: Run) -> None:
     try:
-        while await run.next_page() and await run.db.run(orders.expire_due, cryptopay.PAGE) == cryptopay.PAGE:
+        while await run.next_page() and await run.db.run(orders.expire_due, _PAGE) == _PAGE:
             pass
     except StatementFailed:
-        await run.one_by_one(orders.out_of_time, 0, cryptopay.PAGE, lambda one: run.db.run(orders.expire_one, one))
-    client = bootstrap.cryptopay()
-    if client is None:
-        return
-    this = _Pass(client)
-    async with run.item(step="orders_without_invoice"):
-        await _find_invoices(run, client)
-    async with run.item(step="paid_invoices"):
+        await run.one_by_one(orders.out_of_time, 0, _PAGE, lambda one: run.db.run(orders.expire_one, one))
+    await side_by_side.all_of(_ask(run, _Pass(invoices)) for invoices in bootstrap.invoices().values())
+
+
+async def _ask(run: Run, this: _Pass) -> None:
+    """Everything about one provider; what fails in it is its own."""
+    name, page_size = this.invoices.name, this.invoices.page
+    async with run.item(provider=name, step="orders_without_invoice"):
+        await _find_invoices(run, this.invoices)
+    async with run.item(provider=name, step="paid_invoices"):
         await _take_up_paid(run, this)
-    while await run.next_page():
-        page = await run.db.run(orders.watched, cryptopay.NAME, run.cursor, cryptopay.PAGE)
-        if not page:
-            run.cursor = 0
-            return
-        run.claimed += len(page)
-        async with run.item(after=run.cursor):
-            await _look(run, this, page)
-        run.cursor = page[-1].id
+    async with run.item(provider=name, step="watched_orders"):
+        while await run.next_page():
+            page = await run.db.run(orders.watched, name, run.cursors.get(name, 0), page_size)
+            if not page:
+                run.cursors.pop(name, None)
+                return
+            run.claimed += len(page)
+            async with run.item(provider=name, after=run.cursors.get(name, 0)):
+                await _look(run, this, page)
+            run.cursors[name] = page[-1].id
 
 
 async def _take_up_paid(run: Run, this: _Pass) -> None:
@@ -92,75 +103,67 @@ async def _take_up_paid(run: Run, this: _Pass) -> None:
     late may stand anywhere.
     """
     await _take_up_from(run, this, 0)
-    number = await run.db.run(inbox.page_in_turn, cryptopay.page_start(1))
+    number = await run.db.run(inbox.page_in_turn, this.invoices.stride)
     if number:
-        await _take_up_from(run, this, cryptopay.page_start(number))
+        await _take_up_from(run, this, number * this.invoices.stride)
 
 
-async def _take_up_from(run: Run, this: _Pass, offset: int) -> None:
+async def _take_up_from(run: Run, this: _Pass, start: int) -> None:
     news = True
     while news and await run.next_page():
         try:
-            listing = await this.client.listed(cryptopay.PAID, offset=offset)
+            page = await this.invoices.listed(start)
         except ProviderError as error:
-            log.warning("provider_not_asked", provider=cryptopay.NAME, orders=0, error=str(error))
+            log.warning("provider_not_asked", provider=this.invoices.name, orders=0, error=str(error))
             return
-        news = await _take_up_listed(run, this, listing)
-        offset = listing.following(offset)
+        news = await _take_up(run, this, page.paid)
+        start = page.following
 
 
-async def _take_up_listed(run: Run, this: _Pass, listing: Listing) -> bool:
+async def _take_up(run: Run, this: _Pass, paid: Mapping[str, Mapping[str, Any]]) -> bool:
     """Whether there was anything new among what was paid."""
-    paid = {
-        key: item
-        for item in listing.items
-        if (key := cryptopay.invoice_id_of(item)) and item.get("status") == cryptopay.PAID
-    }
-    unknown = await run.db.run(inbox.unknown_of, cryptopay.NAME, list(paid))
+    unknown = await run.db.run(inbox.unknown_of, this.invoices.name, list(paid))
     this.knows_ours |= len(unknown) < len(paid)
     news = unknown - this.taken_up
     this.taken_up |= news
     for key in news:
-        async with run.item(invoice_id=key):
-            outcome = await _settle(run, paid[key])
+        async with run.item(provider=this.invoices.name, charge_id=key):
+            outcome = await _settle(run, this, paid[key])
             this.knows_ours |= outcome in {"settled", "duplicate"}
     return bool(news)
 
 
 async def _look(run: Run, this: _Pass, page: list[Watched]) -> None:
     try:
-        listing = await this.client.invoices([order.invoice_id for order in page])
+        looked = await this.invoices.look([order.invoice_id for order in page])
     except ProviderError as error:
-        log.warning("provider_not_asked", provider=cryptopay.NAME, orders=len(page), error=str(error))
+        log.warning("provider_not_asked", provider=this.invoices.name, orders=len(page), error=str(error))
         run.failed += len(page)
         return
-    listed = {key: item for item in listing.items if (key := cryptopay.invoice_id_of(item))}
-    closed = [order.id for order in page if listed.get(order.invoice_id, {}).get("status") == cryptopay.EXPIRED]
+    closed = [order.id for order in page if order.invoice_id in looked.over]
     for order in page:
-        item = listed.get(order.invoice_id)
-        if item is not None and item.get("status") == cryptopay.PAID:
+        if (said := looked.paid.get(order.invoice_id)) is not None:
             async with run.item(order_id=order.id):
                 # Told already, by its webhook or among what was paid, it is `repeated`.
-                if await _settle(run, item) in {"unmatched", "repeated"}:
+                if await _settle(run, this, said) in {"unmatched", "repeated"}:
                     closed.append(order.id)  # the provider has what it will ever have; an operator decides the rest
     if closed:
         await run.db.run(orders.close_at_provider, closed)
-    await _note_absences(run, this, page, listed, complete=listing.complete)
+    await _note_absences(run, this, page, looked)
 
 
-async def _note_absences(
-    run: Run, this: _Pass, page: list[Watched], listed: dict[str, dict[str, Any]], *, complete: bool
-) -> None:
+async def _note_absences(run: Run, this: _Pass, page: list[Watched], looked: Looked) -> None:
     """An invoice that a listing lacks may have been deleted by hand, or the listing may be empty, partial or another account's."""
-    this.knows_ours |= any(order.invoice_id in listed for order in page)
-    present = [order.id for order in page if order.missing and order.invoice_id in listed]
-    missing = [order.id for order in page if order.invoice_id not in listed] if complete and this.knows_ours else []
+    this.knows_ours |= any(looked.lists(order.invoice_id) for order in page)
+    present = [order.id for order in page if order.missing and looked.lists(order.invoice_id)]
+    absences_count = looked.complete and this.knows_ours
+    missing = [order.id for order in page if not looked.lists(order.invoice_id)] if absences_count else []
     if present or missing:
         await run.db.run(orders.note_listed, present=present, missing=missing)
 
 
-async def _settle(run: Run, item: dict[str, Any]) -> str:
-    event = cryptopay.event_of(item, cryptopay.body_of(item), "sweep", log.correlation.get())
+async def _settle(run: Run, this: _Pass, said: Mapping[str, Any]) -> str:
+    event = this.invoices.event(said, "sweep", log.correlation.get())
     failpoints.reach("settle.before-claim")
     received = await run.db.run(inbox.receive, event, pricelist.load())
     report(event.provider, event.via, received)
@@ -170,27 +173,27 @@ async def _settle(run: Run, item: dict[str, Any]) -> str:
     return received.outcome
 
 
-async def _find_invoices(run: Run, client: CryptoPay) -> None:
+async def _find_invoices(run: Run, invoices: Invoices) -> None:
     """Orders whose invoice was asked for and never heard of: it may exist, and may be paid."""
-    waiting = await run.db.run(orders.without_known_invoice, cryptopay.NAME, cryptopay.PAGE)
+    waiting = await run.db.run(orders.without_known_invoice, invoices.name, invoices.page)
     if waiting:
         try:
-            async for listing in client.active():
-                waiting = await _adopt(run, waiting, listing)
+            async for unpaid in invoices.unpaid():
+                waiting = await _adopt(run, waiting, unpaid)
                 if not waiting or not await run.next_page():
                     break
         except ProviderError as error:
-            log.warning("provider_not_asked", provider=cryptopay.NAME, orders=len(waiting), error=str(error))
+            log.warning("provider_not_asked", provider=invoices.name, orders=len(waiting), error=str(error))
             return
-    while await run.db.run(orders.close_without_invoice, cryptopay.NAME, cryptopay.PAGE) == cryptopay.PAGE:
+    while await run.db.run(orders.close_without_invoice, invoices.name, invoices.page) == invoices.page:
         pass
 
 
-async def _adopt(run: Run, waiting: list[WithoutInvoice], listing: Listing) -> list[WithoutInvoice]:
+async def _adopt(run: Run, waiting: list[WithoutInvoice], unpaid: Sequence[Unpaid]) -> list[WithoutInvoice]:
     """Give orders the invoices of theirs that are listed; those that still have none."""
     left = []
     for order in waiting:
-        invoice = cryptopay.matching(listing.items, order.purchase_id, order.price, order.currency)
+        invoice = provider.matching(unpaid, order.purchase_id, order.price, order.currency)
         if invoice is None:
             left.append(order)
             continue

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from lib.bot import order_screen
-from lib.bot.callbacks import Go, Method, Pay, PickPeriod, PickTariff, Place
+from lib.bot.callbacks import Go, Pay, PickPeriod, PickTariff, Place
 from lib.bot.screen import Screen, tap
 from lib.domain import chat_state, flags, orders, pricing, subscriptions
 from lib.domain.pricelist import UnknownTariff
@@ -27,7 +27,7 @@ BUY_ORDER = "buy.order"
 
 def begin(tx: Transaction, context: UpdateContext, toast: str = "") -> Screen:
     """From the beginning, wherever the dialogue was."""
-    if not context.crypto_offered or not flags.enabled(tx, flags.PAYMENTS):
+    if not context.methods or not flags.enabled(tx, flags.PAYMENTS):
         return order_screen.unavailable(context)
     state = chat_state.read(tx, context.account.id)
     moved = chat_state.swap(tx, context.account.id, state.version, BUY_TARIFF, {})
@@ -201,13 +201,24 @@ def _confirm(
         parts.append(say.html("buy-confirm-conversion", tariff=say.tariff(held.tariff)))
     parts.append(say.html("buy-confirm-consent"))
     rows: Rows = (
-        (tap(say.plain("button-pay-cryptobot", price=price), Pay(method=Method.CRYPTOBOT, version=state.version)),),
+        *(
+            (tap(label, Pay(method=name, version=state.version)),)
+            for name, label in _pay_labels(context, price).items()
+        ),
         (
             tap(say.plain("button-back"), PickTariff(tariff=tariff.name, version=state.version)),
             tap(say.plain("button-menu"), Go(to=Place.MENU)),
         ),
     )
     return Screen("\n\n".join(parts), rows, toast=_toast(context, toast))
+
+
+def _pay_labels(context: UpdateContext, price: str) -> dict[str, str]:
+    """By provider; which one is said where there is a choice."""
+    say = context.texts
+    if len(context.methods) == 1:
+        return dict.fromkeys(context.methods, say.plain("button-pay", price=price))
+    return {name: say.plain("button-pay-by", price=price, method=label) for name, label in context.methods.items()}
 
 
 def _traffic(context: UpdateContext, tariff: Tariff) -> str:

@@ -39,12 +39,6 @@ class Platform(StrEnum):
     LINUX = "linux"
 
 
-class Method(StrEnum):
-    """How one pays; a row of product.md#payment-methods each."""
-
-    CRYPTOBOT = "cryptobot"
-
-
 class Go(CallbackData, prefix="go"):
     """Show a screen."""
 
@@ -82,9 +76,9 @@ class PickPeriod(CallbackData, prefix="period"):
 
 
 class Pay(CallbackData, prefix="pay"):
-    """Buy dialogue: consent to the terms, and an order for what the confirm screen shows."""
+    """Buy dialogue: consent to the terms, and an order for what the confirm screen shows, paid by that provider."""
 
-    method: Method
+    method: Annotated[str, Field(min_length=1, max_length=20)]
     version: Version
 
 

@@ -104,7 +104,7 @@ def _context(services: Services, incoming: Incoming, update: Update) -> UpdateCo
         prices=services.prices,
         zone=services.zone,
         support_url=services.telegram.support_url,
-        crypto_offered=services.cryptopay is not None,
+        methods={name: invoices.label for name, invoices in services.invoices.items()},
     )
 
 

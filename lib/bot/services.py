@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from zoneinfo import ZoneInfo
 
     from lib.db import Database
     from lib.domain.pricelist import PriceList
-    from lib.payments.provider import Provider
+    from lib.payments.provider import Invoices
     from lib.settings.plain import TelegramSettings
 
 
@@ -19,12 +20,12 @@ class Services:
     """Adapters and configuration, the same for every update of a process.
 
     Attributes:
-        cryptopay: None when CryptoBot is not configured: it is not offered.
+        invoices: by name, the providers that are configured and make invoices: what can be paid by, in the order of the screen.
         zone: in which times are shown (`DISPLAY_TZ`).
     """
 
     db: Database
     prices: PriceList
     telegram: TelegramSettings
-    cryptopay: Provider | None
+    invoices: Mapping[str, Invoices]
     zone: ZoneInfo

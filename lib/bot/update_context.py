@@ -18,7 +18,7 @@ from lib.domain import accounts, updates
 from lib.domain.updates import Handled
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from datetime import datetime
     from zoneinfo import ZoneInfo
 
@@ -45,7 +45,7 @@ class UpdateContext:
         message_id: the message that a button belongs to, when it can be edited into another text.
         query_id: the tap that waits for an answer.
         zone: in which times are shown.
-        crypto_offered: whether CryptoBot is configured.
+        methods: the providers that one can pay by, by name, and what each is called on a button.
         start_payload: of the deep link that the person came by.
         after_external_call: what is to be shown is known from outside, so it is newer than what another delivery of the same
             update may have stored meanwhile.
@@ -62,7 +62,7 @@ class UpdateContext:
     prices: PriceList
     zone: ZoneInfo
     support_url: str
-    crypto_offered: bool
+    methods: Mapping[str, str]
     start_payload: str | None = None
     after_external_call: bool = False
     redelivered: bool = False

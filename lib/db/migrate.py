@@ -20,6 +20,7 @@ from lib.db.connection import Connection, Timeouts
 from lib.db.errors import DatabaseError, OutcomeUnknown, TooSlow
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from pathlib import Path
 
 _LOCK = "select pg_advisory_lock(7300, 1)"
@@ -54,6 +55,17 @@ with listed as (
 )
 select c.code from currencies c join listed l on l.code = c.code
 where (c.exponent, c.price_exponent) <> (l.exponent, l.price_exponent) order by c.code
+"""
+
+# Who takes money here, and where it lies meanwhile; who once did stays, with all that was booked.
+_LIST_PROVIDERS = """
+with listed as (
+    select name, 'clearing:' || name as clearing from unnest(cast(:names as text[])) as names (name)
+    where name not in (select p.name from providers p)
+), chart as (
+    insert into ledger_codes (code, type) select clearing, 'asset' from listed on conflict (code) do nothing
+)
+insert into providers (name, clearing) select name, clearing from listed
 """
 
 # Whatever the functions' login may do beyond atlas_app; roles.sql has taken away what the owner may take away.
@@ -118,6 +130,7 @@ def migrate(
     kinds: frozenset[Kind] = BOTH,
     zone: str = "Europe/Moscow",
     currency: str = "RUB",
+    providers: Collection[str] = (),
     folder: Path = schema.FOLDER,
 ) -> list[str]:
     """Bring the database at `url` to the newest schema; a second run changes nothing, a concurrent one waits for the first.
@@ -128,6 +141,7 @@ def migrate(
         kinds: which files: a deploy runs `pre` before the new code and `post` once the old code has no traffic.
         zone: whose days and months the books are closed by; written on the first run, never changed.
         currency: of the price list; written on the first run, checked on the others.
+        providers: who takes money in this environment; one that is new gets its clearing account.
         folder: of the files; roles and the clock are Atlas's own.
 
     Returns:
@@ -161,6 +175,7 @@ def migrate(
         _assert_bounded(connection)
         _list_currencies(connection)
         _claim_environment(connection, environment, zone, currency)
+        list_providers(connection, providers)
         if environment != LOCAL:
             _run_again(connection, "clock.sql", done)
         return done
@@ -288,6 +303,15 @@ def _list_currencies(connection: Connection) -> None:
         raise ValueError(
             f"this database keeps other digits than lib/currencies.py: {', '.join(row[0] for row in rows)}"
         )
+
+
+def list_providers(connection: Connection, names: Collection[str]) -> None:
+    """Give providers that are new here their row and their clearing account.
+
+    Raises:
+        lib.db.DatabaseError: Postgres refused.
+    """
+    connection.execute(_LIST_PROVIDERS, {"names": list(names)})
 
 
 def _claim_environment(connection: Connection, environment: str, zone: str, currency: str) -> None:

@@ -54,6 +54,7 @@ class Replaced:
     """An order that made way, with an invoice that may still be paid."""
 
     order_id: int
+    provider: str
     invoice_id: str
 
 
@@ -99,7 +100,7 @@ where account_id = :account_id and kind = 'subscription' and status = 'open'
        or (tariff, period_days, list_price, price, currency, value, provider)
           <> (:tariff, :period_days, :list_price, :price, :currency, :value, :provider)
        or (discount, discount_percent) is distinct from (:discount, :discount_percent))
-returning id as order_id, coalesce(invoice_id, '') as invoice_id
+returning id as order_id, provider, coalesce(invoice_id, '') as invoice_id
 """
 
 _OPEN = f"""

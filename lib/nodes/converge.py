@@ -11,7 +11,7 @@ import uuid
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeVar
 
-from lib import failpoints, log
+from lib import failpoints, log, side_by_side
 from lib.db import StatementFailed
 from lib.domain import provisioning
 from lib.domain.provisioning import Answer, Heard
@@ -22,7 +22,7 @@ from lib.settings import plain
 from lib.tasks.enqueue import enqueue
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from lib.db import Database
     from lib.domain.provisioning import Claimed, Node, Recorded
@@ -94,7 +94,7 @@ class Nodes:
                         return  # one call says as much as one for each customer: the rest waits for the next run
 
         due = await self.db.run(provisioning.nodes_due, wanted=wanted)
-        await _all(one(node_id) for node_id in due if node_id not in self.silent)
+        await side_by_side.all_of(one(node_id) for node_id in due if node_id not in self.silent)
 
     async def look(self, run: Run) -> int:
         """Ask every node that was not called about itself; how many clients are due again because of what it said.
@@ -118,7 +118,9 @@ class Nodes:
                 if not isinstance(said, _Failed):
                     await self._tell(node, heard, recorded)
 
-        await _all(one(node) for node in await self.db.run(provisioning.nodes) if node.id not in self.called)
+        await side_by_side.all_of(
+            one(node) for node in await self.db.run(provisioning.nodes) if node.id not in self.called
+        )
         return sum(restored)
 
     async def converge_each(self, claims: Sequence[Claimed], finishes: int) -> Result:
@@ -133,7 +135,7 @@ class Nodes:
             total.done += result.done
             total.failed += result.failed
 
-        await _all(one(claimed) for claimed in claims)
+        await side_by_side.all_of(one(claimed) for claimed in claims)
         return total
 
     async def converge(self, claimed: Claimed, finishes: int | None = None) -> Result:
@@ -223,11 +225,3 @@ class Nodes:
             log.error("node_clock_off", node=node.name, off_s=heard.clock_off_ms // 1000)
         if recorded.acknowledge:
             await self._attempt(node, lambda client: client.apply((), recorded.acknowledge))
-
-
-async def _all(works: Iterable[Awaitable[None]]) -> None:
-    """Let every one end before the first failure is raised."""
-    ends = await asyncio.gather(*works, return_exceptions=True)
-    for end in ends:
-        if isinstance(end, BaseException):
-            raise end

@@ -17,13 +17,14 @@ from uuid import UUID
 
 from lib import currencies, json_reader
 from lib.domain.settlement import Event, Money
-from lib.payments.provider import Invoice, InvoiceOver, ProviderError
+from lib.payments.provider import Invoice, Looked, PaidPage, ProviderError, Unpaid
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 
     import httpx
 
+    from lib.domain.inbox import StoredEvent
     from lib.domain.orders import Order
     from lib.settings.plain import CryptoPaySettings
 
@@ -41,6 +42,29 @@ _ID = re.compile(r"[0-9]{1,19}", re.ASCII)
 _ERROR_NAME = re.compile(r"[A-Za-z0-9_]{1,100}", re.ASCII)
 _MOST_BYTES = 16 * 1024 * 1024
 """An answer about a thousand invoices is a tenth of it."""
+
+
+def read(stored: StoredEvent) -> Event:
+    """See `Provider.read`: of a webhook the whole body was kept, of a listing the one invoice."""
+    if stored.via == "webhook":
+        return read_webhook(stored.body, stored.correlation_id)
+    try:
+        invoice = json_reader.read_object(stored.body, exact=True)
+    except json_reader.UnreadableJson as error:
+        return Event(
+            NAME, stored.external_id, stored.body, stored.via, stored.correlation_id, None, str(error), kind=stored.kind
+        )
+    return event_of(invoice, stored.body, stored.via, stored.correlation_id)
+
+
+def connect(http: Callable[[], httpx.AsyncClient]) -> CryptoPay | None:
+    """See `Provider.connect`."""
+    from lib.settings import plain, pricelist  # noqa: PLC0415 -- only where invoices are made: the webhook makes none
+
+    settings = plain.cryptopay()
+    if not settings.tokens:
+        return None
+    return CryptoPay(http, settings, invoice_seconds=pricelist.load().order_minutes * 60)
 
 
 def signed_by(body: bytes, signature: str, tokens: Iterable[str]) -> bool:
@@ -82,7 +106,7 @@ def _other(body: bytes, correlation_id: str, reason: str, *, alarming: bool = Tr
     return Event(NAME, key, body, "webhook", correlation_id, None, reason, kind="other", concerns_money=alarming)
 
 
-def event_of(invoice: dict[str, Any], body: bytes, via: str, correlation_id: str) -> Event:
+def event_of(invoice: Mapping[str, Any], body: bytes, via: str, correlation_id: str) -> Event:
     """The event of an invoice that has an id, the same whether a webhook or a listing brought it."""
     key = str(invoice_id_of(invoice))
     if invoice.get("status") != PAID:
@@ -92,7 +116,7 @@ def event_of(invoice: dict[str, Any], body: bytes, via: str, correlation_id: str
     return Event(NAME, key, body, via, correlation_id, money, reason)
 
 
-def invoice_id_of(invoice: dict[str, Any]) -> str | None:
+def invoice_id_of(invoice: Mapping[str, Any]) -> str | None:
     """The invoice's id in decimal, whether it came as a number or as text; None when it is none."""
     value = invoice.get("invoice_id")
     if isinstance(value, Decimal) and _MIN < value < _MAX and value == value.to_integral_value():
@@ -101,7 +125,7 @@ def invoice_id_of(invoice: dict[str, Any]) -> str | None:
     return str(int(text)) if _ID.fullmatch(text) and json_reader.is_id(int(text)) else None
 
 
-def _money(invoice: dict[str, Any]) -> tuple[Money | None, str]:
+def _money(invoice: Mapping[str, Any]) -> tuple[Money | None, str]:
     currency = invoice.get("fiat") if invoice.get("currency_type") == "fiat" else invoice.get("asset")
     amount = _decimal(invoice.get("amount"))
     if not isinstance(currency, str) or not json_reader.is_storable(currency) or amount is None:
@@ -166,8 +190,6 @@ class CryptoPay:
     `client` gives the HTTP client when the first call is made: most updates of the bot make none.
     """
 
-    name = NAME
-
     def __init__(
         self, client: Callable[[], httpx.AsyncClient], settings: CryptoPaySettings, *, invoice_seconds: int
     ) -> None:
@@ -175,8 +197,28 @@ class CryptoPay:
         self._settings = settings
         self._invoice_seconds = invoice_seconds
 
-    async def create_invoice(self, order: Order, description: str) -> Invoice:
-        """See `Provider.create_invoice`. The invoice lives as long as the order."""
+    @property
+    def name(self) -> str:
+        """See `Invoices`."""
+        return NAME
+
+    @property
+    def label(self) -> str:
+        """See `Invoices`."""
+        return "CryptoBot"
+
+    @property
+    def page(self) -> int:
+        """See `Invoices`."""
+        return PAGE
+
+    @property
+    def stride(self) -> int:
+        """See `Invoices`."""
+        return PAGE - _OVERLAP
+
+    async def make(self, order: Order, title: str) -> Invoice:
+        """See `Invoices.make`. The invoice lives as long as the order."""
         made = await self._call(
             "createInvoice",
             {
@@ -184,68 +226,51 @@ class CryptoPay:
                 "fiat": order.currency,
                 "amount": _decimal_string(order.price, order.currency),
                 "accepted_assets": ",".join(self._settings.assets),
-                "description": description[:1024],
+                "description": title[:1024],
                 "payload": str(order.purchase_id),
                 "expires_in": self._invoice_seconds,
                 "allow_comments": False,
             },
         )
-        return _invoice(made)
+        invoice = _invoice(made)
+        if invoice is None:
+            raise ProviderError("createInvoice: unreadable answer")
+        return invoice
 
-    async def find(self, purchase_id: UUID, amount: int, currency: str) -> Invoice | None:
-        """See `Provider.find`. Among those that can still be paid: the customer was never shown this one's address."""
-        async for listing in self.active():
-            found = matching(listing.items, purchase_id, amount, currency)
-            if found is not None:
-                return found
-        return None
-
-    async def paid_event(self, invoice_id: str, correlation_id: str, via: str) -> Event | None:
-        """See `Provider.paid_event`."""
-        for item in (await self.invoices([invoice_id])).items:
-            if invoice_id_of(item) != invoice_id:
-                continue
-            if item.get("status") == PAID:
-                return event_of(item, body_of(item), via, correlation_id)
-            if item.get("status") == EXPIRED:
-                raise InvoiceOver(invoice_id)
-            return None
-        # not listed: deleted, another account's, or a listing with holes. That is no answer.
-        raise ProviderError("getInvoices: the invoice is not listed")
-
-    async def delete_invoice(self, invoice_id: str) -> None:
-        """See `Provider.delete_invoice`."""
-        await self._call("deleteInvoice", {"invoice_id": int(invoice_id)})
-
-    async def invoices(self, invoice_ids: Sequence[str]) -> Listing:
-        """Up to `PAGE` invoices, asked for by id; deleted and unknown ones are absent.
-
-        Raises:
-            ProviderError: could not ask.
-        """
-        return await self._list({"invoice_ids": ",".join(invoice_ids), "count": PAGE})
-
-    async def listed(self, status: str, *, offset: int = 0) -> Listing:
-        """Up to `PAGE` invoices in one status, from the one at `offset` on, in an order that Crypto Pay documents nowhere.
-
-        Raises:
-            ProviderError: could not ask.
-        """
-        return await self._list({"status": status, "offset": offset, "count": PAGE})
-
-    async def active(self) -> AsyncIterator[Listing]:
-        """Invoices that can still be paid, page by page: those of the last half hour, ten pages at most.
-
-        Raises:
-            ProviderError: could not ask.
-        """
+    async def unpaid(self) -> AsyncIterator[list[Unpaid]]:
+        """See `Invoices.unpaid`: those of the last half hour, ten pages at most."""
         offset = 0
         for _ in range(_MOST_PAGES):
-            listing = await self.listed(ACTIVE, offset=offset)
-            yield listing
+            listing = await self._in_status(ACTIVE, offset)
+            yield [one for item in listing.items if (one := _unpaid(item)) is not None]
             if listing.longest <= _OVERLAP:
                 return
             offset = listing.following(offset)
+
+    async def look(self, invoice_ids: Sequence[str]) -> Looked:
+        """See `Invoices.look`. Deleted and unknown invoices are absent."""
+        listing = await self._list({"invoice_ids": ",".join(invoice_ids), "count": PAGE})
+        listed = _by_id(listing)
+        paid = {key: item for key, item in listed.items() if item.get("status") == PAID}
+        over = frozenset(key for key, item in listed.items() if item.get("status") == EXPIRED)
+        return Looked(paid, over, frozenset(listed.keys() - paid.keys() - over), listing.complete)
+
+    async def listed(self, start: int) -> PaidPage:
+        """See `Invoices.listed`. In which order Crypto Pay lists is documented nowhere."""
+        listing = await self._in_status(PAID, start)
+        paid = {key: item for key, item in _by_id(listing).items() if item.get("status") == PAID}
+        return PaidPage(paid, listing.following(start))
+
+    def event(self, said: Mapping[str, Any], via: str, correlation_id: str) -> Event:
+        """See `Invoices.event`. The body is the invoice as it was listed; exact numbers become text, which is read the same."""
+        return event_of(said, json.dumps(said, default=str).encode(), via, correlation_id)
+
+    async def withdraw(self, invoice_id: str) -> None:
+        """See `Invoices.withdraw`."""
+        await self._call("deleteInvoice", {"invoice_id": int(invoice_id)})
+
+    async def _in_status(self, status: str, offset: int) -> Listing:
+        return await self._list({"status": status, "offset": offset, "count": PAGE})
 
     async def _list(self, parameters: dict[str, Any]) -> Listing:
         """Ask with every token: invoices that were made under one before a rotation are another's to list."""
@@ -318,31 +343,24 @@ class Listing:
         return offset + max(1, self.longest - _OVERLAP)
 
 
-def page_start(number: int) -> int:
-    """Where the page of that number begins, counted from 0, when every page is full."""
-    return number * (PAGE - _OVERLAP)
+def _by_id(listing: Listing) -> dict[str, dict[str, Any]]:
+    return {key: item for item in listing.items if (key := invoice_id_of(item))}
 
 
-def body_of(item: dict[str, Any]) -> bytes:
-    """A listed invoice as the body of its event; exact numbers become text, which is read the same."""
-    return json.dumps(item, default=str).encode()
-
-
-def matching(listed: list[dict[str, Any]], purchase_id: UUID, amount: int, currency: str) -> Invoice | None:
-    """The listed invoice that carries our purchase id and the agreed amount; the id alone selects nothing."""
-    for item in listed:
-        if _purchase_id(item.get("payload")) == purchase_id and _agrees(item, amount, currency):
-            return _invoice(item)
-    return None
+def _unpaid(item: dict[str, Any]) -> Unpaid | None:
+    """None when no order can be given it: no purchase of ours, no whole amount of fiat money, no address."""
+    purchase_id, amount, currency = _purchase_id(item.get("payload")), _decimal(item.get("amount")), item.get("fiat")
+    invoice = _invoice(item)
+    if purchase_id is None or amount is None or invoice is None:
+        return None
+    if not isinstance(currency, str) or currency not in currencies.ALL:
+        return None
+    minor = _minor(amount, currency)
+    return Unpaid(purchase_id, int(minor), currency, invoice) if minor.denominator == 1 else None
 
 
 def _decimal_string(minor: int, currency: str) -> str:
     return format(Decimal(minor).scaleb(-currencies.of(currency).price_digits), "f")
-
-
-def _agrees(item: dict[str, Any], amount: int, currency: str) -> bool:
-    asked = _decimal(item.get("amount"))
-    return item.get("fiat") == currency and asked is not None and _minor(asked, currency) == amount
 
 
 def _items(result: Any) -> list[dict[str, Any]]:
@@ -352,9 +370,10 @@ def _items(result: Any) -> list[dict[str, Any]]:
     return [item for item in items if isinstance(item, dict)]
 
 
-def _invoice(made: Any) -> Invoice:
+def _invoice(made: Any) -> Invoice | None:
+    """None when it has no id or no address that can be kept."""
     url = made.get("bot_invoice_url") if isinstance(made, dict) else None
     invoice_id = invoice_id_of(made) if isinstance(made, dict) else None
     if invoice_id is None or not isinstance(url, str) or not json_reader.is_storable(url):
-        raise ProviderError("createInvoice: unreadable answer")
+        return None
     return Invoice(invoice_id, url)

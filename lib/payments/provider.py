@@ -1,13 +1,20 @@
-"""The port every payment provider with invoices fills. A further provider is one module and one line of the registry."""
+"""The port that every payment provider fills. A further provider is one module and one line of the registry.
+
+A provider is a module of this package: `NAME`, `read`, `connect`. What asks it about invoices, where it has any, is `Invoices`.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
     from uuid import UUID
 
+    import httpx
+
+    from lib.domain.inbox import StoredEvent
     from lib.domain.orders import Order
     from lib.domain.settlement import Event
 
@@ -28,12 +35,70 @@ class Invoice:
     url: str
 
 
-class Provider(Protocol):
-    """A provider that makes invoices."""
+@dataclass(frozen=True, slots=True)
+class Unpaid:
+    """An invoice that can still be paid: for which purchase of ours, and how much it asks for, in minor units of prices."""
 
-    name: str
+    purchase_id: UUID
+    amount: int
+    currency: str
+    invoice: Invoice
 
-    async def create_invoice(self, order: Order, description: str) -> Invoice:
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """What a provider said of the invoices that it was asked about, by their ids. What is in none of these it did not list.
+
+    Attributes:
+        paid: of each that is paid, what `Invoices.event` makes news of.
+        over: it takes no more money for these, and took none.
+        open: all others that it listed.
+        complete: nothing was left out for a reason of its own: only then absence says anything.
+    """
+
+    paid: Mapping[str, Mapping[str, Any]]
+    over: frozenset[str]
+    open: frozenset[str]
+    complete: bool
+
+    def lists(self, invoice_id: str) -> bool:
+        """Whether the provider said anything of it."""
+        return invoice_id in self.paid or invoice_id in self.open or invoice_id in self.over
+
+
+@dataclass(frozen=True, slots=True)
+class PaidPage:
+    """A page of everything that was paid at the provider.
+
+    Attributes:
+        paid: by the key of its event, what `Invoices.event` makes news of.
+        following: where the next page begins.
+    """
+
+    paid: Mapping[str, Mapping[str, Any]]
+    following: int
+
+
+class Invoices(Protocol):
+    """A provider whose invoices are asked about: a lost webhook loses no money, and money of closed orders is found.
+
+    Attributes:
+        name: the provider's.
+        label: what customers know it as.
+        page: how many invoices `look` may be asked about at once.
+        stride: how many paid ones a full page of `listed` goes on by.
+    """
+
+    @property
+    def name(self) -> str: ...  # noqa: D102 -- said above
+    @property
+    def label(self) -> str: ...  # noqa: D102 -- said above
+    @property
+    def page(self) -> int: ...  # noqa: D102 -- said above
+    @property
+    def stride(self) -> int: ...  # noqa: D102 -- said above
+
+    async def make(self, order: Order, title: str) -> Invoice:
         """Make the invoice of an order. Not idempotent at the provider: call it under the order's claim.
 
         Raises:
@@ -41,27 +106,99 @@ class Provider(Protocol):
         """
         ...
 
-    async def find(self, purchase_id: UUID, amount: int, currency: str) -> Invoice | None:
-        """An invoice made earlier for this purchase and amount, whose making was never heard of.
+    def unpaid(self) -> AsyncIterator[Sequence[Unpaid]]:
+        """Invoices of ours that can still be paid, page by page: one may be of an order that never heard of it.
 
         Raises:
             ProviderError: could not ask.
         """
         ...
 
-    async def paid_event(self, invoice_id: str, correlation_id: str, via: str) -> Event | None:
-        """Ask about one invoice: the event of its payment, or None while it is unpaid.
+    async def look(self, invoice_ids: Sequence[str]) -> Looked:
+        """Ask about up to `page` invoices.
 
         Raises:
-            InvoiceOver: it can't be paid any more.
-            ProviderError: could not ask, or it was not among what was answered: that says nothing about it.
+            ProviderError: could not ask.
         """
         ...
 
-    async def delete_invoice(self, invoice_id: str) -> None:
-        """Withdraw an invoice that was replaced.
+    async def listed(self, start: int) -> PaidPage:
+        """What was paid, whatever became of its order: the page that begins at `start`, 0 being one end of the list.
+
+        Raises:
+            ProviderError: could not ask.
+        """
+        ...
+
+    def event(self, said: Mapping[str, Any], via: str, correlation_id: str) -> Event:
+        """The news that a paid invoice is, the same as its webhook brings."""
+        ...
+
+    async def withdraw(self, invoice_id: str) -> None:
+        """Take back an invoice that was replaced.
 
         Raises:
             ProviderError: it could not be withdrawn.
         """
         ...
+
+
+class Provider(Protocol):
+    """A provider as the registry has it: its module.
+
+    Attributes:
+        NAME: in orders, payments and news.
+    """
+
+    @property
+    def NAME(self) -> str: ...  # noqa: D102, N802 -- a module's constant
+
+    def read(self, stored: StoredEvent) -> Event:
+        """The news of a stored body, as it was when it came. Whatever it holds, there is an event: money is never refused."""
+        ...
+
+    def connect(self, http: Callable[[], httpx.AsyncClient]) -> Invoices | None:
+        """What asks it, by this process's settings; None when it is not configured, or has no invoices to ask about.
+
+        Args:
+            http: gives the client when the first call is made.
+        """
+        ...
+
+
+async def ask(invoices: Invoices, invoice_id: str, *, via: str, correlation_id: str) -> Event | None:
+    """The news of one invoice's payment, or None while it is unpaid.
+
+    Raises:
+        InvoiceOver: it can't be paid any more.
+        ProviderError: could not ask, or it was not among what was answered: deleted, another account's, or a listing with holes.
+            That says nothing about it.
+    """
+    looked = await invoices.look([invoice_id])
+    if (said := looked.paid.get(invoice_id)) is not None:
+        return invoices.event(said, via, correlation_id)
+    if invoice_id in looked.over:
+        raise InvoiceOver(invoice_id)
+    if invoice_id not in looked.open:
+        raise ProviderError("the invoice is not listed")
+    return None
+
+
+def matching(unpaid: Sequence[Unpaid], purchase_id: UUID, amount: int, currency: str) -> Invoice | None:
+    """The invoice that carries our purchase id and the agreed amount; the id alone selects nothing."""
+    agreed = (purchase_id, amount, currency)
+    return next((one.invoice for one in unpaid if (one.purchase_id, one.amount, one.currency) == agreed), None)
+
+
+async def find(invoices: Invoices, purchase_id: UUID, amount: int, currency: str) -> Invoice | None:
+    """An invoice made earlier for this purchase and amount, whose making was never heard of.
+
+    Among those that can still be paid: the customer was never shown this one's address.
+
+    Raises:
+        ProviderError: could not ask.
+    """
+    async for page in invoices.unpaid():
+        if (found := matching(page, purchase_id, amount, currency)) is not None:
+            return found
+    return None

@@ -4,27 +4,39 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lib import json_reader
 from lib.domain.settlement import Event
-from lib.payments import cryptopay
+from lib.payments import cryptopay, synthetic
+from lib.settings import plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    import httpx
+
     from lib.domain.inbox import StoredEvent
+    from lib.payments.provider import Invoices, Provider
+
+PROVIDERS: tuple[Provider, ...] = (
+    cryptopay,
+)  # fmt: skip
+_OUTSIDE_PROD: tuple[Provider, ...] = (
+    synthetic,
+)  # fmt: skip
 
 
-def _cryptopay_event(stored: StoredEvent) -> Event:
-    if stored.via == "webhook":
-        return cryptopay.read_webhook(stored.body, stored.correlation_id)
-    return cryptopay.event_of(
-        json_reader.read_object(stored.body, exact=True), stored.body, stored.via, stored.correlation_id
-    )
+def providers(environment: str) -> dict[str, Provider]:
+    """By name, those that take money in an environment. What only pretends to take money is none of production's."""
+    return {one.NAME: one for one in PROVIDERS + (() if environment == "prod" else _OUTSIDE_PROD)}
 
 
-_READERS: dict[str, Callable[[StoredEvent], Event]] = {
-    cryptopay.NAME: _cryptopay_event,
-}
+def connected(http: Callable[[], httpx.AsyncClient]) -> dict[str, Invoices]:
+    """By name, what asks each provider that is configured here and has invoices to ask about.
+
+    Raises:
+        UnusableSetting, InvalidPriceList: the configuration is wrong.
+    """
+    made = {name: one.connect(http) for name, one in providers(plain.environment()).items()}
+    return {name: invoices for name, invoices in made.items() if invoices is not None}
 
 
 def read_again(stored: StoredEvent) -> Event:
@@ -32,8 +44,8 @@ def read_again(stored: StoredEvent) -> Event:
 
     A provider that is not (or no longer) known gives an event without money: recorded as unmatched, for a person.
     """
-    reader = _READERS.get(stored.provider)
-    if reader is None:
+    provider = providers(plain.environment()).get(stored.provider)
+    if provider is None:
         return Event(
             stored.provider,
             stored.external_id,
@@ -42,5 +54,6 @@ def read_again(stored: StoredEvent) -> Event:
             stored.correlation_id,
             None,
             "unknown provider",
+            kind=stored.kind,
         )
-    return reader(stored)
+    return provider.read(stored)

@@ -21,7 +21,7 @@ from lib.tasks.queue import QueueUnavailable, Task
 from lib.web import answers, requests
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
     from datetime import datetime
 
     from starlette.requests import Request
@@ -48,13 +48,13 @@ class Tick:
     Attributes:
         name: the scheduler's time, or what a handed-on task carries of it.
         of_scheduler: the scheduler itself called, not a task.
-        cursor: where an earlier run of the same tick stopped.
+        cursors: where an earlier run of the same tick stopped: of each list that it goes through, the id of the last row.
         hop: how often this tick was handed on before.
     """
 
     name: str
     of_scheduler: bool = False
-    cursor: int = 0
+    cursors: Mapping[str, int] = field(default_factory=dict)
     hop: int = 0
 
 
@@ -63,7 +63,7 @@ class Run:
     """What a sweep's work is given: its database, its counters, `next_page` and `item`.
 
     Attributes:
-        cursor: where an earlier run of the same tick stopped; what the work leaves here is handed on.
+        cursors: where an earlier run of the same tick stopped, by list; what the work leaves here is handed on.
         more: something is left that the next run should take up at once.
         broken: how many items raised what no one foresaw: the run went on, and does not count as one that ended well.
     """
@@ -71,7 +71,7 @@ class Run:
     db: Database
     sweep: str
     tick: str
-    cursor: int
+    cursors: dict[str, int]
     lock: SweepLock
     started: float = field(default_factory=time.monotonic)
     renewed: float = field(default_factory=time.monotonic)
@@ -168,7 +168,7 @@ async def serve(  # noqa: PLR0911 -- one for each answer
     except (json_reader.UnreadableJson, requests.TooLarge, requests.ClientDisconnect) as error:
         log.warning("sweep_body_unreadable", sweep=sweep, error=str(error) or type(error).__name__)
         return answers.refused(400, "unreadable body")
-    digest = hashlib.sha256(f"{tick.name}|{tick.cursor}|{tick.hop}".encode()).hexdigest()[:8]
+    digest = hashlib.sha256(f"{tick.name}|{_said(tick.cursors)}|{tick.hop}".encode()).hexdigest()[:8]
     with log.correlated(f"sweep-{sweep}-{digest}"):
         try:
             return await _exclusive(sweep, tick, work, before)
@@ -187,8 +187,18 @@ def _tick(request: Request, body: bytes) -> Tick:
     said = json_reader.read_object(body) if body.strip() else {}
     scheduled = request.headers.get("x-cloudscheduler-scheduletime")
     name = json_reader.storable(str(said.get("tick") or scheduled or "by hand")[:100])
-    cursor, hop = (json_reader.id_or_zero(said.get(key)) for key in ("cursor", "hop"))
-    return Tick(name, of_scheduler=bool(scheduled) and "tick" not in said, cursor=cursor, hop=min(hop, _MOST_HOPS))
+    listed = said.get("cursors")
+    cursors = {
+        one: number
+        for one, place in (listed.items() if isinstance(listed, dict) else ())
+        if (number := json_reader.id_or_zero(place))
+    }
+    hop = min(json_reader.id_or_zero(said.get("hop")), _MOST_HOPS)
+    return Tick(name, of_scheduler=bool(scheduled) and "tick" not in said, cursors=cursors, hop=hop)
+
+
+def _said(cursors: Mapping[str, int]) -> str:
+    return json.dumps(cursors, sort_keys=True)
 
 
 async def _exclusive(
@@ -209,12 +219,13 @@ async def _exclusive(
         if not lock.held:
             log.info("sweep_skipped", sweep=sweep, reason="running")
             return answers.ok({"sweep": sweep, "skipped": "running"})
-        run = Run(db, sweep, tick.name, tick.cursor, lock)
+        run = Run(db, sweep, tick.name, dict(tick.cursors), lock)
         outcome, error = await _bounded(run, work)
     # After the lock is free, and only when something was done: else two runners could hand on to each other without end.
     if run.more and run.done:
         hop = tick.hop + 1  # in the name too: two runs of a tick that did equally much are two
-        await hand_on(sweep, f"{tick.name}|{run.cursor}|{hop}", {"tick": tick.name, "cursor": run.cursor, "hop": hop})
+        body = {"tick": tick.name, "cursors": run.cursors, "hop": hop}
+        await hand_on(sweep, f"{tick.name}|{_said(run.cursors)}|{hop}", body)
     answer = {
         "sweep": sweep,
         "claimed": run.claimed,

@@ -10,6 +10,7 @@ from urllib.parse import quote
 from lib.db.connection import Connection, Timeouts
 from lib.db.invariants import violations
 from lib.db.migrate import migrate
+from lib.payments import registry
 from sandbox.postgres.server import Postgres
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ _TIMEOUTS = Timeouts(statement_ms=60_000, lock_ms=20_000, idle_in_transaction_ms
 
 
 def _newest(url: str) -> list[str]:
-    return migrate(url, "local")
+    return migrate(url, "local", providers=registry.providers("local"))
 
 
 class LocalDatabase:

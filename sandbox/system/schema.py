@@ -6,6 +6,7 @@ import subprocess
 from typing import TYPE_CHECKING
 
 from lib.db.migrate import migrate
+from lib.payments import registry
 from sandbox.cloud.checkout import HERE
 from sandbox.processes.child import bare_environment
 
@@ -24,7 +25,7 @@ def newest(checkout: Checkout, url: str) -> list[str]:
         MigrationFailedError, lib.db.DatabaseError, lib.db.migrate.MigrationChanged
     """
     if checkout == HERE:
-        return migrate(url, "local")
+        return migrate(url, "local", providers=registry.providers("local"))
     module = (
         "lib.migrate" if (checkout.root / "lib" / "migrate.py").exists() else "lib.db.migrate"
     )  # where it was before

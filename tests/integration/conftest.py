@@ -7,6 +7,7 @@ import pytest
 from lib.db import Database
 from lib.db.invariants import violations
 from lib.db.migrate import migrate
+from lib.payments import registry
 from sandbox.postgres.server import Postgres
 from tests.integration.database_proxy import DatabaseProxy
 from tests.integration.databases import Databases
@@ -22,7 +23,7 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
     server = Postgres(tmp_path_factory.mktemp("postgres"), durable=False)
     server.start()
     server.create_database(_TEMPLATE)
-    migrate(server.url(_TEMPLATE), "local")
+    migrate(server.url(_TEMPLATE), "local", providers=registry.providers("local"))
     yield server
     server.stop()
 

@@ -164,7 +164,7 @@ async def test_recorded_lines_are_what_the_code_logs_now() -> None:
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
     try:
-        run = runner.Run(cast("Database", NoDatabase()), "expiry", "tick", 0, cast("SweepLock", None))
+        run = runner.Run(cast("Database", NoDatabase()), "expiry", "tick", {}, cast("SweepLock", None))
         await runner._end(run, "done", None)
     finally:
         logger.removeHandler(handler)

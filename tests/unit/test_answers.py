@@ -26,7 +26,7 @@ from lib.domain.provisioning import Dropped, Node, Work
 from lib.nodes import client as node_client
 from lib.nodes.client import NodeClient
 from lib.nodes.transport import AiohttpTransport, NodeError
-from lib.payments import cryptopay
+from lib.payments import cryptopay, provider
 from lib.payments.provider import Invoice, InvoiceOver, ProviderError
 from lib.settings.plain import CryptoPaySettings, TasksSettings, TelegramSettings
 from lib.tasks import rest
@@ -254,9 +254,9 @@ async def ask_cryptopay(url: str) -> None:
     async with httpx.AsyncClient(trust_env=False, verify=TLS) as http:
         api = cryptopay.CryptoPay(lambda: http, CryptoPaySettings((TOKEN,), url, ("USDT",)), invoice_seconds=60)
         for call in (
-            api.find(ORDER_ID, 14900, "RUB"),
-            api.paid_event("17", "c", "sweep"),
-            api.delete_invoice("17"),
+            provider.find(api, ORDER_ID, 14900, "RUB"),
+            provider.ask(api, "17", via="sweep", correlation_id="c"),
+            api.withdraw("17"),
             api._call("createInvoice", {}),
         ):
             found = None

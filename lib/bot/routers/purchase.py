@@ -16,10 +16,11 @@ from aiogram.filters import Command
 from lib import failpoints, log
 from lib.bot import buy_dialogue, order_screen
 from lib.bot.buy_dialogue import BUY_CONFIRM, BUY_ORDER, begin, confirm_again, pick_period, pick_tariff, show_state
-from lib.bot.callbacks import CheckOrder, Go, Method, Pay, PickPeriod, PickTariff, Place
+from lib.bot.callbacks import CheckOrder, Go, Pay, PickPeriod, PickTariff, Place
 from lib.bot.update_context import ExternalCall, UpdateRunner
 from lib.domain import chat_state, consents, flags, inbox, orders, updates
-from lib.payments.provider import Invoice, InvoiceOver, Provider, ProviderError
+from lib.payments import provider
+from lib.payments.provider import Invoice, InvoiceOver, Invoices, ProviderError
 from lib.payments.reporting import report
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from lib.domain.chat_state import ChatState
     from lib.domain.orders import Opened, Order, Replaced
     from lib.domain.outbox import Item
+    from lib.domain.settlement import Event
 
 router = Router(name="purchase")
 
@@ -69,7 +71,7 @@ class AskProvider(ExternalCall):
 # Actions ---------------------------------------------------------------------------------------------------------
 
 
-def open_order(tx: Transaction, context: UpdateContext, method: Method, version: int) -> Screen | MakeInvoice:
+def open_order(tx: Transaction, context: UpdateContext, method: str, version: int) -> Screen | MakeInvoice:
     """Consent, and the account's one open order for exactly what the confirm screen showed."""
     account_id = context.account.id
     state = chat_state.read(tx, account_id)
@@ -86,8 +88,8 @@ def open_order(tx: Transaction, context: UpdateContext, method: Method, version:
     quote = buy_dialogue.offer(context, tariff, days, method).quote
     if quote.price != state.data.get("price"):
         return confirm_again(tx, context, state, "toast-price-changed")
-    if not context.crypto_offered or not flags.enabled(tx, flags.PAYMENTS):
-        return order_screen.unavailable(context)
+    if method not in context.methods or not flags.enabled(tx, flags.PAYMENTS):
+        return _not_offered(tx, context, state)
     consents.answer(tx, context.account.telegram_id, consents.Kind.TERMS, accepted=True)
     opened = orders.open_subscription(
         tx,
@@ -95,10 +97,17 @@ def open_order(tx: Transaction, context: UpdateContext, method: Method, version:
         tariff=tariff,
         period_days=days,
         quote=quote,
-        provider=method.value,
+        provider=method,
         minutes=context.prices.order_minutes,
     )
     return _call_or_screen(tx, context, opened, version)
+
+
+def _not_offered(tx: Transaction, context: UpdateContext, state: ChatState) -> Screen:
+    """Nothing is sold now, or not by the method of that button: what is offered is shown."""
+    if not context.methods or not flags.enabled(tx, flags.PAYMENTS):
+        return order_screen.unavailable(context)
+    return show_state(tx, context, state, "toast-stale")
 
 
 def _without_invoice(tx: Transaction, context: UpdateContext, state: ChatState) -> Order | None:
@@ -156,7 +165,7 @@ def look_at_order(tx: Transaction, context: UpdateContext, order_id: int) -> Scr
         return order_screen.show(tx, context, order, "toast-paid")
     if order.invoice_id is not None:
         return AskProvider(order)
-    if not context.crypto_offered or not order_screen.is_live(tx, order):
+    if order.provider not in context.methods or not order_screen.is_live(tx, order):
         return order_screen.show(tx, context, order)
     return _resume(tx, context, order)
 
@@ -180,13 +189,13 @@ def show_order(tx: Transaction, context: UpdateContext, order_id: int) -> Screen
 
 async def make_invoice(runner: UpdateRunner, call: MakeInvoice) -> None:
     """Get the invoice with no transaction open, then keep it and finish the update."""
-    provider = runner.services.cryptopay
-    if provider is None:
+    invoices = runner.services.invoices.get(call.order.provider)
+    if invoices is None:
         await runner.run(give_up_invoice, call)
         return
     failpoints.reach("invoice.before-call")
     try:
-        invoice = await _invoice(provider, call)
+        invoice = await _invoice(invoices, call)
     except ProviderError as error:
         log.warning("invoice_failed", order_id=call.order.id, reason=str(error))
         await runner.run(give_up_invoice, call)
@@ -198,25 +207,28 @@ async def make_invoice(runner: UpdateRunner, call: MakeInvoice) -> None:
     failpoints.reach("invoice.after-commit")
     await runner.run(show_invoice, call, order)
     for replaced in call.replaced:
-        await _withdraw(runner, provider, replaced)
+        await _withdraw(runner, replaced)
 
 
-async def _invoice(provider: Provider, call: MakeInvoice) -> Invoice:
+async def _invoice(invoices: Invoices, call: MakeInvoice) -> Invoice:
     order = call.order
     if call.asked_before:
-        found = await provider.find(order.purchase_id, order.price, order.currency)
+        found = await provider.find(invoices, order.purchase_id, order.price, order.currency)
         if found is not None:
             return found
-    return await provider.create_invoice(order, call.description)
+    return await invoices.make(order, call.description)
 
 
-async def _withdraw(runner: UpdateRunner, provider: Provider, replaced: Replaced) -> None:
-    """Best effort: money for a replaced order settles all the same. Asked before it is deleted: what was paid meanwhile settles."""
+async def _withdraw(runner: UpdateRunner, replaced: Replaced) -> None:
+    """Best effort: money for a replaced order settles all the same. Asked before it is taken back: what was paid meanwhile settles."""
+    invoices = runner.services.invoices.get(replaced.provider)
+    if invoices is None:
+        return
     try:
         async with asyncio.timeout(_WITHDRAW_S):
-            event = await provider.paid_event(replaced.invoice_id, runner.context.correlation_id, "update")
+            event = await _ask(invoices, runner, replaced.invoice_id)
             if event is None:
-                await provider.delete_invoice(replaced.invoice_id)
+                await invoices.withdraw(replaced.invoice_id)
     except InvoiceOver:
         event = None
     except (ProviderError, TimeoutError) as error:
@@ -230,6 +242,10 @@ async def _withdraw(runner: UpdateRunner, provider: Provider, replaced: Replaced
     runner.add_follow_up(received.follow_up)
 
 
+async def _ask(invoices: Invoices, runner: UpdateRunner, invoice_id: str) -> Event | None:
+    return await provider.ask(invoices, invoice_id, via="update", correlation_id=runner.context.correlation_id)
+
+
 async def ask_provider(runner: UpdateRunner, call: AskProvider) -> None:
     """Settle by the very transaction that the webhook uses, then show what is true."""
     settled = await _settle(runner, call.order)
@@ -238,12 +254,12 @@ async def ask_provider(runner: UpdateRunner, call: AskProvider) -> None:
 
 
 async def _settle(runner: UpdateRunner, order: Order) -> tuple[Item, ...]:
-    provider = runner.services.cryptopay
-    if provider is None or order.invoice_id is None:
+    invoices = runner.services.invoices.get(order.provider)
+    if invoices is None or order.invoice_id is None:
         return ()
     try:
         async with asyncio.timeout(_ASK_S):
-            event = await provider.paid_event(order.invoice_id, runner.context.correlation_id, "update")
+            event = await _ask(invoices, runner, order.invoice_id)
     except InvoiceOver:
         await runner.services.db.run(orders.close_at_provider, [order.id])
         return ()

@@ -17,7 +17,9 @@ TELEGRAM = TelegramSettings("42:TEST", "http://127.0.0.1:9", "atlas_bot", "https
 
 
 def services_over(database: Database, provider: FakeProvider | None) -> Services:
-    return Services(database, pricelist.load(), TELEGRAM, provider, ZoneInfo("Europe/Moscow"))
+    return Services(
+        database, pricelist.load(), TELEGRAM, {provider.name: provider} if provider else {}, ZoneInfo("Europe/Moscow")
+    )
 
 
 @pytest.fixture

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 from lib.bot.handle import handle
 from lib.domain.settlement import Event, Money
 from lib.domain.updates import Incoming
-from lib.payments.provider import Invoice, InvoiceOver, ProviderError
+from lib.payments.provider import Invoice, Looked, PaidPage, ProviderError, Unpaid
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping, Sequence
     from uuid import UUID
 
     from lib.bot.services import Services
@@ -26,6 +27,9 @@ class FakeProvider:
     """Counts what it is asked; invoices are paid by the test."""
 
     name = "cryptobot"
+    label = "CryptoBot"
+    page = 1000
+    stride = 1000
 
     def __init__(self) -> None:
         self.created: list[Order] = []
@@ -38,9 +42,9 @@ class FakeProvider:
         self.down = False
         self.gate: asyncio.Event | None = None
 
-    async def create_invoice(self, order: Order, description: str) -> Invoice:
+    async def make(self, order: Order, title: str) -> Invoice:
         self.created.append(order)
-        self.descriptions.append(description)
+        self.descriptions.append(title)
         if self.gate is not None:
             await self.gate.wait()
         await asyncio.sleep(0)
@@ -49,21 +53,30 @@ class FakeProvider:
         number = len(self.created)
         return Invoice(f"inv-{number}", f"https://t.me/CryptoBot?start=inv{number}")
 
-    async def find(self, purchase_id: UUID, amount: int, currency: str) -> Invoice | None:
-        assert amount > 0
-        assert currency == "RUB"
-        return self.hidden.get(purchase_id)
+    async def unpaid(self) -> AsyncIterator[list[Unpaid]]:
+        agreed = {order.purchase_id: order for order in self.created}
+        yield [
+            Unpaid(key, agreed[key].price, agreed[key].currency, invoice)
+            for key, invoice in self.hidden.items()
+            if key in agreed
+        ]
 
-    async def paid_event(self, invoice_id: str, correlation_id: str, via: str) -> Event | None:
-        self.asked.append(invoice_id)
+    async def look(self, invoice_ids: Sequence[str]) -> Looked:
+        self.asked += invoice_ids
         if self.down:
             raise ProviderError("down")
-        if invoice_id in self.over:
-            raise InvoiceOver(invoice_id)
-        money = self.paid.get(invoice_id)
-        return Event("cryptobot", invoice_id, b"{}", via, correlation_id, money) if money else None
+        paid = {key: {"invoice_id": key} for key in invoice_ids if key in self.paid and key not in self.over}
+        over = frozenset(key for key in invoice_ids if key in self.over)
+        return Looked(paid, over, frozenset(invoice_ids) - paid.keys() - over, complete=True)
 
-    async def delete_invoice(self, invoice_id: str) -> None:
+    async def listed(self, start: int) -> PaidPage:
+        raise NotImplementedError
+
+    def event(self, said: Mapping[str, Any], via: str, correlation_id: str) -> Event:
+        invoice_id = said["invoice_id"]
+        return Event(self.name, invoice_id, b"{}", via, correlation_id, self.paid[invoice_id])
+
+    async def withdraw(self, invoice_id: str) -> None:
         self.deleted.append(invoice_id)
         if self.down:
             raise ProviderError("down")

@@ -136,7 +136,7 @@ async def test_an_invoice_that_cant_be_withdrawn_stops_nothing(anna: Customer, p
         provider.deleted.append(invoice_id)
         raise TimeoutError
 
-    provider.delete_invoice = refuse  # type: ignore[method-assign] # for this test
+    provider.withdraw = refuse  # type: ignore[method-assign] # for this test
     await anna.press("оплатить 699 ₽")
     assert provider.deleted == ["inv-1"]
     assert "inv2" in anna.button("Оплатить")["url"]
@@ -179,18 +179,18 @@ async def test_a_handler_that_dies_between_its_two_steps_is_carried_on(anna: Cus
     db = anna.services.db
     await anna.go_to_confirm()
     tap = anna.tap_of(anna.data("оплатить"))
-    create = provider.create_invoice
+    create = provider.make
 
     async def die(*_: object) -> Invoice:
         raise ConnectionResetError
 
-    provider.create_invoice = die  # type: ignore[method-assign,assignment] # for this test
+    provider.make = die  # type: ignore[method-assign,assignment] # for this test
     with pytest.raises(ConnectionResetError):
         await anna.give(tap)
     assert not await db.run(
         lambda tx: tx.value("select done_at is not null from updates order by update_id desc limit 1")
     )
-    provider.create_invoice = create  # type: ignore[method-assign] # as it was
+    provider.make = create  # type: ignore[method-assign] # as it was
     with pytest.raises(
         updates.NotYet
     ) as later:  # the one that died may still be at it: "is being prepared" would be the last word

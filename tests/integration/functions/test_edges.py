@@ -74,7 +74,7 @@ WORDS = [
     *("id", "type", "date", "text", "data", "chat_instance", "message_id", "first_name", "is_bot", "language_code"),
     *("old_chat_member", "new_chat_member", "status", "user", "entities", "offset", "length", "invoice_payload"),
     *("update_type", "payload", "invoice_id", "amount", "fiat", "asset", "currency_type", "paid_asset", "paid_amount"),
-    *("outbox_id", "event_id", "subscription_id", "correlation_id", "tick", "cursor", "hop"),
+    *("outbox_id", "event_id", "subscription_id", "correlation_id", "tick", "cursors", "hop"),
 ]
 SCALARS = st.none() | st.booleans() | IDS | TEXTS | st.integers() | st.floats() | st.text(max_size=6)
 VALUES = st.recursive(
@@ -137,7 +137,9 @@ TASK = shape(
     dict.fromkeys(("update_id", "event_id", "subscription_id", "message_id"), IDS | SCALARS)
     | {"correlation_id": SCALARS | VALUES},
 )
-TICK = shape({"tick": TEXTS | VALUES}, {"cursor": IDS | SCALARS, "hop": IDS | SCALARS})
+TICK = shape(
+    {"tick": TEXTS | VALUES}, {"cursors": st.dictionaries(TEXTS, IDS | SCALARS) | VALUES, "hop": IDS | SCALARS}
+)
 
 DEEP, TWICE = b"[" * 100_000, b'{"update_id": 1, "outbox_id": 1, "outbox_id": 2, "update_id": 2}'
 RAW = st.binary(max_size=40) | st.sampled_from(

@@ -31,4 +31,4 @@ class _NoLock:
 
 def sweep_run(db: Database, sweep: str) -> Run:
     """A run that holds the lock for good."""
-    return Run(db, sweep, "t", 0, cast("SweepLock", _NoLock()))
+    return Run(db, sweep, "t", {}, cast("SweepLock", _NoLock()))

@@ -47,7 +47,7 @@ async def provider(pay: stand_in.CryptoPay, monkeypatch: pytest.MonkeyPatch) -> 
         made = CryptoPay(
             lambda: http, CryptoPaySettings(("1:new",), "http://127.0.0.1", ("USDT",)), invoice_seconds=1800
         )
-        monkeypatch.setattr(bootstrap, "cryptopay", lambda: made)
+        monkeypatch.setattr(bootstrap, "invoices", lambda: {made.name: made})
         yield made
 
 
@@ -77,7 +77,7 @@ async def test_all_that_was_paid_is_found_and_nothing_else_is_taken_for_it(
     paid = set[int]()
     for number in range(_ORDERS):
         order = await db.run(_open, number + 1)
-        invoice = await provider.create_invoice(order, "Basic")
+        invoice = await provider.make(order, "Basic")
         if number % 3:
             await db.run(orders.attach_invoice, order.id, invoice.invoice_id, invoice.url)
         if number % 3 == 1:

@@ -155,7 +155,7 @@ async def test_of_an_end(db: Database, network: Network, tasks: Queue, told: lis
 async def test_of_an_order_that_is_out_of_time(
     db: Database, tasks: Queue, told: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bootstrap, "cryptopay", lambda: None)
+    monkeypatch.setattr(bootstrap, "invoices", dict)
     for number in range(1, 5):
         await db.run(open_order, number, "basic", 30, str(number))
     await db.run(travel, timedelta(hours=1))

@@ -13,7 +13,7 @@ from lib import bootstrap
 from lib.domain import orders, outbox, subscriptions
 from lib.nodes import converge
 from lib.payments import cryptopay
-from lib.payments.cryptopay import Listing
+from lib.payments.provider import Looked, PaidPage
 from tests.integration.sweeps.grants import know_the_node, meet, open_order, start_trial, start_trials, travel
 from tests.integration.sweeps.runs import Queue, sweep_run
 
@@ -136,20 +136,21 @@ async def test_access_that_ends_while_expiry_runs_is_ended_once(
 class Provider:
     """Lists what it is asked about as active, and lets orders come meanwhile."""
 
+    name = cryptopay.NAME
+    page = _PAGE
+    stride = _PAGE
+
     def __init__(self, newcomers: Newcomers) -> None:
         self._newcomers = newcomers
         self.asked: list[str] = []
 
-    async def invoices(self, invoice_ids: list[str]) -> Listing:
+    async def look(self, invoice_ids: list[str]) -> Looked:
         self.asked += invoice_ids
         await self._newcomers.come()
-        items = [{"invoice_id": invoice, "status": "active"} for invoice in invoice_ids]
-        return Listing(items, complete=True, longest=len(items))
+        return Looked({}, frozenset(), frozenset(invoice_ids), complete=True)
 
-    async def listed(self, status: str, *, offset: int = 0) -> Listing:
-        assert status == "paid"
-        assert offset >= 0
-        return Listing([], complete=True, longest=0)
+    async def listed(self, start: int) -> PaidPage:
+        return PaidPage({}, start + 1)
 
 
 @pytest.mark.proves("S4-9")
@@ -157,7 +158,6 @@ async def test_orders_opened_while_payments_are_asked_about_are_asked_about_once
     processes: Callable[[int], list[Database]], queue: Queue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     db, other = processes(2)
-    monkeypatch.setattr(cryptopay, "PAGE", _PAGE)
 
     def add(tx: Transaction, number: int) -> None:
         open_order(tx, number, "basic", 30, str(number))
@@ -166,7 +166,7 @@ async def test_orders_opened_while_payments_are_asked_about_are_asked_about_once
         await db.run(add, number)
     newcomers = Newcomers(other, add)
     provider = Provider(newcomers)
-    monkeypatch.setattr(bootstrap, "cryptopay", lambda: provider)
+    monkeypatch.setattr(bootstrap, "invoices", lambda: {provider.name: provider})
     run = sweep_run(db, "payments")
     await sweep_payments._work(run)
     assert newcomers.count == _LATER

@@ -86,7 +86,7 @@ def listings(monkeypatch: pytest.MonkeyPatch) -> Listings:
     made = Listings(CURRENT, BEFORE)
     settings = CryptoPaySettings((CURRENT, BEFORE), "http://pay.test", ("USDT",))
     provider = CryptoPay(lambda: made.client, settings, invoice_seconds=1800)
-    monkeypatch.setattr(bootstrap, "cryptopay", lambda: provider)
+    monkeypatch.setattr(bootstrap, "invoices", lambda: {provider.name: provider})
     return made
 
 

@@ -10,7 +10,6 @@ from lib.bot.callbacks import (
     CheckOrder,
     Go,
     Instruct,
-    Method,
     Pay,
     PickPeriod,
     PickTariff,
@@ -22,6 +21,7 @@ from lib.bot.callbacks import (
 from lib.bot.routers.menu import deep_link
 from lib.bot.screen import Button, Screen, calls, keyboard
 from lib.domain.accounts import LANGUAGES
+from lib.payments import registry
 from lib.settings import pricelist
 
 if TYPE_CHECKING:
@@ -40,7 +40,8 @@ def every_button() -> Iterator[CallbackData]:
     names = [*pricelist.load().tariffs, "a" * 24]
     yield from (PickTariff(tariff=name, version=version) for name, version in itertools.product(names, (0, BIGGEST)))
     yield from (PickPeriod(days=days, version=BIGGEST) for days in (1, 30, 100_000))
-    yield from (Pay(method=method, version=BIGGEST) for method in Method)
+    methods = [*registry.providers("local"), "a" * 20]
+    yield from (Pay(method=name, version=BIGGEST) for name in methods)
     yield CheckOrder(order=BIGGEST)
 
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from lib.domain import ledger
 from lib.domain.inbox import StoredEvent
-from lib.payments import cryptopay, registry
+from lib.payments import cryptopay, provider, registry
 from lib.payments.provider import ProviderError
 from lib.settings.plain import CryptoPaySettings
 
@@ -295,9 +295,9 @@ async def test_an_invoice_that_is_not_listed_is_no_answer() -> None:
     """Deleted, of the token before, or a hole in the listing: who takes it for unpaid would delete what was paid."""
     one = {"invoice_id": 1, "status": "active"}
     listed = httpx.Response(200, json={"ok": True, "result": {"items": [one]}})
-    assert await client(listed).paid_event("1", "c", "update") is None
+    assert await provider.ask(client(listed), "1", via="update", correlation_id="c") is None
     with pytest.raises(ProviderError, match="not listed"):
-        await client(listed).paid_event("2", "c", "update")
+        await provider.ask(client(listed), "2", via="update", correlation_id="c")
 
 
 @pytest.mark.parametrize(
@@ -315,18 +315,22 @@ async def test_an_invoice_that_is_not_listed_is_no_answer() -> None:
 )
 async def test_every_failure_is_one_error_that_names_no_token(answer: httpx.Response | Exception) -> None:
     with pytest.raises(ProviderError) as raised:
-        await client(answer).invoices(["1"])
+        await client(answer).look(["1"])
     assert "AAtoken" not in str(raised.value)
 
 
-def test_an_invoice_is_adopted_by_purchase_id_and_amount_together() -> None:
-    def found(**changes: Any) -> bool:
-        return cryptopay.matching([INVOICE | changes], PURCHASE, 14900, "RUB") is not None
+async def test_an_invoice_is_adopted_by_purchase_id_and_amount_together() -> None:
+    async def found(**changes: Any) -> bool:
+        listed = httpx.Response(200, json={"ok": True, "result": {"items": [INVOICE | changes]}})
+        return await provider.find(client(listed), PURCHASE, 14900, "RUB") is not None
 
-    assert found()
-    assert found(amount="149.00", status="active")
-    assert not found(amount="148")
-    assert not found(fiat="USD")
-    assert not found(payload="6f9619ff-8b86-4d01-b42d-00cf4fc964fe")
-    assert not found(payload=None)
+    assert await found()
+    assert await found(amount="149.00", status="active")
+    assert not await found(amount="148")
+    assert not await found(amount="149.001")
+    assert not await found(fiat="USD")
+    assert not await found(fiat=["RUB"])
+    assert not await found(payload="6f9619ff-8b86-4d01-b42d-00cf4fc964fe")
+    assert not await found(bot_invoice_url=None), "it could not be shown"
+    assert not await found(payload=None)
     assert Decimal(INVOICE["amount"]) == 149

@@ -209,8 +209,12 @@ def test_what_could_not_be_sold_is_refused(tmp_path: Path, old: str, new: str, n
 @given(price=st.integers(1, 10**17 - 1) | st.sampled_from([1, 10**17 - 1]))
 def test_each_price_is_one_that_crypto_pay_says_back_exactly(price: int) -> None:
     asked = cryptopay._decimal_string(price, "RUB")
-    assert cryptopay._agrees({"fiat": "RUB", "amount": asked}, price, "RUB")
-    assert not cryptopay._agrees({"fiat": "RUB", "amount": cryptopay._decimal_string(10**17, "RUB")}, 10**17, "RUB")
+    invoice = {"invoice_id": 1, "status": "paid", "currency_type": "fiat", "fiat": "RUB", "amount": asked}
+    money = cryptopay.event_of(invoice, b"{}", "sweep", "c").money
+    assert money is not None
+    assert (money.amount, money.currency) == (price, "RUB")
+    beyond = invoice | {"amount": cryptopay._decimal_string(10**17, "RUB")}
+    assert cryptopay.event_of(beyond, b"{}", "sweep", "c").money is None
 
 
 def test_a_path_is_not_quoted(tmp_path: Path) -> None:

@@ -1,0 +1,16 @@
+"""Works that wait for different things (nodes, providers), at once."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Iterable
+
+
+async def all_of(works: Iterable[Awaitable[None]]) -> None:
+    """Let every one end before the first failure is raised."""
+    for end in await asyncio.gather(*works, return_exceptions=True):
+        if isinstance(end, BaseException):
+            raise end

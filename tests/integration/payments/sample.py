@@ -1,0 +1,101 @@
+"""A sixth provider, as another one would be added: this module, and one line of the registry.
+
+It differs from Crypto Pay in whatever the port leaves open: charges have ids of their own, amounts are whole minor units, a fee is
+kept in the currency of the price, and the list of charges begins with the oldest.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import httpx
+
+from lib import json_reader
+from lib.domain.settlement import Event, Money
+from lib.payments.provider import Invoice, Looked, PaidPage, ProviderError, Unpaid
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+
+    from lib.domain.inbox import StoredEvent
+    from lib.domain.orders import Order
+
+NAME = "sample"
+ADDRESS = "https://sample.test"
+SECRET = "sample-secret"
+
+
+def read(stored: StoredEvent) -> Event:
+    try:
+        charge = json_reader.read_object(stored.body)
+        return event_of(charge, stored.body, stored.via, stored.correlation_id)
+    except (json_reader.UnreadableJson, KeyError, TypeError, ValueError):
+        return Event(NAME, stored.external_id, stored.body, stored.via, stored.correlation_id, None, "unreadable")
+
+
+def connect(http: Callable[[], httpx.AsyncClient]) -> Sample:
+    return Sample(http)
+
+
+def event_of(charge: Mapping[str, Any], body: bytes, via: str, correlation_id: str) -> Event:
+    money = Money(
+        amount=int(charge["amount"]),
+        currency=charge["currency"],
+        invoice_id=charge["invoice"],
+        purchase_id=UUID(charge["purchase"]) if charge["purchase"] else None,
+        fee_asset=charge["currency"],
+        fee_amount=charge["fee"],
+    )
+    return Event(NAME, charge["charge"], body, via, correlation_id, money)
+
+
+class Sample:
+    name = NAME
+    label = "Sample"
+    page = 100
+    stride = 100
+
+    def __init__(self, http: Callable[[], httpx.AsyncClient]) -> None:
+        self._http = http
+
+    async def make(self, order: Order, title: str) -> Invoice:
+        asked = {"purchase": str(order.purchase_id), "amount": order.price, "currency": order.currency, "title": title}
+        made = await self._call("invoices", asked)
+        return Invoice(made["invoice"], made["url"])
+
+    async def unpaid(self) -> AsyncIterator[Sequence[Unpaid]]:
+        yield [
+            Unpaid(UUID(one["purchase"]), one["amount"], one["currency"], Invoice(one["invoice"], one["url"]))
+            for one in await self._call("unpaid", {})
+            if one["purchase"]
+        ]
+
+    async def look(self, invoice_ids: Sequence[str]) -> Looked:
+        said = await self._call("look", {"invoices": list(invoice_ids)})
+        return Looked(
+            {one["invoice"]: one["charge"] for one in said if one["charge"]},
+            frozenset(one["invoice"] for one in said if one["over"]),
+            frozenset(one["invoice"] for one in said if not one["over"] and not one["charge"]),
+            complete=True,
+        )
+
+    async def listed(self, start: int) -> PaidPage:
+        charges = await self._call("charges", {"start": start, "count": self.page})
+        return PaidPage({one["charge"]: one for one in charges}, start + max(1, len(charges)))
+
+    def event(self, said: Mapping[str, Any], via: str, correlation_id: str) -> Event:
+        return event_of(said, json.dumps(said).encode(), via, correlation_id)
+
+    async def withdraw(self, invoice_id: str) -> None:
+        await self._call("withdraw", {"invoice": invoice_id})
+
+    async def _call(self, method: str, asked: dict[str, Any]) -> Any:
+        try:
+            answer = await self._http().post(f"{ADDRESS}/{method}", json=asked, headers={"Authorization": SECRET})
+        except httpx.HTTPError as error:
+            raise ProviderError(f"{method}: {type(error).__name__}") from None
+        if answer.status_code != httpx.codes.OK:
+            raise ProviderError(f"{method}: HTTP {answer.status_code}")
+        return json_reader.read(answer.content)

@@ -1,0 +1,67 @@
+"""The other side of the sample provider: what it would answer."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import httpx
+
+from tests.integration.payments.sample import SECRET
+
+
+class SampleStandIn:
+    """Takes money for invoices that it made.
+
+    Attributes:
+        down: every call is refused.
+    """
+
+    def __init__(self) -> None:
+        self.invoices: dict[str, dict[str, Any]] = {}
+        self.charges: list[dict[str, Any]] = []
+        self.down = False
+        self.client = httpx.AsyncClient(transport=httpx.MockTransport(self._serve))
+
+    def pay(self, invoice_id: str) -> dict[str, Any]:
+        invoice = self.invoices[invoice_id]
+        number = len(self.charges) + 1
+        charge = {name: invoice[name] for name in ("invoice", "purchase", "amount", "currency")}
+        charge |= {"charge": f"ch-{number}", "fee": "1.23"}
+        invoice["charge"] = charge
+        self.charges.append(charge)
+        return charge
+
+    def expire(self, invoice_id: str) -> None:
+        self.invoices[invoice_id]["over"] = True
+
+    def _serve(self, request: httpx.Request) -> httpx.Response:
+        if self.down:
+            return httpx.Response(503)
+        if request.headers["Authorization"] != SECRET:
+            return httpx.Response(401)
+        answer = getattr(self, f"_{request.url.path.strip('/')}")(json.loads(request.content))
+        return httpx.Response(200, json=answer)
+
+    def _invoices(self, asked: dict[str, Any]) -> Any:
+        number = f"in-{len(self.invoices) + 1}"
+        self.invoices[number] = asked | {
+            "invoice": number,
+            "url": f"https://sample.test/{number}",
+            "charge": None,
+            "over": False,
+        }
+        return self.invoices[number]
+
+    def _unpaid(self, _asked: dict[str, Any]) -> Any:
+        return [one for one in self.invoices.values() if not one["charge"] and not one["over"]]
+
+    def _look(self, asked: dict[str, Any]) -> Any:
+        return [self.invoices[key] for key in asked["invoices"] if key in self.invoices]
+
+    def _charges(self, asked: dict[str, Any]) -> Any:
+        return self.charges[asked["start"] : asked["start"] + asked["count"]]
+
+    def _withdraw(self, asked: dict[str, Any]) -> Any:
+        self.expire(asked["invoice"])
+        return True
