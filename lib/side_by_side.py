@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 async def all_of(works: Iterable[Awaitable[None]]) -> None:
     """Let every one end before the first failure is raised."""
-    for end in await asyncio.gather(*works, return_exceptions=True):
+    ends = await asyncio.gather(*works, return_exceptions=True)
+    for end in ends:
         if isinstance(end, BaseException):
             raise end

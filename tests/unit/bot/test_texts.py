@@ -21,7 +21,9 @@ from sandbox.telegram.text.html_markup import parse_html
 _ROOT = Path(texts.__file__).parents[2]
 _SAMPLES: dict[str, str | int] = {
     **dict.fromkeys(("days", "count", "gb"), 3),
-    **dict.fromkeys(("name", "tariff", "link", "until", "price", "period", "devices", "traffic", "hours"), "<i>&x"),
+    **dict.fromkeys(
+        ("name", "tariff", "link", "until", "price", "period", "devices", "traffic", "hours", "method"), "<i>&x"
+    ),
     **dict.fromkeys(("number", "id", "app", "platform", "add", "connect"), "<b"),
 }
 

@@ -1,7 +1,0 @@
--- News of money that a command tells of: the purchase that proves a deploy (provider `test`, which no production has).
-alter table payment_events
-    drop constraint payment_events_via_check,
-    add constraint payment_events_via_check check (via in ('webhook', 'sweep', 'update', 'command'));
-alter table payment_event_bodies
-    drop constraint payment_event_bodies_via_check,
-    add constraint payment_event_bodies_via_check check (via in ('webhook', 'sweep', 'update', 'command'));

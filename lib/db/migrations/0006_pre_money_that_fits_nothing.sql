@@ -1,0 +1,19 @@
+-- News of money that a command tells of: the purchase that proves a deploy (provider `test`, which no production has).
+alter table payment_events
+    drop constraint payment_events_via_check,
+    add constraint payment_events_via_check check (via in ('webhook', 'sweep', 'update', 'command'));
+alter table payment_event_bodies
+    drop constraint payment_event_bodies_via_check,
+    add constraint payment_event_bodies_via_check check (via in ('webhook', 'sweep', 'update', 'command'));
+
+-- A further charge of a paid order ends as money that fits nothing does: credited, or given back.
+alter table payment_events
+    drop constraint only_unmatched_is_resolved,
+    add constraint only_what_waits_is_resolved check (resolved_at is null or status in ('unmatched', 'duplicate'));
+
+-- Money leaves suspense by an operator, or by itself: a further charge that is credited at once, or what its provider says later.
+alter table ledger_transfers
+    drop constraint operators_say_who_and_why,
+    add constraint operators_say_who_and_why check (
+        kind not in ('operator_credit', 'operator_debit', 'owner_movement', 'correction')
+        or (actor_id is not null and reason is not null));
