@@ -85,11 +85,11 @@ def open_order(tx: Transaction, context: UpdateContext, method: str, version: in
     tariff_on_sale = context.prices.on_sale.get(tariff)
     if tariff_on_sale is None or days not in tariff_on_sale.prices:
         return begin(tx, context, "toast-stale")
+    if method not in context.methods or not flags.enabled(tx, flags.PAYMENTS):
+        return _not_offered(tx, context, state)
     quote = buy_dialogue.offer(context, tariff, days, method).quote
     if quote.price != state.data.get("price"):
         return confirm_again(tx, context, state, "toast-price-changed")
-    if method not in context.methods or not flags.enabled(tx, flags.PAYMENTS):
-        return _not_offered(tx, context, state)
     consents.answer(tx, context.account.telegram_id, consents.Kind.TERMS, accepted=True)
     opened = orders.open_subscription(
         tx,

@@ -15,6 +15,7 @@ from lib.domain.inbox import StoredEvent
 from lib.payments import provider, registry
 from lib.payments.provider import InvoiceOver, ProviderError
 from lib.settings import pricelist
+from tests.quoting import at_list_price
 
 if TYPE_CHECKING:
     from lib.db import Database, Transaction
@@ -45,7 +46,7 @@ def open_order(tx: Transaction, name: str, telegram_id: int = 1) -> Order:
         account.id,
         tariff="basic",
         period_days=30,
-        quote=PRICES.quote("basic", 30),
+        quote=at_list_price(PRICES, "basic", 30),
         provider=name,
         minutes=30,
     ).order
