@@ -10,10 +10,3 @@ alter table payment_event_bodies
 alter table payment_events
     drop constraint only_unmatched_is_resolved,
     add constraint only_what_waits_is_resolved check (resolved_at is null or status in ('unmatched', 'duplicate'));
-
--- Money leaves suspense by an operator, or by itself: a further charge that is credited at once, or what its provider says later.
-alter table ledger_transfers
-    drop constraint operators_say_who_and_why,
-    add constraint operators_say_who_and_why check (
-        kind not in ('operator_credit', 'operator_debit', 'owner_movement', 'correction')
-        or (actor_id is not null and reason is not null));
