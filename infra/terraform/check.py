@@ -12,9 +12,15 @@ import sys
 import tempfile
 import time
 import venv
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from infra.terraform import document
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 ROOT = Path(__file__).resolve().parents[2]
 _VALIDATED = ("environments/dev", "environments/prod")
@@ -75,15 +81,42 @@ def _scanner() -> str:
     return str(_SCANNER / "bin" / "checkov")
 
 
-def _steps(terraform: str, folder: Path) -> list[tuple[str, list[list[str]], Path]]:
-    """Name, commands, folder."""
+@dataclass(frozen=True)
+class Step:
+    """One of the things that are checked: a command in a folder."""
+
+    name: str
+    command: Sequence[str]
+    folder: Path
+
+
+def _begun(terraform: str, folder: Path) -> list[Step]:
+    """What has to be there first, one after the other: Terraform's cache of providers takes no two at once."""
     init = [terraform, "init", "-backend=false", "-input=false", "-no-color"]
-    steps = [("format", [[terraform, "fmt", "-check", "-diff", "-recursive"]], folder)]
-    steps += [(f"validate {part}", [init, [terraform, "validate", "-no-color"]], folder / part) for part in _VALIDATED]
-    steps += [(f"test {part}", [init, [terraform, "test", "-no-color"]], folder / part) for part in _TESTED]
+    steps = [Step("format", [terraform, "fmt", "-check", "-diff", "-recursive"], folder)]
+    return steps + [Step(f"init {part}", init, folder / part) for part in (*_VALIDATED, *_TESTED)]
+
+
+def _together(terraform: str, folder: Path) -> list[Step]:
+    """The rest, none of which changes anything that another one reads; what takes longest comes first."""
     scan = [_scanner(), "--config-file", str(ROOT / ".checkov.yaml"), "--directory", "."]
-    steps.append(("policies", [scan], folder))
-    return steps
+    tests = [Step(f"test {part}", [terraform, "test", "-no-color"], folder / part) for part in _TESTED]
+    steps = [*reversed(tests), Step("policies", scan, folder)]
+    return steps + [
+        Step(f"validate {part}", [terraform, "validate", "-no-color"], folder / part) for part in _VALIDATED
+    ]
+
+
+def _failed(step: Step) -> bool:
+    """Run it and say how long it took, or what it complains of."""
+    started = time.monotonic()
+    try:
+        _run(*step.command, cwd=step.folder)
+    except CheckFailed as error:
+        sys.stderr.write(f"{error}\nterraform-check: FAILED {step.name}\n")
+        return True
+    sys.stdout.write(f"terraform-check: {step.name} ({time.monotonic() - started:.1f} s)\n")
+    return False
 
 
 def main() -> int:
@@ -98,16 +131,11 @@ def main() -> int:
         return 1 if in_ci else 0
     with tempfile.TemporaryDirectory(prefix="atlas-terraform-") as scratch:
         folder = copied(Path(scratch))
-        for name, commands, where in _steps(terraform, folder):
-            started = time.monotonic()
-            try:
-                for command in commands:
-                    _run(*command, cwd=where)
-            except CheckFailed as error:
-                sys.stderr.write(f"{error}\nterraform-check: FAILED {name}\n")
-                return 1
-            sys.stdout.write(f"terraform-check: {name} ({time.monotonic() - started:.1f} s)\n")
-    return 0
+        if any(_failed(step) for step in _begun(terraform, folder)):
+            return 1
+        # As many at once as the machine has cores; all are run, so that all complaints are told.
+        with ThreadPoolExecutor(max_workers=max(2, os.cpu_count() or 1)) as pool:
+            return int(any(list(pool.map(_failed, _together(terraform, folder)))))
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -58,6 +59,41 @@ def test_without_terraform_it_is_a_named_skip_and_a_failure_in_ci(tmp_path: Path
     assert (skipped.returncode, skipped.stderr) == (0, "terraform-check: SKIPPED: no terraform (>= 1.11) on PATH\n")
     failed = _check(tmp_path, CI="true")
     assert (failed.returncode, failed.stderr) == (1, "terraform-check: FAILED: no terraform (>= 1.11) on PATH\n")
+
+
+# Writes its own file, then waits for the other one's: alone, it would end by its deadline.
+_MEETS = """
+import pathlib, sys, time
+own, other = map(pathlib.Path, sys.argv[1:])
+own.touch()
+ends = time.monotonic() + 60
+while not other.exists():
+    if time.monotonic() > ends:
+        sys.exit("the other one never began")
+"""
+
+
+def test_steps_run_side_by_side_and_every_complaint_is_told(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one, two = str(tmp_path / "one"), str(tmp_path / "two")
+    met = [
+        check.Step("one", [sys.executable, "-c", _MEETS, one, two], tmp_path),
+        check.Step("two", [sys.executable, "-c", _MEETS, two, one], tmp_path),
+    ]
+    wrong = [
+        check.Step(name, [sys.executable, "-c", f"raise SystemExit('{name} is wrong')"], tmp_path) for name in "ab"
+    ]
+    monkeypatch.setattr(shutil, "which", lambda _name: "terraform")
+    monkeypatch.setattr(check, "_begun", lambda *_: [])
+    monkeypatch.setattr(check, "_together", lambda *_: met)
+    assert check.main() == 0
+    monkeypatch.setattr(check, "_together", lambda *_: [*wrong, *met])
+    capsys.readouterr()
+    assert check.main() == 1
+    told = capsys.readouterr()
+    assert all(f"{name} is wrong" in told.err and f"FAILED {name}" in told.err for name in "ab")
+    assert "terraform-check: one (" in told.out
 
 
 def test_a_table_out_of_date_is_red(

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import httpx
 import pytest
 
 from lib import function_table
+from sandbox.cloud.instances import settings_of
+from sandbox.processes.child import Process, bare_environment
 from sandbox.system.customer import Customer, buttons_of
 from sandbox.system.system import System
 from tests.waiting import until
@@ -18,15 +21,35 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-TARGETS = sorted(function_table.load().functions)
+TABLE = function_table.load()
+TARGETS = sorted(TABLE.targets())
 REPLACED_S = 300.0
 """Three probes of ten seconds and a start, on a machine that does much else."""
+
+
+class WithTheServiceOfAll(System):
+    """Beside each function's own process the one that serves every private function by path, as in a small shop."""
+
+    def _assemble(self) -> None:
+        super()._assemble()
+        target, port = function_table.PRIVATE, self.home.port(function_table.PRIVATE)
+        rows = TABLE.private().values()
+        secrets = tuple(sorted({name for row in rows for name in row.secrets}))
+        row = replace(TABLE.functions["task_update"], name=target, secrets=secrets)
+        process = Process(
+            [self.checkout.framework, "--target", target, "--port", str(port)],
+            cwd=self.checkout.root,
+            env=bare_environment(settings_of(row, self.settings(), self.checkout.table)),
+            log=self.home.logs / f"{target}.log",
+            port=port,
+        )
+        self.fleet.processes[target] = [process]  # started, probed and stopped with the others
 
 
 @pytest.fixture
 async def probed(home: Path) -> AsyncIterator[System]:
     """A system of its own, whose processes are asked as the platform asks them."""
-    async with System(home, probed=True) as system:
+    async with WithTheServiceOfAll(home, probed=True) as system:
         yield system
 
 
@@ -40,7 +63,8 @@ async def _hold(system: System, way: str) -> None:
 
     async def call(target: str) -> None:
         with contextlib.suppress(httpx.HTTPError):  # the worker never answers, and dies
-            await system.call(target, json={}, timeout_s=REPLACED_S)
+            path = "/task-settle" if target == function_table.PRIVATE else "/"
+            await system.call(target, path, json={}, timeout_s=REPLACED_S)
 
     calls = [asyncio.create_task(call(target)) for target in TARGETS]
     await until(lambda: not system.failpoints.armed(), "every function at its failpoint", 60)
