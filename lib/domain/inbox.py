@@ -44,14 +44,13 @@ returning id, status, xmax = 0 as is_new, meaning = :meaning as same, resolved_a
           amount is not null as says_money
 """
 
-# The body that the event stood for so far moves beside it, and the new one takes its place. Its digest stays unique there.
+# The body that the event stood for so far is kept beside it, and the new one takes its place. Functions may only add to what is
+# kept, so one that is said again later stands in both.
 _SUPERSEDE = """
 with before as (
     insert into payment_event_bodies (event_id, meaning, body, via, correlation_id, received_at)
     select id, meaning, body, via, correlation_id, received_at from payment_events where id = :id
     on conflict do nothing
-), again as (
-    delete from payment_event_bodies where event_id = :id and meaning = :meaning
 )
 update payment_events
 set body = :body, meaning = :meaning, via = :via, correlation_id = :correlation_id, status = 'new', reason = null,

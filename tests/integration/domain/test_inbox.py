@@ -63,6 +63,17 @@ def kept(tx: Transaction) -> Kept:
     )
 
 
+@pytest.mark.proves("G-8")
+async def test_what_is_said_by_turns_is_kept_and_settles_in_the_end(db: Database) -> None:
+    """The functions' login may only add to what is kept of an event."""
+    await db.run(open_order)
+    for amount in ("1.49", "1.50", "1.49", "1.50"):
+        assert (await db.run(inbox.receive, webhook(amount=amount), PRICES)).outcome == "unmatched"
+    assert await db.run(kept) == Kept("unmatched", 2)
+    assert (await db.run(inbox.receive, webhook(), PRICES)).outcome == "settled"
+    assert await db.run(kept) == Kept("settled", 2)
+
+
 @pytest.mark.proves("G-14")
 @pytest.mark.parametrize(
     "first",
