@@ -25,7 +25,7 @@ from infra.deploy.google_cloud import GoogleCloud
 from infra.deploy.problems import Refused
 from infra.google import login, projects, secrets
 from infra.google.client import Google, GoogleError
-from infra.google.database import Instance, open_socket
+from infra.google.database import Instance, Way, open_socket
 from lib import function_table
 from lib.db.address import BadAddress, DatabaseAddress
 
@@ -73,6 +73,7 @@ class Login:
         password: None: none is asked for, the account of this machine's login is who comes in.
         parameters: of the session, as `search_path`.
         instance: the Cloud SQL instance, reached through Google; None: `address` says where Postgres is.
+        ways: to the instance, found for an earlier session of this command (`infra.google.database.open_socket`).
     """
 
     user: str
@@ -81,6 +82,7 @@ class Login:
     parameters: Mapping[str, str]
     instance: Instance | None = None
     address: DatabaseAddress | None = None
+    ways: dict[bool, Way] = field(default_factory=dict, repr=False, compare=False)
 
     def open(self) -> pg8000.native.Connection:
         """A session, to be closed by the caller.
@@ -94,7 +96,7 @@ class Login:
             given |= self.address.driver_arguments() | {"timeout": _CONNECT_S}
         elif self.instance is not None:
             try:
-                tunnel = open_socket(self.instance, iam=self.password is None)
+                tunnel = open_socket(self.instance, iam=self.password is None, known=self.ways)
             except GoogleError as error:
                 raise NoDatabase(str(error)) from None
             given |= {"user": self.user, "password": self.password, "database": self.database, "sock": tunnel}
@@ -287,6 +289,7 @@ class Deployed:
     folder: Path
     variables: Mapping[str, Any] = field(repr=False)
     google: Google = field(repr=False)
+    _ways: dict[bool, Way] = field(default_factory=dict, repr=False, compare=False)
 
     @cached_property
     def settings(self) -> Mapping[str, str]:
@@ -426,12 +429,15 @@ class Deployed:
             return _by_address(self.owner_url(), role)
         if role == "owner":
             address = parsed(self.owner_url())
-            return Login(address.user, address.database, address.password, _session(role), instance=self.instance)
+            session = _session(role)
+            return Login(
+                address.user, address.database, address.password, session, instance=self.instance, ways=self._ways
+            )
         try:
             user = login.database_user(login.email(self.google))
         except GoogleError as error:
             raise NoDatabase(f"ENV={self.name}: {error}") from None
-        return Login(user, DATABASE, None, _session(role), instance=self.instance)
+        return Login(user, DATABASE, None, _session(role), instance=self.instance, ways=self._ways)
 
     def connect(self, role: Role) -> pg8000.native.Connection:
         """As `login` says.

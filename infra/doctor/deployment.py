@@ -10,7 +10,7 @@ import httpx
 
 from infra.doctor.check import NotCheckedError, WrongError
 from infra.doctor.once import Once
-from infra.doctor.reading import STATEMENT_S, reading
+from infra.doctor.reading import STATEMENT_S, Sessions
 from lib import function_table
 from lib.db.workers import Workers
 
@@ -117,6 +117,7 @@ class Deployment:
     def __post_init__(self) -> None:
         """What belongs to the running event loop."""
         self._readers = asyncio.Semaphore(_READERS)
+        self._sessions = Sessions(self.connect)
         # Daemons, never waited for: what hangs in a thread must not keep the whole look from ending.
         self._threads = Workers("doctor")
         # No proxy of the environment and no redirect: what answers must be the part that is asked, and gets a secret.
@@ -125,17 +126,18 @@ class Deployment:
     async def close(self) -> None:
         """Let go of connections and of questions that are still open."""
         await self.once.close()
+        self._sessions.close()
         await self.http.aclose()
 
     async def read(self, question: Callable[[Reading], T], statement_s: float = STATEMENT_S) -> T:
-        """What `question` reads, in a session of its own.
+        """What `question` reads, in a transaction of its own.
 
         Raises:
             WrongError: the database can't be had, or refused.
         """
 
         def ask() -> T:
-            with reading(self.connect, statement_s) as session:
+            with self._sessions.reading(statement_s) as session:
                 return question(session)
 
         async with self._readers:

@@ -1,4 +1,4 @@
-"""The database as the doctor reads it: in a transaction that can't write, on a connection that is closed after it."""
+"""The database as the doctor reads it: in a transaction that can't write, one for each question."""
 
 from __future__ import annotations
 
@@ -31,15 +31,11 @@ class Reading:
         # A statement ends before the socket gives up; a server that is gone without a word ends here.
         driver._usock.settimeout(statement_s + 2)  # noqa: SLF001 - the driver takes it for connecting alone
         # In the session, not in the transaction alone: a statement that ends the transaction would begin a writing one.
-        for statement in (
-            "set session characteristics as transaction read only",
-            "set search_path = atlas",
-            f"set statement_timeout = {round(statement_s * 1000)}",
-            "set lock_timeout = 2000",
-            "set timezone = 'UTC'",
-            "begin transaction isolation level repeatable read read only",
-        ):
-            driver.run(statement)
+        driver.run(
+            "set session characteristics as transaction read only; set search_path = atlas;"
+            f" set statement_timeout = {round(statement_s * 1000)}; set lock_timeout = 2000; set timezone = 'UTC'"
+        )
+        driver.run("begin transaction isolation level repeatable read read only")
 
     def execute(self, sql: str, parameters: dict[str, Any]) -> Result:
         """One statement; column names, rows, and how many."""
@@ -58,29 +54,69 @@ class Reading:
         return Transaction(self.connection, lambda: False, "doctor")
 
 
-@contextmanager
-def reading(connect: Callable[[], pg8000.native.Connection], statement_s: float = STATEMENT_S) -> Iterator[Reading]:
-    """A session that reads at one moment; a statement ends after `statement_s`.
+class Sessions:
+    """Those of one run of the doctor. One that answered is kept for the next question: to come in costs certificates and round trips.
 
-    Raises:
-        WrongError: it can't be had, or a statement was refused; in words without user, password or values.
+    Args:
+        connect: opens one.
     """
-    driver = None
-    try:
-        driver = connect()
-        yield Reading(driver, statement_s)
-    except (NoDatabase, NotLoggedIn) as error:
-        raise WrongError(str(error)) from None
-    except pg8000.exceptions.DatabaseError as error:
-        details = error.args[0] if error.args and isinstance(error.args[0], dict) else {}
-        words = details.get("M", "no reason given") if details.get("C", "")[:2] in _TELLING else "see the server's log"
-        raise WrongError(f"the database refuses: SQLSTATE {details.get('C', 'unknown')}, {words}") from None
-    except (pg8000.exceptions.InterfaceError, OSError) as error:
-        raise WrongError(f"the database does not answer: {type(error).__name__}") from None
-    finally:
-        if driver is not None:
-            with contextlib.suppress(pg8000.exceptions.InterfaceError, OSError):
-                driver.close()
+
+    def __init__(self, connect: Callable[[], pg8000.native.Connection]) -> None:
+        self._connect = connect
+        self._kept: list[pg8000.native.Connection] = []
+
+    @contextmanager
+    def reading(self, statement_s: float = STATEMENT_S) -> Iterator[Reading]:
+        """A session that reads at one moment; a statement ends after `statement_s`. From any thread.
+
+        Raises:
+            WrongError: it can't be had, or a statement was refused; in words without user, password or values.
+        """
+        driver = None
+        try:
+            driver, session = self._begun(statement_s)
+            yield session
+            driver.run("rollback")
+        except (NoDatabase, NotLoggedIn) as error:
+            raise WrongError(str(error)) from None
+        except pg8000.exceptions.DatabaseError as error:
+            details = error.args[0] if error.args and isinstance(error.args[0], dict) else {}
+            words = (
+                details.get("M", "no reason given") if details.get("C", "")[:2] in _TELLING else "see the server's log"
+            )
+            raise WrongError(f"the database refuses: SQLSTATE {details.get('C', 'unknown')}, {words}") from None
+        except (pg8000.exceptions.InterfaceError, OSError) as error:
+            raise WrongError(f"the database does not answer: {type(error).__name__}") from None
+        else:
+            self._kept.append(driver)
+            driver = None
+        finally:
+            if driver is not None:
+                _close(driver)
+
+    def close(self) -> None:
+        """Let go of those that are kept."""
+        while self._kept:
+            _close(self._kept.pop())
+
+    def _begun(self, statement_s: float) -> tuple[pg8000.native.Connection, Reading]:
+        while self._kept:
+            kept = self._kept.pop()
+            try:
+                return kept, Reading(kept, statement_s)
+            except (pg8000.exceptions.Error, OSError):  # it ended meanwhile, which says nothing of the next one
+                _close(kept)
+        fresh = self._connect()
+        try:
+            return fresh, Reading(fresh, statement_s)
+        except BaseException:
+            _close(fresh)
+            raise
+
+
+def _close(driver: pg8000.native.Connection) -> None:
+    with contextlib.suppress(pg8000.exceptions.InterfaceError, OSError):
+        driver.close()
 
 
 _TELLING = frozenset({"3D", "42", "53", "57", "55", "28"})

@@ -79,14 +79,22 @@ async def find_way(instance: Instance, *, iam: bool) -> Way:
         raise GoogleError(asked, None, type(error).__name__, "the Admin API does not answer") from None
 
 
-def open_socket(instance: Instance, *, iam: bool) -> ssl.SSLSocket:
-    """A socket on which the instance's Postgres answers, TLS done; the arguments of `find_way`.
+def open_socket(instance: Instance, *, iam: bool, known: dict[bool, Way] | None = None) -> ssl.SSLSocket:
+    """A socket on which the instance's Postgres answers, TLS done.
+
+    Args:
+        instance: as in `find_way`.
+        iam: as there.
+        known: ways that were found minutes ago, by `iam`; a certificate costs a key and a call, and lasts an hour.
 
     Raises:
         GoogleError: as `find_way`; or the instance's address did not answer.
         NotLoggedIn
     """
-    way = asyncio.run(find_way(instance, iam=iam))
+    ways = {} if known is None else known
+    way = ways.get(iam)
+    if way is None:
+        way = ways[iam] = asyncio.run(find_way(instance, iam=iam))
     plain = None
     try:
         plain = socket.create_connection((way.address, SERVER_PORT), timeout=CONNECT_S)
@@ -94,6 +102,7 @@ def open_socket(instance: Instance, *, iam: bool) -> ssl.SSLSocket:
     except OSError as error:
         if plain is not None:
             plain.close()
+        ways.pop(iam, None)
         raise not_let_in(instance, way, error) from None
     wrapped.settimeout(None)
     return wrapped

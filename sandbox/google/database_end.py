@@ -23,20 +23,21 @@ _BY_PASSWORD = "by-password"  # noqa: S105 - what a certificate is called that l
 
 
 class DatabaseEnd:
-    """Listens on 127.0.0.1; who shows a certificate signed here is passed on to `target`.
+    """Listens on a loopback address; who shows a certificate signed here is passed on to `target`.
 
     Postgres authenticates as it is set up to: as whom a certificate lets in by IAM is in `logins`, and is no more than that.
 
     Args:
         target: host and port of Postgres.
+        listens: where to listen, of this machine's own addresses; port 0: any that is free.
     """
 
-    def __init__(self, target: tuple[str, int]) -> None:
+    def __init__(self, target: tuple[str, int], *, listens: tuple[str, int] = ("127.0.0.1", 0)) -> None:
         self._target = target
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "stand-in instance authority")])
         self._authority = self._signed(self._name, self._key.public_key(), authority=True)
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener = socket.create_server(listens)
         self.port: int = self._listener.getsockname()[1]
         self._context = self._server_context()
         self._over = threading.Event()

@@ -21,6 +21,7 @@ from sandbox.telegram import Telegram
 from tests import waiting
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from starlette.requests import Request
@@ -38,6 +39,9 @@ class Deployed:
         checkout: whose code runs.
         cloud: what is deployed, and the secrets.
     """
+
+    database: Callable[[], str] | None = None
+    """Where the function finds its database, which the platform's socket leads to; None: there is none."""
 
     def __init__(self, checkout: Path, cloud: Cloud) -> None:
         self._checkout = checkout
@@ -80,6 +84,8 @@ class Deployed:
             reference = source[0]["secret_key_ref"][0]
             versions = self._cloud.store.table("secret_versions")[reference["secret"].rpartition("/")[2]]
             found[one["name"]] = base64.b64decode(versions[reference["version"]]["data"]).decode()
+        if self.database is not None:
+            found["DATABASE_URL"] = self.database()
         return found
 
     def _start(self, settings: dict[str, str]) -> None:
@@ -127,7 +133,7 @@ class ServedTelegram:
     """Telegram and the function's address, served from a thread of their own."""
 
     def __init__(self, deployed: Deployed) -> None:
-        self._deployed = deployed
+        self.deployed = deployed
         self.base = ""
         self.webhook = ""
         self._telegram: Telegram | None = None
@@ -142,7 +148,7 @@ class ServedTelegram:
             self._loop, self._end = asyncio.get_running_loop(), asyncio.Event()
             telegram = self._telegram = Telegram(TOKEN, USERNAME, Clock())
             bot_api = Server(telegram.app)
-            function = Server(Starlette(routes=[Route("/{rest:path}", self._deployed.answer, methods=["GET", "POST"])]))
+            function = Server(Starlette(routes=[Route("/{rest:path}", self.deployed.answer, methods=["GET", "POST"])]))
             await bot_api.start()
             await function.start()
             await telegram.start()
@@ -165,7 +171,7 @@ class ServedTelegram:
         assert self._thread is not None
         self._loop.call_soon_threadsafe(self._end.set)
         self._thread.join()
-        self._deployed.stop()
+        self.deployed.stop()
 
     def call(self, method: str, **arguments: Any) -> Any:
         """A call of the Bot API, beside the deploy's own."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 import time
 from typing import TYPE_CHECKING
 
@@ -232,6 +233,85 @@ def _take_down_of_prod(dry_run: DryRun) -> None:
     assert ended.code != 0
     assert "prod is protected" in ended.printed
     assert dry_run.images() == there
+
+
+@pytest.mark.full
+@pytest.mark.timeout(3000)
+@pytest.mark.proves("N-66")
+def test_a_small_shop(dry_run: DryRun) -> None:
+    """First deploy of size small with the whole table, a second one that finds all done, then the shop grows to the standard size."""
+    *before, deploy = readme.commands("First deploy")
+    for command in before:
+        assert dry_run.at_terminal(command).code == 0
+    variables = dry_run.folder / "terraform.tfvars"
+    variables.write_text(variables.read_text() + '\nsize = "small"\n')
+    ended = dry_run.at_terminal(deploy)
+    assert ended.code == 0, ended.printed
+    assert_shop_is_open(dry_run)
+    assert set(dry_run.images()) == {"telegram-webhook", "cryptobot-webhook", "health", "private"}
+    (database,) = dry_run.state("google_sql_database_instance").values()
+    assert database["settings"][0]["tier"] == "db-f1-micro"
+    again = dry_run.deploy()
+    assert again.returncode == 0, again.stdout
+    assert len(dry_run.releases()) == 1
+    variables.write_text(variables.read_text().replace('size = "small"', ""))
+    grown = dry_run.deploy()
+    assert grown.returncode == 0, grown.stdout
+    assert_shop_is_open(dry_run)
+    assert {"private"}.isdisjoint(dry_run.images())
+    assert {"task-update", "sweep-outbox"} <= set(dry_run.images())
+
+
+# What can't be well here, and why. The first two the README's first deploy says as well.
+_CANT_BE_WELL_HERE = {
+    "nodes-reachable": "no node was added yet",
+    "database-backups": "the first night is to come",
+    # a function's own address is Google's: *.run.app
+    **dict.fromkeys(
+        ("webhook-secret", "functions-answer", "functions-refuse", "functions-private", "functions-health"),
+        "no answer: ConnectError",
+    ),
+}
+
+
+@pytest.mark.full
+@pytest.mark.timeout(3000)
+@pytest.mark.proves("N-66")
+def test_the_real_doctor_ends_a_deploy(with_doctor: DryRun) -> None:
+    """It comes in as itself through Google's certificate to the database that the deploy migrated, and asks Telegram and Google."""
+    shop = with_doctor
+    shop.served.send("/start")  # waits for the webhook
+    *before, deploy = readme.commands("First deploy")
+    for command in before:
+        assert shop.at_terminal(command).code == 0
+    variables = shop.folder / "terraform.tfvars"
+    operator = f'database_readers = ["serviceAccount:{shop.google.cloud.operator}"]'
+    variables.write_text(f"{variables.read_text()}\n{operator}\n")
+    ended = shop.at_terminal(deploy)
+    assert steps(ended.printed) == titles(DEPLOY), ended.printed
+    assert "the release serves, and the doctor found what is marked WRONG above" in ended.printed, ended.printed
+    asked = shop.by_machine(sys.executable, "-m", "infra.doctor", "--env", "prod", "--json")
+    report = json.loads(asked.stdout)
+    wrong = {one["name"]: one["problems"] for one in report["checks"] if one["state"] == "WRONG"}
+    assert wrong.keys() == _CANT_BE_WELL_HERE.keys(), wrong
+    assert {name for name, said in wrong.items() if said == ["no answer: ConnectError"]} == {
+        name for name, why in _CANT_BE_WELL_HERE.items() if why == "no answer: ConnectError"
+    }
+    # What can be well is: what the deploy migrated, set and made is there, as the real doctor sees it.
+    well = {one["name"] for one in report["checks"] if one["state"] == "ok"}
+    assert {"database", "database-roles", "schema", "invariants", "drift", "secret-versions", "services-ready"} <= well
+    assert {
+        "webhook-address",
+        "webhook-kinds",
+        "webhook-pending",
+        "telegram-token",
+        "queues-settings",
+        "sweeps",
+    } <= well
+    assert (
+        shop.served.call("getWebhookInfo")["pending_update_count"] == 0
+    )  # what waited was taken, and is in the database
+    assert_no_secret_was_shown(shop, *(one.printed for one in shop.ends), asked.stdout)
 
 
 @pytest.mark.full

@@ -11,11 +11,13 @@ from infra.doctor.check import State
 from infra.doctor.examine import examine
 from infra.doctor.of_environment import deployment_of
 from infra.doctor.registry import BY_NAME
-from tests.integration.infra.conftest import as_superuser
+from tests.integration.infra.conftest import READER, as_superuser
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from infra.doctor.check import Finding
     from sandbox.google import Google as StandIn
+    from sandbox.google.database_end import DatabaseEnd
     from sandbox.postgres.server import Postgres
 
 
@@ -67,3 +69,27 @@ async def test_sales_and_trials_that_are_switched_off_are_named(cloud: StandIn, 
     ]
     assert found.problems[0].endswith("UTC: nothing is sold")
     assert (await _look("flags")).state is State.OK
+
+
+async def test_every_question_is_asked_on_two_sessions_and_one_that_ended_is_made_anew(
+    cloud: StandIn, server: Postgres, end: DatabaseEnd
+) -> None:
+    """A session for each question would have the last checks wait past their time for what is well."""
+    assert cloud.url
+    deployment = deployment_of(environment.load("dev"))
+    try:
+        asked = [BY_NAME[name] for name in ("database", "database-roles", "sweeps-flags", "flags", "messages-lost")]
+        found = await examine(deployment, asked)
+        assert [(one.check.name, one.problems, one.said) for one in found if one.state is not State.OK] == []
+        assert len(end.logins) == 2
+        with as_superuser(server) as session:
+            session.run(
+                "select pg_terminate_backend(pid, 5000) from pg_stat_activity where usename = :name", name=READER
+            )
+        (again,) = await examine(deployment, [BY_NAME["flags"]])
+        assert (again.state, again.problems) == (State.OK, ())
+    finally:
+        await deployment.close()
+    with as_superuser(server) as session:
+        waits = "select count(*) from pg_stat_activity where usename = :name"
+        await until(lambda: session.run(waits, name=READER) == [[0]], "every session of the doctor has ended", 30)

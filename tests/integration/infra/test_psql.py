@@ -275,6 +275,16 @@ def test_an_instance_that_is_not_there_is_told(cloud: StandIn, tmp_path: Path) -
     assert cloud.url
 
 
+def test_sessions_of_one_command_share_a_certificate(cloud: StandIn, end: DatabaseEnd) -> None:
+    """The doctor opens one for nearly every check: each with a key and a call of its own, the last would wait past its time."""
+    found = environment.load("dev")
+    for _ in range(3):
+        with closing(found.connect("readonly")) as session:
+            assert session.run("select 1") == [[1]]
+    assert end.logins == [OPERATOR] * 3
+    assert cloud.requests.count("sql.connect.generateEphemeral") == 1
+
+
 def _recorded(*databases: str) -> None:
     """Releases of `dev`, each with the instance that was in force."""
     google, where = Google(made.PROJECT), releases.bucket(made.PROJECT)
