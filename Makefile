@@ -8,7 +8,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export PIP_ROOT_USER_ACTION = ignore
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo tour test test-all lint acceptance acceptance-sabotage bench sweep psql give-access logs reset migrate terraform-check lock deploy rollback rotate restore destroy doctor health clean \
+.PHONY: help setup run demo tour test test-all lint acceptance acceptance-sabotage bench sweep psql give-access end-suspense test-purchase logs reset migrate terraform-check lock deploy rollback rotate restore destroy doctor health clean \
 	node-key node-add node-list node-check
 
 help: ## list the targets
@@ -91,6 +91,12 @@ psql: .venv/.ready $(if $(PSQL_ENV),.venv/.ready-deploy) ## a prompt in the runn
 
 give-access: .venv/.ready-deploy ## give a customer access by hand, once (ENV=prod ACCOUNT=7 TARIFF=basic DAYS=30 OPERATOR=<Telegram id> REASON="..." ONCE=<a ticket's number>)
 	@$(PY) -m infra.give_access --env "$(ENV)" --account "$$ACCOUNT" --tariff "$$TARIFF" --days "$$DAYS" --operator "$$OPERATOR" --reason "$$REASON" --once "$$ONCE"
+
+end-suspense: .venv/.ready-deploy ## end what lies in suspense, once (ENV=prod EVENT=7 HOW=assign|credit|given-back|paid-back ORDER= ACCOUNT= WORTH="149 RUB" PAID= FEE= OPERATOR=<Telegram id> REASON="...")
+	@$(PY) -m infra.end_suspense --env "$(ENV)" --event "$$EVENT" --how "$$HOW" --order "$$ORDER" --account "$$ACCOUNT" --worth "$$WORTH" --paid "$$PAID" --fee "$$FEE" --operator "$$OPERATOR" --reason "$$REASON"
+
+test-purchase: .venv/.ready-deploy ## buy with provider `test`, outside prod only, once (ENV=dev ACCOUNT=7 TARIFF=basic DAYS=30 ONCE=<a name>)
+	@$(PY) -m infra.synthetic_purchase --env "$(ENV)" --account "$$ACCOUNT" --tariff "$$TARIFF" --days "$$DAYS" --once "$$ONCE"
 
 logs: .venv/.ready ## follow every log of the running system
 	@$(PY) -m sandbox logs

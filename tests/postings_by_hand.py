@@ -258,6 +258,17 @@ _SUSPENSE = {
         ],
         "cryptobot",
     ),
+    "the provider says later what it was": Case(
+        "SUSPENSE_SUPERSEDED",
+        "suspense_resolved",
+        _RESOLVED,
+        {"received": (1_862_500, USDT), "fee": (55_875, USDT)},
+        [
+            ("suspense", "clearing:cryptobot", 1_862_500, USDT),
+            ("clearing:cryptobot", "provider_fees", 55_875, USDT),
+        ],
+        "cryptobot",
+    ),
     "it is given back by the provider": Case(
         "SUSPENSE_GIVEN_BACK",
         "suspense_resolved",

@@ -139,6 +139,8 @@ def compose(
     match kind:
         case "receipt":
             screen: Screen | None = _receipt(say, params, zone)
+        case "credited":
+            screen = _credited(say, params)
         case "key":
             # of another UUID than today's: that key is gone, and today's has a message of its own
             is_current = params.get("uuid_start", current.uuid_start) == current.uuid_start
@@ -159,6 +161,8 @@ def _receipt(say: Texts, params: dict[str, Any], zone: ZoneInfo) -> Screen:
         price=say.money(params["amount"], params["currency"]),
         until=say.moment(datetime.fromisoformat(params["expires_at"]), zone),
     )
+    if rest := params.get("to_balance"):
+        text += "\n" + say.html("message-receipt-rest", amount=say.money(rest["amount"], rest["currency"]))
     how = say.html("message-receipt-renewed" if params["renewed"] else "message-receipt-pending")
     rows = (
         (
@@ -168,6 +172,11 @@ def _receipt(say: Texts, params: dict[str, Any], zone: ZoneInfo) -> Screen:
         (tap(say.plain("button-menu"), Go(to=Place.MENU)),),
     )
     return Screen(f"{text}\n\n{how}", rows)
+
+
+def _credited(say: Texts, params: dict[str, Any]) -> Screen:
+    text = say.html("message-credited", amount=say.money(params["amount"], params["currency"]))
+    return Screen(text, ((tap(say.plain("button-menu"), Go(to=Place.MENU)),),))
 
 
 def _key(say: Texts, zone: ZoneInfo, current: Facts) -> Screen | None:

@@ -104,15 +104,28 @@ where (o.status = 'paid') <> (p.id is not null);
 select o.id from orders o where o.status = 'open' and o.provider_closed_at is not null;
 
 -- name: event_is_its_payment
--- News that had an effect left a payment of that kind, and no payment stands on news that had none.
-select coalesce(e.id, p.event_id) from (select * from payment_events where status in ('settled', 'duplicate')) e
+-- News that had an effect, by itself or by an operator, left a payment of that kind, and no payment stands on news that had none.
+select coalesce(e.id, p.event_id)
+from (select * from payment_events where status in ('settled', 'duplicate') or resolution = 'assigned') e
 full join (select * from payments where event_id is not null) p on p.event_id = e.id
-where (case e.status when 'settled' then 'settling' else e.status end) is distinct from p.kind;
+where (case when e.status = 'settled' or e.resolution = 'assigned' then 'settling' else e.status end) is distinct from p.kind;
 
 -- name: payment_has_the_agreed_price
--- What settled an order is the price that was agreed, in its currency.
+-- What settled an order by itself is the price that was agreed or more, in its currency; and what was more, and nothing else of it,
+-- went to the customer's balance. A top-up went there whole.
+with credited as (
+    select t.payment_id, sum(e.amount) as amount
+    from ledger_transfers t join ledger_entries e on e.transfer_id = t.id join ledger_accounts c on c.id = e.credit_account_id
+    where c.code = 'user:topped_up' and t.kind in ('sale', 'top_up', 'gift_bought', 'suspense_resolved') group by t.payment_id
+)
 select p.id from payments p join orders o on o.id = p.order_id
-where p.kind = 'settling' and (p.amount, p.currency) is distinct from (o.price, o.currency);
+left join payment_events e on e.id = p.event_id and e.resolution = 'assigned'
+left join credited c on c.payment_id = p.id
+where p.kind = 'settling'
+  and (p.currency <> o.currency or (e.id is null and p.amount < o.price)
+       or (o.kind <> 'top_up' or e.id is null)
+          and coalesce(c.amount, 0) <> coalesce(floor(cast(greatest(p.amount - o.price, 0) as numeric) * o.value / nullif(o.price, 0)), 0)
+                                       + case o.kind when 'top_up' then o.value else 0 end);
 
 -- name: settling_payment_granted
 -- Who paid for access was granted it.
@@ -125,8 +138,10 @@ select p.id from subscription_history h join payments p on p.id = h.payment_id j
 where h.source = 'payment' and s.account_id <> p.account_id;
 
 -- name: settling_payment_is_in_the_books
--- What settled an order has its transfer.
-select p.id from payments p left join ledger_transfers t on t.key = 'payment:' || p.id where p.kind = 'settling' and t.id is null;
+-- What settled an order has its transfer: of its own, or out of suspense.
+select p.id from payments p
+left join ledger_transfers t on t.payment_id = p.id and t.key in ('payment:' || p.id, 'event:' || p.event_id || ':resolved')
+where p.kind = 'settling' and t.id is null;
 
 -- name: sale_is_of_a_settling_payment
 -- Only what settled an order is booked as sold: a second charge is none.
@@ -134,43 +149,65 @@ select t.id from ledger_transfers t join payments p on p.id = t.payment_id
 where t.kind in ('sale', 'top_up', 'gift_bought') and p.kind <> 'settling';
 
 -- name: sale_is_booked_at_its_price
--- What a sale brought to revenue, less its discount, is the price that was agreed; revenue is at list price.
+-- What was sold, from outside, from balance or out of suspense, brought its list price to revenue and to discounts what its price is
+-- below that. Nothing else brought anything there.
 with booked as (
     select e.transfer_id, sum(e.amount) filter (where c.code = 'revenue') as revenue,
            sum(e.amount) filter (where d.code = 'discounts') as discount
     from ledger_entries e join ledger_accounts d on d.id = e.debit_account_id join ledger_accounts c on c.id = e.credit_account_id
+    where 'revenue' in (c.code, d.code) or 'discounts' in (c.code, d.code)
     group by e.transfer_id
 )
-select t.id from ledger_transfers t join orders o on o.id = t.order_id join currencies k on k.code = o.currency
-left join booked b on b.transfer_id = t.id
-where t.kind = 'sale' and (coalesce(b.revenue, 0), coalesce(b.discount, 0))
-      is distinct from (o.list_price * power(cast(10 as numeric), k.exponent - k.price_exponent),
-                        (o.list_price - o.price) * power(cast(10 as numeric), k.exponent - k.price_exponent));
+select t.id from ledger_transfers t left join booked b on b.transfer_id = t.id
+left join payments p on p.id = t.payment_id and p.kind = 'settling'
+left join orders o on o.id = t.order_id and (t.kind in ('sale', 'gift_claimed')
+    or t.kind = 'suspense_resolved' and p.id is not null and o.kind = 'subscription')
+left join currencies k on k.code = o.currency
+where t.kind <> 'correction' and (coalesce(b.revenue, 0), coalesce(b.discount, 0))
+      is distinct from (coalesce(o.list_price * power(cast(10 as numeric), k.exponent - k.price_exponent), 0),
+                        coalesce((o.list_price - o.price) * power(cast(10 as numeric), k.exponent - k.price_exponent), 0));
 
 -- name: money_received_is_booked
 -- What a payment brought to its provider's account in the books, in each currency, is what the provider says came, less its fee: to
--- less than one minor unit, for providers say more digits than the books hold.
-with said as (
-    select p.id, p.currency, o.price * power(cast(10 as numeric), k.exponent - k.price_exponent) as amount
-    from payments p join orders o on o.id = p.order_id join currencies k on k.code = p.currency
+-- less than one minor unit, for providers say more digits than the books hold. Money out of suspense had come before.
+with settled as (
+    select p.* from payments p left join payment_events e on e.id = p.event_id
+    where p.kind = 'settling' and e.resolution is distinct from 'assigned'
+), said as (
+    select p.id, p.currency, greatest(p.amount, o.price) * power(cast(10 as numeric), k.exponent - k.price_exponent) as amount
+    from settled p join orders o on o.id = p.order_id join currencies k on k.code = p.currency
     join providers v on v.name = p.provider and v.clearing is not null
-    where p.kind = 'settling' and coalesce(p.paid_asset, p.currency) = p.currency
+    where coalesce(p.paid_asset, p.currency) = p.currency
     union all
     select p.id, p.paid_asset, p.paid_amount * power(cast(10 as numeric), k.exponent)
-    from payments p join currencies k on k.code = p.paid_asset where p.kind = 'settling' and p.paid_asset <> p.currency
+    from settled p join currencies k on k.code = p.paid_asset where p.paid_asset <> p.currency
     union all
     select p.id, p.fee_asset, -p.fee_amount * power(cast(10 as numeric), k.exponent)
-    from payments p join currencies k on k.code = p.fee_asset where p.kind = 'settling'
+    from settled p join currencies k on k.code = p.fee_asset
 ), moved as (
     select said.id, said.currency, said.amount from said join ledger_transfers t on t.key = 'payment:' || said.id
     union all
     select t.payment_id, e.currency, case when d.code = v.clearing then -e.amount else e.amount end
-    from ledger_transfers t join payments p on p.id = t.payment_id join providers v on v.name = p.provider
+    from ledger_transfers t join settled p on p.id = t.payment_id join providers v on v.name = p.provider
     join ledger_entries e on e.transfer_id = t.id
     join ledger_accounts d on d.id = e.debit_account_id join ledger_accounts c on c.id = e.credit_account_id
-    where p.kind = 'settling' and t.key = 'payment:' || p.id and v.clearing in (d.code, c.code)
+    where t.key = 'payment:' || p.id and v.clearing in (d.code, c.code)
 )
 select id from moved group by id, currency having abs(sum(amount)) >= 1;
+
+-- name: suspense_is_what_waits
+-- Money that fitted nothing lies in suspense until it is resolved, and no other does: but for an asset that the list of currencies
+-- lacks, whose event says so.
+with held as (
+    select t.event_id, sum(case c.code when 'suspense' then e.amount else -e.amount end) as amount
+    from ledger_transfers t join ledger_entries e on e.transfer_id = t.id
+    join ledger_accounts d on d.id = e.debit_account_id join ledger_accounts c on c.id = e.credit_account_id
+    where 'suspense' in (d.code, c.code) group by t.event_id
+)
+select e.id from payment_events e left join held h on h.event_id = e.id
+where e.status <> 'new' and (coalesce(h.amount, 0) <> 0) is distinct from
+      (e.status in ('unmatched', 'duplicate') and e.resolved_at is null and e.amount is not null
+       and coalesce(e.reason, '') not like '%not booked: %');
 
 -- name: balances_are_their_entries
 -- A customer's cached balance is what their entries say.

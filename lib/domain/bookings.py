@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from lib import currencies
@@ -40,7 +41,7 @@ class Money:
 
 @dataclass(frozen=True, slots=True)
 class PayableOrder:
-    """What a payment is compared with and booked for."""
+    """What a payment is compared with and booked for; `value` is the price in minor units of the books' currency."""
 
     id: int
     account_id: int
@@ -50,6 +51,7 @@ class PayableOrder:
     list_price: int
     price: int
     currency: str
+    value: int
     status: str
 
 
@@ -99,21 +101,127 @@ def book(
     return payment_id
 
 
-def sale(provider: str, money: Money, *, payment_id: int, order_id: int, list_price: int) -> Posting:
-    """The transfer of an order that was paid from outside; `list_price` in the minor units of prices.
+_ASSIGN = """
+with paid as (
+    update orders set status = 'paid', paid_at = atlas.now(), provider_closed_at = atlas.now() where id = :order_id
+)
+insert into payments (provider, charge_id, kind, order_id, account_id, event_id, amount, currency, paid_asset, paid_amount)
+values (:provider, :charge_id, 'settling', :order_id, :account_id, :event_id, :amount, :currency, :paid_asset, :paid_amount)
+returning id
+"""
+
+
+def assign(
+    tx: Transaction,
+    event_id: int,
+    *,
+    provider: str,
+    charge_id: str,
+    received: Amount,
+    worth: int,
+    order: PayableOrder,
+) -> int:
+    """Write the payment of an order that money from suspense pays, and make it paid. Returns the payment's id.
+
+    The payment is over what the money counts for, in the order's currency; the event goes on saying what came.
+    """
+    digits = currencies.of(received.currency).digits
+    payment_id: int = tx.value(
+        _ASSIGN,
+        provider=provider,
+        charge_id=charge_id,
+        order_id=order.id,
+        account_id=order.account_id,
+        event_id=event_id,
+        amount=worth,
+        currency=order.currency,
+        paid_asset=received.currency,
+        paid_amount=format(Decimal(received.minor).scaleb(-digits), "f"),
+    )
+    return payment_id
+
+
+def sale(provider: str, money: Money, order: PayableOrder, payment_id: int, *, books: str) -> Posting:
+    """The transfer of an order that was paid from outside, by the agreed price or more; `books` is the books' currency.
 
     An asset that the list of currencies does not have has no number of digits, so it can't be booked: its side of the exchange
     waits until it has. The payment keeps what was said of it.
     """
-    currency = currencies.of(money.currency)
-    price = Amount(currency.booked(money.amount), currency.code)
+    currency = currencies.of(order.currency)
+    price, over = Amount(currency.booked(order.price), currency.code), currency.booked(money.amount - order.price)
+    moved = _moved(money.paid_asset, money.paid_amount)
+    in_asset = money.paid_asset not in {None, money.currency}
     return posting(
         table.SALE,
-        About(provider=provider, payment_id=payment_id, order_id=order_id),
+        About(provider=provider, payment_id=payment_id, order_id=order.id, account_id=order.account_id),
         price=price,
-        received=price if money.paid_asset in {None, money.currency} else _moved(money.paid_asset, money.paid_amount),
+        received=moved if in_asset else price,
+        rest=rest(order, money.amount, books) if over else None,
+        rest_received=(Amount(0, moved.currency) if in_asset else Amount(over, currency.code)) if over else None,
         fee=_moved(money.fee_asset, money.fee_amount) if money.fee_asset else None,
-        discount=Amount(currency.booked(list_price - money.amount), currency.code),
+        discount=Amount(currency.booked(order.list_price - order.price), currency.code),
+    )
+
+
+def rest(order: PayableOrder, amount: int, books: str) -> Amount:
+    """What of an amount, in minor units of prices, is beyond the order's price: floor(rest x value / price), for the balance."""
+    return Amount(max(0, amount - order.price) * order.value // order.price, books)
+
+
+@dataclass(frozen=True, slots=True)
+class Assigned:
+    """Money that leaves suspense for an order.
+
+    Attributes:
+        received: all of it, as it lies in suspense.
+        worth: in minor units of prices, in the order's currency.
+    """
+
+    event_id: int
+    received: Amount
+    worth: int
+    actor_id: int
+    reason: str
+
+
+def assigned_sale(assigned: Assigned, order: PayableOrder, payment_id: int, *, books: str) -> Posting:
+    """The transfer of an order that money from suspense pays: short, the shop makes it good; over, the rest goes to the balance."""
+    currency = currencies.of(order.currency)
+    counted, over = min(assigned.worth, order.price), max(0, assigned.worth - order.price)
+    same = assigned.received.currency == currency.code
+    counted_booked, over_booked = currency.booked(counted), currency.booked(over)
+    return posting(
+        table.SUSPENSE_TO_SALE,
+        About(
+            event_id=assigned.event_id,
+            payment_id=payment_id,
+            order_id=order.id,
+            account_id=order.account_id,
+            actor_id=assigned.actor_id,
+            reason=assigned.reason,
+        ),
+        counted=Amount(counted_booked, currency.code),
+        received=Amount(counted_booked, currency.code) if same else assigned.received,
+        missing=Amount(currency.booked(order.price - counted), currency.code) if counted < order.price else None,
+        rest=rest(order, assigned.worth, books) if over else None,
+        rest_received=Amount(over_booked if same else 0, assigned.received.currency) if over else None,
+        discount=Amount(currency.booked(order.list_price - order.price), currency.code),
+    )
+
+
+def suspense(provider: str, money: Money, event_id: int, order_id: int | None = None) -> Posting | None:
+    """The transfer of money that fits nothing; None when the list of currencies lacks what came, so that it can't be counted."""
+    currency = currencies.ALL.get(money.currency)
+    received = _moved(money.paid_asset, money.paid_amount)
+    if money.paid_asset in {None, money.currency}:
+        received = Amount(currency.booked(money.amount) if currency else 0, money.currency)
+    if not received.minor:
+        return None
+    return posting(
+        table.SUSPENSE,
+        About(provider=provider, event_id=event_id, order_id=order_id),
+        received=received,
+        fee=_moved(money.fee_asset, money.fee_amount) if money.fee_asset else None,
     )
 
 

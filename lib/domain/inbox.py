@@ -85,7 +85,7 @@ def receive(tx: Transaction, event: Event, prices: PriceList) -> Received:
         tx.execute(_SUPERSEDE, id=stored.id, **_news(event))
     try:
         with tx.savepoint("settlement"):
-            received = settle(tx, stored.id, event, prices)
+            received = settle(tx, stored.id, event, prices, is_new=stored.is_new)
     except TooSlow as error:
         return _keep(tx, stored, event, error)
     except StatementFailed as error:
@@ -183,7 +183,7 @@ def settle_again(tx: Transaction, event_id: int, event: Event, prices: PriceList
         return Received("repeated", event_id)
     if stored.body != event.body:
         raise RuntimeError(f"event {event_id} was superseded")
-    return settle(tx, event_id, event, prices)
+    return settle(tx, event_id, event, prices, is_new=False)
 
 
 def unknown_of(tx: Transaction, provider: str, external_ids: list[str]) -> set[str]:

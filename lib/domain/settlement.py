@@ -7,19 +7,19 @@ they settle by the same one transaction.
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import astuple, dataclass
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING
 
-from lib.domain import bookings, ledger, messages, outbox, subscriptions
+from lib.domain import bookings, ledger, suspense
 from lib.domain.bookings import Money, PayableOrder
+from lib.domain.effects import EFFECTS
 
 if TYPE_CHECKING:
     from lib.db import Transaction
+    from lib.domain import outbox
     from lib.domain.pricelist import PriceList
-
-_DAY_S = 86_400
+    from lib.domain.suspense import InSuspense
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +81,13 @@ class Received:
     follow_up: tuple[outbox.Item, ...] = ()
 
 
+NOT_BOOKED = "not booked: the list of currencies lacks what came"
+"""At the end of the reason of money that suspense could not take."""
+
 # The account's row first, as everywhere, so that grants to one account queue up in one order.
 # By the invoice we made; else by our purchase id inside a signed event, whose amount is checked like any other.
 _FIND_ORDER = """
-select o.id, o.account_id, o.kind, o.tariff, o.period_days, o.list_price, o.price, o.currency, o.status
+select o.id, o.account_id, o.kind, o.tariff, o.period_days, o.list_price, o.price, o.currency, o.value, o.status
 from accounts a join orders o on o.account_id = a.id
 where o.provider = :provider
   and (o.invoice_id = :invoice_id or o.purchase_id = cast(:purchase_id as uuid))
@@ -99,24 +102,16 @@ set status = :status, reason = :reason, processed_at = atlas.now(), order_id = :
 where id = :id
 """
 
-# Two pieces of follow-up work: apply the client, and say that the money came (the key says whose and which order).
-_FOLLOW_UP = f"""
-with told as (
-    select cast(:key as text) as key, cast(:account_id as bigint) as account_id, 'receipt' as kind, 'must' as delivery,
-           cast(:params as jsonb) as params
-), {messages.QUEUE_TOLD}, provision as (
-    insert into outbox (queue, target, payload, correlation_id)
-    select 'nodes', 'task_provision', jsonb_build_object('subscription_id', cast(:subscription_id as bigint)), :correlation_id
-    returning id, queue, target, payload, attempt, correlation_id
-)
-select id, queue, target, payload, attempt, correlation_id from provision
-union all
-select id, queue, target, payload, attempt, correlation_id from message_work
-"""  # noqa: S608 -- a constant fragment
 
-
-def settle(tx: Transaction, event_id: int, event: Event, prices: PriceList) -> Received:
+def settle(tx: Transaction, event_id: int, event: Event, prices: PriceList, *, is_new: bool = True) -> Received:
     """Give the event its effect: the order it pays for, or the reason why it pays for none.
+
+    Args:
+        tx: whose savepoint undoes everything.
+        event_id: its row, which is locked.
+        event: what was said.
+        prices: of today: what running time is worth.
+        is_new: False when something was said under its key before: its money may lie in suspense.
 
     Raises:
         StatementFailed, ArithmeticError, LookupError, RuntimeError, TypeError, ValueError: nothing was changed that the caller's
@@ -124,70 +119,97 @@ def settle(tx: Transaction, event_id: int, event: Event, prices: PriceList) -> R
     """
     money = event.money
     if money is None:
-        return _without_effect(tx, event_id, event)
+        return _without_effect(tx, event_id, event, event.reason)
+    lying = None if is_new else suspense.lying(tx, event_id)
+    charge = _Charge(event_id, event, money, lying)
     order = tx.row(
         PayableOrder, _FIND_ORDER, provider=event.provider, invoice_id=money.invoice_id, purchase_id=money.purchase_id
     )
     if order is None:
-        return _without_effect(tx, event_id, event, "no such order")
-    if (money.amount, money.currency) != (order.price, order.currency):
-        return _without_effect(tx, event_id, event, "not the amount agreed", order.id)
+        return _unmatched(tx, charge, "no such order")
     if order.status == "paid":
-        _book(tx, event_id, event, money, order, kind="duplicate")
-        return Received("duplicate", event_id, order.id)
-    payment_id = _book(tx, event_id, event, money, order, kind="settling")
+        return _duplicate(tx, charge, order, prices)
+    effect = EFFECTS.get(order.kind)
+    if effect is None:
+        return _unmatched(tx, charge, f"{order.kind} is not sold", order.id)
+    if money.currency != order.currency or money.amount < order.price:
+        return _unmatched(tx, charge, "not the amount agreed", order.id)
+    if lying is not None:
+        ledger.post(tx, suspense.superseded(lying, event_id, event.provider))
+    payment_id = _book(tx, charge, order, kind="settling")
     tx.reach("settle.mid-transaction")
-    # Read by a statement of its own, now that the account is ours: the one above may have waited for another settlement
-    # and would still have seen the tariff of before it.
-    held = subscriptions.locked(tx, order.account_id)
-    running = subscriptions.running_tariff(held, order.tariff)
-    grant = subscriptions.grant(
-        tx,
-        order.account_id,
-        tariff=order.tariff,
-        seconds=order.period_days * _DAY_S,
-        source="payment",
-        value=prices.conversion(running, order.tariff),
-        payment_id=payment_id,
-    )
-    ledger.post(
-        tx,
-        bookings.sale(event.provider, money, payment_id=payment_id, order_id=order.id, list_price=order.list_price),
-    )
-    receipt = {
-        "order_id": order.id,
-        "tariff": order.tariff,
-        "period_days": order.period_days,
-        "amount": order.price,
-        "currency": order.currency,
-        "expires_at": grant.expires_at.isoformat(),
-        "renewed": grant.renewed and grant.activation_status == "active",
-    }
-    follow_up = tx.rows(
-        outbox.Item,
-        _FOLLOW_UP,
-        key=f"receipt:{payment_id}",
-        account_id=order.account_id,
-        params=json.dumps(receipt),
-        subscription_id=grant.subscription_id,
-        correlation_id=event.correlation_id,
-    )
+    over = bookings.rest(order, money.amount, prices.currency) if money.amount > order.price else None
+    follow_up = effect.deliver(tx, order, payment_id, prices, to_balance=over, correlation_id=event.correlation_id)
+    ledger.post(tx, effect.sale(event.provider, money, order, payment_id, books=prices.currency))
     return Received("settled", event_id, order.id, follow_up=tuple(follow_up))
 
 
-def _book(tx: Transaction, event_id: int, event: Event, money: Money, order: PayableOrder, *, kind: str) -> int:
+@dataclass(frozen=True, slots=True)
+class _Charge:
+    """News that says how much came; `lying` is what of it is in suspense already."""
+
+    event_id: int
+    event: Event
+    money: Money
+    lying: InSuspense | None
+
+
+def _book(tx: Transaction, charge: _Charge, order: PayableOrder, *, kind: str) -> int:
     return bookings.book(
-        tx, event_id, provider=event.provider, charge_id=event.external_id, money=money, order=order, kind=kind
+        tx,
+        charge.event_id,
+        provider=charge.event.provider,
+        charge_id=charge.event.external_id,
+        money=charge.money,
+        order=order,
+        kind=kind,
     )
 
 
-def _without_effect(
-    tx: Transaction, event_id: int, event: Event, reason: str | None = None, order_id: int | None = None
-) -> Received:
+def _duplicate(tx: Transaction, charge: _Charge, order: PayableOrder, prices: PriceList) -> Received:
+    """A further charge of a paid order, whatever its amount: in the currency of the books it goes to the balance at once."""
+    event_id = charge.event_id
+    payment_id = _book(tx, charge, order, kind="duplicate")
+    lying = _put_aside(tx, charge, order.id)
+    if lying is None:
+        tx.execute("update payment_events set reason = :reason where id = :id", reason=NOT_BOOKED, id=event_id)
+        return Received("duplicate", event_id, order.id, reason=NOT_BOOKED)
+    if charge.money.currency != prices.currency:
+        return Received("duplicate", event_id, order.id)
+    follow_up = suspense.credit_duplicate(
+        tx,
+        lying,
+        order,
+        event_id=event_id,
+        payment_id=payment_id,
+        agreed=charge.money.amount,
+        books=prices.currency,
+        correlation_id=charge.event.correlation_id,
+    )
+    return Received("duplicate", event_id, order.id, follow_up=tuple(follow_up))
+
+
+def _unmatched(tx: Transaction, charge: _Charge, reason: str, order_id: int | None = None) -> Received:
+    if _put_aside(tx, charge, order_id) is None:
+        reason = f"{reason}; {NOT_BOOKED}"
+    return _without_effect(tx, charge.event_id, charge.event, reason, order_id)
+
+
+def _put_aside(tx: Transaction, charge: _Charge, order_id: int | None) -> InSuspense | None:
+    """What is in suspense now. What the first news put there stays as it is: an operator sees both bodies."""
+    if charge.lying is not None:
+        return charge.lying
+    posting = bookings.suspense(charge.event.provider, charge.money, charge.event_id, order_id)
+    if posting is None:
+        return None
+    ledger.post(tx, posting)
+    return suspense.of(posting)
+
+
+def _without_effect(tx: Transaction, event_id: int, event: Event, reason: str, order_id: int | None = None) -> Received:
     outcome = "unmatched" if event.concerns_money else "no_money"
-    why = event.reason if reason is None else reason
-    tx.execute(_WITHOUT_EFFECT, id=event_id, status=outcome, reason=why, order_id=order_id)
-    return Received(outcome, event_id, order_id, reason=why)
+    tx.execute(_WITHOUT_EFFECT, id=event_id, status=outcome, reason=reason, order_id=order_id)
+    return Received(outcome, event_id, order_id, reason=reason)
 
 
 __all__ = ["Event", "Money", "Received", "settle"]

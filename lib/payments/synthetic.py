@@ -6,6 +6,7 @@ It has no invoices and no page, so customers are never offered it; its clearing 
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -17,7 +18,10 @@ if TYPE_CHECKING:
 
     import httpx
 
+    from lib.db import Transaction
     from lib.domain.inbox import StoredEvent
+    from lib.domain.pricelist import PriceList
+    from lib.domain.settlement import Received
 
 NAME = "test"
 VIA = "command"
@@ -30,6 +34,77 @@ def charge(charge_id: str, *, purchase_id: UUID, amount: int, currency: str, cor
     return _event(json.dumps(said).encode(), charge_id, VIA, correlation_id)
 
 
+class NotHere(Exception):
+    """Nothing was bought: this database is production's, or another environment's than was meant, or lacks what was named."""
+
+
+@dataclass(frozen=True, slots=True)
+class Purchase:
+    """What a command buys.
+
+    Attributes:
+        environment: of the database that is meant.
+        once: names this purchase: under one name there is one, however often it is asked for.
+    """
+
+    environment: str
+    account_id: int
+    tariff: str
+    days: int
+    once: str
+
+
+def buy(tx: Transaction, wanted: Purchase, prices: PriceList) -> Received:
+    """Order at list price and pay, as a customer and a provider would; the account's open order makes way.
+
+    Raises:
+        NotHere: nothing was changed.
+    """
+    from lib.domain import inbox, orders, pricing  # noqa: PLC0415 -- a command's alone; functions read what it left
+
+    _belongs(tx, wanted.environment)
+    if tx.value("select id from accounts where id = :id for no key update", id=wanted.account_id) is None:
+        raise NotHere(f"there is no account {wanted.account_id}")
+    try:
+        offer = pricing.price(
+            prices,
+            wanted.tariff,
+            wanted.days,
+            customer=pricing.Customer(),
+            promo=None,
+            method=NAME,
+            surface=pricing.Surface.CHAT,
+        )
+    except pricing.NotSold as error:
+        raise NotHere(str(error)) from None
+    before = tx.value(
+        "select o.purchase_id from payment_events e join orders o on o.id = e.order_id"
+        " where e.provider = :provider and e.kind = 'charge' and e.external_id = :once",
+        provider=NAME,
+        once=wanted.once,
+    )
+    purchase_id = (
+        before
+        or orders.open_subscription(
+            tx,
+            wanted.account_id,
+            tariff=wanted.tariff,
+            period_days=wanted.days,
+            quote=offer.quote,
+            provider=NAME,
+            minutes=prices.order_minutes,
+        ).order.purchase_id
+    )
+    told = charge(
+        wanted.once,
+        purchase_id=purchase_id,
+        amount=offer.quote.price,
+        currency=offer.quote.currency,
+        correlation_id=f"test-purchase:{wanted.once}",
+    )
+    return inbox.receive(tx, told, prices)
+
+
 def read(stored: StoredEvent) -> Event:
     """See `Provider.read`."""
     return _event(stored.body, stored.external_id, stored.via, stored.correlation_id)
@@ -37,6 +112,14 @@ def read(stored: StoredEvent) -> Event:
 
 def connect(_http: Callable[[], httpx.AsyncClient]) -> None:
     """See `Provider.connect`: there is nothing to ask."""
+
+
+def _belongs(tx: Transaction, environment: str) -> None:
+    held = tx.value("select environment from deployment")
+    if held == "prod":
+        raise NotHere("this database is production's: nothing but money buys anything there")
+    if held != environment:
+        raise NotHere(f"this database belongs to environment {held}, not {environment}")
 
 
 def _event(body: bytes, charge_id: str, via: str, correlation_id: str) -> Event:

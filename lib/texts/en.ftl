@@ -237,6 +237,8 @@ message-receipt =
 
     Order { $number }: { $tariff }, { $period }, { $price }
     Access until: <b>{ $until }</b>
+message-receipt-rest = You paid more than the price: { $amount } came to your balance.
+message-credited = 💰 We got one more payment of yours for what was paid already: { $amount } came to your balance.
 message-receipt-renewed = The key is the same, there is nothing to change.
 message-receipt-pending = 🔧 The key is being prepared and comes here by itself; there is nothing to do.
 message-key =

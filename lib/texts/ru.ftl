@@ -240,6 +240,8 @@ message-receipt =
 
     Заказ { $number }: { $tariff }, { $period } — { $price }
     Доступ до: <b>{ $until }</b>
+message-receipt-rest = Пришло больше цены: { $amount } зачислено на ваш баланс.
+message-credited = 💰 Пришёл ещё один ваш платёж за уже оплаченное: { $amount } зачислено на ваш баланс.
 message-receipt-renewed = Ключ прежний, ничего менять не нужно.
 message-receipt-pending = 🔧 Ключ готовится и придёт сюда сам, ничего делать не нужно.
 message-key =

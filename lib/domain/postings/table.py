@@ -178,6 +178,13 @@ SUSPENSE = Fact(
     _EVENT,
     (Leg(CLEARING, "suspense", "received"), _FEE),
 )
+SUSPENSE_SUPERSEDED = Fact(
+    "suspense left by the way it came: what was said later of the same charge is booked in its place",
+    "suspense_resolved",
+    _RESOLVED,
+    (Leg("suspense", CLEARING, "received"), Leg(CLEARING, "provider_fees", "fee", optional=True)),
+    says_why=True,
+)
 SUSPENSE_GIVEN_BACK = Fact(
     "suspense given back by the provider",
     "suspense_resolved",

@@ -260,6 +260,17 @@ update ledger_entries set debit_account_id = (select max(id) from ledger_account
 -- planted: money_received_is_booked
 update payments set fee_asset = 'USDT', fee_amount = 0.01 where id = {payment};
 
+-- planted: suspense_is_what_waits
+insert into payment_events (provider, external_id, body, meaning, via, status, processed_at, correlation_id, amount, currency, reason)
+    values ('cryptobot', '9', '', '', 'webhook', 'unmatched', atlas.now(), 'c', 14900, 'RUB', 'no such order');
+
+-- planted: sale_is_booked_at_its_price
+insert into ledger_accounts (code, currency) values ('bank', 'RUB');
+insert into ledger_transfers (key, kind, entries, actor_id, reason) values ('owner_movement:1', 'owner_movement', 1, 1, 'r');
+insert into ledger_entries (transfer_id, number, entries, books_day, debit_account_id, credit_account_id, amount, currency)
+    select t.id, 1, 1, t.books_day, d.id, c.id, 1, 'RUB' from ledger_transfers t, ledger_accounts d, ledger_accounts c
+    where t.kind = 'owner_movement' and d.code = 'bank' and c.code = 'revenue' and c.currency = 'RUB';
+
 -- planted: balances_are_their_entries
 insert into ledger_accounts (code, currency, account_id, balance)
     select 'user:topped_up', 'RUB', account_id, 1 from payments where id = {payment};

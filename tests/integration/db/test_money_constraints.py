@@ -307,7 +307,7 @@ FORBIDDEN = {
     "news of a provider that no list has": ("payment_events_provider_fkey", event(provider="'nowhere'")),
     "a payer who is no person": ("payment_events_payer_telegram_id_check", event(payer_telegram_id="0")),
     "an operator's end of what had an effect": (
-        "only_unmatched_is_resolved",
+        "only_what_waits_is_resolved",
         "update payment_events set resolved_at = atlas.now(), resolution = 'refunded' where id = 1",
     ),
     "an amount of an event in no currency of the list": (

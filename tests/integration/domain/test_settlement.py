@@ -86,7 +86,6 @@ async def test_a_late_payment_settles(db: Database) -> None:
     ("changes", "reason"),
     [
         ({"amount": 14899}, "not the amount agreed"),
-        ({"amount": 14901}, "not the amount agreed"),
         ({"currency": "USD"}, "not the amount agreed"),
         ({"invoice_id": "other", "purchase_id": None}, "no such order"),
     ],

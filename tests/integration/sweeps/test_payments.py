@@ -369,7 +369,7 @@ async def test_an_order_whose_money_fits_it_not_is_left_to_an_operator(
     db: Database, listings: Listings, *, told_before: bool
 ) -> None:
     await db.run(open_one, 101)
-    listings.add("101", amount="150", status="paid")
+    listings.add("101", amount="148", status="paid")
     if told_before:
         event = cryptopay.event_of(listings.held[CURRENT]["101"], b"{}", "webhook", "t")
         assert (await db.run(pay, event)).outcome == "unmatched"

@@ -22,7 +22,8 @@ _ROOT = Path(texts.__file__).parents[2]
 _SAMPLES: dict[str, str | int] = {
     **dict.fromkeys(("days", "count", "gb"), 3),
     **dict.fromkeys(
-        ("name", "tariff", "link", "until", "price", "period", "devices", "traffic", "hours", "method"), "<i>&x"
+        ("name", "tariff", "link", "until", "price", "period", "devices", "traffic", "hours", "method", "amount"),
+        "<i>&x",
     ),
     **dict.fromkeys(("number", "id", "app", "platform", "add", "connect"), "<b"),
 }

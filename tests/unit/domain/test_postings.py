@@ -12,7 +12,7 @@ import pytest
 
 from lib.currencies import UnknownCurrency
 from lib.domain import bookings
-from lib.domain.bookings import Money
+from lib.domain.bookings import Money, PayableOrder
 from lib.domain.postings import AMOUNTS, FACTS, About, Amount, Amounts, Fact, clearing, posting, table
 from tests.docs.postings_page import PAGE, page
 from tests.postings_by_hand import ABOUT, CASES, Case
@@ -144,16 +144,33 @@ SALES = {
 }
 
 
+def order(
+    price: int, currency: str = "RUB", *, list_price: int | None = None, value: int | None = None
+) -> PayableOrder:
+    return PayableOrder(
+        3,
+        5,
+        "subscription",
+        "basic",
+        30,
+        list_price or price,
+        price,
+        currency,
+        price if value is None else value,
+        "open",
+    )
+
+
 @pytest.mark.parametrize("name", SALES)
 def test_a_sale_is_booked_as_the_table_says(name: str) -> None:
     said, booked = SALES[name]
-    posting = bookings.sale("cryptobot", Money(**said), payment_id=7, order_id=3, list_price=said["amount"])  # type: ignore[arg-type] # a table
+    posting = bookings.sale("cryptobot", Money(**said), order(said["amount"], said["currency"]), 7, books="RUB")  # type: ignore[arg-type] # a table
     assert (posting.kind, posting.key, posting.payment_id, posting.order_id) == ("sale", "payment:7", 7, 3)
     assert [(e.debit, e.credit, e.amount, e.currency) for e in posting.entries] == booked
 
 
 def test_a_discount_is_shown_beside_revenue_at_list_price() -> None:
-    posting = bookings.sale("stars", Money(70, "XTR", "1", None), payment_id=1, order_id=1, list_price=100)
+    posting = bookings.sale("stars", Money(70, "XTR", "1", None), order(70, "XTR", list_price=100), 1, books="RUB")
     assert [(e.debit, e.credit, e.amount) for e in posting.entries] == [
         ("clearing:stars", "revenue", 70_000_000_000),
         ("discounts", "revenue", 30_000_000_000),
@@ -161,14 +178,54 @@ def test_a_discount_is_shown_beside_revenue_at_list_price() -> None:
 
 
 def test_a_transfer_by_hand_comes_to_the_bank() -> None:
-    posting = bookings.sale("transfer", Money(70, "RUB", "1", None), payment_id=1, order_id=1, list_price=70)
+    posting = bookings.sale("transfer", Money(70, "RUB", "1", None), order(70), 1, books="RUB")
     assert [(e.debit, e.credit, e.amount) for e in posting.entries] == [("bank", "revenue", 70)]
 
 
 def test_an_agreement_in_a_currency_that_no_list_has_is_refused_by_its_name() -> None:
     money = Money(14_900, "NEWCOIN", "1", None)
     with pytest.raises(UnknownCurrency, match="NEWCOIN"):
-        bookings.sale("cryptobot", money, payment_id=1, order_id=1, list_price=14_900)
+        bookings.sale("cryptobot", money, order(14_900, "NEWCOIN"), 1, books="RUB")
+
+
+MORE = {
+    "in the currency of the books": (
+        RUB | {"amount": 15_900},
+        order(14_900),
+        [DIRECT, ("clearing:cryptobot", "user:topped_up", 1_000, "RUB")],
+    ),
+    "in another asset, which passes exchange whole": (
+        RUB | {"amount": 15_900, "paid_asset": "USDT", "paid_amount": "2"},
+        order(14_900),
+        [("clearing:cryptobot", "exchange", 2_000_000, "USDT"), PRICE, ("exchange", "user:topped_up", 1_000, "RUB")],
+    ),
+    "in Stars, at the order's value, rounded down": (
+        RUB | {"amount": 107, "currency": "XTR"},
+        order(100, "XTR", value=14_950),
+        [
+            ("clearing:cryptobot", "revenue", 100_000_000_000, "XTR"),
+            ("clearing:cryptobot", "exchange", 7_000_000_000, "XTR"),
+            ("exchange", "user:topped_up", 1_046, "RUB"),
+        ],
+    ),
+    "of less worth than a kopeck": (
+        RUB | {"amount": 101, "currency": "XTR"},
+        order(100, "XTR", value=99),
+        [
+            ("clearing:cryptobot", "revenue", 100_000_000_000, "XTR"),
+            ("clearing:cryptobot", "exchange", 1_000_000_000, "XTR"),
+        ],
+    ),
+}
+
+
+@pytest.mark.proves("N-29")
+@pytest.mark.proves("N-2")
+@pytest.mark.parametrize("name", MORE)
+def test_what_came_beyond_the_price_goes_to_the_balance(name: str) -> None:
+    said, sold, booked = MORE[name]
+    posting = bookings.sale("cryptobot", Money(**said), sold, 7, books="RUB")  # type: ignore[arg-type] # a table
+    assert [(e.debit, e.credit, e.amount, e.currency) for e in posting.entries] == booked
 
 
 @pytest.mark.parametrize("provider", ["balance", "promo", "", "a:b", "Card", "card\n"])

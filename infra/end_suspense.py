@@ -1,0 +1,207 @@
+"""`make end-suspense ENV=... EVENT=... HOW=... OPERATOR=... REASON=...`: how money that fits nothing ends, until there is a screen."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+import uuid
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from infra import environment, transaction
+from infra.environment import NoDatabase, NoEnvironment
+from infra.google.client import BadEndpoint, GoogleError, NotLoggedIn
+from lib import currencies
+from lib.db import DatabaseError
+from lib.domain import suspense_by_hand
+from lib.domain.postings import Amount
+from lib.domain.suspense_by_hand import By, Refused
+from lib.settings import pricelist, values
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from infra.environment import Environment
+    from lib.db import Transaction
+    from lib.domain.pricelist import PriceList
+
+ASSIGN, CREDIT, GIVEN_BACK, PAID_BACK = "assign", "credit", "given-back", "paid-back"
+_TAKES = {
+    ASSIGN: ("order", "worth"),
+    CREDIT: ("account", "worth"),
+    GIVEN_BACK: (),
+    PAID_BACK: ("paid", "fee"),
+}
+_NEEDS = {ASSIGN: "order", CREDIT: "account", PAID_BACK: "paid"}
+NAMES = ("event", "how", "order", "account", "worth", "paid", "fee", "operator", "reason")
+_NUMBER = re.compile(r"[1-9][0-9]{0,18}", re.ASCII)
+_MONEY = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,18})?) ([A-Z0-9]{2,12})", re.ASCII)
+_BIGGEST_ID = 2**63 - 1
+_LEAST_REASON, _MOST_REASON = 10, 500
+
+
+class BadArguments(Exception):
+    """Nothing was changed; the text says everything that is wrong, one a line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is to become of an event's money; amounts as they were written."""
+
+    environment: str
+    how: str
+    event: int
+    operator: int
+    reason: str
+    order: int | None = None
+    account: int | None = None
+    worth: Amount | None = None
+    paid: Amount | None = None
+    fee: Amount | None = None
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """0: done. 1: the database can't be had, or it may have been done. 2: it may not be, or what was said can't be."""
+    parser = argparse.ArgumentParser(
+        prog="python -m infra.end_suspense", description="End what lies in suspense, once."
+    )
+    parser.add_argument("--env", required=True, help="local, dev or prod")
+    for name in NAMES:
+        parser.add_argument(f"--{name}", default="")
+    try:
+        wanted = wanted_of(vars(parser.parse_args(arguments)))
+        found = environment.load(wanted.environment)
+        by = By(wanted.operator, _owners(found), wanted.reason, f"end-suspense-{uuid.uuid4()}")
+        transaction.run(found.connect("owner"), end, wanted, by, pricelist.load())
+    except (BadArguments, Refused, NoEnvironment, BadEndpoint, pricelist.InvalidPriceList) as error:
+        sys.stderr.write(f"Nothing was changed.\n{error}\n")
+        return 2
+    except DatabaseError as error:
+        sys.stderr.write(
+            f"It may not have been done ({error}). The same command again does it, or says what was done.\n"
+        )
+        return 1
+    except (NoDatabase, NotLoggedIn, GoogleError) as error:
+        sys.stderr.write(f"Nothing was changed.\n{error}\n")
+        return 1
+    sys.stdout.write(
+        f"The money of event {wanted.event} is out of suspense: {wanted.how}. Messages and access follow.\n"
+    )
+    return 0
+
+
+def end(tx: Transaction, wanted: Wanted, by: By, prices: PriceList) -> None:
+    """Do it, in the database of the environment that was meant.
+
+    Raises:
+        Refused: nothing was changed.
+    """
+    held = tx.value("select environment from deployment")
+    if held != wanted.environment:
+        raise Refused(f"this database belongs to environment {held}, not {wanted.environment}")
+    worth = None if wanted.worth is None else _of_prices(wanted.worth)
+    if wanted.how == ASSIGN and wanted.order is not None:
+        sold_in = tx.value("select currency from orders where id = :id", id=wanted.order)
+        _check_currency(wanted.worth, sold_in or "")
+        suspense_by_hand.assign(tx, wanted.event, wanted.order, by, prices, worth=worth)
+    elif wanted.how == CREDIT and wanted.account is not None:
+        _check_currency(wanted.worth, prices.currency)
+        suspense_by_hand.credit(tx, wanted.event, wanted.account, by, prices.currency, worth=worth)
+    elif wanted.how == PAID_BACK and wanted.paid is not None:
+        suspense_by_hand.paid_back(tx, wanted.event, by, wanted.paid, wanted.fee)
+    else:
+        suspense_by_hand.given_back(tx, wanted.event, by)
+
+
+def wanted_of(options: Mapping[str, str]) -> Wanted:
+    """What the words of the command ask for.
+
+    Raises:
+        BadArguments: with everything that is wrong.
+    """
+    said = {name: options[name].strip() for name in NAMES if options[name].strip()}
+    problems = []
+    how = said.get("how", "")
+    if how not in _TAKES:
+        problems.append(f"HOW must be one of {', '.join(_TAKES)}")
+    foreign = [
+        name
+        for name in ("order", "account", "worth", "paid", "fee")
+        if name in said and name not in _TAKES.get(how, ())
+    ]
+    problems += [f"{name.upper()} is nothing that HOW={how} takes" for name in foreign if how in _TAKES]
+    needed = ["event", "operator", *([_NEEDS[how]] if how in _NEEDS else [])]
+    problems += [f"{name.upper()} is not given" for name in needed if name not in said]
+    for number in ("event", "operator", "order", "account"):
+        if number in said and (not _NUMBER.fullmatch(said[number]) or int(said[number]) > _BIGGEST_ID):
+            problems.append(f"{number.upper()} must be a whole number from 1")
+    amounts: dict[str, Amount] = {}
+    for kind in ("worth", "paid", "fee"):
+        if kind in said:
+            try:
+                amounts[kind] = _amount(said[kind])
+            except ValueError as error:
+                problems.append(f"{kind.upper()}: {error}")
+    reason = said.get("reason", "")
+    if not _LEAST_REASON <= len(reason) <= _MOST_REASON or not reason.isprintable():
+        problems.append(f"REASON must say in {_LEAST_REASON} to {_MOST_REASON} characters why; the audit log keeps it")
+    if problems:
+        raise BadArguments("\n".join(problems))
+    return Wanted(
+        options["env"],
+        how,
+        int(said["event"]),
+        int(said["operator"]),
+        reason,
+        order=int(said["order"]) if "order" in said else None,
+        account=int(said["account"]) if "account" in said else None,
+        worth=amounts.get("worth"),
+        paid=amounts.get("paid"),
+        fee=amounts.get("fee"),
+    )
+
+
+def _amount(text: str) -> Amount:
+    """Such as `148.50 RUB`, in minor units of the books.
+
+    Raises:
+        ValueError: not an amount above zero, of a currency that is known, in its minor units.
+    """
+    match = _MONEY.fullmatch(text)
+    known = currencies.ALL.get(match[2]) if match else None
+    if match is None or known is None:
+        raise ValueError("must be an amount and a currency that Atlas knows, such as 148.50 RUB")
+    minor = Decimal(match[1]).scaleb(known.digits)
+    if minor != minor.to_integral_value() or minor <= 0:
+        raise ValueError(f"must be above zero, with at most {known.digits} digits after the point")
+    return Amount(int(minor), known.code)
+
+
+def _of_prices(amount: Amount) -> int:
+    """In minor units of prices.
+
+    Raises:
+        Refused: prices of that currency have no such part.
+    """
+    whole, left = divmod(amount.minor, currencies.of(amount.currency).booked(1))
+    if left:
+        raise Refused(f"WORTH must be a whole number of what {amount.currency} is priced in")
+    return whole
+
+
+def _check_currency(worth: Amount | None, currency: str) -> None:
+    if worth is not None and currency and worth.currency != currency:
+        raise Refused(f"WORTH is said in {currency}")
+
+
+def _owners(found: Environment) -> frozenset[int]:
+    try:
+        return frozenset(values.ids(given)) if (given := found.settings.get("ADMIN_IDS", "")) else frozenset()
+    except ValueError as error:
+        raise BadArguments(f"ADMIN_IDS of {found.name}: {error}") from None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,75 @@
+"""`make test-purchase ENV=... ACCOUNT=... TARIFF=... DAYS=... ONCE=...`: a purchase by provider `test`, which no production has."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from typing import TYPE_CHECKING
+
+from infra import environment, transaction
+from infra.environment import NoDatabase, NoEnvironment
+from infra.google.client import BadEndpoint, GoogleError, NotLoggedIn
+from lib.db import DatabaseError
+from lib.payments import registry, synthetic
+from lib.payments.synthetic import NotHere, Purchase
+from lib.settings import pricelist
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+NAMES = ("account", "tariff", "days", "once")
+_WITHOUT_MONEY = ("local", "dev")
+_NUMBER = re.compile(r"[1-9][0-9]{0,8}", re.ASCII)
+_ONCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:#-]{2,59}", re.ASCII)
+
+
+class BadArguments(Exception):
+    """Nothing was bought; the text says everything that is wrong, one a line."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """0: bought, now or before. 1: the database can't be had, or it did not settle. 2: not here, or what was said can't be."""
+    parser = argparse.ArgumentParser(prog="python -m infra.synthetic_purchase", description="Buy with provider `test`.")
+    parser.add_argument("--env", required=True, help="local or dev")
+    for name in NAMES:
+        parser.add_argument(f"--{name}", default="")
+    try:
+        wanted = purchase_of(vars(parser.parse_args(arguments)))
+        found = environment.load(wanted.environment, among=_WITHOUT_MONEY)
+        received = transaction.run(found.connect("owner"), synthetic.buy, wanted, pricelist.load())
+    except (BadArguments, NotHere, NoEnvironment, BadEndpoint, pricelist.InvalidPriceList) as error:
+        sys.stderr.write(f"Nothing was bought.\n{error}\n")
+        return 2
+    except DatabaseError as error:
+        sys.stderr.write(f"It may not have been bought ({error}). The same command again buys it once.\n")
+        return 1
+    except (NoDatabase, NotLoggedIn, GoogleError) as error:
+        sys.stderr.write(f"Nothing was bought.\n{error}\n")
+        return 1
+    sys.stdout.write(f"{wanted.once}: {received.outcome} {received.reason}{received.error}".rstrip() + "\n")
+    return 0 if received.outcome in {"settled", "repeated"} else 1
+
+
+def purchase_of(options: Mapping[str, str]) -> Purchase:
+    """What the words of the command ask for.
+
+    Raises:
+        BadArguments: with everything that is wrong.
+    """
+    problems = []
+    if synthetic.NAME not in registry.providers(options["env"]) or options["env"] not in _WITHOUT_MONEY:
+        problems.append("ENV must be local or dev: in prod nothing but money buys anything")
+    numbers = [name for name in ("account", "days") if not _NUMBER.fullmatch(options[name])]
+    problems += [f"{name.upper()} must be a whole number from 1" for name in numbers]
+    if not options["tariff"]:
+        problems.append("TARIFF must name a tariff of the price list")
+    if not _ONCE.fullmatch(options["once"]):
+        problems.append("ONCE must name this purchase in 3 to 60 letters, digits and . _ : # -")
+    if problems:
+        raise BadArguments("\n".join(problems))
+    return Purchase(options["env"], int(options["account"]), options["tariff"], int(options["days"]), options["once"])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,124 @@
+"""What a paid order brings, by what was bought. A kind that is not here is not sold, and money for it waits for an operator."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from lib.domain import bookings, messages, outbox, subscriptions
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from lib.db import Transaction
+    from lib.domain.bookings import PayableOrder
+    from lib.domain.ledger import Posting
+    from lib.domain.postings import Amount
+    from lib.domain.pricelist import PriceList
+
+_DAY_S = 86_400
+
+# Two pieces of follow-up work: apply the client, and say that the money came (the key says whose and which order).
+_FOLLOW_UP = f"""
+with told as (
+    select cast(:key as text) as key, cast(:account_id as bigint) as account_id, 'receipt' as kind, 'must' as delivery,
+           cast(:params as jsonb) as params
+), {messages.QUEUE_TOLD}, provision as (
+    insert into outbox (queue, target, payload, correlation_id)
+    select 'nodes', 'task_provision', jsonb_build_object('subscription_id', cast(:subscription_id as bigint)), :correlation_id
+    returning id, queue, target, payload, attempt, correlation_id
+)
+select id, queue, target, payload, attempt, correlation_id from provision
+union all
+select id, queue, target, payload, attempt, correlation_id from message_work
+"""  # noqa: S608 -- a constant fragment
+
+
+class Deliver(Protocol):
+    """Gives what was bought, in the transaction of its payment; the work that follows."""
+
+    def __call__(  # noqa: D102 -- said above
+        self,
+        tx: Transaction,
+        order: PayableOrder,
+        payment_id: int,
+        prices: PriceList,
+        *,
+        to_balance: Amount | None,
+        correlation_id: str,
+    ) -> list[outbox.Item]: ...
+
+
+class BookSale(Protocol):
+    """The transfer of money from outside; see `bookings.sale`."""
+
+    def __call__(  # noqa: D102 -- said above
+        self, provider: str, money: bookings.Money, order: PayableOrder, payment_id: int, *, books: str
+    ) -> Posting: ...
+
+
+class BookAssigned(Protocol):
+    """The transfer of money from suspense; see `bookings.assigned_sale`."""
+
+    def __call__(  # noqa: D102 -- said above
+        self, assigned: bookings.Assigned, order: PayableOrder, payment_id: int, *, books: str
+    ) -> Posting: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """How an order of one kind is delivered, and how its money is booked: from outside, and from suspense."""
+
+    deliver: Deliver
+    sale: BookSale
+    assigned: BookAssigned
+
+
+def _give_access(
+    tx: Transaction,
+    order: PayableOrder,
+    payment_id: int,
+    prices: PriceList,
+    *,
+    to_balance: Amount | None,
+    correlation_id: str,
+) -> list[outbox.Item]:
+    # Read by a statement of its own, now that the account is ours: the one that found the order may have waited for another
+    # settlement and would still have seen the tariff of before it.
+    held = subscriptions.locked(tx, order.account_id)
+    running = subscriptions.running_tariff(held, order.tariff)
+    grant = subscriptions.grant(
+        tx,
+        order.account_id,
+        tariff=order.tariff,
+        seconds=order.period_days * _DAY_S,
+        source="payment",
+        value=prices.conversion(running, order.tariff),
+        payment_id=payment_id,
+    )
+    receipt = {
+        "order_id": order.id,
+        "tariff": order.tariff,
+        "period_days": order.period_days,
+        "amount": order.price,
+        "currency": order.currency,
+        "expires_at": grant.expires_at.isoformat(),
+        "renewed": grant.renewed and grant.activation_status == "active",
+    }
+    if to_balance is not None and to_balance.minor:
+        receipt["to_balance"] = {"amount": to_balance.minor, "currency": to_balance.currency}
+    return tx.rows(
+        outbox.Item,
+        _FOLLOW_UP,
+        key=f"receipt:{payment_id}",
+        account_id=order.account_id,
+        params=json.dumps(receipt),
+        subscription_id=grant.subscription_id,
+        correlation_id=correlation_id,
+    )
+
+
+EFFECTS: Mapping[str, Effect] = {
+    "subscription": Effect(_give_access, bookings.sale, bookings.assigned_sale),
+}

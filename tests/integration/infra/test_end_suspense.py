@@ -1,0 +1,109 @@
+"""The command that ends what lies in suspense, over a database of its own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import pg8000.native
+import pytest
+
+from infra import end_suspense, environment
+from lib.db.address import DatabaseAddress
+from lib.domain import inbox
+from tests.integration.domain.test_settlement import PRICES, open_order, paid
+
+if TYPE_CHECKING:
+    from lib.db import Database
+
+OWNER = 17
+
+
+@dataclass
+class Found:
+    """An environment of which nothing but the database is there."""
+
+    url: str
+    name: str = "local"
+    settings: dict[str, str] = field(default_factory=lambda: {"ADMIN_IDS": str(OWNER)})
+
+    def connect(self, role: str) -> pg8000.native.Connection:
+        assert role == "owner"
+        session = pg8000.native.Connection(**DatabaseAddress.parse(self.url).driver_arguments())
+        session.run("set search_path = atlas, pg_catalog")
+        return session
+
+
+@dataclass(frozen=True)
+class Stray:
+    """An open order and its account; the event of 100 RUB for nothing that is known, which lie in suspense."""
+
+    order: int
+    account: int
+    event: int
+
+    def run(self, *, env: str = "local", **said: str) -> int:
+        given = {"event": str(self.event), "operator": str(OWNER), "reason": "as the customer wrote"} | said
+        known = {"ORDER": str(self.order), "ACCOUNT": str(self.account)}
+        words = [word for name, value in given.items() for word in (f"--{name}", known.get(value, value))]
+        return end_suspense.main(["--env", env, *words])
+
+
+@pytest.fixture
+async def stray(db: Database, database_url: str, monkeypatch: pytest.MonkeyPatch) -> Stray:
+    order = await db.run(open_order, 1)
+    rub = {"paid_asset": None, "paid_amount": None, "fee_asset": None, "fee_amount": None}
+    event = paid(order, invoice_id="other", purchase_id=None, amount=10_000, **rub)
+    received = await db.run(inbox.receive, event, PRICES)
+    assert received.outcome == "unmatched"
+    monkeypatch.setattr(environment, "load", lambda name: Found(database_url, name))
+    return Stray(order.id, order.account_id, received.event_id)
+
+
+async def resolution(db: Database) -> str:
+    return str(await db.run(lambda tx: tx.value("select coalesce(resolution, '-') from payment_events")))
+
+
+@pytest.mark.parametrize(
+    ("more", "ends"),
+    [
+        ({"how": "assign", "order": "ORDER"}, "assigned"),
+        ({"how": "credit", "account": "ACCOUNT", "worth": "100 RUB"}, "credited"),
+        ({"how": "given-back"}, "refunded"),
+        ({"how": "paid-back", "paid": "100.00 RUB", "fee": "1.5 RUB"}, "refunded"),
+    ],
+)
+async def test_each_way_is_taken_once(
+    db: Database, stray: Stray, capsys: pytest.CaptureFixture[str], more: dict[str, str], ends: str
+) -> None:
+    assert stray.run(**more) == 0
+    assert await resolution(db) == ends
+    assert stray.run(**more) == 2
+    assert f"was {ends} before" in capsys.readouterr().err
+
+
+WRONG: dict[str, tuple[dict[str, Any], str]] = {
+    "another environment": ({"env": "prod", "how": "given-back"}, "belongs to environment local, not prod"),
+    "one who may not": ({"how": "given-back", "operator": "18"}, "18 may not"),
+    "no way": ({"how": "keep"}, "HOW must be one of"),
+    "nothing to assign it to": ({"how": "assign"}, "ORDER is not given"),
+    "what the way does not take": ({"how": "given-back", "order": "ORDER"}, "ORDER is nothing that"),
+    "no number": ({"how": "credit", "account": "\u0663"}, "ACCOUNT must be a whole number"),
+    "no amount": ({"how": "paid-back", "paid": "1e9 RUB"}, "PAID: must be an amount"),
+    "a part of a kopeck": ({"how": "paid-back", "paid": "0.001 RUB"}, "PAID: must be above zero"),
+    "nothing": ({"how": "paid-back", "paid": "0 RUB"}, "PAID: must be above zero"),
+    "no currency": ({"how": "paid-back", "paid": "100 SHELLS"}, "PAID: must be an amount"),
+    "another currency": ({"how": "credit", "account": "ACCOUNT", "worth": "1 USD"}, "WORTH is said in RUB"),
+    "another sum than came": ({"how": "credit", "account": "ACCOUNT", "worth": "101 RUB"}, "counts for 10000 RUB"),
+    "no reason": ({"how": "given-back", "reason": "because"}, "REASON must say"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+async def test_what_is_wrong_is_told_and_changes_nothing(
+    db: Database, stray: Stray, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    given, words = WRONG[name]
+    assert stray.run(**given) == 2
+    assert words in capsys.readouterr().err
+    assert await resolution(db) == "-"
