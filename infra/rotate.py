@@ -157,7 +157,9 @@ def _new_value(found: Deployed, name: str, talk: Talk) -> str:
 
 
 def _look(found: Deployed, name: str, talk: Talk) -> int:
-    """Number of the newest version there is, whatever its state. An enabled one after the one in force here is another machine's, unless a command stopped here left it.
+    """Number of the newest version there is, whatever its state.
+
+    An enabled one after the one in force here is another machine's, unless a command that was stopped here left it: that one goes.
 
     Raises:
         _NotNow: another machine's rotation is not deployed yet: one more would take its place.
@@ -175,7 +177,7 @@ def _look(found: Deployed, name: str, talk: Talk) -> int:
             )
         secrets.disable(found.google, secret_id, one.number)
         talk.say(f"{name}: version {one.number}, of a command that was stopped here, is disabled.")
-    return max(int(one.number) for one in there)
+    return max((int(one.number) for one in there), default=0)
 
 
 @contextlib.contextmanager
