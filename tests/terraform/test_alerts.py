@@ -150,6 +150,30 @@ def test_a_daily_sweep_is_waited_for_a_day_and_an_hour(platform: Terraform, tmp_
     assert min(fired.values()) == 3 * day + 100 * MINUTE
 
 
+def test_an_hourly_sweep_that_a_release_brings_wakes_no_one_before_its_first_tick(
+    platform: Terraform, tmp_path: Path
+) -> None:
+    table = json.loads((ROOT / "functions/table.json").read_text())
+    table["functions"]["sweep_expiry"]["schedule"] = "7 * * * *"
+    path = tmp_path / "table.json"
+    path.write_text(json.dumps(table))
+    (change,) = [
+        one["change"]["after"]
+        for one in platform.plan(variables={"table_path": str(path)}).raw["resource_changes"]
+        if one["address"] == 'google_monitoring_alert_policy.query["silence_every_3600"]'
+    ]
+    query, for_s = _query(change)
+    hour = 60 * MINUTE
+    name = "logging_googleapis_com:user_atlas_sweep_done"
+    labels = frozenset({"monitored_resource": "cloud_run_revision", "sweep": "expiry"}.items())
+    # made just after a tick, so that its first one is an hour away, and its line comes a minute later
+    ends = [Sample(name, labels, at * hour + MINUTE) for at in range(1, 9)]
+    assert promql.fires_at(query, for_s, ends, 8 * hour) == {}
+    fired = promql.fires_at(query, for_s, ends[:2], 8 * hour)
+    assert min(fired.values()) <= 2 * hour + MINUTE + 3 * hour + 2 * MINUTE
+    assert promql.fires_at(query, for_s, [], 8 * hour) != {}  # it never came
+
+
 @pytest.mark.proves("S2-2c")
 async def test_recorded_lines_are_what_the_code_logs_now() -> None:
     class NoDatabase:

@@ -136,14 +136,20 @@ locals {
   # Three periods of a sweep, at least three minutes, and two minutes more until it counts: lines become figures with a delay.
   # The service looks back a day at most; of a daily sweep, one hour more is waited for.
   sweep_done = "logging_googleapis_com:user_atlas_sweep_done"
-  silence_of = {
-    sweeps = { title = "A sweep is silent", for_s = 120, windows = {
+  silence_of = merge(
+    { sweeps = { title = "A sweep is silent", for_s = 120, windows = {
       for seconds in distinct([for target in local.often : local.silent_after_s[target]]) : seconds => [for target in local.often : trimprefix(target, "sweep_") if local.silent_after_s[target] == seconds]
-    } }
-    daily = { title = "A daily sweep is silent", for_s = 3600, windows = length(local.daily) == 0 ? {} : { "86400" = [for target in local.daily : trimprefix(target, "sweep_")] } }
-  }
+    } } },
+    # Of these a period belongs to the waiting, not to the look back: a sweep that a release brings has run once by then.
+    { for seconds in distinct([for target in local.seldom : local.period_s[target]]) : "every_${seconds}" => {
+      title = "A sweep of every ${seconds / 60} min is silent", for_s = seconds + 120, windows = {
+        (2 * seconds - 120) = [for target in local.seldom : trimprefix(target, "sweep_") if local.period_s[target] == seconds]
+    } } },
+    { daily = { title = "A daily sweep is silent", for_s = 3600, windows = length(local.daily) == 0 ? {} : { "86400" = [for target in local.daily : trimprefix(target, "sweep_")] } } },
+  )
   silent_after_s = { for target, seconds in local.period_s : target => max(180, 3 * coalesce(seconds, 60)) }
-  often          = sort([for target, seconds in local.silent_after_s : target if seconds <= 86400])
+  often          = sort([for target, seconds in local.silent_after_s : target if seconds <= 1800])
+  seldom         = sort([for target, seconds in local.silent_after_s : target if seconds > 1800 && seconds <= 86400])
   daily          = sort([for target, seconds in local.silent_after_s : target if seconds > 86400])
 
   # Only an instance of Cloud SQL has these figures; a Postgres of one's own is seen by the functions' lines.
