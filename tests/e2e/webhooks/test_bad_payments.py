@@ -143,7 +143,6 @@ class Odd:
 
 ODD = {
     "too little": Odd("not the amount agreed", {"amount": "148.99"}),
-    "too much": Odd("not the amount agreed", {"amount": "149.01"}),
     "other fiat": Odd("not the amount agreed", {"fiat": "USD"}),
     "fiat in small letters": Odd("a currency that we don't know", {"fiat": "rub"}),
     "a fraction of a kopeck": Odd("not an amount of fiat money that we ask for", {"amount": "149.001"}),
@@ -206,6 +205,7 @@ async def test_genuine_but_odd_is_recorded_once_and_grants_nothing(system: Syste
 
 
 SETTLED_ALL_THE_SAME: dict[str, dict[str, Any]] = {
+    "too much": {"amount": "149.01"},
     "unknown fields": {"aura": "blue", "mood": {"is": ["new"]}},
     "no paid asset": {"paid_asset": None, "paid_amount": None, "fee_asset": None, "fee_amount": None},
     "paid asset of junk": {"paid_asset": "<b>\x00", "paid_amount": "x"},

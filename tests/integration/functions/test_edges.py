@@ -261,7 +261,7 @@ def edges(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Edges]
             "task_queue": lambda: queue,
             "budgeted_queue": lambda: queue,
             "node_transport": lambda: node,
-            "cryptopay": lambda: None,
+            "invoices": dict,
         }
         for name, make in made.items():
             monkeypatch.setattr(bootstrap, name, make)
