@@ -164,6 +164,20 @@ _SALES = {
         [("clearing:stars", "exchange", 200 * NANO, XTR), ("exchange", TOPPED_UP, 25_000, RUB)],
         "stars",
     ),
+    "a top-up by Stars for more than agreed": Case(
+        "TOP_UP",
+        "top_up",
+        _PAID,
+        # 205 came for 200 that are worth 250 roubles
+        {"value": (25_000, RUB), "received": (200 * NANO, XTR), "rest": (625, RUB), "rest_received": (5 * NANO, XTR)},
+        [
+            ("clearing:stars", "exchange", 200 * NANO, XTR),
+            ("exchange", TOPPED_UP, 25_000, RUB),
+            ("clearing:stars", "exchange", 5 * NANO, XTR),
+            ("exchange", TOPPED_UP, 625, RUB),
+        ],
+        "stars",
+    ),
     "a top-up for more than agreed": Case(
         "TOP_UP",
         "top_up",
@@ -192,6 +206,25 @@ _GIFTS = {
             ("exchange", TOPPED_UP, 124, RUB),
         ],
         "stars",
+    ),
+    "a gift for another asset": Case(
+        "GIFT_BOUGHT",
+        "gift_bought",
+        _PAID,
+        {"price": (14_900, RUB), "received": (1_862_500, USDT), "fee": (55_875, USDT)},
+        [
+            ("clearing:cryptobot", "exchange", 1_862_500, USDT),
+            ("exchange", "gifts_outstanding", 14_900, RUB),
+            ("provider_fees", "clearing:cryptobot", 55_875, USDT),
+        ],
+        "cryptobot",
+    ),
+    "a gift for more than agreed in its currency": Case(
+        "GIFT_BOUGHT",
+        "gift_bought",
+        _PAID,
+        {"price": (14_900, RUB), "received": (14_900, RUB), "rest": (100, RUB), "rest_received": (100, RUB)},
+        [("clearing:card", "gifts_outstanding", 14_900, RUB), ("clearing:card", TOPPED_UP, 100, RUB)],
     ),
     "a gift from balance": Case(
         "GIFT_BOUGHT_FROM_BALANCE",
@@ -348,6 +381,18 @@ _SUSPENSE = {
         {"received": (10_000, RUB), "counted": (10_000, RUB), "missing": (4_900, RUB)},
         [("suspense", "gifts_outstanding", 10_000, RUB), ("goodwill", "gifts_outstanding", 4_900, RUB)],
     ),
+    "too much of another asset is assigned to a gift": Case(
+        "SUSPENSE_TO_GIFT",
+        "suspense_resolved",
+        _RESOLVED,
+        {"received": (2_000_000, USDT), "counted": (14_900, RUB), "rest": (1_100, RUB), "rest_received": (0, USDT)},
+        [
+            ("suspense", "exchange", 2_000_000, USDT),
+            ("exchange", "gifts_outstanding", 14_900, RUB),
+            ("exchange", TOPPED_UP, 1_100, RUB),
+        ],
+        "cryptobot",
+    ),
     "too much is assigned to a gift": Case(
         "SUSPENSE_TO_GIFT",
         "suspense_resolved",
@@ -361,6 +406,14 @@ _SUSPENSE = {
         _RESOLVED,
         {"received": (10_000, RUB), "counted": (10_000, RUB)},
         [("suspense", TOPPED_UP, 10_000, RUB)],
+    ),
+    "another asset is assigned to a top-up": Case(
+        "SUSPENSE_TO_TOP_UP",
+        "suspense_resolved",
+        _RESOLVED,
+        {"received": (1_862_500, USDT), "counted": (14_900, RUB)},
+        [("suspense", "exchange", 1_862_500, USDT), ("exchange", TOPPED_UP, 14_900, RUB)],
+        "cryptobot",
     ),
     "a fee that is known later": Case(
         "FEE",
@@ -519,6 +572,19 @@ def _by_hand(fact: str, account: str) -> dict[str, Case]:
             [(account, "exchange", 120 * NANO, XTR), ("exchange", "bank", 14_000, RUB)],
             "transfer",
         ),
+        f"{fact} in another asset, with a rest": Case(
+            fact,
+            "refund",
+            _refund_key("transfer"),
+            {**_ASSET, "rest": (800, RUB), "rest_given_back": (100_000, USDT)},
+            [
+                (account, "exchange", 14_900, RUB),
+                ("exchange", "bank", 1_862_500, USDT),
+                (TOPPED_UP, "exchange", 800, RUB),
+                ("exchange", "bank", 100_000, USDT),
+            ],
+            "transfer",
+        ),
     }
 
 
@@ -596,6 +662,14 @@ _REFUNDS = {
         _refund_key("transfer"),
         {"taken": (20_000, RUB), "given_back": (20_000, RUB), "fee": (50, RUB)},
         [(TOPPED_UP, "bank", 20_000, RUB), ("provider_fees", "bank", 50, RUB)],
+        "transfer",
+    ),
+    "REFUND_OF_BALANCE_BY_HAND in another asset": Case(
+        "REFUND_OF_BALANCE_BY_HAND",
+        "refund",
+        _refund_key("transfer"),
+        {"taken": (25_000, RUB), "given_back": (3_000_000, USDT)},
+        [(TOPPED_UP, "exchange", 25_000, RUB), ("exchange", "bank", 3_000_000, USDT)],
         "transfer",
     ),
     **_sold_back("REFUND_OF_GIFT_BY_PROVIDER", "refund", "gifts_outstanding", loses=False),
@@ -705,6 +779,14 @@ _OWN = {
         ],
     ),
 }
+
+_OWN["an erased customer who is paid in another asset"] = Case(
+    "ERASURE",
+    "erasure",
+    "erasure:1",
+    {"topped_up": (7_000, RUB), "paid": (850_000, USDT), "earned": (0, RUB), "held": (0, RUB)},
+    [(TOPPED_UP, "exchange", 7_000, RUB), ("exchange", "bank", 850_000, USDT)],
+)
 
 CASES = {**_SALES, **_GIFTS, **_SUSPENSE, **_OWED, **_REFUNDS, **_OWN}
 """By what happens."""

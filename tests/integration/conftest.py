@@ -9,6 +9,7 @@ from lib.db.invariants import violations
 from lib.db.migrate import migrate
 from lib.payments import registry
 from sandbox.postgres.server import Postgres
+from tests.integration import money_watch
 from tests.integration.database_proxy import DatabaseProxy
 from tests.integration.databases import Databases
 
@@ -24,6 +25,7 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
     server.start()
     server.create_database(_TEMPLATE)
     migrate(server.url(_TEMPLATE), "local", providers=registry.providers("local"))
+    money_watch.install(server.url(_TEMPLATE))
     yield server
     server.stop()
 
@@ -39,7 +41,12 @@ def databases(postgres: Postgres) -> Iterator[Databases]:
 def database_url(databases: Databases, request: pytest.FixtureRequest) -> Iterator[str]:
     """A fresh, migrated database; its invariants are checked after every test that proves an id (S4-15)."""
     url = databases.take()
+    by_hand = request.node.get_closest_marker("posts_by_hand") is not None
+    if by_hand:
+        money_watch.knows_rows(url, knows=False)
     yield url
+    if by_hand:
+        money_watch.knows_rows(url, knows=True)
     if request.node.get_closest_marker("proves") and not request.node.get_closest_marker("breaks_invariants"):
         assert violations(url) == []
     databases.give_back(url)

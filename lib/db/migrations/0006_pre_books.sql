@@ -23,7 +23,7 @@ alter table ledger_transfers
         when refund_id is not null then 'fee:refund:' || cast(refund_id as text)
         else 'fee:event:' || cast(event_id as text) end, false));
 
--- A fee is booked once a charge: not again when it was among the entries of what the charge settled. The event is locked first, as in
+-- A fee is booked once a charge: not again when it was among the entries of what the charge settled, or of its way into suspense. The event is locked first, as in
 -- a settlement, so the entries of one that is under way are seen.
 create function fee_is_booked_once() returns trigger language plpgsql as $$
 begin
@@ -35,7 +35,7 @@ begin
         join atlas.ledger_entries e on e.transfer_id = t.id
         join atlas.ledger_accounts a on a.id = e.debit_account_id and a.code = 'provider_fees'
         where case when new.refund_id is not null then t.refund_id = new.refund_id
-                   else t.refund_id is null
+                   else t.kind in ('sale', 'top_up', 'gift_bought', 'suspense')
                         and (t.event_id = new.event_id
                              or t.payment_id = (select p.id from atlas.payments p where p.event_id = new.event_id)) end
     ) then

@@ -16,6 +16,7 @@ from lib.db.connection import Connection, Timeouts
 from lib.db.invariants import queries, violations, violations_in
 from lib.domain import audit, messages, provisioning, subscriptions
 from lib.domain.provisioning import Answer
+from tests.integration import money_watch
 from tests.integration.sweeps.grants import claim, know_nodes, meet, open_order, pay, start_trial, travel
 
 if TYPE_CHECKING:
@@ -96,6 +97,7 @@ def _open_shop(tx: Transaction) -> None:
 async def sound(postgres: Postgres) -> AsyncIterator[Sound]:
     postgres.create_database("sound", template="atlas_template")
     url = postgres.url("sound")
+    money_watch.remove(url)  # what is planted is planted under the constraints alone
     db = Database(url, connections=1, application="shop")
     await db.run(_open_shop)
 

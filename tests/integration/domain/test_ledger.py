@@ -19,6 +19,9 @@ from lib.domain.ledger import Entry, PostedBefore, Posting
 if TYPE_CHECKING:
     from lib.db import Database, Transaction
 
+# what is posted here tries the ledger itself, below the posting table
+pytestmark = pytest.mark.posts_by_hand
+
 TOPPED_UP, EARNED = "user:topped_up", "user:earned"
 
 

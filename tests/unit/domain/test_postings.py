@@ -66,6 +66,17 @@ def test_the_table_by_hand_has_every_fact_and_every_row() -> None:
     assert len(FACTS) == len({fact.name for fact in FACTS})
 
 
+@pytest.mark.proves("N-29")
+def test_the_table_by_hand_has_each_row_of_two_amounts_in_one_currency_and_across_two() -> None:
+    ways: dict[tuple[str, str], set[bool]] = {}
+    for case in POSTED.values():
+        for leg in fact(case.fact).legs:
+            if leg.debited and leg.amount in case.given:
+                same = case.given[leg.debited][1] == case.given[leg.amount][1]
+                ways.setdefault((case.fact, leg.amount), set()).add(same)
+    assert {row: found for row, found in ways.items() if found != {True, False}} == {}
+
+
 @pytest.mark.parametrize("name", {case.fact: name for name, case in POSTED.items()}.values())
 def test_a_fact_that_lacks_what_it_is_about_is_refused(name: str) -> None:
     case = POSTED[name]

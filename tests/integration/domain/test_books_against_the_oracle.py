@@ -1,0 +1,337 @@
+"""Random happenings, told to the oracle and posted in SQL: after each, every account and every wallet is the same in both."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
+
+import pytest
+from hypothesis import HealthCheck, event, given, settings
+from hypothesis import strategies as st
+
+from lib.db.connection import Connection, Timeouts
+from lib.db.invariants import queries
+from lib.db.transaction import Transaction
+from lib.oracle import Sum
+from tests.integration.domain import money_rows
+from tests.integration.domain.booked import NANO, Happenings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+T = TypeVar("T")
+
+_KINDS = ("subscription", "top_up", "gift")
+_CHECKED = ("balances_are_their_entries", "transfer_is_of_its_day")
+
+
+class Draw:
+    """What happens, drawn step by step; a step that has nothing to go on does nothing."""
+
+    def __init__(self, data: st.DataObject, shop: Happenings) -> None:
+        self._data, self._shop, self._books = data, shop, shop.books
+        self._further: dict[str, str] = {}
+
+    def step(self) -> str:
+        """One happening, by its name."""
+        steps: dict[str, Callable[[], None]] = {
+            "paid": self._paid,
+            "paid from balance": self._paid_from_balance,
+            "stray": self._stray,
+            "out of suspense": self._out_of_suspense,
+            "late fee": self._late_fee,
+            "gift": self._gift,
+            "reward": self._reward,
+            "withdrawal": self._withdrawal,
+            "refund": self._refund,
+            "refund of a further charge": self._refund_of_charge,
+            "between own accounts": self._own,
+            "operator": self._operator,
+            "erased": self._erased,
+            "undone": self._undone,
+        }
+        name = self._data.draw(st.sampled_from(sorted(steps)))
+        event(name)
+        steps[name]()
+        return name
+
+    def _one(self, choices: list[T]) -> T | None:
+        return self._data.draw(st.sampled_from(choices)) if choices else None
+
+    def _number(self, most: int = 400) -> int:
+        return self._data.draw(st.integers(1, most))
+
+    def _yes(self) -> bool:
+        return self._data.draw(st.booleans())
+
+    def _customer(self) -> int:
+        return self._data.draw(st.sampled_from(self._shop.customers))
+
+    def _fee(self) -> int | None:
+        return self._number(50) if self._yes() else None
+
+    def _paid(self) -> None:
+        provider = self._data.draw(st.sampled_from(("card", "cryptobot", "stars", "transfer")))
+        kind = self._data.draw(st.sampled_from(_KINDS))
+        name = self._shop.order(
+            self._customer(), kind, provider, listed=self._number(), percent=self._data.draw(st.sampled_from((0, 30)))
+        )
+        over = self._number(90) if self._yes() else 0
+        asset = self._number(9_000_000) if provider == "cryptobot" else None
+        self._shop.pay(name, provider, over=over * (NANO if provider == "stars" else 1), asset=asset, fee=self._fee())
+
+    def _paid_from_balance(self) -> None:
+        percent = self._data.draw(st.sampled_from((0, 30, 100)))
+        kind = self._data.draw(st.sampled_from(("subscription", "gift")))
+        name = self._shop.order(self._customer(), kind, "balance", listed=self._number(), percent=percent)
+        if not self._shop.pay_from_balance(name):
+            self._shop.tx.execute("update orders set status = 'expired' where id = :id", id=self._shop.orders[name])
+            self._books.orders[name].state = "expired"
+
+    def _stray(self) -> None:
+        paid = [name for name, one in self._books.orders.items() if one.state != "open" and one.provider]
+        name = self._one(paid) if self._yes() else None
+        provider = self._books.orders[name].provider if name else self._data.draw(st.sampled_from(("card", "stars")))
+        if name:
+            came = Sum(self._books.orders[name].price, self._books.orders[name].currency)
+        else:
+            came = Sum(self._number() * NANO, "XTR") if provider == "stars" else Sum(self._number(40_000))
+        told = self._shop.stray(provider, came, name, self._fee())
+        if name:
+            self._further[told] = name
+
+    def _out_of_suspense(self) -> None:
+        name = self._one([one for one, charge in self._books.charges.items() if charge.in_suspense])
+        if name is None:
+            return
+        ways = ["given back", "paid back", "credited"] + ([] if name in self._further else ["assigned"])
+        way = self._one(ways)
+        if way == "given back":
+            self._shop.give_back(name)
+        elif way == "paid back":
+            self._shop.pay_back(name, self._number(9_000), self._number(3) - 1)
+        elif way == "credited":
+            order = self._further.get(name)
+            customer = self._books.orders[order].customer if order else self._customer()
+            self._shop.credit(name, customer, self._number(9_000))
+        else:
+            kind = self._data.draw(st.sampled_from(_KINDS))
+            order = self._shop.order(self._customer(), kind, "card", listed=self._number())
+            self._shop.assign(name, order, self._number(40_000))
+
+    def _late_fee(self) -> None:
+        if name := self._one(list(self._books.charges)):
+            self._shop.late_fee(name, self._number(50))
+
+    def _gift(self) -> None:
+        gifts = [
+            name
+            for name, one in self._books.orders.items()
+            if one.kind == "gift" and one.state == "paid" and not one.given_back
+        ]
+        if name := self._one(gifts):
+            if self._yes():
+                self._shop.claim(name)
+            else:
+                self._shop.return_gift(name, erased=self._yes())
+
+    def _reward(self) -> None:
+        fresh = [name for name in self._shop.payments if name in self._books.orders and name not in self._books.rewards]
+        held = [name for name, one in self._books.rewards.items() if one.state == "held"]
+        live = [name for name, one in self._books.rewards.items() if one.state != "reversed"]
+        way = self._data.draw(st.sampled_from(("new", "released", "taken back")))
+        if way == "new" and (name := self._one(fresh)):
+            self._shop.reward(name, self._customer(), self._number(4_000))
+        elif way == "released" and (name := self._one(held)):
+            self._shop.release(name)
+        elif way == "taken back" and (name := self._one(live)):
+            self._shop.take_back(name)
+
+    def _withdrawal(self) -> None:
+        asked = [name for name, one in self._books.withdrawals.items() if one.state == "requested"]
+        paid = [name for name, one in self._books.withdrawals.items() if one.state == "paid"]
+        way = self._data.draw(st.sampled_from(("asked", "ended", "paid", "bounced")))
+        if way == "asked":
+            customer = self._customer()
+            if all(self._books.withdrawals[name].customer != customer for name in asked):
+                self._shop.withdraw(customer, self._number(3_500))
+        elif way == "ended" and (name := self._one(asked)):
+            self._shop.end_withdrawal(name)
+        elif way == "paid" and (name := self._one(asked)):
+            by_asset = Sum(self._number(9_000_000), "USDT") if self._yes() else None
+            self._shop.pay_withdrawal(
+                name, by_asset or Sum(self._books.withdrawals[name].amount), 0 if by_asset else self._number(3) - 1
+            )
+        elif way == "bounced" and (name := self._one(paid)):
+            by_asset = Sum(self._number(9_000_000), "USDT") if self._yes() else None
+            self._shop.bounce_withdrawal(name, by_asset or Sum(self._books.withdrawals[name].amount))
+
+    def _refund(self) -> None:
+        orders = [
+            name
+            for name, one in self._books.orders.items()
+            if one.state in {"paid", "claimed", "returned"} and not one.given_back
+        ]
+        name = self._one(orders)
+        if name is None:
+            return
+        order = self._books.orders[name]
+        if order.from_wallets is not None:
+            if order.state != "returned":  # what went back already is no refund's
+                self._shop.refund(name, "wallets", None)
+            return
+        routes = ["provider", "outside", "chargeback"] + ([] if order.rest else ["hand"])
+        if order.kind != "top_up" and order.state != "returned":
+            routes.append("balance")
+        route = self._one(routes)
+        assert route is not None
+        self._shop.refund(name, route, None if route == "balance" else self._fee())
+
+    def _refund_of_charge(self) -> None:
+        credited = [
+            name
+            for name in self._further
+            if self._books.charges[name].credited is not None and not self._books.charges[name].given_back
+        ]
+        if name := self._one(credited):
+            route = self._data.draw(st.sampled_from(("provider", "outside", "chargeback")))
+            self._shop.refund_of_charge(name, self._further[name], route)
+
+    def _own(self) -> None:
+        way = self._data.draw(st.sampled_from(("second debit", "payout", "owner", "commission")))
+        provider = self._data.draw(st.sampled_from(("card", "stars", "cryptobot")))
+        listed = [one for one in self._books.charges if f"event:{one}:second_debit" not in self._shop.transfers]
+        moved = Sum(self._number(9_000), {"stars": "XTR", "cryptobot": "USDT"}.get(provider, "RUB"))
+        if way == "second debit":
+            if name := self._one(listed):
+                self._shop.second_debit(name)
+        elif way == "payout":
+            self._shop.payout(provider, moved, self._number(9_000), self._number(3) - 1)
+        elif way == "owner":
+            where = "transfer" if moved.currency == "RUB" else provider
+            self._shop.owner(where, moved, comes=self._yes())
+        else:
+            self._shop.commission(self._number(20))
+
+    def _operator(self) -> None:
+        if self._yes():
+            self._shop.operator_credit(self._customer(), self._number(40_000))
+        else:
+            self._shop.operator_debit(self._customer(), self._number(40_000))
+
+    def _erased(self) -> None:
+        open_for = {one.customer for one in self._books.withdrawals.values() if one.state == "requested"}
+        erased = {int(key.partition(":")[2]) for key in self._shop.transfers if key.startswith("erasure:")}
+        candidates = [one for one in self._shop.customers if one not in open_for | erased]
+        # others stay, or later steps have no wallets to go on
+        if len(erased) < 1 and (customer := self._one(candidates)):
+            self._shop.erase(customer)
+
+    def _undone(self) -> None:
+        if key := self._one(list(self._shop.transfers)):
+            self._shop.reverse(key)
+
+
+@pytest.fixture
+def session(database_url: str) -> Iterator[Connection]:
+    """One for all examples: each is a transaction that is rolled back."""
+    with closing(Connection(database_url, application="oracle", timeouts=Timeouts())) as connection:
+        yield connection
+
+
+def _begun(shop: Happenings) -> None:
+    """Everyone has something in both wallets, and there is one of most things that a step goes on from."""
+    buyer, referrer, other = shop.customers
+    for customer in shop.customers:
+        shop.operator_credit(customer, 9_000)
+        for released in (True, False):
+            name = shop.order(buyer, "subscription", "card", listed=149)
+            shop.pay(name, "card", fee=400)
+            shop.reward(name, customer, 3_000)
+            if released:
+                shop.release(name)
+    for kind, provider in (("gift", "stars"), ("top_up", "cryptobot"), ("gift", "balance")):
+        name = shop.order(other, kind, provider, listed=100)
+        if provider == "balance":
+            shop.pay_from_balance(name)
+        else:
+            shop.pay(name, provider, asset=900_000 if provider == "cryptobot" else None)
+    shop.withdraw(referrer, 2_000)
+    shop.compare()
+
+
+def _example(session: Connection, data: st.DataObject) -> None:
+    session.begin()
+    try:
+        tx = Transaction(session, lambda: False, "oracle")
+        shop = Happenings(tx, customers=[money_rows.customer(tx) for _ in range(3)])
+        _begun(shop)
+        draw = Draw(data, shop)
+        for _ in range(data.draw(st.integers(1, 25))):
+            name = draw.step()
+            shop.compare()
+            assert name
+        session.simple("set constraints all immediate")  # as at COMMIT
+        for name in _CHECKED:
+            assert session.execute(queries()[name], {})[1] == [], name
+    finally:
+        session.rollback()
+
+
+_ROUTES = ("provider", "outside", "chargeback", "hand", "balance")
+
+
+def _each_way(shop: Happenings) -> None:
+    customer = shop.customers[0]
+    shop.operator_credit(customer, 900_000)
+    for kind in _KINDS:
+        for provider, unit in (("card", 1), ("stars", NANO), ("cryptobot", 1), ("transfer", 1)):
+            for over in (0, 7):
+                for route in _ROUTES if not over else ("provider", "outside", "chargeback"):
+                    if kind == "top_up" and route == "balance":
+                        continue
+                    name = shop.order(customer, kind, provider, listed=100, percent=30)
+                    asset = 900_000 if provider == "cryptobot" else None
+                    shop.pay(name, provider, over=over * unit, asset=asset, fee=3)
+                    if kind == "gift" and provider != "card":
+                        (shop.claim if provider == "stars" else partial(shop.return_gift, erased=False))(name)
+                    if not (route == "balance" and shop.books.orders[name].state == "returned"):
+                        shop.refund(name, route, None if route == "balance" else 5)
+        for came in (Sum(5_000), Sum(15_000), Sum(15_000), Sum(40 * NANO, "XTR")):
+            event_name = shop.stray("card" if came.currency == "RUB" else "stars", came, None, 5)
+            shop.assign(event_name, shop.order(customer, kind, "card", listed=100), 12_000)
+    shop.operator_debit(customer, 1 + shop.books.wallet(customer, "topped_up"))  # both parts
+    shop.compare()
+
+
+def test_each_way_that_money_comes_and_goes(session: Connection) -> None:
+    session.begin()
+    try:
+        tx = Transaction(session, lambda: False, "oracle")
+        shop = Happenings(tx, customers=[money_rows.customer(tx) for _ in range(3)])
+        _begun(shop)
+        _each_way(shop)
+        session.simple("set constraints all immediate")
+        for key in list(shop.transfers)[-40:]:
+            shop.reverse(key)
+        shop.compare()
+        session.simple("set constraints all immediate")
+    finally:
+        session.rollback()
+
+
+_SHARED = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large]
+
+
+@settings(max_examples=20, deadline=None, suppress_health_check=_SHARED)
+@given(data=st.data())
+def test_the_books_are_what_the_oracle_says(session: Connection, data: st.DataObject) -> None:
+    _example(session, data)
+
+
+@pytest.mark.full
+@settings(max_examples=300, deadline=None, suppress_health_check=_SHARED)
+@given(data=st.data())
+def test_the_books_are_what_the_oracle_says_over_many_days(session: Connection, data: st.DataObject) -> None:
+    _example(session, data)
