@@ -216,6 +216,14 @@ where a.account_id is not null and a.balance is distinct from
     coalesce((select sum(e.amount) from ledger_entries e where e.credit_account_id = a.id), 0)
   - coalesce((select sum(e.amount) from ledger_entries e where e.debit_account_id = a.id), 0);
 
+-- name: correction_undoes_its_transfer
+-- A correction moves back what the transfer that it names had moved, entry by entry, and nothing else.
+select t.id from ledger_transfers t join ledger_transfers o on o.id = t.reverses_id
+where t.entries <> o.entries or exists (
+    select e.number, e.debit_account_id, e.credit_account_id, e.amount from ledger_entries e where e.transfer_id = t.id
+    except
+    select e.number, e.credit_account_id, e.debit_account_id, e.amount from ledger_entries e where e.transfer_id = o.id);
+
 -- name: transfer_is_of_its_day
 -- A transfer stands on the day of the books at which it was booked.
 select t.id from ledger_transfers t cross join deployment d

@@ -275,6 +275,13 @@ insert into ledger_entries (transfer_id, number, entries, books_day, debit_accou
 insert into ledger_accounts (code, currency, account_id, balance)
     select 'user:topped_up', 'RUB', account_id, 1 from payments where id = {payment};
 
+-- planted: correction_undoes_its_transfer
+insert into ledger_transfers (key, kind, entries, reverses_id, actor_id, reason)
+    select 'correction:' || id, 'correction', entries, id, 17, 'a slip' from ledger_transfers;
+insert into ledger_entries (transfer_id, number, entries, books_day, debit_account_id, credit_account_id, amount, currency)
+    select t.id, e.number, t.entries, t.books_day, e.debit_account_id, e.credit_account_id, e.amount, e.currency
+    from ledger_transfers t join ledger_entries e on e.transfer_id = t.reverses_id;
+
 -- planted: transfer_is_of_its_day
 update ledger_transfers set booked_at = booked_at - interval '3 days';
 

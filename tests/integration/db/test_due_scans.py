@@ -36,6 +36,7 @@ from lib.domain.settlement import Event, Money
 from lib.domain.sweep_runs import SweepRun
 from lib.domain.webhook_state import Looked
 from lib.settings import pricelist
+from tests.integration import money_watch
 from tests.lint.reachable import Node, graph, reached_from
 
 if TYPE_CHECKING:
@@ -214,6 +215,7 @@ def filled(postgres: Postgres) -> Iterator[Callable[[int], Large]]:
         if size not in made:
             name = f"large_{size}"
             postgres.create_database(name, template="atlas_template")
+            money_watch.remove(postgres.url(name))
             connection = Connection(postgres.url(name), application="fill", timeouts=Timeouts(statement_ms=3_600_000))
             connection.simple(_CLOCK.read_text())
             connection.simple(_FILL.format(size=size))

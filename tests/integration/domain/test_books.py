@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import random
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import timedelta
+from itertools import repeat
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,6 +15,7 @@ import pytest
 from lib.db import StatementFailed
 from lib.db.connection import Connection, Timeouts
 from lib.db.invariants import violations
+from lib.db.transaction import Transaction
 from lib.domain import books, ledger
 from lib.domain.ledger import NoSuchTransfer, PostedBefore, ReversedBefore, Wallets
 from lib.domain.postings import About, Amount, posting, table
@@ -21,7 +25,7 @@ from tests.integration.domain.money_rows import fresh
 if TYPE_CHECKING:
     from datetime import date
 
-    from lib.db import Database, Transaction
+    from lib.db import Database
 
 
 def rub(minor: int) -> Amount:
@@ -155,6 +159,46 @@ async def test_sessions_that_spend_two_customers_money_wait_for_each_other_and_n
     # what one of them could not pay was refused whole, and only then
     assert all(one.topped_up >= 0 for one in left)
     assert paid == 3_000 or min(one.topped_up for one in left) < 70
+    assert violations(database_url) == []
+
+
+def _spends(url: str, people: list[int], seed: int) -> list[str]:
+    """One session's transactions; what refused each, if anything did. Nothing is run again, so a deadlock would be told."""
+    draw, refusals = random.Random(seed), []  # noqa: S311 -- the order of a test
+    with closing(Connection(url, application=f"session-{seed}", timeouts=Timeouts(lock_ms=60_000))) as session:
+        for _ in range(12):
+            session.begin()
+            tx = Transaction(session, lambda: False, "spends")
+            try:
+                first, second = draw.sample(people, 2)
+                if draw.random() < 0.5:
+                    ledger.lock_wallets(tx, first, second)
+                    debit(tx, first, draw.randint(1, 90))
+                    credit(tx, second, draw.randint(1, 60))
+                else:
+                    amount = draw.randint(1, 90)
+                    about = About(account_id=first, operation=fresh("debit"), actor_id=17, reason="a test")
+                    ledger.post(tx, posting(table.OPERATOR_DEBIT, about, topped_up=rub(amount), earned=rub(0)))
+                session.commit("spends")
+            except (StatementFailed, ledger.BalanceTooLow) as refused:
+                session.rollback()
+                refusals.append(refused.constraint or refused.code if isinstance(refused, StatementFailed) else "")
+    return refusals
+
+
+def test_sessions_on_the_same_wallets_never_take_what_is_not_there_and_never_wait_in_a_circle(
+    database_url: str,
+) -> None:
+    with closing(Connection(database_url, application="test", timeouts=Timeouts())) as session:
+        session.begin()
+        people = [money_rows.customer(Transaction(session, lambda: False, "people")) for _ in range(3)]
+        session.commit("people")
+    with ThreadPoolExecutor(6) as sessions:
+        refusals = [
+            one for found in sessions.map(_spends, repeat(database_url), repeat(people), range(6)) for one in found
+        ]
+    # none of them had a wallet at first: they are opened by several sessions at once
+    assert set(refusals) <= {"", "wallet_is_never_negative"}
     assert violations(database_url) == []
 
 

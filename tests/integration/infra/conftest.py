@@ -16,6 +16,7 @@ from infra.google.client import Google
 from sandbox.google import Google as StandIn
 from sandbox.google.database_end import DatabaseEnd
 from sandbox.postgres.server import SUPERUSER
+from tests.integration import money_watch
 from tests.sandbox.google import made
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ def as_superuser(postgres: Postgres, name: str = "postgres") -> Any:
 def server(postgres: Postgres) -> Iterator[Postgres]:
     """A server as Cloud SQL's: a reader for whom Google vouches, an owner with a password, a database `atlas`."""
     postgres.create_database("atlas", template="atlas_template")
+    money_watch.remove(postgres.url("atlas"))
     with as_superuser(postgres) as session:
         place = Path(session.run("show hba_file")[0][0])
         before = place.read_text()
