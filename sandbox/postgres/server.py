@@ -214,13 +214,15 @@ class Postgres:
         with self._session() as session:
             session.run(f"DROP DATABASE IF EXISTS {pg8000.native.identifier(name)} WITH (FORCE)")
 
-    def allow_login(self, role: str) -> None:
-        """Let a role log in with this cluster's password, making the role when it is absent."""
+    def allow_login(self, role: str, *, member_of: str | None = None) -> None:
+        """Let a role log in with this cluster's password, making the role when it is absent; it may what that other role may."""
         with self._session() as session:
             known = session.run("SELECT 1 FROM pg_roles WHERE rolname = :role", role=role)
             verb = "ALTER" if known else "CREATE"
             password = pg8000.native.literal(self.password)
             session.run(f"{verb} ROLE {pg8000.native.identifier(role)} LOGIN PASSWORD {password}")
+            if member_of is not None:
+                session.run(f"GRANT {pg8000.native.identifier(member_of)} TO {pg8000.native.identifier(role)}")
 
     # -- inside --------------------------------------------------------------------------------------------------------
 

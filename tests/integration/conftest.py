@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
 _TEMPLATE = "atlas_template"
+FUNCTIONS = "functions_in_tests"
+"""What functions are: a login that may what `atlas_app` may, and nothing more."""
 
 
 @pytest.fixture(scope="session")
@@ -26,6 +29,7 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
     server.create_database(_TEMPLATE)
     migrate(server.url(_TEMPLATE), "local", providers=registry.providers("local"))
     money_watch.install(server.url(_TEMPLATE))
+    server.allow_login(FUNCTIONS, member_of="atlas_app")
     yield server
     server.stop()
 
@@ -53,9 +57,23 @@ def database_url(databases: Databases, request: pytest.FixtureRequest) -> Iterat
 
 
 @pytest.fixture
+def functions_url(postgres: Postgres, database_url: str) -> str:
+    """The same database by the login of the functions, who may no more than `atlas_app`."""
+    return postgres.url(urlsplit(database_url).path.removeprefix("/"), FUNCTIONS)
+
+
+@pytest.fixture
 async def db(database_url: str) -> AsyncIterator[Database]:
     """Four connections, the first attempt of every transaction refused with 40001, results compared."""
     database = Database(database_url, connections=4, application="test", guards=True, compare=True)
+    yield database
+    await database.close()
+
+
+@pytest.fixture
+async def owner_db(database_url: str) -> AsyncIterator[Database]:
+    """The same database by one who may everything: what a test lays ready that no function may, as the clock."""
+    database = Database(database_url, connections=2, application="owner", guards=False)
     yield database
     await database.close()
 
