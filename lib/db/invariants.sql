@@ -124,7 +124,7 @@ left join credited c on c.payment_id = p.id
 where p.kind = 'settling'
   and (p.currency <> o.currency or (e.id is null and p.amount < o.price)
        or (o.kind <> 'top_up' or e.id is null)
-          and coalesce(c.amount, 0) <> coalesce(floor(cast(greatest(p.amount - o.price, 0) as numeric) * o.value / nullif(o.price, 0)), 0)
+          and coalesce(c.amount, 0) <> coalesce(div(cast(greatest(p.amount - o.price, 0) as numeric) * o.value, nullif(o.price, 0)), 0)
                                        + case o.kind when 'top_up' then o.value else 0 end);
 
 -- name: settling_payment_granted
