@@ -3,7 +3,7 @@
 Postgres links a new row to the one before (the trigger `audit_link`), so the chain is whole by whichever program a row is added. The lock that this
 takes is held until COMMIT: `record` belongs at the end of its transaction.
 
-A foundation: of what operators do, only the changes in `operators.py` are recorded so far, and no function offers those yet.
+Recorded are roles and flags, access and balance by hand, and how suspense ends; no function offers these to operators yet.
 """
 
 from __future__ import annotations
