@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from lib.bot import order_screen
 from lib.bot.callbacks import Go, Pay, PickPeriod, PickTariff, Place
 from lib.bot.screen import Screen, tap
-from lib.domain import chat_state, flags, orders, pricing, subscriptions
+from lib.domain import balance, chat_state, flags, orders, pricing, subscriptions
 from lib.domain.pricelist import UnknownTariff
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from lib.db import Transaction
     from lib.domain.chat_state import ChatState
     from lib.domain.pricelist import Tariff
-    from lib.domain.pricing import Offer
+    from lib.domain.pricing import Offer, Quote
 
 BUY_TARIFF = "buy.tariff"
 BUY_PERIOD = "buy.period"
@@ -27,13 +28,19 @@ BUY_ORDER = "buy.order"
 
 def begin(tx: Transaction, context: UpdateContext, toast: str = "") -> Screen:
     """From the beginning, wherever the dialogue was."""
-    if not context.methods or not flags.enabled(tx, flags.PAYMENTS):
+    if not can_order(tx, context):
         return order_screen.unavailable(context)
     state = chat_state.read(tx, context.account.id)
     moved = chat_state.swap(tx, context.account.id, state.version, BUY_TARIFF, {})
     if moved is None:
         return show_state(tx, context, chat_state.read(tx, context.account.id), toast or "toast-stale")
     return _tariffs(context, moved, toast)
+
+
+def can_order(tx: Transaction, context: UpdateContext) -> bool:
+    """Whether this customer can pay by anything now."""
+    by_balance = context.balance_offered and not context.methods and balance.of(tx, context.account.id).total > 0
+    return (bool(context.methods) or by_balance) and flags.enabled(tx, flags.PAYMENTS)
 
 
 def pick_tariff(tx: Transaction, context: UpdateContext, name: str, version: int) -> Screen:
@@ -84,10 +91,40 @@ def offer(context: UpdateContext, tariff: str, days: int, method: str) -> Offer:
     )
 
 
+def offers(context: UpdateContext, tariff: str, days: int) -> dict[str, Offer]:
+    """What the period costs by each method that it is sold by, in the order of the screen."""
+    methods = (*context.methods, *((balance.PROVIDER,) if context.balance_offered else ()))
+    found = {}
+    for method in methods:
+        with suppress(pricing.NotSold):
+            found[method] = offer(context, tariff, days, method)
+    return found
+
+
+def agreed(state: ChatState, method: str, quote: Quote) -> bool:
+    """Whether the confirm screen showed this price for this method: what is charged is what was shown, never more in silence."""
+    return _shown(state).get(method) == [quote.price, quote.currency]
+
+
+def _shown(state: ChatState) -> dict[str, object]:
+    shown = state.data.get("prices")
+    return shown if isinstance(shown, dict) else {}
+
+
+def _has_changed(context: UpdateContext, state: ChatState, tariff: str, days: int) -> bool:
+    now = offers(context, tariff, days)
+    return not _shown(state) or any(
+        method in now and not agreed(state, method, now[method].quote) for method in _shown(state)
+    )
+
+
 def _confirm_next(
     tx: Transaction, context: UpdateContext, version: int, tariff: Tariff, days: int, *, toast: str = ""
 ) -> Screen:
-    data = {"tariff": tariff.name, "days": days, "price": tariff.prices[days]}
+    prices = {
+        method: [one.quote.price, one.quote.currency] for method, one in offers(context, tariff.name, days).items()
+    }
+    data = {"tariff": tariff.name, "days": days, "prices": prices}
     moved = chat_state.swap(tx, context.account.id, version, BUY_CONFIRM, data)
     if moved is None:
         return show_state(tx, context, chat_state.read(tx, context.account.id), "toast-stale")
@@ -107,7 +144,7 @@ def show_state(tx: Transaction, context: UpdateContext, state: ChatState, toast:
         return _periods(context, state, tariff, toast)
     days = _days(state)
     if state.state == BUY_CONFIRM and tariff is not None and days in tariff.prices:
-        if tariff.prices[days] != state.data.get("price"):
+        if _has_changed(context, state, tariff.name, days):
             return confirm_again(tx, context, state, "toast-price-changed")
         return _confirm(tx, context, state, tariff, days, toast=toast)
     return begin(tx, context, toast)
@@ -185,7 +222,7 @@ def _confirm(
         return order_screen.unavailable(context)
     now = subscriptions.now(tx)
     until = subscriptions.end_after(held, now, value, timedelta(days=days))
-    price = say.money(tariff.prices[days], context.prices.currency)
+    quote = offer(context, tariff.name, days, balance.PROVIDER).quote
     parts = [
         say.html(
             "buy-confirm",
@@ -193,18 +230,16 @@ def _confirm(
             devices=say.plain("devices", count=tariff.devices),
             traffic=_traffic(context, tariff),
             period=say.plain("period", days=days),
-            price=price,
+            price=say.money(quote.price, quote.currency),
             until=context.moment(until),
         )
     ]
     if held is not None and value != subscriptions.SAME_VALUE and subscriptions.has_paid_time_left(held, now):
         parts.append(say.html("buy-confirm-conversion", tariff=say.tariff(held.tariff)))
-    parts.append(say.html("buy-confirm-consent"))
+    pay, notes = _ways_to_pay(tx, context, state, offers(context, tariff.name, days))
+    parts += [*notes, say.html("buy-confirm-consent")]
     rows: Rows = (
-        *(
-            (tap(label, Pay(method=name, version=state.version)),)
-            for name, label in _pay_labels(context, price).items()
-        ),
+        *pay,
         (
             tap(say.plain("button-back"), PickTariff(tariff=tariff.name, version=state.version)),
             tap(say.plain("button-menu"), Go(to=Place.MENU)),
@@ -213,12 +248,43 @@ def _confirm(
     return Screen("\n\n".join(parts), rows, toast=_toast(context, toast))
 
 
-def _pay_labels(context: UpdateContext, price: str) -> dict[str, str]:
-    """By provider; which one is said where there is a choice."""
+def _ways_to_pay(
+    tx: Transaction, context: UpdateContext, state: ChatState, offered: dict[str, Offer]
+) -> tuple[Rows, list[str]]:
+    """A button for each method that takes the price, and a line for each that does not."""
     say = context.texts
-    if len(context.methods) == 1:
-        return dict.fromkeys(context.methods, say.plain("button-pay", price=price))
-    return {name: say.plain("button-pay-by", price=price, method=label) for name, label in context.methods.items()}
+    labels = dict(context.methods)
+    notes = [
+        say.html("buy-confirm-minimum", method=labels[name], minimum=say.money(one.minimum, one.quote.currency))
+        for name, one in offered.items()
+        if name in labels and not one.is_payable
+    ]
+    payable = {name: one.quote for name, one in offered.items() if name in labels and one.is_payable}
+    rows: Rows = ()
+    if (by_balance := offered.get(balance.PROVIDER)) is not None and by_balance.is_payable:
+        held, quote = balance.of(tx, context.account.id).total, by_balance.quote
+        if held >= quote.price:
+            payable[balance.PROVIDER] = quote
+            labels[balance.PROVIDER] = say.plain("method-balance")
+        elif held > 0:
+            notes.append(
+                say.html(
+                    "buy-confirm-balance",
+                    balance=say.money(held, quote.currency),
+                    missing=say.money(quote.price - held, quote.currency),
+                )
+            )
+            rows = ((tap(say.plain("button-top-up"), Go(to=Place.BALANCE)),),)
+    pay = tuple(
+        (
+            tap(
+                order_screen.pay_label(context, quote, labels[name], alone=len(payable) == 1),
+                Pay(method=name, version=state.version),
+            ),
+        )
+        for name, quote in payable.items()
+    )
+    return (*pay, *rows), notes
 
 
 def _traffic(context: UpdateContext, tariff: Tariff) -> str:

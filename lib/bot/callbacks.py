@@ -20,6 +20,8 @@ class Place(StrEnum):
     MENU = "menu"
     PROFILE = "profile"
     BUY = "buy"
+    BALANCE = "balance"
+    TOP_UP_OTHER = "top_up_other"
     TRIAL = "trial"
     KEY = "key"
     QR = "qr"
@@ -77,6 +79,19 @@ class PickPeriod(CallbackData, prefix="period"):
 
 class Pay(CallbackData, prefix="pay"):
     """Buy dialogue: consent to the terms, and an order for what the confirm screen shows, paid by that provider."""
+
+    method: Annotated[str, Field(min_length=1, max_length=20)]
+    version: Version
+
+
+class PickTopUp(CallbackData, prefix="top_up"):
+    """Balance: top up by so much, minor units."""
+
+    amount: Annotated[int, Field(ge=1, le=10**17)]
+
+
+class PayTopUp(CallbackData, prefix="pay_top_up"):
+    """Balance: consent to the terms, and an order for the top-up that the confirm screen shows, paid by that provider."""
 
     method: Annotated[str, Field(min_length=1, max_length=20)]
     version: Version

@@ -8,7 +8,7 @@ from aiogram import Dispatcher, Router
 from aiogram.enums import ChatType
 from aiogram.types import CallbackQuery, Message
 
-from lib.bot.routers import access, menu, purchase, reference, trial
+from lib.bot.routers import access, balance, menu, purchase, reference, trial
 
 
 async def in_private(event: Message | CallbackQuery) -> bool:
@@ -23,9 +23,9 @@ def the_dispatcher() -> Dispatcher:
     private = Router(name="private")
     private.message.filter(in_private)
     private.callback_query.filter(in_private)
-    # the menu's router comes last: it takes what no other router takes
+    # the menu's router comes last: it takes what no other router takes; the balance's takes any text that is no command
     private.include_routers(
-        menu.start_router, purchase.router, trial.router, access.router, reference.router, menu.router
+        menu.start_router, purchase.router, trial.router, access.router, reference.router, balance.router, menu.router
     )
     root = Dispatcher(disable_fsm=True)
     root.include_router(private)

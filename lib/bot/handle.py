@@ -104,7 +104,8 @@ def _context(services: Services, incoming: Incoming, update: Update) -> UpdateCo
         prices=services.prices,
         zone=services.zone,
         support_url=services.telegram.support_url,
-        methods={name: invoices.label for name, invoices in services.invoices.items()},
+        methods=services.methods,
+        balance_offered=services.balance_offered,
     )
 
 

@@ -138,7 +138,9 @@ def compose(
     say = texts.of(language)
     match kind:
         case "receipt":
-            screen: Screen | None = _receipt(say, params, zone)
+            screen: Screen | None = (
+                _top_up_receipt(say, params) if params.get("kind") == "top_up" else _receipt(say, params, zone)
+            )
         case "credited":
             screen = _credited(say, params)
         case "key":
@@ -177,6 +179,17 @@ def _receipt(say: Texts, params: dict[str, Any], zone: ZoneInfo) -> Screen:
 def _credited(say: Texts, params: dict[str, Any]) -> Screen:
     text = say.html("message-credited", amount=say.money(params["amount"], params["currency"]))
     return Screen(text, ((tap(say.plain("button-menu"), Go(to=Place.MENU)),),))
+
+
+def _top_up_receipt(say: Texts, params: dict[str, Any]) -> Screen:
+    text = say.html(
+        "message-receipt-top-up",
+        number=str(params["order_id"]),
+        price=say.money(params["amount"], params["currency"]),
+        amount=say.money(params["credited"], params["books"]),
+    )
+    rows = ((tap(say.plain("button-balance"), Go(to=Place.BALANCE)), tap(say.plain("button-buy"), Go(to=Place.BUY))),)
+    return Screen(text, rows)
 
 
 def _key(say: Texts, zone: ZoneInfo, current: Facts) -> Screen | None:

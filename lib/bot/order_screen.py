@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING
 
 from lib.bot.callbacks import CheckOrder, Go, Place
 from lib.bot.screen import Button, Screen, tap
-from lib.domain import provisioning, subscriptions
+from lib.domain import balance, provisioning, subscriptions
 
 if TYPE_CHECKING:
     from lib.bot.update_context import UpdateContext
     from lib.db import Transaction
     from lib.domain.orders import Order
+    from lib.domain.pricing import Quote
 
 
 def is_live(tx: Transaction, order: Order) -> bool:
@@ -34,12 +35,13 @@ def _open(context: UpdateContext, order: Order, url: str, toast: str) -> Screen:
     say = context.texts
     price = say.money(order.price, order.currency)
     text = say.html("order-open", **_facts(context, order), until=context.moment(order.expires_at))
+    text += "\n\n" + say.html("order-open-top-up" if order.kind == "top_up" else "order-open-access")
     if toast == "toast-unpaid":
         text += "\n\n" + say.html("order-unpaid-yet")
     rows = (
         (Button(say.plain("button-pay-url", price=price), url=url),),
         (tap(say.plain("button-check"), CheckOrder(order=order.id)),),
-        (tap(say.plain("button-back"), Go(to=Place.BUY)), _menu(context)),
+        (tap(say.plain("button-back"), Go(to=_begin(order))), _menu(context)),
     )
     return Screen(text, rows, toast=say.plain(toast) if toast else "")
 
@@ -53,6 +55,8 @@ def _preparing(context: UpdateContext, order: Order) -> Screen:
 
 def _paid(tx: Transaction, context: UpdateContext, order: Order, toast: str) -> Screen:
     say = context.texts
+    if order.kind == "top_up":
+        return _topped_up(tx, context, order, toast)
     held = subscriptions.current(tx, context.account.id)
     toast_text = say.plain(toast) if toast else ""
     if held is None or not held.is_current:
@@ -72,12 +76,25 @@ def _paid(tx: Transaction, context: UpdateContext, order: Order, toast: str) -> 
     return Screen(text, rows, toast=toast_text)
 
 
+def _topped_up(tx: Transaction, context: UpdateContext, order: Order, toast: str) -> Screen:
+    say = context.texts
+    held = say.money(balance.of(tx, context.account.id).total, context.prices.currency)
+    facts = {"number": str(order.id), "what": what(context, order), "balance": held}
+    buy = tap(say.plain("button-buy"), Go(to=Place.BUY))
+    text = say.html("order-paid-top-up", **facts)
+    return Screen(text, ((buy,), (_menu(context),)), toast=say.plain(toast) if toast else "")
+
+
 def _over(context: UpdateContext, order: Order, toast: str) -> Screen:
     say = context.texts
     again = () if order.invoice_id is None else ((tap(say.plain("button-check"), CheckOrder(order=order.id)),),)
-    buy = tap(say.plain("button-buy"), Go(to=Place.BUY))
+    if order.kind == "top_up":
+        begin = tap(say.plain("button-top-up"), Go(to=Place.BALANCE))
+    else:
+        begin = tap(say.plain("button-buy"), Go(to=Place.BUY))
     text = say.html("order-over", number=str(order.id))
-    return Screen(text, (*again, (buy,), (_menu(context),)), toast=say.plain(toast) if toast else "")
+    text += "\n\n" + say.html("order-over-top-up" if order.kind == "top_up" else "order-over-access")
+    return Screen(text, (*again, (begin,), (_menu(context),)), toast=say.plain(toast) if toast else "")
 
 
 def provider_down(context: UpdateContext, order: Order) -> Screen:
@@ -99,10 +116,28 @@ def _facts(context: UpdateContext, order: Order) -> dict[str, str | int]:
     say = context.texts
     return {
         "number": str(order.id),
-        "tariff": say.tariff(order.tariff),
-        "period": say.plain("period", days=order.period_days),
+        "what": what(context, order),
         "price": say.money(order.price, order.currency),
     }
+
+
+def what(context: UpdateContext, order: Order) -> str:
+    """What is bought, in a few words."""
+    say = context.texts
+    if order.tariff is None or order.period_days is None:
+        return say.plain("order-what-top-up", amount=say.money(order.value, context.prices.currency))
+    return say.plain("order-what", tariff=say.tariff(order.tariff), period=say.plain("period", days=order.period_days))
+
+
+def pay_label(context: UpdateContext, quote: Quote, label: str, *, alone: bool) -> str:
+    """Of the button that pays: which method it is, is said where there is a choice."""
+    say = context.texts
+    price = say.money(quote.price, quote.currency)
+    return say.plain("button-pay", price=price) if alone else say.plain("button-pay-by", price=price, method=label)
+
+
+def _begin(order: Order) -> Place:
+    return Place.BALANCE if order.kind == "top_up" else Place.BUY
 
 
 def _menu(context: UpdateContext) -> Button:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from lib.domain.balance import PROVIDER as BALANCE
+from lib.settings import values
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from zoneinfo import ZoneInfo
@@ -20,8 +23,9 @@ class Services:
     """Adapters and configuration, the same for every update of a process.
 
     Attributes:
-        invoices: by name, the providers that are configured and make invoices: what can be paid by, in the order of the screen.
+        invoices: by name, the providers that are configured and make invoices.
         zone: in which times are shown (`DISPLAY_TZ`).
+        wanted: the ways to pay that the operator wants, in their order (`PAYMENT_METHODS`); None: all that there are.
     """
 
     db: Database
@@ -29,3 +33,15 @@ class Services:
     telegram: TelegramSettings
     invoices: Mapping[str, Invoices]
     zone: ZoneInfo
+    wanted: tuple[str, ...] | None = None
+
+    @property
+    def methods(self) -> dict[str, str]:
+        """By name, what each provider that one can pay by is called on a button, in the order of the screen."""
+        order = self.wanted or (*values.PAYMENT_METHODS, *self.invoices)
+        return {name: self.invoices[name].label for name in order if name in self.invoices}
+
+    @property
+    def balance_offered(self) -> bool:
+        """Whether one can pay from the balance."""
+        return self.wanted is None or BALANCE in self.wanted

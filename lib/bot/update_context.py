@@ -46,6 +46,7 @@ class UpdateContext:
         query_id: the tap that waits for an answer.
         zone: in which times are shown.
         methods: the providers that one can pay by, by name, and what each is called on a button.
+        balance_offered: whether one can pay from the balance.
         start_payload: of the deep link that the person came by.
         after_external_call: what is to be shown is known from outside, so it is newer than what another delivery of the same
             update may have stored meanwhile.
@@ -63,6 +64,7 @@ class UpdateContext:
     zone: ZoneInfo
     support_url: str
     methods: Mapping[str, str]
+    balance_offered: bool
     start_payload: str | None = None
     after_external_call: bool = False
     redelivered: bool = False

@@ -22,7 +22,14 @@ if TYPE_CHECKING:
 @cache
 def services() -> Services:
     """Raises: UnusableSetting, InvalidPriceList: the configuration is wrong."""
-    return Services(bootstrap.database(), pricelist.load(), plain.telegram(), bootstrap.invoices(), plain.zone())
+    return Services(
+        bootstrap.database(),
+        pricelist.load(),
+        plain.telegram(),
+        bootstrap.invoices(),
+        plain.zone(),
+        plain.payment_methods(),
+    )
 
 
 def bot() -> Bot:

@@ -22,7 +22,7 @@ _MOST_DIGITS = 30
 
 
 class Refusal(StrEnum):
-    """Why it is no amount; the name of its text."""
+    """Why it is no amount; the end of its text's name."""
 
     NOT_A_NUMBER = "not-a-number"
     OTHER_DIGITS = "other-digits"

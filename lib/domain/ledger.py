@@ -244,6 +244,11 @@ class Wallets:
     topped_up: int = 0
     earned: int = 0
 
+    @property
+    def total(self) -> int:
+        """All that can be spent."""
+        return self.topped_up + self.earned
+
     def spent(self, amount: int) -> Wallets:
         """The parts that pay an amount: `topped_up` first, then `earned` (docs/postings.md).
 

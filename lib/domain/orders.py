@@ -15,13 +15,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What is bought by whom for how much; `price` in minor units of `currency`."""
+    """What is bought by whom for how much.
+
+    Attributes:
+        kind: subscription, top_up or gift.
+        tariff, period_days: None of a top-up.
+        price: minor units of `currency`.
+        value: the price in minor units of the books' currency: what a top-up brings.
+    """
 
     id: int
     purchase_id: UUID
     account_id: int
-    tariff: str
-    period_days: int
+    kind: str
+    tariff: str | None
+    period_days: int | None
     price: int
     currency: str
     provider: str
@@ -29,11 +37,12 @@ class Order:
     invoice_id: str | None
     invoice_url: str | None
     expires_at: datetime
+    value: int
 
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """The account's one open order.
+    """The account's one open order of its kind.
 
     Attributes:
         claim: set when the caller is to make the invoice now; no other will for a while.
@@ -86,7 +95,10 @@ INVOICE_LEASE_S = 20.0
 MISSING_H = 24
 """So long must an invoice be missing from otherwise good listings before its order is watched no more (product.md)."""
 
-_COLUMNS = "id, purchase_id, account_id, tariff, period_days, price, currency, provider, status, invoice_id, invoice_url, expires_at"
+_COLUMNS = (
+    "id, purchase_id, account_id, kind, tariff, period_days, price, currency, provider, status, invoice_id, invoice_url, expires_at,"
+    " value"
+)
 
 # An open order for something else, or out of time, makes way; one that never asked for an invoice is over at the provider too.
 # The partial unique index orders_one_open is what two taps at once meet.
@@ -94,19 +106,17 @@ _REPLACE = """
 update orders
 set status = case when expires_at <= atlas.now() then 'expired' else 'replaced' end,
     provider_closed_at = case when invoice_asked_at is null and invoice_id is null then atlas.now() end
-where account_id = :account_id and kind = 'subscription' and status = 'open'
-  and parent_id is null
+where account_id = :account_id and kind = :kind and status = 'open' and parent_id is null
   and (expires_at <= atlas.now()
-       or (tariff, period_days, list_price, price, currency, value, provider)
-          <> (:tariff, :period_days, :list_price, :price, :currency, :value, :provider)
-       or (discount, discount_percent) is distinct from (:discount, :discount_percent))
+       or (tariff, period_days, list_price, price, currency, value, provider, discount, discount_percent) is distinct from
+          (:tariff, :period_days, :list_price, :price, :currency, :value, :provider, :discount, :discount_percent))
 returning id as order_id, provider, coalesce(invoice_id, '') as invoice_id
 """
 
 _OPEN = f"""
 insert into orders (account_id, kind, tariff, period_days, list_price, price, currency, value, discount, discount_percent, provider,
                     expires_at)
-values (:account_id, 'subscription', :tariff, :period_days, :list_price, :price, :currency, :value, :discount, :discount_percent,
+values (:account_id, :kind, :tariff, :period_days, :list_price, :price, :currency, :value, :discount, :discount_percent,
         :provider, atlas.now() + make_interval(mins => :minutes))
 on conflict (account_id, kind) where status = 'open' and parent_id is null do update set status = excluded.status
 returning {_COLUMNS}
@@ -151,8 +161,43 @@ def open_subscription(
     minutes: int,
 ) -> Opened:
     """The account's open order for exactly this; picking the same again returns the same order and invoice."""
-    wanted = {
+    wanted = _wanted(account_id, "subscription", quote, provider, tariff=tariff, period_days=period_days)
+    return _with_claim(tx, *_opened(tx, wanted, minutes))
+
+
+def open_top_up(tx: Transaction, account_id: int, *, quote: Quote, provider: str, minutes: int) -> Opened:
+    """As `open_subscription`, of money for the balance: an order for access stays open beside it."""
+    return _with_claim(tx, *_opened(tx, _wanted(account_id, "top_up", quote, provider), minutes))
+
+
+def open_without_invoice(
+    tx: Transaction,
+    account_id: int,
+    *,
+    tariff: str,
+    period_days: int,
+    quote: Quote,
+    provider: str,
+    minutes: int,
+) -> tuple[Order, tuple[Replaced, ...]]:
+    """As `open_subscription`, for what is paid in this very transaction; and the orders that made way."""
+    return _opened(
+        tx, _wanted(account_id, "subscription", quote, provider, tariff=tariff, period_days=period_days), minutes
+    )
+
+
+def _wanted(
+    account_id: int,
+    kind: str,
+    quote: Quote,
+    provider: str,
+    *,
+    tariff: str | None = None,
+    period_days: int | None = None,
+) -> dict[str, object]:
+    return {
         "account_id": account_id,
+        "kind": kind,
         "tariff": tariff,
         "period_days": period_days,
         "list_price": quote.list_price,
@@ -163,14 +208,18 @@ def open_subscription(
         "discount_percent": quote.discount_percent,
         "provider": provider,
     }
+
+
+def _opened(tx: Transaction, wanted: dict[str, object], minutes: int) -> tuple[Order, tuple[Replaced, ...]]:
     replaced = tuple(one for one in tx.rows(Replaced, _REPLACE, **wanted) if one.invoice_id)
     # Looked for first: an insert that stands aside would use up a number all the same, and numbers are shown.
-    return _with_claim(tx, _open_one(tx, account_id) or tx.one(Order, _OPEN, minutes=minutes, **wanted), replaced)
+    found = _open_one(tx, wanted["account_id"], wanted["kind"])
+    return found or tx.one(Order, _OPEN, minutes=minutes, **wanted), replaced
 
 
 def resume(tx: Transaction, order: Order) -> Opened:
     """The account's open order again, as it is by now: its invoice may have been attached since it was read."""
-    return _with_claim(tx, _open_one(tx, order.account_id) or order, ())
+    return _with_claim(tx, _open_one(tx, order.account_id, order.kind) or order, ())
 
 
 def _with_claim(tx: Transaction, order: Order, replaced: tuple[Replaced, ...]) -> Opened:
@@ -182,13 +231,13 @@ def _with_claim(tx: Transaction, order: Order, replaced: tuple[Replaced, ...]) -
     return Opened(order, claim.claim, asked_before=claim.asked, replaced=replaced)
 
 
-def _open_one(tx: Transaction, account_id: int) -> Order | None:
+def _open_one(tx: Transaction, account_id: object, kind: object) -> Order | None:
     return tx.row(
         Order,
         f"select {_COLUMNS} from orders"  # noqa: S608 -- a constant list of columns
-        " where account_id = :account_id and kind = 'subscription' and status = 'open' and parent_id is null"
-        " for no key update",
+        " where account_id = :account_id and kind = :kind and status = 'open' and parent_id is null for no key update",
         account_id=account_id,
+        kind=kind,
     )
 
 

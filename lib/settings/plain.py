@@ -152,6 +152,11 @@ def cryptopay() -> CryptoPaySettings:
     )
 
 
+def payment_methods() -> tuple[str, ...] | None:
+    """Which ways to pay are offered, in their order; None: all that are configured. Raises: WrongSetting."""
+    return read("PAYMENT_METHODS", values.payment_methods)
+
+
 @dataclass(frozen=True, slots=True)
 class TasksSettings:
     """Cloud Tasks: `endpoint` is empty for the real service, `invoker` for no token; it may hold {queue}, `url_template` holds {name}."""

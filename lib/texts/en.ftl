@@ -40,6 +40,10 @@ button-tariff = { $tariff } · from { $price }
 button-period = { $period } · { $price }
 button-pay = ✅ I accept the terms, pay { $price }
 button-pay-by = ✅ I accept the terms, pay { $price } · { $method }
+button-top-up = 💰 Top up the balance
+button-balance = 💰 Balance
+button-other-amount = ✍️ Another amount
+method-balance = from the balance
 button-pay-url = 💳 Pay { $price }
 button-check = 🔄 Check payment
 button-refresh = 🔄 Refresh
@@ -104,41 +108,53 @@ buy-confirm =
     Price: <b>{ $price }</b>
     Access will last until: <b>{ $until }</b>
 buy-confirm-conversion = What is left of your { $tariff } time will be converted by value; the end above includes it.
+buy-confirm-minimum = { $method } takes { $minimum } or more.
+buy-confirm-balance = The balance is { $balance }, { $missing } short.
 buy-confirm-consent = By pressing the pay button you accept the terms: /terms
 buy-unavailable = Orders are not taken at the moment. What is paid for works as usual; please try later.
 order-open =
     🧾 <b>Order { $number }</b>
 
-    { $tariff }, { $period }: <b>{ $price }</b>
+    { $what }: <b>{ $price }</b>
     Pay before: <b>{ $until }</b>
 
-    You pay in CryptoBot, in any of the coins it offers. Access begins by itself as soon as the money arrives; there is no need to check.
+    You pay in CryptoBot, in any of the coins it offers.
+order-open-access = Access begins by itself as soon as the money arrives; there is no need to check.
+order-open-top-up = The money is on the balance as soon as it arrives; there is no need to check.
 order-unpaid-yet = ⏳ The payment has not arrived yet.
 order-preparing =
     🧾 <b>Order { $number }</b>
 
-    { $tariff }, { $period }: <b>{ $price }</b>
+    { $what }: <b>{ $price }</b>
 
     The invoice is being prepared, it takes a few seconds.
 order-provider-down = CryptoBot does not answer now: there is no invoice and nothing was charged. Try again in a minute.
 order-paid =
     ✅ <b>Order { $number } is paid</b>
 
-    { $tariff }, { $period }: { $price }
+    { $what }: { $price }
     Access until: <b>{ $until }</b>
 order-paid-ended =
     ✅ <b>Order { $number } is paid</b>
 
-    { $tariff }, { $period }: { $price }
+    { $what }: { $price }
     That access has ended.
 order-key-pending = 🔧 The key is being prepared and comes here by itself; there is nothing to do.
 order-key-ready = 🔑 The key is ready: see “My key”.
 order-over =
     🧾 <b>Order { $number }</b> is closed: its time ran out, or another one took its place.
+order-over-access = If you paid it, the money is not lost: access begins at the price of the order.
+order-over-top-up = If you paid it, the money is not lost: it comes to the balance.
+order-what = { $tariff }, { $period }
+order-what-top-up = Top-up of { $amount }
+order-paid-top-up =
+    ✅ <b>Order { $number } is paid</b>
 
-    If you paid it, the money is not lost: access begins at the price of the order.
-invoice = Atlas: { $tariff }, { $period }
+    { $what }
+    On the balance: <b>{ $balance }</b>
+invoice = Atlas: { $what }
 toast-stale = That button is out of date; this is how things are now.
+toast-balance-low = There is not enough on the balance
 toast-price-changed = The price has changed, please check the order.
 toast-unpaid = The payment has not arrived yet
 toast-paid = Paid ✅
@@ -152,6 +168,7 @@ toast-pending = The key is still being prepared
 profile =
     👤 <b>{ $name }</b>
     ID: <code>{ $id }</code>
+profile-balance = Balance: <b>{ $balance }</b>
 access-active =
     Tariff: <b>{ $tariff }</b> ({ $devices })
     Access until: <b>{ $until }</b>
@@ -231,6 +248,21 @@ paysupport =
 
     If more than 10 minutes have passed, write to us and name the order's number. The same for a refund.
 
+## Balance
+balance = 💰 On the balance: <b>{ $balance }</b>
+balance-earned = Earned of it: { $amount }
+balance-top-up = Access can be bought from the balance with one tap. How much do you want to add?
+top-up-ask = Write the amount in roubles, from { $least } to { $most }: for example, 500 or 499.50.
+top-up-refused-not-a-number = ⚠️ That does not look like an amount: one number is needed, without sums and words.
+top-up-refused-other-digits = ⚠️ Please use plain digits: 0–9.
+top-up-refused-other-currency = ⚠️ The balance is topped up in roubles only.
+top-up-refused-below-zero = ⚠️ The amount can't be negative.
+top-up-refused-zero = ⚠️ The amount must be above zero.
+top-up-refused-too-fine = ⚠️ No more than two digits after the point.
+top-up-refused-too-little = ⚠️ That is less than the least amount.
+top-up-refused-too-much = ⚠️ That is more than the largest amount.
+top-up-confirm = <b>Top-up of { $amount }</b>
+
 ## Messages
 message-receipt =
     ✅ <b>Payment received</b>
@@ -239,6 +271,11 @@ message-receipt =
     Access until: <b>{ $until }</b>
 message-receipt-rest = You paid more than the price: { $amount } came to your balance.
 message-credited = 💰 We got one more payment of yours for what was paid already: { $amount } came to your balance.
+message-receipt-top-up =
+    ✅ <b>Payment received</b>
+
+    Order { $number }: top-up, { $price }
+    Added to the balance: <b>{ $amount }</b>
 message-receipt-renewed = The key is the same, there is nothing to change.
 message-receipt-pending = 🔧 The key is being prepared and comes here by itself; there is nothing to do.
 message-key =

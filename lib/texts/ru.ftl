@@ -43,6 +43,10 @@ button-tariff = { $tariff } · от { $price }
 button-period = { $period } · { $price }
 button-pay = ✅ Принимаю условия, оплатить { $price }
 button-pay-by = ✅ Принимаю условия, оплатить { $price } · { $method }
+button-top-up = 💰 Пополнить баланс
+button-balance = 💰 Баланс
+button-other-amount = ✍️ Другая сумма
+method-balance = с баланса
 button-pay-url = 💳 Оплатить { $price }
 button-check = 🔄 Проверить оплату
 button-refresh = 🔄 Обновить
@@ -107,41 +111,53 @@ buy-confirm =
     Цена: <b>{ $price }</b>
     Доступ будет до: <b>{ $until }</b>
 buy-confirm-conversion = Оставшееся время тарифа { $tariff } будет пересчитано по стоимости, срок выше это уже учитывает.
+buy-confirm-minimum = { $method } принимает от { $minimum }.
+buy-confirm-balance = На балансе { $balance }, не хватает { $missing }.
 buy-confirm-consent = Нажимая кнопку оплаты, вы принимаете условия: /terms
 buy-unavailable = Сейчас заказы не принимаются. Уже оплаченное действует как обычно; попробуйте, пожалуйста, позже.
 order-open =
     🧾 <b>Заказ { $number }</b>
 
-    { $tariff }, { $period } — <b>{ $price }</b>
+    { $what } — <b>{ $price }</b>
     Оплатить до: <b>{ $until }</b>
 
-    Оплата — в CryptoBot, любой из предложенных криптовалют. Как только деньги придут, доступ включится сам; проверять не обязательно.
+    Оплата — в CryptoBot, любой из предложенных криптовалют.
+order-open-access = Как только деньги придут, доступ включится сам; проверять не обязательно.
+order-open-top-up = Как только деньги придут, они появятся на балансе; проверять не обязательно.
 order-unpaid-yet = ⏳ Оплата пока не пришла.
 order-preparing =
     🧾 <b>Заказ { $number }</b>
 
-    { $tariff }, { $period } — <b>{ $price }</b>
+    { $what } — <b>{ $price }</b>
 
     Счёт готовится, это займёт несколько секунд.
 order-provider-down = CryptoBot сейчас не отвечает, счёт не создан и деньги не списаны. Попробуйте ещё раз через минуту.
 order-paid =
     ✅ <b>Заказ { $number } оплачен</b>
 
-    { $tariff }, { $period } — { $price }
+    { $what } — { $price }
     Доступ до: <b>{ $until }</b>
 order-paid-ended =
     ✅ <b>Заказ { $number } оплачен</b>
 
-    { $tariff }, { $period } — { $price }
+    { $what } — { $price }
     Этот доступ уже закончился.
 order-key-pending = 🔧 Ключ готовится и придёт сюда сам, ничего делать не нужно.
 order-key-ready = 🔑 Ключ готов: он на экране «Мой ключ».
 order-over =
     🧾 <b>Заказ { $number }</b> закрыт: время на оплату вышло или он заменён другим.
+order-over-access = Если вы успели его оплатить, деньги не пропадут: доступ включится по цене заказа.
+order-over-top-up = Если вы успели его оплатить, деньги не пропадут: они появятся на балансе.
+order-what = { $tariff }, { $period }
+order-what-top-up = Пополнение баланса на { $amount }
+order-paid-top-up =
+    ✅ <b>Заказ { $number } оплачен</b>
 
-    Если вы успели его оплатить, деньги не пропадут: доступ включится по цене заказа.
-invoice = Atlas: { $tariff }, { $period }
+    { $what }
+    На балансе: <b>{ $balance }</b>
+invoice = Atlas: { $what }
 toast-stale = Эта кнопка устарела, вот как обстоят дела сейчас.
+toast-balance-low = На балансе не хватает денег
 toast-price-changed = Цена изменилась, проверьте заказ.
 toast-unpaid = Оплата пока не пришла
 toast-paid = Оплачено ✅
@@ -155,6 +171,7 @@ toast-pending = Ключ ещё готовится
 profile =
     👤 <b>{ $name }</b>
     ID: <code>{ $id }</code>
+profile-balance = Баланс: <b>{ $balance }</b>
 access-active =
     Тариф: <b>{ $tariff }</b> ({ $devices })
     Доступ до: <b>{ $until }</b>
@@ -234,6 +251,21 @@ paysupport =
 
     Если прошло больше 10 минут, напишите нам и назовите номер заказа. Про возврат — туда же.
 
+## Баланс
+balance = 💰 На балансе: <b>{ $balance }</b>
+balance-earned = Из них заработано: { $amount }
+balance-top-up = С баланса можно купить доступ в одно касание. На сколько пополнить?
+top-up-ask = Напишите сумму в рублях, от { $least } до { $most }: например, 500 или 499,50.
+top-up-refused-not-a-number = ⚠️ Это не похоже на сумму: нужно одно число, без действий и слов.
+top-up-refused-other-digits = ⚠️ Напишите сумму обычными цифрами: 0–9.
+top-up-refused-other-currency = ⚠️ Пополнить можно только в рублях.
+top-up-refused-below-zero = ⚠️ Сумма не может быть отрицательной.
+top-up-refused-zero = ⚠️ Сумма должна быть больше нуля.
+top-up-refused-too-fine = ⚠️ Копеек — не больше двух цифр после запятой.
+top-up-refused-too-little = ⚠️ Это меньше, чем можно.
+top-up-refused-too-much = ⚠️ Это больше, чем можно.
+top-up-confirm = <b>Пополнение баланса на { $amount }</b>
+
 ## Сообщения
 message-receipt =
     ✅ <b>Оплата получена</b>
@@ -242,6 +274,11 @@ message-receipt =
     Доступ до: <b>{ $until }</b>
 message-receipt-rest = Пришло больше цены: { $amount } зачислено на ваш баланс.
 message-credited = 💰 Пришёл ещё один ваш платёж за уже оплаченное: { $amount } зачислено на ваш баланс.
+message-receipt-top-up =
+    ✅ <b>Оплата получена</b>
+
+    Заказ { $number }: пополнение баланса — { $price }
+    Зачислено на баланс: <b>{ $amount }</b>
 message-receipt-renewed = Ключ прежний, ничего менять не нужно.
 message-receipt-pending = 🔧 Ключ готовится и придёт сюда сам, ничего делать не нужно.
 message-key =

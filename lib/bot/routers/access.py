@@ -9,7 +9,7 @@ from aiogram.filters import Command
 
 from lib.bot.callbacks import Go, Place
 from lib.bot.screen import COPY_LIMIT, Button, Screen, tap
-from lib.domain import provisioning, subscriptions
+from lib.domain import balance, provisioning, subscriptions
 
 if TYPE_CHECKING:
     from aiogram.types import CallbackQuery, Message
@@ -29,10 +29,13 @@ def show_profile(tx: Transaction, context: UpdateContext) -> Screen:
     held = subscriptions.current(tx, context.account.id)
     text = say.html("profile", name=context.account.first_name or "—", id=str(context.account.telegram_id))
     active = held is not None and held.is_current
+    funds = balance.of(tx, context.account.id).total
+    text += "\n" + say.html("profile-balance", balance=say.money(funds, context.prices.currency))
     buy = tap(say.plain("button-renew" if active else "button-buy"), Go(to=Place.BUY))
     rows: Rows = (
         *(((tap(say.plain("button-key"), Go(to=Place.KEY)),),) if active else ()),
         (buy,),
+        (tap(say.plain("button-balance"), Go(to=Place.BALANCE)),),
         (tap(say.plain("button-menu"), Go(to=Place.MENU)),),
     )
     return Screen(f"{text}\n\n{_access(context, held)}", rows)

@@ -17,8 +17,12 @@ from lib import failpoints, log
 from lib.bot import buy_dialogue, order_screen
 from lib.bot.buy_dialogue import BUY_CONFIRM, BUY_ORDER, begin, confirm_again, pick_period, pick_tariff, show_state
 from lib.bot.callbacks import CheckOrder, Go, Pay, PickPeriod, PickTariff, Place
+from lib.bot.screen import Rendered
 from lib.bot.update_context import ExternalCall, UpdateRunner
-from lib.domain import chat_state, consents, flags, inbox, orders, updates
+from lib.domain import balance, chat_state, consents, flags, inbox, orders, updates
+from lib.domain.balance import Purchase
+from lib.domain.ledger import BalanceTooLow
+from lib.domain.pricelist import UnknownTariff
 from lib.payments import provider
 from lib.payments.provider import Invoice, InvoiceOver, Invoices, ProviderError
 from lib.payments.reporting import report
@@ -68,29 +72,41 @@ class AskProvider(ExternalCall):
     order: Order
 
 
+@dataclass(frozen=True, slots=True)
+class Withdraw(ExternalCall):
+    """An order is paid, and others that made way for it have invoices that could still be paid."""
+
+    order_id: int
+    replaced: tuple[Replaced, ...]
+    follow_up: tuple[Item, ...]
+
+
 # Actions ---------------------------------------------------------------------------------------------------------
 
 
-def open_order(tx: Transaction, context: UpdateContext, method: str, version: int) -> Screen | MakeInvoice:
+def open_order(
+    tx: Transaction, context: UpdateContext, method: str, version: int
+) -> Screen | Rendered | MakeInvoice | Withdraw:
     """Consent, and the account's one open order for exactly what the confirm screen showed."""
     account_id = context.account.id
     state = chat_state.read(tx, account_id)
     if state.version != version or state.state != BUY_CONFIRM:
-        # the second tap of two finds the order that the first one opened: nothing was wrong with the button
-        second_tap = state.state == BUY_ORDER and state.version == version + 1
-        if second_tap and (order := _without_invoice(tx, context, state)) is not None:
-            return _resume(tx, context, order)
-        return show_state(tx, context, state, "" if second_tap else "toast-stale")
+        return _stale(tx, context, state, version)
     tariff, days = str(state.data.get("tariff")), int(state.data.get("days", 0))
-    tariff_on_sale = context.prices.on_sale.get(tariff)
-    if tariff_on_sale is None or days not in tariff_on_sale.prices:
+    offers = buy_dialogue.offers(context, tariff, days)
+    if not offers:
         return begin(tx, context, "toast-stale")
-    if method not in context.methods or not flags.enabled(tx, flags.PAYMENTS):
+    offered = offers.get(method)
+    if offered is None or not offered.is_payable or not flags.enabled(tx, flags.PAYMENTS):
         return _not_offered(tx, context, state)
-    quote = buy_dialogue.offer(context, tariff, days, method).quote
-    if quote.price != state.data.get("price"):
+    quote = offered.quote
+    if not buy_dialogue.agreed(state, method, quote):
         return confirm_again(tx, context, state, "toast-price-changed")
     consents.answer(tx, context.account.telegram_id, consents.Kind.TERMS, accepted=True)
+    if method == balance.PROVIDER:
+        return _pay_from_balance(
+            tx, context, state, Purchase(account_id, f"buy:{account_id}:{version}", tariff, days, quote)
+        )
     opened = orders.open_subscription(
         tx,
         account_id,
@@ -100,12 +116,37 @@ def open_order(tx: Transaction, context: UpdateContext, method: str, version: in
         provider=method,
         minutes=context.prices.order_minutes,
     )
-    return _call_or_screen(tx, context, opened, version)
+    return call_or_screen(tx, context, opened, version)
+
+
+def _stale(tx: Transaction, context: UpdateContext, state: ChatState, version: int) -> Screen | MakeInvoice:
+    # the second tap of two finds the order that the first one opened: nothing was wrong with the button
+    second_tap = state.state == BUY_ORDER and state.version == version + 1
+    if second_tap and (order := _without_invoice(tx, context, state)) is not None:
+        return _resume(tx, context, order)
+    return show_state(tx, context, state, "" if second_tap else "toast-stale")
+
+
+def _pay_from_balance(
+    tx: Transaction, context: UpdateContext, state: ChatState, purchase: Purchase
+) -> Screen | Rendered | Withdraw:
+    """Bought in this very transaction; the key is the step of the dialogue, so a second tap finds what the first one bought."""
+    try:
+        with tx.savepoint("purchase"):
+            bought = balance.buy(tx, purchase, context.prices, context.correlation_id)
+    except BalanceTooLow:
+        return confirm_again(tx, context, state, "toast-balance-low")
+    except UnknownTariff:
+        return order_screen.unavailable(context)
+    _move_on(tx, context, state.version, bought.order)
+    if bought.replaced:
+        return Withdraw(bought.order.id, bought.replaced, bought.follow_up)
+    return Rendered(order_screen.show(tx, context, bought.order, "toast-paid"), bought.follow_up)
 
 
 def _not_offered(tx: Transaction, context: UpdateContext, state: ChatState) -> Screen:
     """Nothing is sold now, or not by the method of that button: what is offered is shown."""
-    if not context.methods or not flags.enabled(tx, flags.PAYMENTS):
+    if not buy_dialogue.can_order(tx, context):
         return order_screen.unavailable(context)
     return show_state(tx, context, state, "toast-stale")
 
@@ -116,19 +157,16 @@ def _without_invoice(tx: Transaction, context: UpdateContext, state: ChatState) 
     return order if order is not None and order.invoice_id is None and order_screen.is_live(tx, order) else None
 
 
-def _call_or_screen(
+def call_or_screen(
     tx: Transaction, context: UpdateContext, opened: Opened, version: int | None
 ) -> Screen | MakeInvoice:
+    """The order's invoice is to be made, or is shown; the dialogue stands at the order from now on."""
     if opened.claim is not None:
         order = opened.order
         if version is not None:
             # Already now: the same tap again finds this order, whatever becomes of it.
             _move_on(tx, context, version, order)
-        description = context.texts.plain(
-            "invoice",
-            tariff=context.texts.tariff(order.tariff),
-            period=context.texts.plain("period", days=order.period_days),
-        )
+        description = context.texts.plain("invoice", what=order_screen.what(context, order))
         return MakeInvoice(order, opened.claim, opened.asked_before, opened.replaced, version, description)
     if opened.order.invoice_id is not None and version is not None:
         _move_on(tx, context, version, opened.order)
@@ -173,7 +211,7 @@ def look_at_order(tx: Transaction, context: UpdateContext, order_id: int) -> Scr
 def _resume(tx: Transaction, context: UpdateContext, order: Order) -> Screen | MakeInvoice:
     """Get the invoice of an open order that has none, unless another delivery is at it."""
     # The account's row is locked since this transaction began, so it is still open.
-    return _call_or_screen(tx, context, orders.resume(tx, order), None)
+    return call_or_screen(tx, context, orders.resume(tx, order), None)
 
 
 def show_order(tx: Transaction, context: UpdateContext, order_id: int) -> Screen:
@@ -206,6 +244,14 @@ async def make_invoice(runner: UpdateRunner, call: MakeInvoice) -> None:
     order = await runner.services.db.run(orders.attach_invoice, call.order.id, invoice.invoice_id, invoice.url)
     failpoints.reach("invoice.after-commit")
     await runner.run(show_invoice, call, order)
+    for replaced in call.replaced:
+        await _withdraw(runner, replaced)
+
+
+async def withdraw(runner: UpdateRunner, call: Withdraw) -> None:
+    """Show what was bought, then take back the invoices of orders that made way for it."""
+    await runner.run(show_order, call.order_id)
+    runner.add_follow_up(call.follow_up)
     for replaced in call.replaced:
         await _withdraw(runner, replaced)
 
@@ -295,7 +341,9 @@ async def _on_period(_query: CallbackQuery, callback_data: PickPeriod, runner: U
 @router.callback_query(Pay.filter())
 async def _on_pay(_query: CallbackQuery, callback_data: Pay, runner: UpdateRunner) -> None:
     call = await runner.run_step(open_order, callback_data.method, callback_data.version)
-    if call is not None:
+    if isinstance(call, Withdraw):
+        await withdraw(runner, call)
+    elif isinstance(call, MakeInvoice):
         await make_invoice(runner, call)
 
 

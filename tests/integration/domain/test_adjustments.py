@@ -33,22 +33,25 @@ async def anna_of(db: Database) -> int:
     return int(await db.run(lambda tx: tx.value("select id from accounts where telegram_id = 1")))
 
 
+_ENDED = """
+update withdrawals set status = 'approved', approved_by = 1, approved_at = atlas.now() where id = :id;
+update withdrawals set status = 'paid', ended_by = 1, ended_at = atlas.now() where id = :id;
+update withdrawals set status = 'returned', returned_at = atlas.now(), reason = 'the card is closed' where id = :id
+"""
+
+
 def earn(tx: Transaction, account_id: int, amount: int) -> None:
-    """Money that came back to what was earned."""
-    tx.execute(
-        "insert into withdrawals (account_id, amount, destination_kind, destination) values (:id, :amount, 'card', '0')",
+    """Earned money that came back from a payout."""
+    number = tx.value(
+        "insert into withdrawals (account_id, amount, destination_kind, destination) values (:id, :amount, 'card', '0')"
+        " returning id",
         id=account_id,
         amount=amount,
     )
-    number = tx.value("select max(id) from withdrawals")
-    tx.execute(
-        "update withdrawals set status = 'rejected', reason = 'r', ended_at = atlas.now(), ended_by = 1 where id = :id",
-        id=number,
-    )
-    asked = posting(
-        table.WITHDRAWAL_RETURNED, About(account_id=account_id, withdrawal_id=number), withdrawn=Amount(amount, "RUB")
-    )
-    ledger.post(tx, asked)
+    for step in _ENDED.split(";"):
+        tx.execute(step, id=number)
+    came, about = Amount(amount, "RUB"), About(account_id=account_id, withdrawal_id=number)
+    ledger.post(tx, posting(table.WITHDRAWAL_BOUNCED, about, withdrawn=came, returned=came))
 
 
 def credit(tx: Transaction, wanted: Adjustment) -> Done:

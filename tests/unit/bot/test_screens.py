@@ -11,8 +11,10 @@ from lib.bot.callbacks import (
     Go,
     Instruct,
     Pay,
+    PayTopUp,
     PickPeriod,
     PickTariff,
+    PickTopUp,
     Place,
     Platform,
     SetLanguage,
@@ -42,6 +44,8 @@ def every_button() -> Iterator[CallbackData]:
     yield from (PickPeriod(days=days, version=BIGGEST) for days in (1, 30, 100_000))
     methods = [*registry.providers("local"), "a" * 20]
     yield from (Pay(method=name, version=BIGGEST) for name in methods)
+    yield from (PayTopUp(method=name, version=BIGGEST) for name in methods)
+    yield from (PickTopUp(amount=amount) for amount in (1, 10**17))
     yield CheckOrder(order=BIGGEST)
 
 

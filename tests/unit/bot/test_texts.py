@@ -15,6 +15,7 @@ from lib import texts
 from lib.bot.callbacks import Platform
 from lib.bot.routers.reference import APPS
 from lib.domain.accounts import LANGUAGES
+from lib.domain.amounts import Refusal
 from lib.settings import pricelist
 from sandbox.telegram.text.html_markup import parse_html
 
@@ -22,7 +23,23 @@ _ROOT = Path(texts.__file__).parents[2]
 _SAMPLES: dict[str, str | int] = {
     **dict.fromkeys(("days", "count", "gb"), 3),
     **dict.fromkeys(
-        ("name", "tariff", "link", "until", "price", "period", "devices", "traffic", "hours", "method", "amount"),
+        (
+            *(
+                "name",
+                "tariff",
+                "link",
+                "until",
+                "price",
+                "period",
+                "devices",
+                "traffic",
+                "hours",
+                "method",
+                "what",
+                "amount",
+            ),
+            *("balance", "missing", "minimum", "least", "most"),
+        ),
         "<i>&x",
     ),
     **dict.fromkeys(("number", "id", "app", "platform", "add", "connect"), "<b"),
@@ -63,6 +80,7 @@ def ids_in_code() -> set[str]:
                     found |= _strings(node.args[0])
             if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.startswith("toast-"):
                 found.add(node.value)
+    found |= {f"top-up-refused-{why.value}" for why in Refusal}
     found |= {f"platform-{platform.value}" for platform in Platform}
     found |= {f"button-{language}" for language in LANGUAGES}
     found |= {f"tariff-{name}" for name in pricelist.load().tariffs}

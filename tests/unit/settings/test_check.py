@@ -69,6 +69,7 @@ WRONG = {
     "CRYPTOPAY_TOKEN": "1:goodgood,secret-7",
     "CRYPTOPAY_API_BASE": "gopher://secret-8",
     "CRYPTOPAY_ASSETS": "USDT,SECRET16",
+    "PAYMENT_METHODS": "stars,secret-17",
     "TASKS_ENDPOINT": "secret-9",
     "FUNCTION_URL_TEMPLATE": "https://secret-10",
     "XRAY_API_URL": "secret-11",

@@ -125,6 +125,12 @@ def _secret(_name: str) -> None:
         assert httpx.Headers({"X-Telegram-Bot-Api-Secret-Token": one}).raw[0][1] == one.encode("ascii")
 
 
+def _payment_methods(_name: str) -> None:
+    methods = plain.payment_methods()
+    assert methods is not None
+    assert len(set(methods)) == len(methods) > 0
+
+
 def _health(_name: str) -> None:
     key = plain.health_key()
     assert key is not None
@@ -161,6 +167,10 @@ FIRST_USE: dict[str, tuple[Callable[[str], Any], list[str]]] = {
     "CRYPTOPAY_TOKEN": (_cryptopay, [f"12345:AA{MARK}", f"1:{MARK},2:{MARK}"]),
     "CRYPTOPAY_API_BASE": (_cryptopay, [f"https://{MARK}.crypt.bot", f"http://127.0.0.1:1/{MARK}"]),
     "CRYPTOPAY_ASSETS": (_cryptopay, ["USDT,TON,BTC", "USDT", "USDT, TON,", "RUB", "USDT,XTR", MARK]),
+    "PAYMENT_METHODS": (
+        _payment_methods,
+        ["balance", "stars, cryptobot,", "stars,stars", "cash", "test", MARK],
+    ),
     "TASKS_ENDPOINT": (_tasks, [f"http://127.0.0.1:8123/{MARK}", f"https://{MARK}.example"]),
     "TASKS_PROJECT": (_tasks, [f"project-{MARK}", f"example.org:{MARK}"]),
     "TASKS_LOCATION": (_tasks, ["europe-west1", "local"]),
@@ -396,6 +406,7 @@ REFUSED = {
     "DB_CONNECTIONS": ["\u0662", "1", "101", "2.0", "1_0", "+2", "0x2", "9" * 5000],
     "ADMIN_IDS": ["\u0661\u0662", "0", "-1", str(2**63), "1;2", "12\u00b2", ",", "1.0"],
     "CRYPTOPAY_ASSETS": ["RUB", "USDT,EUR", "XTR", "usdt", "DOGE", ","],
+    "PAYMENT_METHODS": ["cash", "stars,stars", "Stars", "stars;card", ",", "test", "promo"],
     "TELEGRAM_BOT_TOKEN": [
         "1:aaaaaaaa,2:bbbbbbbb",
         "\u0661:aaaaaaaa",
@@ -462,6 +473,7 @@ ACCEPTED = {
     "XRAY_API_PIN": ["0a" * 32, f"{'0A' * 32}, {'0b' * 32}"],
     "ADMIN_IDS": ["1001,1002", " 7 , ", str(2**63 - 1)],
     "CRYPTOPAY_ASSETS": ["USDT", "BTC, ETH,"],
+    "PAYMENT_METHODS": ["balance", "transfer,balance,card,cryptobot,stars", " stars , balance, "],
     "DB_CONNECTIONS": ["2", "100", " 3 "],
     "DISPLAY_TZ": ["America/Argentina/Buenos_Aires", "Etc/GMT-14", "UTC"],
     "LOG_LEVEL": [" ERROR "],
