@@ -116,7 +116,7 @@ def buy(tx: Transaction, purchase: Purchase, prices: PriceList, correlation_id: 
     payment_id = tx.value(_BOOK, key=purchase.key, order_id=opened.id)
     tx.reach("balance.mid-transaction")
     follow_up = EFFECTS[opened.kind].deliver(
-        tx, payable, payment_id, prices, to_balance=None, correlation_id=correlation_id
+        tx, payable, payment_id, prices, paid=opened.price, correlation_id=correlation_id
     )
     _spend(tx, payable, payment_id)
     return Bought(replace(opened, status="paid"), already=False, replaced=replaced, follow_up=tuple(follow_up))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 from lib import currencies
 from lib.domain import ledger
@@ -148,19 +148,53 @@ def sale(provider: str, money: Money, order: PayableOrder, payment_id: int, *, b
     waits until it has. The payment keeps what was said of it.
     """
     currency = currencies.of(order.currency)
-    price, over = Amount(currency.booked(order.price), currency.code), currency.booked(money.amount - order.price)
-    moved = _moved(money.paid_asset, money.paid_amount)
-    in_asset = money.paid_asset not in {None, money.currency}
     return posting(
         table.SALE,
-        About(provider=provider, payment_id=payment_id, order_id=order.id, account_id=order.account_id),
-        price=price,
-        received=moved if in_asset else price,
-        rest=rest(order, money.amount, books) if over else None,
-        rest_received=(Amount(0, moved.currency) if in_asset else Amount(over, currency.code)) if over else None,
-        fee=_moved(money.fee_asset, money.fee_amount) if money.fee_asset else None,
+        _of_payment(provider, order, payment_id),
+        price=Amount(currency.booked(order.price), currency.code),
         discount=Amount(currency.booked(order.list_price - order.price), currency.code),
+        **_came(money, order, books),
     )
+
+
+def top_up(provider: str, money: Money, order: PayableOrder, payment_id: int, *, books: str) -> Posting:
+    """The transfer of a top-up, by the agreed price or more: the order's value, and what was more, come to the balance."""
+    return posting(
+        table.TOP_UP,
+        _of_payment(provider, order, payment_id),
+        value=Amount(order.value, books),
+        **_came(money, order, books),
+    )
+
+
+def _of_payment(provider: str, order: PayableOrder, payment_id: int) -> About:
+    return About(provider=provider, payment_id=payment_id, order_id=order.id, account_id=order.account_id)
+
+
+class _Came(TypedDict):
+    received: Amount
+    rest: Amount | None
+    rest_received: Amount | None
+    fee: Amount | None
+
+
+def _came(money: Money, order: PayableOrder, books: str) -> _Came:
+    """What came for an order from outside, what of it is for the balance, and what the provider kept."""
+    currency = currencies.of(order.currency)
+    over = currency.booked(money.amount - order.price)
+    moved = _moved(money.paid_asset, money.paid_amount)
+    in_asset = money.paid_asset not in {None, money.currency}
+    return {
+        "received": moved if in_asset else Amount(currency.booked(order.price), currency.code),
+        "rest": rest(order, money.amount, books) if over else None,
+        "rest_received": (Amount(0, moved.currency) if in_asset else Amount(over, currency.code)) if over else None,
+        "fee": _moved(money.fee_asset, money.fee_amount) if money.fee_asset else None,
+    }
+
+
+def credited(order: PayableOrder, amount: int) -> int:
+    """What an amount paid for a top-up, in minor units of its price, brings to the balance: floor(amount x value / price)."""
+    return amount * order.value // order.price
 
 
 def rest(order: PayableOrder, amount: int, books: str) -> Amount:
@@ -206,6 +240,23 @@ def assigned_sale(assigned: Assigned, order: PayableOrder, payment_id: int, *, b
         rest=rest(order, assigned.worth, books) if over else None,
         rest_received=Amount(over_booked if same else 0, assigned.received.currency) if over else None,
         discount=Amount(currency.booked(order.list_price - order.price), currency.code),
+    )
+
+
+def assigned_top_up(assigned: Assigned, order: PayableOrder, payment_id: int, *, books: str) -> Posting:
+    """The transfer of a top-up that money from suspense pays: it is credited with what came instead, less or more."""
+    return posting(
+        table.SUSPENSE_TO_TOP_UP,
+        About(
+            event_id=assigned.event_id,
+            payment_id=payment_id,
+            order_id=order.id,
+            account_id=order.account_id,
+            actor_id=assigned.actor_id,
+            reason=assigned.reason,
+        ),
+        counted=Amount(credited(order, assigned.worth), books),
+        received=assigned.received,
     )
 
 

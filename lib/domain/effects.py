@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from lib.db import Transaction
     from lib.domain.bookings import PayableOrder
     from lib.domain.ledger import Posting
-    from lib.domain.postings import Amount
     from lib.domain.pricelist import PriceList
 
 _DAY_S = 86_400
@@ -36,7 +35,10 @@ select id, queue, target, payload, attempt, correlation_id from message_work
 
 
 class Deliver(Protocol):
-    """Gives what was bought, in the transaction of its payment; the work that follows."""
+    """Gives what was bought, in the transaction of its payment; the work that follows.
+
+    `paid` is what came for it, in minor units of the order's price: by itself never less, out of suspense maybe.
+    """
 
     def __call__(  # noqa: D102 -- said above
         self,
@@ -45,7 +47,7 @@ class Deliver(Protocol):
         payment_id: int,
         prices: PriceList,
         *,
-        to_balance: Amount | None,
+        paid: int,
         correlation_id: str,
     ) -> list[outbox.Item]: ...
 
@@ -81,7 +83,7 @@ def _give_access(
     payment_id: int,
     prices: PriceList,
     *,
-    to_balance: Amount | None,
+    paid: int,
     correlation_id: str,
 ) -> list[outbox.Item]:
     # Read by a statement of its own, now that the account is ours: the one that found the order may have waited for another
@@ -106,8 +108,8 @@ def _give_access(
         "expires_at": grant.expires_at.isoformat(),
         "renewed": grant.renewed and grant.activation_status == "active",
     }
-    if to_balance is not None and to_balance.minor:
-        receipt["to_balance"] = {"amount": to_balance.minor, "currency": to_balance.currency}
+    if (rest := bookings.rest(order, paid, prices.currency)).minor:
+        receipt["to_balance"] = {"amount": rest.minor, "currency": rest.currency}
     return tx.rows(
         outbox.Item,
         _FOLLOW_UP,
@@ -119,6 +121,35 @@ def _give_access(
     )
 
 
+def _top_up(
+    tx: Transaction,
+    order: PayableOrder,
+    payment_id: int,
+    prices: PriceList,
+    *,
+    paid: int,
+    correlation_id: str,
+) -> list[outbox.Item]:
+    """The money itself moves by its posting; here the customer is told."""
+    receipt = {
+        "kind": order.kind,
+        "order_id": order.id,
+        "amount": paid,
+        "currency": order.currency,
+        "credited": bookings.credited(order, paid),
+        "books": prices.currency,
+    }
+    return messages.queue(
+        tx,
+        key=f"receipt:{payment_id}",
+        account_id=order.account_id,
+        kind="receipt",
+        params=receipt,
+        correlation_id=correlation_id,
+    )
+
+
 EFFECTS: Mapping[str, Effect] = {
     "subscription": Effect(_give_access, bookings.sale, bookings.assigned_sale),
+    "top_up": Effect(_top_up, bookings.top_up, bookings.assigned_top_up),
 }

@@ -138,8 +138,7 @@ def settle(tx: Transaction, event_id: int, event: Event, prices: PriceList, *, i
         ledger.post(tx, suspense.superseded(lying, event_id, event.provider))
     payment_id = _book(tx, charge, order, kind="settling")
     tx.reach("settle.mid-transaction")
-    over = bookings.rest(order, money.amount, prices.currency) if money.amount > order.price else None
-    follow_up = effect.deliver(tx, order, payment_id, prices, to_balance=over, correlation_id=event.correlation_id)
+    follow_up = effect.deliver(tx, order, payment_id, prices, paid=money.amount, correlation_id=event.correlation_id)
     ledger.post(tx, effect.sale(event.provider, money, order, payment_id, books=prices.currency))
     return Received("settled", event_id, order.id, follow_up=tuple(follow_up))
 

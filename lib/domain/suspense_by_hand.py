@@ -109,8 +109,7 @@ def assign(
         worth=counted,
         order=order,
     )
-    over = bookings.rest(order, counted, prices.currency) if counted > order.price else None
-    follow_up = effect.deliver(tx, order, payment_id, prices, to_balance=over, correlation_id=by.correlation_id)
+    follow_up = effect.deliver(tx, order, payment_id, prices, paid=counted, correlation_id=by.correlation_id)
     assigned = Assigned(event_id, held.received, counted, by.actor_id, by.reason)
     ledger.post(tx, effect.assigned(assigned, order, payment_id, books=prices.currency))
     _record(tx, event, by, "assigned", {"order_id": order_id, "worth": counted, "currency": order.currency})

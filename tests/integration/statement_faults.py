@@ -50,10 +50,11 @@ def everything(tx: Transaction) -> dict[str, str]:
     return {table: tx.value(_DIGEST.format(table=table)) for table in tx.values(_TABLES)}
 
 
-async def all_or_nothing(url: str, function: Callable[..., T], *arguments: Any, **named: Any) -> T:
+async def all_or_nothing(url: str, function: Callable[..., T], *arguments: Any, refusals: bool = True) -> T:
     """Run `function(tx, ...)` with a fault at each statement in turn, and at COMMIT; then without.
 
-    After each fault every table is as it was.
+    After each fault every table is as it was. `refusals`: also with each statement refused by the database, which a function that
+    keeps what it can't do may survive.
 
     Returns:
         What the function returned in the end.
@@ -63,26 +64,20 @@ async def all_or_nothing(url: str, function: Callable[..., T], *arguments: Any, 
         before = await db.run(everything)
         for at in range(1, _MOST_STATEMENTS):
             sent = 0
-            for refused in (False, True):
-                sent = await _broken(db, function, arguments, named, at, refused=refused)
+            for refused in (False, True) if refusals else (False,):
+                sent = await _broken(db, function, arguments, at, refused=refused)
                 assert await db.run(everything) == before, f"statement {at} left something behind"
             if sent < at:
                 break
         else:
             raise AssertionError(f"more than {_MOST_STATEMENTS} statements")
-        return await db.run(lambda tx: function(tx, *arguments, **named))
+        return await db.run(lambda tx: function(tx, *arguments))
     finally:
         await db.close()
 
 
 async def _broken(
-    db: Database,
-    function: Callable[..., Any],
-    arguments: tuple[Any, ...],
-    named: dict[str, Any],
-    at: int,
-    *,
-    refused: bool,
+    db: Database, function: Callable[..., Any], arguments: tuple[Any, ...], at: int, *, refused: bool
 ) -> int:
     """How many statements came until the fault."""
     sent = 0
@@ -91,7 +86,7 @@ async def _broken(
         nonlocal sent
         faulty = _Faulty(tx, at, refused=refused)
         try:
-            function(faulty, *arguments, **named)
+            function(faulty, *arguments)
         finally:
             sent = faulty.sent
         if sent < at:
