@@ -52,7 +52,7 @@ class Settings(BaseSettings):
     cryptopay_token: Annotated[str, _by(values.cryptopay_tokens)] | None = None
     cryptopay_api_base: HttpAddress | None = None
     cryptopay_assets: Annotated[str, _by(values.assets)] | None = None
-    payment_methods: Annotated[str, _by(values.payment_methods)] | None = None
+    payment_methods: Annotated[str, _by(plain.method_names)] | None = None
     tasks_endpoint: HttpAddress | None = None
     tasks_project: Annotated[str, _by(values.project)]
     tasks_location: Annotated[str, _by(values.location)]

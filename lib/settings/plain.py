@@ -152,9 +152,26 @@ def cryptopay() -> CryptoPaySettings:
     )
 
 
+def method_names(given: str) -> tuple[str, ...]:
+    """The reader of a list of ways to pay: in the order of the buttons, each once, with commas between them.
+
+    Raises:
+        ValueError: there is no such method, or one stands twice.
+    """
+    from lib.payments import registry  # noqa: PLC0415 -- which knows all providers; read when the first screen is made
+
+    known = {*values.PAYMENT_METHODS, *registry.providers("prod")}
+    methods = tuple(part.strip() for part in given.split(",") if part.strip())
+    if not methods or not known.issuperset(methods):
+        raise ValueError(f"each must be one of {', '.join(sorted(known))}")
+    if len(set(methods)) != len(methods):
+        raise ValueError("each may stand once")
+    return methods
+
+
 def payment_methods() -> tuple[str, ...] | None:
     """Which ways to pay are offered, in their order; None: all that are configured. Raises: WrongSetting."""
-    return read("PAYMENT_METHODS", values.payment_methods)
+    return read("PAYMENT_METHODS", method_names)
 
 
 @dataclass(frozen=True, slots=True)

@@ -212,23 +212,6 @@ def listed(one: Callable[[str], str]) -> Callable[[str], tuple[str, ...]]:
     return read
 
 
-def payment_methods(text: str) -> tuple[str, ...]:
-    """Which ways to pay are offered, in the order of the buttons; each once, with commas between them.
-
-    Raises:
-        ValueError: there is no such method, or one stands twice.
-    """
-    from lib.payments import registry  # noqa: PLC0415 -- which knows all providers; read when the first screen is made
-
-    known = {*PAYMENT_METHODS, *registry.providers("prod")}
-    methods = tuple(part.strip() for part in text.split(",") if part.strip())
-    if not methods or not known.issuperset(methods):
-        raise ValueError(f"each must be one of {', '.join(sorted(known))}")
-    if len(set(methods)) != len(methods):
-        raise ValueError("each may stand once")
-    return methods
-
-
 def _shape(pattern: re.Pattern[str], words: str) -> Callable[[str], str]:
     def read(text: str) -> str:
         if not pattern.fullmatch(text):

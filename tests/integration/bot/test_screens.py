@@ -257,8 +257,9 @@ async def test_every_command_and_every_button_of_every_screen_leads_on(
         cyrillic += sum("\u0430" <= letter <= "\u044f" for letter in shown)
         waiting += [button["callback_data"] for button in anna.buttons if "callback_data" in button]
     assert {"go:menu", "go:key", "tariff", "period", "pay", "trial", "how:linux", "go:terms"} <= seen
+    assert {"go:balance", "go:top_up_other", "top_up:25000", "pay_top_up"} <= seen
     assert (cyrillic > 500) is (language == "ru")
-    assert len(provider.created) == 1
+    assert sorted(order.kind for order in provider.created) == ["subscription", "top_up"]
 
 
 async def test_the_language_is_taken_from_telegram_and_can_be_chosen(anna: Customer) -> None:
@@ -279,7 +280,7 @@ async def test_hostile_names_are_shown_and_do_no_harm(anna: Customer) -> None:
         await anna.give(update)
         shown, entities = parse_html(anna.text)
         assert "700000001" in shown
-        assert [entity["type"] for entity in entities][-1] == "code"
+        assert [entity["type"] for entity in entities] == ["bold", "code", "bold"]
 
 
 @pytest.mark.parametrize(

@@ -117,22 +117,18 @@ async def test_what_fits_nothing_is_in_suspense_at_once_with_its_fee(db: Databas
 
 
 async def test_a_kind_of_order_that_is_not_sold_waits_for_an_operator_and_is_never_tried_for_ever(db: Database) -> None:
-    """Of a release that is newer, or was put back: top-ups and gifts are orders of the schema already."""
+    """Of a release that is newer, or was put back: gifts are orders of the schema already."""
     order = await db.run(open_order, 1)
-    await db.run(
-        lambda tx: tx.execute(
-            "update orders set kind = 'top_up', tariff = null, period_days = null where id = :id", id=order.id
-        )
-    )
+    await db.run(lambda tx: tx.execute("update orders set kind = 'gift' where id = :id", id=order.id))
     received = await receive(db, paid(order, **RUB))
-    assert (received.outcome, received.reason, received.follow_up) == ("unmatched", "top_up is not sold", ())
+    assert (received.outcome, received.reason, received.follow_up) == ("unmatched", "gift is not sold", ())
     assert (await db.run(books))["suspense RUB"] == -14_900
     with pytest.raises(Refused, match="not sold"):
         await db.run(suspense_by_hand.assign, received.event_id, order.id, BY, PRICES)
 
 
 def test_no_order_is_opened_of_a_kind_that_has_no_effect() -> None:
-    opened = re.findall(r"insert into orders[^;]*?values \(:account_id, '(\w+)'", inspect.getsource(orders))
+    opened = re.findall(r'_wanted\(account_id, "(\w+)"', inspect.getsource(orders))
     assert set(opened) == EFFECTS.keys()
 
 
