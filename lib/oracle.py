@@ -52,6 +52,7 @@ class Order:
         received: what came for it and is still there to be given back.
         rest: what was credited beyond the price; `rest_received` is what came for that.
         given_back: it went back, by a refund or by force.
+        refund_fee_known: what that cost is booked.
     """
 
     customer: int
@@ -67,6 +68,7 @@ class Order:
     rest: int = 0
     rest_received: Sum = field(default_factory=lambda: Sum(0))
     given_back: bool = False
+    refund_fee_known: bool = False
 
 
 @dataclass
@@ -456,7 +458,20 @@ class Books:
             moves += [(where, fee.currency, None, -fee.minor), ("provider_fees", fee.currency, None, fee.minor)]
         if any(amount for *_, amount in moves):
             self._move(f"refund:{name}", *moves)
-        order.given_back = True
+        order.given_back, order.refund_fee_known = True, fee is not None
+
+    def late_fee_of_refund(self, name: str, fee: Sum) -> None:
+        """What the provider took for a refund or a chargeback is known now."""
+        order = self.orders[name]
+        if not order.given_back or order.refund_fee_known:
+            raise Refused(f"no fee of a refund of {name} is to come")
+        where = self._clearing(order.provider)
+        self._move(
+            f"fee:refund:{name}",
+            (where, fee.currency, None, -fee.minor),
+            ("provider_fees", fee.currency, None, fee.minor),
+        )
+        order.refund_fee_known = True
 
     def _leaves(self, order: Order, route: str) -> str:
         return "bank" if route == "hand" else self._clearing(order.provider)

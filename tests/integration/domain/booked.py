@@ -54,7 +54,7 @@ class Happenings:
     """The oracle and the books, side by side.
 
     Attributes:
-        orders, payments, events, withdrawals: the oracle's name of each -> its id in SQL.
+        orders, payments, events, withdrawals, refunds: the oracle's name of each -> its id in SQL.
         transfers: the oracle's key of each transfer -> its id in SQL.
     """
 
@@ -65,6 +65,7 @@ class Happenings:
     payments: dict[str, int] = field(default_factory=dict)
     events: dict[str, int] = field(default_factory=dict)
     withdrawals: dict[str, int] = field(default_factory=dict)
+    refunds: dict[str, int] = field(default_factory=dict)
     transfers: dict[str, int] = field(default_factory=dict)
     _posted: list[int] = field(default_factory=list)
 
@@ -462,6 +463,7 @@ class Happenings:
                 route={"hand": "bank", "balance": "balance", "wallets": "wallet"}.get(route, "provider"),
                 kind="chargeback" if route == "chargeback" else "refund",
             )
+            self.refunds[name] = refund_id
             about = self._about(name, provider=provider, external_id=external, refund_id=refund_id)
             costs = amount(cost) if cost else None
             there = lock_wallets(self.tx, order.customer)[order.customer].topped_up
@@ -501,6 +503,16 @@ class Happenings:
                 self.post(fact, about, price=price, given_back=amount(sent), fee=costs, **more)
 
         self.both(lambda: self.books.refund(name, route, sent=sent, fee=cost), done)
+
+    def late_fee_of_refund(self, name: str, fee: int) -> None:
+        """What the provider took for a refund is known now."""
+        order = self.books.orders[name]
+        cost = Sum(fee, order.received.currency)
+        about = self._about(name, provider=order.provider, refund_id=self.refunds[name])
+        self.both(
+            lambda: self.books.late_fee_of_refund(name, cost),
+            lambda: self.post(table.REFUND_FEE, about, fee=amount(cost)),
+        )
 
     def refund_of_charge(self, event: str, name: str, route: str) -> None:
         """A further charge of this order, which was credited, goes back."""

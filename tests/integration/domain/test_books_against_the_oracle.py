@@ -316,7 +316,9 @@ def _each_way_with_too_little(shop: Happenings) -> None:
                 has = shop.books.wallet(customer, "topped_up") + shop.books.wallet(customer, "earned")
                 shop.operator_debit(customer, has)
                 shop.operator_credit(customer, 41)
-                shop.refund(name, route, fee=5)
+                shop.refund(name, route, fee=5 if provider == "card" else None)
+                for _ in range(2):  # the second time it is refused, as after a fee that was known at once
+                    shop.late_fee_of_refund(name, 6)
     shop.compare()
 
 
