@@ -74,7 +74,17 @@ def values(tree: Path) -> Values:
 @pytest.fixture(scope="session")
 def prod(tree: Path, values: Values) -> Terraform:
     """The prod environment, nothing applied."""
-    terraform = Terraform(tree / "environments" / "prod", values)
+    terraform = Terraform(tree / "environments" / "prod", values, shared=True)
+    terraform.init()
+    return terraform
+
+
+@pytest.fixture(scope="module")
+def own_prod(tree: Path, values: Values, tmp_path_factory: pytest.TempPathFactory) -> Terraform:
+    """A copy of the prod environment that one module has for itself, to apply in."""
+    root = tmp_path_factory.mktemp("own")
+    shutil.copytree(tree.parents[1], root, dirs_exist_ok=True, ignore=shutil.ignore_patterns(".terraform*", "*.bin"))
+    terraform = Terraform(root / "infra/terraform/environments/prod", values)
     terraform.init()
     return terraform
 

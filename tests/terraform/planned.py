@@ -27,10 +27,15 @@ def _words(output: str) -> str:
 
 @dataclass(frozen=True)
 class Terraform:
-    """One root module."""
+    """One root module.
+
+    Attributes:
+        shared: it is planned in by many tests, and nothing may be applied.
+    """
 
     folder: Path
     variables: Values = field(default_factory=dict)
+    shared: bool = False
 
     def run(self, *command: str, strict: bool = False, variables: Values | None = None) -> str:
         """What a command printed.
@@ -75,7 +80,13 @@ class Terraform:
         return Plan(json.loads(self.run("show", "-json", "plan.bin")))
 
     def apply(self, *arguments: str, variables: Values | None = None, strict: bool = True) -> None:
-        """Apply without asking."""
+        """Apply without asking.
+
+        Raises:
+            PermissionError: others plan in this copy as well: what is applied would be in their plans.
+        """
+        if self.shared:
+            raise PermissionError(f"{self.folder}: other tests plan here; apply in `own_prod`")
         self.run("apply", "-no-color", "-input=false", "-auto-approve", *arguments, variables=variables, strict=strict)
 
     def state(self) -> list[str]:

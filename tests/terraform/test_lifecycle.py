@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import zipfile
 from typing import TYPE_CHECKING
 
@@ -11,7 +10,7 @@ import pytest
 
 from lib import function_table
 from tests.terraform.conftest import PASSWORDS, RELEASE, USERS
-from tests.terraform.planned import RefusedError, Terraform, Values
+from tests.terraform.planned import RefusedError, Terraform
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,15 +20,10 @@ SERVICES = len(function_table.load().functions)
 
 
 @pytest.fixture(scope="module")
-def deployed(tree: Path, values: Values, tmp_path_factory: pytest.TempPathFactory) -> Terraform:
-    """A second copy of prod, deployed in the two steps of the README."""
-    root = tmp_path_factory.mktemp("deployed")
-    shutil.copytree(tree.parents[1], root, dirs_exist_ok=True, ignore=shutil.ignore_patterns(".terraform*", "*.bin"))
-    bundle = root / "source.zip"
-    terraform = Terraform(root / "infra/terraform/environments/prod", values | {"bundle_path": str(bundle)})
-    terraform.init()
-    _deploy(terraform)
-    return terraform
+def deployed(own_prod: Terraform) -> Terraform:
+    """A copy of prod, deployed in the two steps of the README."""
+    _deploy(own_prod)
+    return own_prod
 
 
 def _deploy(terraform: Terraform) -> None:

@@ -30,10 +30,10 @@ def _moment(ago: timedelta) -> str:
 
 
 @pytest.fixture
-def applied(prod: Terraform, values: Values, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[StandIn]:
+def applied(own_prod: Terraform, values: Values, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[StandIn]:
     """The prod environment, all of it made, and a cloud that holds it with the secrets' values."""
-    prod.apply(variables={"database_passwords": PASSWORDS, "database_password_version": 1})
-    folder = prod.folder
+    own_prod.apply(variables={"database_passwords": PASSWORDS, "database_password_version": 1})
+    folder = own_prod.folder
     (folder / "terraform.tfvars.json").write_text(json.dumps(values))
     project = values["project_id"]
     with StandIn(tmp_path / "google", project, terraform_state=folder / "terraform.tfstate") as google:
@@ -76,10 +76,10 @@ def _read_by_the_provider(folder: Path, before: dict[str, dict[str, Any]]) -> No
 
 @pytest.mark.full
 def test_a_moment_is_brought_back_under_a_new_name_and_nothing_is_destroyed(
-    applied: StandIn, prod: Terraform, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    applied: StandIn, own_prod: Terraform, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = {one for one in prod.state() if ".google_sql_" in one}
-    known = _read(prod.folder)
+    before = {one for one in own_prod.state() if ".google_sql_" in one}
+    known = _read(own_prod.folder)
     given = ["--env", "prod", "--to", NEW, "--at", _moment(timedelta(hours=1))]
     taken: list[str] = []
     whole = Deploying.take_in
@@ -96,15 +96,15 @@ def test_a_moment_is_brought_back_under_a_new_name_and_nothing_is_destroyed(
         restore.main(given)
     assert taken == [INSTANCE]
     assert restore.main(given) == 0, capsys.readouterr().err
-    assert {one for one in prod.state() if ".google_sql_" in one} == before
+    assert {one for one in own_prod.state() if ".google_sql_" in one} == before
     found = environment.load("prod")
     assert isinstance(found, environment.Deployed)
     assert found.instance.name == NEW
     assert found.secret("DATABASE_URL").endswith(f":{NEW}")
     assert PASSWORDS["functions"] in found.secret("DATABASE_URL")
-    _read_by_the_provider(prod.folder, known)
+    _read_by_the_provider(own_prod.folder, known)
     numbers = {"secret_versions": dict(found.secret_versions), "database_name": NEW}
-    plan = prod.plan(variables=numbers)
+    plan = own_prod.plan(variables=numbers)
     assert plan.of("google_sql_database_instance")[INSTANCE]["name"] == NEW
     assert not {name: actions for name, actions in plan.changed.items() if "delete" in actions}
     volume = plan.service("health")["template"][0]["volumes"][0]["cloud_sql_instance"][0]
@@ -112,8 +112,8 @@ def test_a_moment_is_brought_back_under_a_new_name_and_nothing_is_destroyed(
     capsys.readouterr()
     assert restore.main(given) == 2
     assert f"{NEW} is the name of the database in force" in capsys.readouterr().err
-    assert not list(prod.folder.glob("restore.*"))
-    said = "".join(path.read_text() for path in prod.folder.glob("*.json"))
+    assert not list(own_prod.folder.glob("restore.*"))
+    said = "".join(path.read_text() for path in own_prod.folder.glob("*.json"))
     assert not [one for one in PASSWORDS.values() if one in said]
-    assert not [one for one in PASSWORDS.values() if one in (prod.folder / "terraform.tfstate").read_text()]
+    assert not [one for one in PASSWORDS.values() if one in (own_prod.folder / "terraform.tfstate").read_text()]
     assert applied.url
