@@ -10,7 +10,7 @@ from lib.db.invariants import violations
 from lib.db.migrate import migrate
 from lib.payments import registry
 from sandbox.postgres.server import Postgres
-from tests.integration import money_watch
+from tests.integration import by_the_owner, money_watch
 from tests.integration.database_proxy import DatabaseProxy
 from tests.integration.databases import Databases
 
@@ -29,6 +29,7 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
     server.create_database(_TEMPLATE)
     migrate(server.url(_TEMPLATE), "local", providers=registry.providers("local"))
     money_watch.install(server.url(_TEMPLATE))
+    by_the_owner.install(server.url(_TEMPLATE))
     server.allow_login(FUNCTIONS, member_of="atlas_app")
     yield server
     server.stop()
@@ -63,17 +64,9 @@ def functions_url(postgres: Postgres, database_url: str) -> str:
 
 
 @pytest.fixture
-async def db(database_url: str) -> AsyncIterator[Database]:
+async def db(functions_url: str) -> AsyncIterator[Database]:
     """Four connections, the first attempt of every transaction refused with 40001, results compared."""
-    database = Database(database_url, connections=4, application="test", guards=True, compare=True)
-    yield database
-    await database.close()
-
-
-@pytest.fixture
-async def owner_db(database_url: str) -> AsyncIterator[Database]:
-    """The same database by one who may everything: what a test lays ready that no function may, as the clock."""
-    database = Database(database_url, connections=2, application="owner", guards=False)
+    database = Database(functions_url, connections=4, application="test", guards=True, compare=True)
     yield database
     await database.close()
 
@@ -86,8 +79,8 @@ def proxy(database_url: str) -> Iterator[DatabaseProxy]:
 
 
 @pytest.fixture
-async def racing_db(database_url: str) -> AsyncIterator[Database]:
+async def racing_db(functions_url: str) -> AsyncIterator[Database]:
     """As `db`, for races: what others commit between two attempts may well change a result, so none are compared."""
-    database = Database(database_url, connections=8, application="test", guards=True)
+    database = Database(functions_url, connections=8, application="test", guards=True)
     yield database
     await database.close()

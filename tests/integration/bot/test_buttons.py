@@ -344,10 +344,10 @@ async def test_a_death_between_the_two_steps_of_an_order_is_no_dead_end(
 
 
 @pytest.mark.proves("S2-5.3")
-async def test_the_dialogue_goes_on_in_another_instance(database_url: str, provider: FakeProvider) -> None:
+async def test_the_dialogue_goes_on_in_another_instance(functions_url: str, provider: FakeProvider) -> None:
     async def one_tap(text: str, customer: Customer | None) -> Customer:
         """A process that lives for one update."""
-        database = Database(database_url, connections=1, application="short-lived", guards=True, compare=True)
+        database = Database(functions_url, connections=1, application="short-lived", guards=True, compare=True)
         living = Customer(services_over(database, provider), 700_000_005)
         if customer is None:
             await living.say(text)

@@ -13,6 +13,7 @@ from lib.payments.provider import Invoice
 from lib.settings import pricelist
 from tests.integration.bot.conftest import services_over
 from tests.integration.bot.customer import Customer
+from tests.integration.by_the_owner import by_the_owner
 from tests.waiting import until
 
 if TYPE_CHECKING:
@@ -274,7 +275,7 @@ async def test_an_order_whose_time_is_over_can_still_be_checked(anna: Customer, 
     db = anna.services.db
     await anna.go_to_confirm()
     await anna.press("оплатить")
-    await db.run(sql, "update orders set expires_at = atlas.now()")
+    await db.run(by_the_owner, "update orders set expires_at = atlas.now()")
     await anna.press("Проверить")
     assert "время на оплату вышло" in anna.text
     provider.pay(provider.created[0], "inv-1")

@@ -18,7 +18,7 @@ from lib.settings import pricelist
 from sandbox.telegram.text.html_markup import parse_html
 from tests.integration.bot.test_buttons import effects
 from tests.integration.bot.test_purchase import count, sql
-from tests.integration.sweeps.grants import travel
+from tests.integration.by_the_owner import by_the_owner, travel
 from tests.quoting import at_list_price
 
 if TYPE_CHECKING:
@@ -204,7 +204,7 @@ def everything_of_access(tx: Transaction) -> list[Any]:
 async def test_reading_access_that_has_ended_triggers_no_expiry_work(anna: Customer) -> None:
     db = anna.services.db
     await with_access(anna)
-    await db.run(sql, "update deployment set clock_offset = interval '40 days'")
+    await db.run(by_the_owner, "update deployment set clock_offset = interval '40 days'")
     before = await db.run(everything_of_access)
     for data in ("go:menu", "go:profile", "go:key", "go:qr", "go:trial", "go:instruction", "go:buy", "order_id=1"):
         handled = await anna.tap(data)
@@ -222,7 +222,7 @@ async def test_reading_access_that_has_ended_triggers_no_expiry_work(anna: Custo
 async def test_reading_in_parallel_triggers_no_expiry_work(racer: Customer) -> None:
     db = racer.services.db
     await with_access(racer)
-    await db.run(sql, "update deployment set clock_offset = interval '40 days'")
+    await db.run(by_the_owner, "update deployment set clock_offset = interval '40 days'")
     before = await db.run(everything_of_access)
     await asyncio.gather(*(racer.tap(data) for data in ("go:profile", "go:key", "go:qr") * 3))
     assert await db.run(everything_of_access) == before

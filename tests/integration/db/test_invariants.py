@@ -17,7 +17,8 @@ from lib.db.invariants import queries, violations, violations_in
 from lib.domain import audit, messages, provisioning, subscriptions
 from lib.domain.provisioning import Answer
 from tests.integration import money_watch
-from tests.integration.sweeps.grants import claim, know_nodes, meet, open_order, pay, start_trial, travel
+from tests.integration.by_the_owner import travel
+from tests.integration.sweeps.grants import claim, know_nodes, meet, open_order, pay, start_trial
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -19,6 +19,7 @@ from lib.db.transaction import Transaction
 from lib.domain import books, ledger
 from lib.domain.ledger import NoSuchTransfer, PostedBefore, ReversedBefore, Wallets
 from lib.domain.postings import About, Amount, posting, table
+from tests.integration.by_the_owner import by_the_owner, travel
 from tests.integration.domain import money_rows
 from tests.integration.domain.money_rows import fresh
 
@@ -63,11 +64,7 @@ def held(tx: Transaction) -> dict[str, int]:
 
 
 def days_pass(tx: Transaction, days: int, hours: int = 0) -> None:
-    tx.execute(
-        "update deployment set clock_offset = clock_offset + make_interval(days => :days, hours => :hours)",
-        days=days,
-        hours=hours,
-    )
+    travel(tx, timedelta(days=days, hours=hours))
 
 
 # Undone --------------------------------------------------------------------------------------------------------------
@@ -263,11 +260,9 @@ async def test_nothing_posts_into_a_closed_day_and_what_was_wrong_in_it_is_undon
     day = await racing_db.run(books.close_next_day)
     with pytest.raises(StatementFailed) as refused:
         await racing_db.run(
-            lambda tx: tx.execute(
-                "insert into ledger_transfers (key, kind, entries, actor_id, reason, books_day)"
-                " values ('owner_movement:late', 'owner_movement', 1, 5, 'late', :day)",
-                day=day,
-            )
+            by_the_owner,
+            "insert into ledger_transfers (key, kind, entries, actor_id, reason, books_day)"
+            " select 'owner_movement:late', 'owner_movement', 1, 5, 'late', max(day) from closed_days",
         )
     assert refused.value.constraint == "transfer_of_an_open_day"
     await racing_db.run(undone, first)
@@ -314,7 +309,6 @@ async def test_functions_may_close_and_undo(racing_db: Database) -> None:
     def as_a_function(tx: Transaction) -> date | None:
         first = opening(tx, 100)
         days_pass(tx, 2)
-        tx.execute("set local role atlas_app")
         undone(tx, first)
         return books.close_next_day(tx)
 

@@ -17,6 +17,7 @@ from lib.domain.updates import Incoming
 from lib.payments import cryptopay, registry
 from lib.settings import pricelist
 from lib.telegram import payments
+from tests.integration.by_the_owner import by_the_owner
 from tests.quoting import at_list_price
 
 if TYPE_CHECKING:
@@ -150,11 +151,11 @@ async def test_less_said_later_takes_nothing_back(db: Database) -> None:
     """Kept, since settling fails; then the provider says less."""
     await db.run(open_order)
     broken = "alter table payments add constraint broken check (amount < 0) not valid"
-    await db.run(lambda tx: tx.execute(broken))
+    await db.run(lambda tx: by_the_owner(tx, broken))
     first = await db.run(inbox.receive, webhook(), PRICES)
     assert (first.outcome, len(first.follow_up)) == ("kept", 1)
     assert (await db.run(inbox.receive, webhook(status="active"), PRICES)).outcome == "differs"
-    await db.run(lambda tx: tx.execute("alter table payments drop constraint broken"))
+    await db.run(lambda tx: by_the_owner(tx, "alter table payments drop constraint broken"))
     assert (await db.run(inbox.receive, webhook(), PRICES)).outcome == "settled"
 
 
@@ -185,7 +186,7 @@ _ANY_INVOICE = st.dictionaries(
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(changes=st.lists(_ANY_INVOICE, max_size=4))
 async def test_whatever_is_said_before_the_money_settles(db: Database, changes: list[dict[str, Any]]) -> None:
-    await db.run(lambda tx: tx.execute("truncate accounts, payment_events, ledger_transfers cascade"))
+    await db.run(lambda tx: by_the_owner(tx, "truncate accounts, payment_events, ledger_transfers cascade"))
     await db.run(open_order)
     outcomes = [(await db.run(inbox.receive, webhook(**change), PRICES)).outcome for change in changes]
     last = (await db.run(inbox.receive, webhook(), PRICES)).outcome

@@ -15,6 +15,7 @@ from lib.db.invariants import violations
 from lib.domain import accounts, ledger, postings
 from lib.domain.accounts import Person
 from lib.domain.ledger import Entry, PostedBefore, Posting
+from tests.integration.by_the_owner import by_the_owner
 
 if TYPE_CHECKING:
     from lib.db import Database, Transaction
@@ -132,7 +133,7 @@ _MOVE = st.tuples(
 async def test_balances_are_a_plain_models(
     racing_db: Database, database_url: str, moves: list[tuple[int, str, str, int]]
 ) -> None:
-    await racing_db.run(lambda tx: tx.execute("truncate accounts, ledger_transfers, ledger_accounts cascade"))
+    await racing_db.run(lambda tx: by_the_owner(tx, "truncate accounts, ledger_transfers, ledger_accounts cascade"))
     people = {number: await racing_db.run(met, number) for number in (1, 2, 3)}
     model: dict[str, int] = {}
     for step, (number, wallet, way, amount) in enumerate(moves):
@@ -166,10 +167,11 @@ async def test_a_day_of_the_books_is_their_zones(racing_db: Database) -> None:
     anna = await racing_db.run(met)
 
     def late(tx: Transaction) -> str:
-        tx.execute(
+        by_the_owner(
+            tx,
             "update deployment set clock_offset ="
             " date_trunc('day', pg_catalog.now() at time zone 'UTC') + interval '22 hours 30 minutes'"
-            " - pg_catalog.now() at time zone 'UTC'"
+            " - pg_catalog.now() at time zone 'UTC'",
         )
         ledger.post(tx, credit(anna, 1, "1"))
         return str(

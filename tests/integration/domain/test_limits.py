@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from lib.domain import accounts, limits
 from lib.domain.accounts import Person
 from lib.domain.limits import PROMO_TRIES, UPDATES, Limit, Verdict
+from tests.integration.by_the_owner import travel
 
 if TYPE_CHECKING:
     from lib.db import Database, Transaction
@@ -18,10 +20,6 @@ def meet(tx: Transaction) -> accounts.Account:
     return accounts.meet(tx, ANNA)
 
 
-def travel(tx: Transaction, seconds: float) -> None:
-    tx.execute("update deployment set clock_offset = clock_offset + make_interval(secs => :seconds)", seconds=seconds)
-
-
 def rows(tx: Transaction) -> int:
     return int(tx.value("select count(*) from rate_limits"))
 
@@ -31,7 +29,7 @@ async def test_the_first_beyond_the_limit_is_told_and_the_rest_of_the_window_is_
     limit = Limit("promo_tries", 3, 600)
     verdicts = [await db.run(limits.count, account.id, limit) for _ in range(7)]
     assert verdicts == [Verdict.WITHIN] * 3 + [Verdict.NOTICE] + [Verdict.SILENCE] * 3
-    await db.run(travel, 601)
+    await db.run(travel, timedelta(seconds=601))
     assert await db.run(limits.count, account.id, limit) is Verdict.WITHIN
     assert await db.run(rows) == 1
 
@@ -63,5 +61,5 @@ async def test_updates_are_counted_on_the_accounts_own_row(db: Database) -> None
     verdicts = [limits.judge(UPDATES, used) for used in seen]
     assert verdicts == [Verdict.WITHIN] * UPDATES.most + [Verdict.NOTICE, Verdict.SILENCE]
     assert await db.run(rows) == 0
-    await db.run(travel, UPDATES.seconds + 1)
+    await db.run(travel, timedelta(seconds=UPDATES.seconds + 1))
     assert (await db.run(meet)).updates_in_minute == 1

@@ -11,7 +11,7 @@ from lib.domain import accounts, inbox, orders, outbox, provisioning, subscripti
 from lib.domain.accounts import Person
 from lib.domain.settlement import Event, Money
 from lib.settings import pricelist
-from tests.integration.sweeps.grants import travel
+from tests.integration.by_the_owner import by_the_owner, travel
 from tests.quoting import at_list_price
 
 if TYPE_CHECKING:
@@ -24,9 +24,9 @@ ROUNDS = 25
 
 
 @pytest.fixture
-async def two(database_url: str) -> AsyncIterator[tuple[Database, Database]]:
+async def two(functions_url: str) -> AsyncIterator[tuple[Database, Database]]:
     """Two processes' connections, open already, without the guards: what races here is what races in production."""
-    pair = tuple(Database(database_url, connections=2, application=name, guards=False) for name in ("one", "other"))
+    pair = tuple(Database(functions_url, connections=2, application=name, guards=False) for name in ("one", "other"))
     one, other = pair
     await asyncio.gather(*(db.run(lambda tx: tx.value("select 1")) for db in pair))
     yield one, other
@@ -109,11 +109,13 @@ async def test_a_node_that_joins_is_given_no_client_whose_access_ends_at_that_mo
 async def test_news_that_cannot_be_settled_notes_its_work_once(two: tuple[Database, Database]) -> None:
     one, _ = two
     event = await one.run(order, 1, "basic", 30)
-    await one.run(lambda tx: tx.execute("alter table payments add constraint broken check (amount < 0) not valid"))
+    await one.run(
+        lambda tx: by_the_owner(tx, "alter table payments add constraint broken check (amount < 0) not valid")
+    )
     try:
         outcomes = [(await one.run(inbox.receive, event, PRICES)).outcome for _ in range(5)]
     finally:
-        await one.run(lambda tx: tx.execute("alter table payments drop constraint broken"))
+        await one.run(lambda tx: by_the_owner(tx, "alter table payments drop constraint broken"))
     assert outcomes == ["kept"] * 5
     assert await one.run(lambda tx: tx.value("select count(*) from outbox where target = 'task_settle'")) == 1
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lib.domain import retention
-from tests.integration.sweeps.grants import meet, travel
+from tests.integration.by_the_owner import travel
+from tests.integration.sweeps.grants import meet
 
 if TYPE_CHECKING:
     from lib.db import Database, Transaction

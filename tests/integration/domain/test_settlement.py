@@ -12,6 +12,7 @@ from lib.domain import accounts, inbox, orders, subscriptions
 from lib.domain.accounts import Person
 from lib.domain.settlement import Event, Money
 from lib.settings import pricelist
+from tests.integration.by_the_owner import by_the_owner
 from tests.quoting import at_list_price
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ async def test_a_late_payment_settles(db: Database) -> None:
     order = await db.run(open_order, 1)
 
     def time_is_up(tx: Transaction) -> None:
-        tx.execute("update orders set expires_at = atlas.now() - interval '1 second'")
+        by_the_owner(tx, "update orders set expires_at = atlas.now() - interval '1 second'")
         assert orders.expire_due(tx, 10) == 1
 
     await db.run(time_is_up)

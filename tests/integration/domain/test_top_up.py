@@ -15,6 +15,7 @@ from lib.domain.ledger import Wallets
 from lib.domain.pricing import Surface
 from lib.domain.settlement import Event, Money, Received
 from lib.settings import pricelist
+from tests.integration.by_the_owner import by_the_owner
 from tests.integration.statement_faults import all_or_nothing
 
 if TYPE_CHECKING:
@@ -126,7 +127,7 @@ async def test_it_settles_late_and_once(racing_db: Database, database_url: str) 
     order = await racing_db.run(open_top_up)
 
     def time_is_up(tx: Transaction) -> None:
-        tx.execute("update orders set expires_at = atlas.now() - interval '1 second'")
+        by_the_owner(tx, "update orders set expires_at = atlas.now() - interval '1 second'")
         assert orders.expire_due(tx, 10) == 1
 
     await racing_db.run(time_is_up)

@@ -19,6 +19,7 @@ from lib.domain.effects import EFFECTS
 from lib.domain.postings import Amount
 from lib.domain.suspense_by_hand import By, Refused
 from lib.settings import plain
+from tests.integration.by_the_owner import by_the_owner
 from tests.integration.domain.test_settlement import PRICES, open_order, paid
 
 if TYPE_CHECKING:
@@ -119,7 +120,7 @@ async def test_what_fits_nothing_is_in_suspense_at_once_with_its_fee(db: Databas
 async def test_a_kind_of_order_that_is_not_sold_waits_for_an_operator_and_is_never_tried_for_ever(db: Database) -> None:
     """Of a release that is newer, or was put back: gifts are orders of the schema already."""
     order = await db.run(open_order, 1)
-    await db.run(lambda tx: tx.execute("update orders set kind = 'gift' where id = :id", id=order.id))
+    await db.run(by_the_owner, "update orders set kind = 'gift'")
     received = await receive(db, paid(order, **RUB))
     assert (received.outcome, received.reason, received.follow_up) == ("unmatched", "gift is not sold", ())
     assert (await db.run(books))["suspense RUB"] == -14_900

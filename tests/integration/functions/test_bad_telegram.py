@@ -16,8 +16,8 @@ from sandbox.stand_in.clock import Clock
 from sandbox.stand_in.server import Server
 from sandbox.telegram import Telegram
 from sandbox.telegram.calls.refusals import DOCUMENTED
+from tests.integration.by_the_owner import travel
 from tests.integration.functions.test_task_notify import NoQueue, due, owe, statuses
-from tests.integration.sweeps.grants import travel
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

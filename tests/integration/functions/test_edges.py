@@ -223,7 +223,7 @@ class Edges:
 
 
 @pytest.fixture
-def edges(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Edges]:
+def edges(functions_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Edges]:
     async def taken(_reply: list[Any], *, closed_until: datetime | None, in_response: bool) -> None:
         assert closed_until is None or in_response in {True, False}
 
@@ -231,7 +231,7 @@ def edges(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Edges]
         return Looked(is_set=True, pending=0, last_error_at=None, last_error=None)
 
     for setting, value in {
-        "DATABASE_URL": database_url,
+        "DATABASE_URL": functions_url,
         "TELEGRAM_WEBHOOK_SECRET": SECRET,
         "TELEGRAM_BOT_TOKEN": "42:AAtoken-of-the-bot",
         "CRYPTOPAY_TOKEN": TOKEN,
@@ -254,7 +254,7 @@ def edges(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Edges]
         cached.cache_clear()
     check.problems_once.cache_clear()
     with asyncio.Runner() as runner:
-        database = Database(database_url, connections=4, application="test")
+        database = Database(functions_url, connections=4, application="test")
         queue, node = Queue(), RememberingNode()
         made: dict[str, Callable[[], Any]] = {
             "database": lambda: database,

@@ -59,9 +59,9 @@ def told(monkeypatch: pytest.MonkeyPatch) -> list[logging.LogRecord]:
 
 
 @pytest.fixture
-async def small(database_url: str, opened: Opened, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Database]:  # noqa: ARG001 -- counted from the first
+async def small(functions_url: str, opened: Opened, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Database]:  # noqa: ARG001 -- counted from the first
     """The webhook on an instance of three connections, one of them kept for what has a deadline."""
-    database = Database(database_url, connections=CONNECTIONS, reserved=1, application="small", guards=False)
+    database = Database(functions_url, connections=CONNECTIONS, reserved=1, application="small", guards=False)
     monkeypatch.setattr(bootstrap, "database", lambda: database)
     monkeypatch.setenv("TELEGRAM_WEBHOOK_SECRET", SECRET)
     monkeypatch.setenv("TELEGRAM_BOT_TOKEN", "42:TESTTESTTEST")

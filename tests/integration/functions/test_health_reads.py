@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 @pytest.mark.parametrize(("target", "may"), [("health", False), ("task_settle", True)])
 async def test_what_a_function_may_do(
-    database_url: str, monkeypatch: pytest.MonkeyPatch, target: str, *, may: bool
+    functions_url: str, monkeypatch: pytest.MonkeyPatch, target: str, *, may: bool
 ) -> None:
-    monkeypatch.setenv("DATABASE_URL", database_url)
+    monkeypatch.setenv("DATABASE_URL", functions_url)
     monkeypatch.setenv("FUNCTION_TARGET", target)
     plain.database.cache_clear()
     bootstrap._for_others.cache_clear()

@@ -43,10 +43,10 @@ _CACHES = (
 
 
 @pytest.fixture
-def environment(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
+def environment(functions_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
     """What a small shop's private service is given."""
     for setting, value in {
-        "DATABASE_URL": database_url,
+        "DATABASE_URL": functions_url,
         "DB_CONNECTIONS": "2",
         "TELEGRAM_BOT_TOKEN": "42:AAtoken-of-the-bot",
         "CRYPTOPAY_TOKEN": "31337:AAtoken-of-the-app",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,6 +15,7 @@ from lib.domain import accounts, messages, trial
 from lib.domain.accounts import Person
 from lib.settings import pricelist
 from tests.integration.bot.test_purchase import sql
+from tests.integration.by_the_owner import travel
 
 if TYPE_CHECKING:
     from lib.db import Database, Transaction
@@ -94,7 +96,7 @@ async def pass_time(db: Database, minutes: int) -> None:
     for _ in range(minutes):
         for body in await db.run(due):
             await task_notify._notify(body)
-        await db.run(sql, "update deployment set clock_offset = clock_offset + interval '1 minute'")
+        await db.run(travel, timedelta(minutes=1))
 
 
 @pytest.mark.proves("G-1")

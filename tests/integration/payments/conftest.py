@@ -33,12 +33,12 @@ def sample_is_registered(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-async def db(database_url: str) -> AsyncIterator[Database]:
+async def db(database_url: str, functions_url: str) -> AsyncIterator[Database]:
     """As everywhere, after the migration that a deploy with that line runs."""
     connection = Connection(database_url, application="migrate", timeouts=Timeouts())
     list_providers(connection, registry.providers("local"))
     connection.close()
-    database = Database(database_url, connections=4, application="test", guards=True, compare=True)
+    database = Database(functions_url, connections=4, application="test", guards=True, compare=True)
     yield database
     await database.close()
 

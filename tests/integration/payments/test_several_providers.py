@@ -20,11 +20,11 @@ from lib.payments import registry
 from lib.settings import plain
 from tests.integration.bot.conftest import TELEGRAM
 from tests.integration.bot.customer import Customer
+from tests.integration.by_the_owner import travel
 from tests.integration.payments import sample
 from tests.integration.payments.sample_stand_in import SampleStandIn
 from tests.integration.payments.test_contract import PRICES, open_order, ordered
 from tests.integration.payments.tills import CryptoPayTill, SampleTill
-from tests.integration.sweeps.grants import travel
 from tests.integration.sweeps.runs import sweep_run
 from tests.waiting import until
 

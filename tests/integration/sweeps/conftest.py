@@ -40,7 +40,7 @@ def database_url(databases: Databases) -> Iterator[str]:
 
 
 @pytest.fixture
-async def processes(database_url: str) -> AsyncIterator[Callable[..., list[Database]]]:
+async def processes(functions_url: str) -> AsyncIterator[Callable[..., list[Database]]]:
     """Make so many databases with connections of their own, as processes have them.
 
     As many as any test needs at once: what is raced for is rows, not connections.
@@ -48,7 +48,7 @@ async def processes(database_url: str) -> AsyncIterator[Callable[..., list[Datab
     async with AsyncExitStack() as stack:
 
         def make(count: int) -> list[Database]:
-            made = [Database(database_url, connections=10, application=f"p{n}", guards=True) for n in range(count)]
+            made = [Database(functions_url, connections=10, application=f"p{n}", guards=True) for n in range(count)]
             for database in made:
                 stack.push_async_callback(database.close)
             return made

@@ -15,7 +15,6 @@ from tests.quoting import at_list_price
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from datetime import timedelta
     from uuid import UUID
 
     from lib.db import Database, Transaction
@@ -111,8 +110,3 @@ def open_order(tx: Transaction, telegram_id: int, tariff: str, days: int, invoic
 def pay(tx: Transaction, event: Event) -> Received:
     """As the webhook does; its key is in the first statement."""
     return inbox.receive(tx, event, PRICES)
-
-
-def travel(tx: Transaction, by: timedelta) -> None:
-    """Time passes."""
-    tx.execute("update deployment set clock_offset = clock_offset + make_interval(secs => :s)", s=by.total_seconds())

@@ -14,7 +14,8 @@ from lib.payments.cryptopay import CryptoPay
 from lib.settings.plain import CryptoPaySettings
 from sandbox import cryptopay as stand_in
 from sandbox.stand_in.clock import Clock
-from tests.integration.sweeps.grants import PRICES, meet, travel
+from tests.integration.by_the_owner import travel
+from tests.integration.sweeps.grants import PRICES, meet
 from tests.integration.sweeps.test_payments import swept
 from tests.quoting import at_list_price
 

@@ -12,7 +12,8 @@ from lib import bootstrap, log
 from lib.domain import outbox, provisioning, retention
 from lib.domain.retention import Rule
 from lib.sweeps import runner
-from tests.integration.sweeps.grants import know_nodes, open_order, start_trials, travel
+from tests.integration.by_the_owner import by_the_owner, travel
+from tests.integration.sweeps.grants import know_nodes, open_order, start_trials
 from tests.integration.sweeps.nodes import Network
 from tests.integration.sweeps.runs import Queue, sweep_run
 
@@ -65,18 +66,20 @@ def _small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def refuse(tx: Transaction, table: str, condition: str) -> None:
     """Whatever the reason: a constraint of a later release, a damaged index, a trigger."""
-    tx.execute(
+    by_the_owner(
+        tx,
         "create or replace function atlas.refuse() returns trigger language plpgsql as"
-        " $$ begin raise exception 'no' using errcode = '23514'; end $$"
+        " $$ begin raise exception 'no' using errcode = '23514'; end $$",
     )
-    tx.execute(
+    by_the_owner(
+        tx,
         f"create trigger refuse before insert or update on {table} for each row when ({condition})"
-        " execute function atlas.refuse()"
+        " execute function atlas.refuse()",
     )
 
 
 def mend(tx: Transaction) -> None:
-    tx.execute("drop function atlas.refuse() cascade")
+    by_the_owner(tx, "drop function atlas.refuse() cascade")
 
 
 async def the(db: Database, number: int, table: str = "subscriptions") -> int:

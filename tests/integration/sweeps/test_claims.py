@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from lib.domain import provisioning, subscriptions
-from tests.integration.sweeps.grants import at_the_start, claim, converge, know_the_node, start_trials, travel
+from tests.integration.by_the_owner import travel
+from tests.integration.sweeps.grants import at_the_start, claim, converge, know_the_node, start_trials
 
 if TYPE_CHECKING:
     from collections.abc import Callable

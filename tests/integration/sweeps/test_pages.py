@@ -14,7 +14,8 @@ from lib.domain import orders, outbox, subscriptions
 from lib.nodes import converge
 from lib.payments import cryptopay
 from lib.payments.provider import Looked, PaidPage
-from tests.integration.sweeps.grants import know_the_node, meet, open_order, start_trial, start_trials, travel
+from tests.integration.by_the_owner import travel
+from tests.integration.sweeps.grants import know_the_node, meet, open_order, start_trial, start_trials
 from tests.integration.sweeps.runs import Queue, sweep_run
 
 if TYPE_CHECKING:

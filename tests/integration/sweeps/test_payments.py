@@ -16,7 +16,8 @@ from lib.payments import cryptopay
 from lib.payments.cryptopay import CryptoPay
 from lib.settings import pricelist
 from lib.settings.plain import CryptoPaySettings
-from tests.integration.sweeps.grants import meet, open_order, pay, travel
+from tests.integration.by_the_owner import travel
+from tests.integration.sweeps.grants import meet, open_order, pay
 from tests.integration.sweeps.runs import sweep_run
 from tests.quoting import at_list_price
 

@@ -15,6 +15,7 @@ import pytest
 from lib.db import Database
 from lib.domain import accounts, provisioning, subscriptions
 from lib.domain.provisioning import LEASE_S
+from tests.integration.by_the_owner import travel
 from tests.integration.sweeps.grants import (
     at_the_start,
     claim,
@@ -24,7 +25,6 @@ from tests.integration.sweeps.grants import (
     open_order,
     pay,
     start_trial,
-    travel,
 )
 
 if TYPE_CHECKING:
@@ -200,10 +200,10 @@ def _uuids_of(tx: Transaction, telegram_id: int) -> list[uuid.UUID]:
 
 
 @pytest.mark.proves("S1-1")
-async def test_a_grant_that_waits_for_an_expiry_begins_anew(database_url: str) -> None:
+async def test_a_grant_that_waits_for_an_expiry_begins_anew(functions_url: str) -> None:
     """Found by the race above: the end commits while the grant waits for the row; what it read before is no longer so."""
     # without the injected first failure: the very first end is the one that the grant waits for
-    databases = [Database(database_url, connections=2, application=name, guards=False) for name in ("end", "grant")]
+    databases = [Database(functions_url, connections=2, application=name, guards=False) for name in ("end", "grant")]
     await at_the_start(databases)
     await databases[0].run(know_the_node)
     await databases[0].run(start_trial, 1)

@@ -18,16 +18,8 @@ from lib import bootstrap, log
 from lib.domain import health_snapshot, outbox, provisioning, subscriptions
 from lib.nodes.converge import Nodes
 from lib.nodes.transport import NodeError
-from tests.integration.sweeps.grants import (
-    TakingQueue,
-    claim,
-    converge,
-    know_nodes,
-    meet,
-    start_trial,
-    start_trials,
-    travel,
-)
+from tests.integration.by_the_owner import by_the_owner, travel
+from tests.integration.sweeps.grants import TakingQueue, claim, converge, know_nodes, meet, start_trial, start_trials
 from tests.integration.sweeps.nodes import Network, RememberingNode
 from tests.integration.sweeps.runs import Queue, sweep_run
 from tests.waiting import until
@@ -193,7 +185,7 @@ async def _follow(db: Database, steps: list[tuple[str, int]]) -> None:
 
     def begin(tx: Transaction) -> None:
         for table in ("node_clients", "subscription_history", "subscriptions"):
-            tx.execute(f"delete from {table}")  # noqa: S608 -- constants
+            by_the_owner(tx, f"delete from {table}")  # noqa: S608 -- constants
         tx.execute("update nodes set state = 'active', state_id = null, trouble = null, trouble_since = null")
         for person in (1, 2):
             extend(tx, person)

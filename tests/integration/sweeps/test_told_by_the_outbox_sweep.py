@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from lib.domain import health_snapshot, sweep_runs, webhook_state
 from lib.domain.sweep_runs import SweepRun
 from lib.domain.webhook_state import Looked
 from lib.telegram import webhook_info
+from tests.integration.by_the_owner import travel
 from tests.integration.sweeps.runs import sweep_run
 
 if TYPE_CHECKING:
@@ -226,7 +228,7 @@ async def test_health_is_red_for_a_sweep_that_is_silent_and_green_in_a_quiet_sho
         return (await db.run(health_snapshot.take)).red(SILENT_AFTER_S)
 
     assert await red() == []  # a shop that was made a moment ago: its first ticks are to come
-    await db.run(lambda tx: tx.execute("update deployment set clock_offset = clock_offset + interval '301 seconds'"))
+    await db.run(travel, timedelta(seconds=301))
     assert await red() == ["sweep expiry has never ended well", "sweep outbox has never ended well"]
     for sweep in SILENT_AFTER_S:
         await _ends(db, sweep, "done", 290)
@@ -247,11 +249,7 @@ async def test_a_sweep_that_is_new_in_an_old_shop_is_expected_from_its_release_o
         return (await db.run(health_snapshot.take)).red(SILENT_AFTER_S | {"books": 3 * 86_400.0})
 
     async def passes(seconds: int) -> None:
-        await db.run(
-            lambda tx: tx.execute(
-                "update deployment set clock_offset = clock_offset + make_interval(secs => :s)", s=seconds
-            )
-        )
+        await db.run(travel, timedelta(seconds=seconds))
         for sweep in SILENT_AFTER_S:
             await _ends(db, sweep, "done", 0)
 

@@ -14,16 +14,8 @@ from lib import failpoints
 from lib.db import Database, Transaction
 from lib.db.connection import Connection, Timeouts
 from lib.domain import subscriptions, trial
-from tests.integration.sweeps.grants import (
-    PRICES,
-    at_the_start,
-    know_the_node,
-    meet,
-    open_order,
-    pay,
-    start_trial,
-    travel,
-)
+from tests.integration.by_the_owner import travel
+from tests.integration.sweeps.grants import PRICES, at_the_start, know_the_node, meet, open_order, pay, start_trial
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -198,9 +190,11 @@ async def test_the_screen_offers_what_the_action_gives(
 
 
 @pytest.mark.proves("N-6")
-async def test_a_trial_counts_for_the_day_of_its_mark(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_trial_counts_for_the_day_of_its_mark(
+    database_url: str, functions_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A local clock is moved to the next day after each statement of a trial: the cap and the mark know one day."""
-    db = Database(database_url, connections=1, application="test", guards=False)
+    db = Database(functions_url, connections=1, application="test", guards=False)
     account = await db.run(meet, 1)
     run = Transaction._run
 
