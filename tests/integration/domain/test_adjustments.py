@@ -160,14 +160,14 @@ async def test_two_debits_at_once_never_take_the_same_money(racing_db: Database)
 
 
 @pytest.mark.proves("S4-2.1.credit")
-async def test_a_fault_at_any_statement_of_a_credit_leaves_nothing(db: Database, database_url: str) -> None:
+async def test_a_fault_at_any_statement_of_a_credit_leaves_nothing(db: Database, functions_url: str) -> None:
     anna = await anna_of(db)
-    assert (await all_or_nothing(database_url, credit, replace(WANTED, account_id=anna))).balance == Wallets(30_000, 0)
+    assert (await all_or_nothing(functions_url, credit, replace(WANTED, account_id=anna))).balance == Wallets(30_000, 0)
 
 
 @pytest.mark.proves("S4-2.1.debit")
-async def test_a_fault_at_any_statement_of_a_debit_leaves_nothing(db: Database, database_url: str) -> None:
+async def test_a_fault_at_any_statement_of_a_debit_leaves_nothing(db: Database, functions_url: str) -> None:
     anna = await anna_of(db)
     await db.run(credit, replace(WANTED, account_id=anna))
     wanted = replace(WANTED, account_id=anna, amount=10_000, name="ticket-8")
-    assert (await all_or_nothing(database_url, debit, wanted)).balance == Wallets(20_000, 0)
+    assert (await all_or_nothing(functions_url, debit, wanted)).balance == Wallets(20_000, 0)

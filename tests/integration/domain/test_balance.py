@@ -161,7 +161,7 @@ async def test_a_debit_by_an_operator_at_that_moment_takes_no_money_that_is_spen
 @pytest.mark.proves("S4-2.1.balance-purchase")
 @pytest.mark.parametrize("kind", ["first", "again", "another tariff"])
 async def test_a_fault_at_any_statement_of_a_purchase_leaves_nothing(
-    db: Database, database_url: str, kind: str
+    db: Database, database_url: str, functions_url: str, kind: str
 ) -> None:
     await db.run(provisioning.ensure_first_node, "http://127.0.0.1:9", "XRAY_API_KEY")
     anna = await customer(db, 100_000, 5_000)
@@ -169,7 +169,7 @@ async def test_a_fault_at_any_statement_of_a_purchase_leaves_nothing(
     if kind != "first":
         await db.run(buy, purchase(anna, "before"))
         wanted = purchase(anna, tariff="plus" if kind == "another tariff" else "basic")
-    bought = await all_or_nothing(database_url, buy, wanted)
+    bought = await all_or_nothing(functions_url, buy, wanted)
     assert not bought.already
     assert violations(database_url) == []
 
@@ -182,14 +182,14 @@ async def test_a_fault_at_any_statement_of_a_purchase_leaves_nothing(
     ],
 )
 async def test_a_process_that_dies_bought_all_of_it_or_nothing(
-    db: Database, database_url: str, tmp_path: Path, place: str, *, survived: bool
+    db: Database, functions_url: str, tmp_path: Path, place: str, *, survived: bool
 ) -> None:
     """SIGKILL; what asks again under the same key ends with one purchase, whose work the sweep of the outbox finds."""
     anna = await customer(db, 100_000)
     (tmp_path / place).touch()
     dying = await asyncio.create_subprocess_exec(
         sys.executable,
-        *("-m", "tests.integration.domain.buy_and_die", database_url, str(anna)),
+        *("-m", "tests.integration.domain.buy_and_die", functions_url, str(anna)),
         env={**os.environ, "ENVIRONMENT": "local", "ATLAS_FAILPOINTS": str(tmp_path)},
     )
     assert await dying.wait() == -signal.SIGKILL

@@ -140,17 +140,17 @@ async def test_it_settles_late_and_once(racing_db: Database, database_url: str) 
 @pytest.mark.proves("S4-2.1.top-up")
 @pytest.mark.parametrize("changes", [{}, {"amount": 30_000}], ids=["agreed", "more"])
 async def test_a_fault_at_any_statement_of_a_top_up_leaves_nothing(
-    db: Database, database_url: str, changes: dict[str, Any]
+    db: Database, functions_url: str, changes: dict[str, Any]
 ) -> None:
     order = await db.run(open_top_up)
-    received = await all_or_nothing(database_url, receive, paid(order, **changes), refusals=False)
+    received = await all_or_nothing(functions_url, receive, paid(order, **changes), refusals=False)
     assert received.outcome == "settled"
     assert (await db.run(moved)).held == Wallets(changes.get("amount", 25_000), 0)
 
 
 @pytest.mark.proves("S4-2.1.top-up")
 async def test_a_refusal_at_any_statement_of_its_second_try_leaves_nothing(
-    db: Database, database_url: str, monkeypatch: pytest.MonkeyPatch
+    db: Database, functions_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     order = await db.run(open_top_up)
 
@@ -162,6 +162,6 @@ async def test_a_refusal_at_any_statement_of_its_second_try_leaves_nothing(
         kept = await db.run(inbox.receive, paid(order), PRICES)
     assert kept.outcome == "kept"
     (work,) = kept.follow_up
-    settled = await all_or_nothing(database_url, inbox.settle_again, kept.event_id, paid(order), PRICES, work.id)
+    settled = await all_or_nothing(functions_url, inbox.settle_again, kept.event_id, paid(order), PRICES, work.id)
     assert settled.outcome == "settled"
     assert (await db.run(moved)).held == Wallets(25_000, 0)
