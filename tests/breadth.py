@@ -1,8 +1,9 @@
-"""When the stand-ins' breadth is run: odd arguments, markup, media, other people's clients, pages in a browser, how a run ends.
+"""When breadth is run: what a stand-in can do beyond what Atlas calls, what Terraform refuses, whether the benchmarks run.
 
 What Atlas itself calls is proved in every run, through the real clients (`CONTRACT`). All else that a stand-in can do changes only
-when the stand-in does, so its tests are skipped as long as `proved.json` holds the digest of the very files they passed with. A run
-that includes them and passes writes the file; it is committed with the change. No history is asked, so a fresh clone knows too.
+when the stand-in does, and so it is with Terraform's refusals and the benchmarks: their tests are skipped as long as `proved.json`
+holds the digest of the very files they passed with. A run that includes them and passes writes the file; it is committed with the
+change. No history is asked, so a fresh clone knows too.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ _PINS = ("requirements.txt", "requirements-dev.txt", "requirements-test.txt")
 
 @dataclass(frozen=True)
 class Part:
-    """Tests of one stand-in, and the files whose change makes them worth running."""
+    """Tests, and the files whose change makes them worth running."""
 
     tests: tuple[str, ...]
     files: tuple[str, ...]
@@ -60,10 +61,21 @@ PARTS = {
     "postgres": Part(("tests/sandbox/postgres",), ("sandbox/postgres", "sandbox/processes")),
     "bridge": Part(("tests/sandbox/bridge",), ("sandbox",)),
     "runner": Part(
-        ("tests/e2e/test_demo.py", "tests/e2e/test_runner_ends.py", "tests/sandbox/processes"),
+        (
+            *("tests/e2e/test_demo.py", "tests/e2e/test_runner.py", "tests/e2e/test_runner_ends.py"),
+            *("tests/e2e/test_runner_gateway.py", "tests/e2e/test_runner_ports.py", "tests/sandbox/processes"),
+        ),
         ("sandbox", "Makefile"),
     ),
     "pages": Part(("tests/browser",), ("sandbox",)),
+    "terraform": Part(
+        (
+            *("tests/terraform/test_lifecycle.py", "tests/terraform/test_refusals.py", "tests/terraform/test_sizes.py"),
+            *("tests/terraform/conftest.py", "tests/terraform/planned.py"),
+        ),
+        ("infra/terraform", "functions/table.json"),
+    ),
+    "bench": Part(("tests/bench",), ("bench",)),
 }
 
 

@@ -286,6 +286,7 @@ def test_the_owner_has_another_password_at_once(run: Callable[..., tuple[int, st
     assert cloud.requests.count("sql.users.update") == 1
 
 
+@pytest.mark.full
 def test_functions_change_to_the_other_login_and_back(
     run: Callable[..., tuple[int, str]], server: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
