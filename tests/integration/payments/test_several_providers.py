@@ -126,13 +126,13 @@ async def test_one_that_raises_what_no_one_foresaw_stops_no_other(
     assert run.broken > 0, "and the run says so"
 
 
-async def test_one_that_does_not_answer_holds_up_no_other(db: Database, tills: Tills) -> None:
+async def test_one_that_does_not_answer_holds_up_no_other(db: Database, racing_db: Database, tills: Tills) -> None:
     for number, till in enumerate(tills.both):
         order, invoice = await ordered(db, till, number + 1)
         await till.pay(invoice, order)
     tills.cryptobot.stand_in.hang_next("getInvoices")
     sweeping = asyncio.create_task(swept(db))
-    await until(lambda: _is_paid(db, "sample"))
+    await until(lambda: _is_paid(racing_db, "sample"))
     assert await db.run(statuses) == {"cryptobot": ["open"], "sample": ["paid"]}
     assert not sweeping.done()
     tills.cryptobot.stand_in.release()
