@@ -49,7 +49,7 @@ async def test_functions_that_may_not_write_after_a_restore_s_revoke_are_named(
     ]
 
 
-@pytest.mark.proves("N-60")
+@pytest.mark.proves("N-60.money")
 async def test_sales_and_trials_that_are_switched_off_are_named(cloud: StandIn, server: Postgres) -> None:
     assert cloud.url
     assert (await _look("flags")).state is State.OK
