@@ -199,7 +199,8 @@ async def test_chat_state_survives_every_instance(system: System) -> None:
         "select f.state, f.data from fsm f join accounts a on a.id = f.account_id where a.telegram_id = :id",
         id=customer.user.id,
     )
-    assert state == [{"state": "buy.confirm", "data": {"tariff": "plus", "days": 90, "price": 69900}}]
+    shown = {"balance": [69900, "RUB"], "cryptobot": [69900, "RUB"]}
+    assert state == [{"state": "buy.confirm", "data": {"tariff": "plus", "days": 90, "prices": shown}}]
 
 
 @pytest.mark.proves("S2-5.3")
