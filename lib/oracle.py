@@ -76,12 +76,15 @@ class Charge:
     """Money that a provider told of.
 
     Attributes:
+        fee: what it cost, as far as the news itself said so.
+        fee_known: it is booked, with the news or later.
         credited: to which customer's balance it went out of suspense, and how much.
         given_back: that went back.
     """
 
     provider: str
     received: Sum
+    fee: Sum | None
     fee_known: bool
     in_suspense: bool
     credited: tuple[int, int] | None = None
@@ -195,8 +198,12 @@ class Books:
     ) -> str:
         """Money came: `settled`, `duplicate`, or `unmatched` (product.md, Payment methods).
 
-        `amount` is what the agreement counts; `received` what really came, where that is another asset.
+        `amount` is what the agreement counts; `received` what really came, where that is another asset. Of a charge that is in suspense
+        the provider may say more: when that fits, it takes the place of what was said first, else what is there stays.
         """
+        known = self.charges.get(event)
+        if known is not None and not known.in_suspense:
+            raise Refused(f"{event} had its effect")
         came = received or amount
         where = self._clearing(provider)
         moves: list[Move] = [(where, came.currency, None, came.minor)]
@@ -205,9 +212,15 @@ class Books:
         agreed = self.orders[order] if order is not None else None
         fits = agreed is not None and agreed.currency == amount.currency and amount.minor >= agreed.price
         if agreed is None or not fits or agreed.state != "open":
-            self._move(f"event:{event}", *moves, ("suspense", came.currency, None, -came.minor))
-            self.charges[event] = Charge(provider, came, fee is not None, in_suspense=True)
+            if known is None:
+                self._move(f"event:{event}", *moves, ("suspense", came.currency, None, -came.minor))
+                self.charges[event] = Charge(provider, came, fee, fee is not None, in_suspense=True)
             return "duplicate" if agreed is not None and fits else "unmatched"
+        fee_came_later = known is not None and known.fee_known and known.fee is None
+        if fee_came_later and fee is not None:
+            raise Refused(f"the fee of {event} is booked")
+        if known is not None:
+            self._supersede(event)
         beyond = amount.minor - agreed.price
         rest = beyond * agreed.value // agreed.price
         moves += [*self._bought(agreed, agreed.price), ("user:topped_up", SHOP, agreed.customer, -rest)]
@@ -215,7 +228,7 @@ class Books:
         agreed.state, agreed.provider = "paid", provider
         agreed.rest, agreed.rest_received = rest, Sum(came.minor * beyond // amount.minor, came.currency)
         agreed.received = Sum(came.minor - agreed.rest_received.minor, came.currency)
-        self.charges[event] = Charge(provider, came, fee is not None, in_suspense=False)
+        self.charges[event] = Charge(provider, came, fee, fee is not None or fee_came_later, in_suspense=False)
         return "settled"
 
     @staticmethod
@@ -265,6 +278,15 @@ class Books:
         )
         charge.in_suspense = False
         return charge
+
+    def _supersede(self, event: str) -> None:
+        """It leaves by the way it came, with the fee that came with it: it never was what the first news said."""
+        charge = self.charges[event]
+        where, came = self._clearing(charge.provider), charge.received
+        moves: list[Move] = [(where, came.currency, None, -came.minor)]
+        if (fee := charge.fee) is not None:
+            moves += [(where, fee.currency, None, fee.minor), ("provider_fees", fee.currency, None, -fee.minor)]
+        self._resolve(event, *moves)
 
     def give_back(self, event: str) -> None:
         """The provider gives it back."""

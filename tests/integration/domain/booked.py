@@ -6,14 +6,16 @@ The two are told the same and share nothing: the oracle has rules of its own, th
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from lib.db import StatementFailed
-from lib.domain import ledger
+from lib.domain import books, ledger, suspense
 from lib.domain.ledger import BalanceTooLow, PostedBefore, ReversedBefore, lock_wallets
 from lib.domain.postings import About, Amount, posting, table
 from lib.domain.postings.amounts import had_back, rest_value
 from lib.oracle import Books, Order, Refused, Sum, TooLittle
+from tests.integration.by_the_owner import travel
 from tests.integration.domain import money_rows
 from tests.integration.domain.money_rows import fresh
 
@@ -105,6 +107,17 @@ class Happenings:
         assert self._sums(None) == balances
         cached = {account: held for account, held in balances.items() if account[2] is not None}
         assert self._read(_CACHED) == cached
+        of_shop = {(one.code, one.currency): one.balance for one in books.trial_balance(self.tx) if one.balance}
+        known = {(code, currency): self.books.of(code, currency) for code, currency, _ in balances}
+        assert of_shop == {account: held for account, held in known.items() if held}
+
+    def days_end(self, days: int) -> int:
+        """So many days pass, and those that are over are closed: how many. No money moves."""
+        travel(self.tx, timedelta(days=days))
+        closed = 0
+        while books.close_next_day(self.tx) is not None:
+            closed += 1
+        return closed
 
     def _sums(self, transfer_id: int | None) -> dict[Account, int]:
         return self._read(_SUMS, transfer_id=transfer_id)
@@ -149,15 +162,30 @@ class Happenings:
         self.books.order(name, Order(customer, kind, cents * unit, price * unit, value, "XTR" if stars else "RUB"))
         return name
 
-    def pay(self, name: str, provider: str, *, over: int = 0, asset: int | None = None, fee: int | None = None) -> str:
-        """An order is paid from outside, `over` its price, in its currency or in so much of USDT."""
-        order, event = self.books.orders[name], fresh("event")
+    def pay(
+        self,
+        name: str,
+        provider: str,
+        *,
+        over: int = 0,
+        asset: int | None = None,
+        fee: int | None = None,
+        said_of: str | None = None,
+    ) -> str:
+        """An order is paid from outside, `over` its price, in its currency or in so much of USDT.
+
+        `said_of` is a charge in suspense, of which the provider says so now.
+        """
+        order, event = self.books.orders[name], said_of or fresh("event")
         sent = Sum(order.price + over, order.currency)
         came = sent if asset is None else Sum(asset, "USDT")
         cost = None if fee is None else Sum(fee, came.currency)
 
         def done() -> None:
-            self._told(event, provider, name, "settled")
+            if said_of is None:
+                self._told(event, provider, name, "settled")
+            else:
+                self._leave_as_they_came(said_of)
             self.payments[name] = money_rows.payment(self.tx, self.orders[name], self.events[event], provider=provider)
             price = Amount(order.price, order.currency)
             rest = rub(rest_value(over, value=order.value, price=order.price)) if over else None
@@ -206,6 +234,14 @@ class Happenings:
     def _told(self, event: str, provider: str, name: str | None, status: str) -> None:
         order = self.orders[name] if name else None
         self.events[event] = money_rows.event(self.tx, provider, status=status, order_id=order)
+
+    def _leave_as_they_came(self, event: str) -> None:
+        event_id = self.events[event]
+        held = suspense.lying(self.tx, event_id)
+        assert held is not None
+        money_rows.event_is_settled(self.tx, event_id)
+        left = suspense.superseded(held, event_id, self.books.charges[event].provider)
+        self._posted.append(ledger.post(self.tx, left))
 
     def stray(self, provider: str, came: Sum, name: str | None, fee: int | None) -> str:
         """Money that fits nothing, or a further charge of an order that is paid."""

@@ -50,6 +50,7 @@ class Draw:
             "operator": self._operator,
             "erased": self._erased,
             "undone": self._undone,
+            "days end": self._days_end,
         }
         name = self._data.draw(st.sampled_from(sorted(steps)))
         event(name)
@@ -92,11 +93,13 @@ class Draw:
     def _stray(self) -> None:
         paid = [name for name, one in self._books.orders.items() if one.state != "open" and one.provider]
         name = self._one(paid) if self._yes() else None
-        provider = self._books.orders[name].provider if name else self._data.draw(st.sampled_from(("card", "stars")))
+        anyone = st.sampled_from(("card", "cryptobot", "stars"))
+        provider = self._books.orders[name].provider if name else self._data.draw(anyone)
         if name:
             came = Sum(self._books.orders[name].price, self._books.orders[name].currency)
         else:
-            came = Sum(self._number() * NANO, "XTR") if provider == "stars" else Sum(self._number(40_000))
+            minor = self._number(40_000)
+            came = {"stars": Sum(minor * NANO, "XTR"), "cryptobot": Sum(minor, "USDT")}.get(provider, Sum(minor))
         told = self._shop.stray(provider, came, name, self._fee())
         if name:
             self._further[told] = name
@@ -105,7 +108,7 @@ class Draw:
         name = self._one([one for one, charge in self._books.charges.items() if charge.in_suspense])
         if name is None:
             return
-        ways = ["given back", "paid back", "credited"] + ([] if name in self._further else ["assigned"])
+        ways = ["given back", "paid back", "credited"] + ([] if name in self._further else ["assigned", "superseded"])
         way = self._one(ways)
         if way == "given back":
             self._shop.give_back(name)
@@ -115,10 +118,26 @@ class Draw:
             order = self._further.get(name)
             customer = self._books.orders[order].customer if order else self._customer()
             self._shop.credit(name, customer, self._number(9_000))
+        elif way == "superseded":
+            self._superseded(name)
         else:
             kind = self._data.draw(st.sampled_from(_KINDS))
             order = self._shop.order(self._customer(), kind, "card", listed=self._number())
             self._shop.assign(name, order, self._number(40_000))
+
+    def _superseded(self, name: str) -> None:
+        charge = self._books.charges[name]
+        kind = self._data.draw(st.sampled_from(_KINDS))
+        order = self._shop.order(self._customer(), kind, charge.provider, listed=self._number())
+        over = self._number(90) if self._yes() else 0
+        self._shop.pay(
+            order,
+            charge.provider,
+            over=over * (NANO if charge.provider == "stars" else 1),
+            asset=self._number(9_000_000) if charge.provider == "cryptobot" else None,
+            fee=None if charge.fee_known and charge.fee is None else self._fee(),
+            said_of=name,
+        )
 
     def _late_fee(self) -> None:
         if name := self._one(list(self._books.charges)):
@@ -228,6 +247,11 @@ class Draw:
         if len(erased) < 1 and (customer := self._one(candidates)):
             self._shop.erase(customer)
 
+    def _days_end(self) -> None:
+        days = self._data.draw(st.sampled_from((1, 2, 40)))
+        closed = self._shop.days_end(days)
+        assert closed in {days - 1, days}  # the last one is 3 h over, or not yet
+
     def _undone(self) -> None:
         if key := self._one(list(self._shop.transfers)):
             self._shop.reverse(key)
@@ -282,6 +306,22 @@ def _example(session: Connection, data: st.DataObject) -> None:
 _ROUTES = ("provider", "outside", "chargeback", "hand", "balance")
 
 
+def _superseded_each_way(shop: Happenings, kind: str) -> None:
+    """What stood in suspense never was: with the fee that came with it, but not with one that was known later."""
+    customer = shop.customers[0]
+    for provider, came in (("card", Sum(5_000)), ("stars", Sum(40 * NANO, "XTR")), ("cryptobot", Sum(7, "USDT"))):
+        for first, late, then in ((5, False, 6), (5, False, None), (None, False, 6), (None, True, None)):
+            told = shop.stray(provider, came, None, first)
+            if late:
+                shop.late_fee(told, 3)
+            name = shop.order(customer, kind, provider, listed=100)
+            asset = 900_000 if provider == "cryptobot" else None
+            shop.pay(name, provider, over=7, asset=asset, fee=then, said_of=told)
+            shop.late_fee(told, 4)  # refused, unless no fee stands in the books
+            shop.days_end(1)
+    shop.compare()
+
+
 def _each_way(shop: Happenings) -> None:
     customer = shop.customers[0]
     shop.operator_credit(customer, 900_000)
@@ -301,6 +341,7 @@ def _each_way(shop: Happenings) -> None:
         for came in (Sum(5_000), Sum(15_000), Sum(15_000), Sum(40 * NANO, "XTR")):
             event_name = shop.stray("card" if came.currency == "RUB" else "stars", came, None, 5)
             shop.assign(event_name, shop.order(customer, kind, "card", listed=100), 12_000)
+        _superseded_each_way(shop, kind)
     shop.operator_debit(customer, 1 + shop.books.wallet(customer, "topped_up"))  # both parts
     shop.compare()
 
