@@ -39,10 +39,13 @@ async def kept(deployment: Deployment) -> str:
 
 
 async def unmatched(deployment: Deployment) -> str:
-    """No money is without its order."""
+    """No money is without its order, and no further charge of a paid order waits to be credited or given back."""
     found = await deployment.read(lambda session: health_snapshot.take(session.transaction).waiting)
-    if found.events_unmatched:
-        raise WrongError(f"{found.events_unmatched} payments fit no order")
+    counted = (
+        (found.events_unmatched, "payments fit no order"),
+        (found.events_duplicate, "further charges of paid orders are neither credited nor given back"),
+    )
+    insist([f"{count} {what}" for count, what in counted if count])
     return ""
 
 
@@ -121,8 +124,8 @@ CHECKS = (
         name="payments-unmatched",
         part="money",
         subject=_SUBJECT,
-        asks="all money has its order",
-        customers="one of them paid and got nothing; the shop holds money that it can't account for.",
+        asks="all money has its order, and no further charge waits",
+        customers="one of them paid and got nothing, or paid twice; the shop holds money that it can't account for.",
         mend="Look each one up at its provider.",
         page="runbooks/payment-unmatched.md",
         look=unmatched,

@@ -26,6 +26,7 @@ class Waiting:
     clients_to_remove: int
     events_unsettled: int
     events_unmatched: int
+    events_duplicate: int
     updates_waiting: int
     outbox_waiting: int
     outbox_oldest_s: float
@@ -143,6 +144,7 @@ select
     (select count(*) from node_clients where not wanted) as clients_to_remove,
     (select count(*) from payment_events where status = 'new') as events_unsettled,
     (select count(*) from payment_events where status = 'unmatched' and resolved_at is null) as events_unmatched,
+    (select count(*) from payment_events where status = 'duplicate' and resolved_at is null) as events_duplicate,
     (select count(*) from updates where done_at is null) as updates_waiting,
     (select count(*) from outbox where done_at is null) as outbox_waiting,
     (select cast(coalesce(extract(epoch from atlas.now() - min(created_at)), 0) as double precision)

@@ -13,7 +13,7 @@ import pytest
 
 from lib.bot.notifications import Facts, compose
 from lib.db import StatementFailed
-from lib.domain import accounts, inbox, operators, orders, suspense_by_hand
+from lib.domain import accounts, health_snapshot, inbox, operators, orders, suspense_by_hand
 from lib.domain.accounts import Person
 from lib.domain.effects import EFFECTS
 from lib.domain.postings import Amount
@@ -205,6 +205,24 @@ async def test_an_asset_that_no_list_has_is_told_and_not_booked(db: Database) ->
     further = await receive(db, charged(order, "again", paid_asset="NEWCOIN"))
     assert (further.outcome, "not booked" in further.reason) == ("duplicate", True)
     assert not any(name.startswith("suspense") for name in await db.run(books))
+
+
+async def test_a_further_charge_that_is_not_credited_by_itself_is_counted_until_it_is_ended(db: Database) -> None:
+    """Another currency, and an asset that no list has; one in the currency of the books was ended at once."""
+
+    def counts(tx: Transaction) -> tuple[int, int]:
+        waiting = health_snapshot.take(tx).waiting  # without the ages, which differ from one attempt to the next
+        return waiting.events_unmatched, waiting.events_duplicate
+
+    order = await db.run(open_order, 1)
+    await receive(db, paid(order, **RUB))
+    await receive(db, charged(order, "roubles", **RUB))
+    assert await db.run(counts) == (0, 0)
+    dollars = await receive(db, charged(order, "dollars", amount=200, currency="USD", **RUB))
+    await receive(db, charged(order, "new", paid_asset="NEWCOIN"))
+    assert await db.run(counts) == (0, 2)
+    await db.run(suspense_by_hand.given_back, dollars.event_id, BY)
+    assert await db.run(counts) == (0, 1)
 
 
 # How it ends ---------------------------------------------------------------------------------------------------------

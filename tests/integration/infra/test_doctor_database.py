@@ -93,3 +93,30 @@ async def test_every_question_is_asked_on_two_sessions_and_one_that_ended_is_mad
     with as_superuser(server) as session:
         waits = "select count(*) from pg_stat_activity where usename = :name"
         await until(lambda: session.run(waits, name=READER) == [[0]], "every session of the doctor has ended", 30)
+
+
+@pytest.mark.proves("N-60.money")
+@pytest.mark.parametrize(
+    ("status", "named"),
+    [
+        ("unmatched", "1 payments fit no order"),
+        ("duplicate", "1 further charges of paid orders are neither credited nor given back"),
+    ],
+)
+async def test_money_that_waits_for_an_operator_is_named(
+    cloud: StandIn, server: Postgres, status: str, named: str
+) -> None:
+    assert cloud.url
+    assert (await _look("payments-unmatched")).state is State.OK
+    with as_superuser(server, "atlas") as session:
+        try:
+            session.run(
+                "insert into atlas.payment_events"
+                " (provider, external_id, body, meaning, via, status, processed_at, correlation_id)"
+                " values ('cryptobot', 'doctor', '', '', 'webhook', :status, atlas.now(), 'doctor')",
+                status=status,
+            )
+            found = await _look("payments-unmatched")
+        finally:
+            session.run("delete from atlas.payment_events where external_id = 'doctor'")
+    assert found.problems == (named,)
