@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING
 from aiogram import F, Router
 
 from lib.bot import order_screen
-from lib.bot.buy_dialogue import show_state
 from lib.bot.callbacks import Go, PayTopUp, PickTopUp, Place
 from lib.bot.routers import menu
-from lib.bot.routers.purchase import MakeInvoice, call_or_screen, make_invoice
+from lib.bot.routers.purchase import MakeInvoice, call_or_screen, make_invoice, stale
 from lib.bot.screen import Screen, tap
 from lib.domain import amounts, balance, chat_state, consents, flags, orders, pricing
 from lib.domain.amounts import Refusal
@@ -143,8 +142,7 @@ def open_order(tx: Transaction, context: UpdateContext, method: str, version: in
     """Consent, and the account's one open order for exactly what the confirm screen showed."""
     state = chat_state.read(tx, context.account.id)
     if state.version != version or state.state != CONFIRM:
-        # the second tap of two finds the order that the first one opened
-        return show_state(tx, context, state, "" if state.version == version + 1 else "toast-stale")
+        return stale(tx, context, state, version)
     amount = int(state.data.get("amount", 0))
     offered = _offers(context, amount).get(method)
     if offered is None or not offered.is_payable or not _is_offered(tx, context):

@@ -91,7 +91,7 @@ def open_order(
     account_id = context.account.id
     state = chat_state.read(tx, account_id)
     if state.version != version or state.state != BUY_CONFIRM:
-        return _stale(tx, context, state, version)
+        return stale(tx, context, state, version)
     tariff, days = str(state.data.get("tariff")), int(state.data.get("days", 0))
     offers = buy_dialogue.offers(context, tariff, days)
     if not offers:
@@ -119,7 +119,12 @@ def open_order(
     return call_or_screen(tx, context, opened, version)
 
 
-def _stale(tx: Transaction, context: UpdateContext, state: ChatState, version: int) -> Screen | MakeInvoice:
+def stale(tx: Transaction, context: UpdateContext, state: ChatState, version: int) -> Screen | MakeInvoice:
+    """A button to pay of another place than the dialogue's: of version `version`, for access or for the balance alike.
+
+    Raises:
+        NotYet: an earlier attempt at this update may be making the order's invoice.
+    """
     # the second tap of two finds the order that the first one opened: nothing was wrong with the button
     second_tap = state.state == BUY_ORDER and state.version == version + 1
     if second_tap and (order := _without_invoice(tx, context, state)) is not None:

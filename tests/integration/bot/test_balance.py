@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from lib.domain import adjustments, balance
+from lib.domain import adjustments, balance, updates
 from lib.domain.adjustments import Adjustment
 from lib.domain.ledger import Wallets
 from lib.settings import pricelist
@@ -17,6 +17,7 @@ from tests.integration.bot.customer import Customer, FakeProvider
 
 if TYPE_CHECKING:
     from lib.db import Database, Transaction
+    from lib.payments.provider import Invoice
 
 PRICES = pricelist.load()
 
@@ -245,6 +246,33 @@ async def test_two_taps_on_pay_make_one_top_up(racer: Customer, provider: FakePr
     await asyncio.gather(*(racer.tap(tap) for _ in range(4)))
     assert len(provider.created) == 1
     assert await racer.services.db.run(sold) == ["top_up cryptobot open 25000"]
+
+
+async def die(*_: object) -> Invoice:
+    raise ConnectionResetError
+
+
+@pytest.mark.parametrize("again", ["the update", "the button"])
+async def test_a_top_up_whose_handler_dies_before_its_invoice_is_carried_on(
+    anna: Customer, provider: FakeProvider, monkeypatch: pytest.MonkeyPatch, again: str
+) -> None:
+    db = anna.services.db
+    await to_balance(anna)
+    await anna.press("250 ₽")
+    data = anna.data("оплатить")
+    tap = anna.tap_of(data)
+    with monkeypatch.context() as patch:
+        patch.setattr(provider, "make", die)
+        with pytest.raises(ConnectionResetError):
+            await anna.give(tap)
+    if again == "the update":
+        with pytest.raises(updates.NotYet):  # the one that died may be at the provider still
+            await anna.give(tap)
+    await db.run(lambda tx: tx.execute("update orders set invoice_claimed_until = atlas.now()"))
+    await (anna.give(tap) if again == "the update" else anna.tap(data))
+    assert anna.button("Оплатить 250 ₽")["url"]
+    assert len(provider.created) == 1
+    assert await db.run(sold) == ["top_up cryptobot open 25000"]
 
 
 async def test_a_top_up_and_an_order_for_access_stand_side_by_side(anna: Customer) -> None:
