@@ -74,7 +74,8 @@ def main(arguments: list[str] | None = None) -> int:
         wanted = wanted_of(vars(parser.parse_args(arguments)))
         found = environment.load(wanted.environment)
         by = By(wanted.operator, _owners(found), wanted.reason, f"end-suspense-{uuid.uuid4()}")
-        transaction.run(found.connect("owner"), end, wanted, by, pricelist.load())
+        prices = environment.prices(found)
+        transaction.run(found.connect("owner"), end, wanted, by, prices)
     except (BadArguments, Refused, NoEnvironment, BadEndpoint, pricelist.InvalidPriceList) as error:
         sys.stderr.write(f"Nothing was changed.\n{error}\n")
         return 2
@@ -86,6 +87,13 @@ def main(arguments: list[str] | None = None) -> int:
     except (NoDatabase, NotLoggedIn, GoogleError) as error:
         sys.stderr.write(f"Nothing was changed.\n{error}\n")
         return 1
+    except (
+        ArithmeticError,
+        LookupError,
+        ValueError,
+    ) as error:  # of the domain: what it would come to can't be reckoned
+        sys.stderr.write(f"Nothing was changed.\n{type(error).__name__}: {error}\n")
+        return 2
     sys.stdout.write(
         f"The money of event {wanted.event} is out of suspense: {wanted.how}. Messages and access follow.\n"
     )

@@ -28,16 +28,20 @@ from infra.google.client import Google, GoogleError
 from infra.google.database import Instance, Way, open_socket
 from lib import function_table
 from lib.db.address import BadAddress, DatabaseAddress
+from lib.settings import pricelist
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+    from lib.domain.pricelist import PriceList
 
 Role = Literal["readonly", "owner"]
 
 NAMES: Final = ("local", "dev", "prod")
 DEPLOYED: Final = ("dev", "prod")
 TERRAFORM: Final = Path(__file__).resolve().parent / "terraform" / "environments"
-LOCAL_HOME: Final = Path(__file__).resolve().parents[1] / ".local"
+_ROOT: Final = Path(__file__).resolve().parents[1]
+LOCAL_HOME: Final = _ROOT / ".local"
 OWNER_SECRET: Final = "MIGRATE_DATABASE_URL"  # noqa: S105 - the setting's name
 FUNCTIONS_SECRET: Final = "DATABASE_URL"  # noqa: S105 - as above
 _BOT_TOKEN: Final = "TELEGRAM_BOT_TOKEN"  # noqa: S105 - as above
@@ -485,6 +489,19 @@ def _deployed(name: str, folder: Path) -> Deployed:
         variables=variables,
         google=Google(project),
     )
+
+
+def prices(found: Environment) -> PriceList:
+    """The price list that the environment's functions have, whatever `TARIFFS_PATH` says in the shell of the one who asks.
+
+    A path that is not absolute begins at the root of what is deployed, which is this checkout's.
+
+    Raises:
+        NoEnvironment
+        lib.settings.pricelist.InvalidPriceList
+    """
+    path = found.settings.get("TARIFFS_PATH", "").strip()
+    return pricelist.read(_ROOT / path) if path else pricelist.read()
 
 
 # -- a session -------------------------------------------------------------------------------------------------------------

@@ -45,7 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = vars(parser.parse_args(arguments))
     try:
         wanted, found = _both(options)
-        given = _give(found, wanted, pricelist.load(), _owners(found))
+        given = _give(found, wanted, environment.prices(found), _owners(found))
     except (Refused, NotGiven, NoEnvironment, BadEndpoint, BadAddress, pricelist.InvalidPriceList) as error:
         sys.stderr.write(f"Nothing was given.\n{error}\n")
         return 2
@@ -57,6 +57,13 @@ def main(arguments: list[str] | None = None) -> int:
     except (NotLoggedIn, GoogleError) as error:
         sys.stderr.write(f"Nothing was given.\n{error}\n")
         return 1
+    except (
+        ArithmeticError,
+        LookupError,
+        ValueError,
+    ) as error:  # of the domain: what it would come to can't be reckoned
+        sys.stderr.write(f"Nothing was given.\n{type(error).__name__}: {error}\n")
+        return 2
     when = f"{given.until:%Y-%m-%d %H:%M} UTC"
     if given.already:
         sys.stdout.write(f"{wanted.once} was given before, until {when}; nothing was changed now.\n")

@@ -37,7 +37,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         wanted = purchase_of(vars(parser.parse_args(arguments)))
         found = environment.load(wanted.environment, among=_WITHOUT_MONEY)
-        received = transaction.run(found.connect("owner"), synthetic.buy, wanted, pricelist.load())
+        prices = environment.prices(found)
+        received = transaction.run(found.connect("owner"), synthetic.buy, wanted, prices)
     except (BadArguments, NotHere, NoEnvironment, BadEndpoint, pricelist.InvalidPriceList) as error:
         sys.stderr.write(f"Nothing was bought.\n{error}\n")
         return 2
@@ -47,6 +48,13 @@ def main(arguments: list[str] | None = None) -> int:
     except (NoDatabase, NotLoggedIn, GoogleError) as error:
         sys.stderr.write(f"Nothing was bought.\n{error}\n")
         return 1
+    except (
+        ArithmeticError,
+        LookupError,
+        ValueError,
+    ) as error:  # of the domain: what it would come to can't be reckoned
+        sys.stderr.write(f"Nothing was bought.\n{type(error).__name__}: {error}\n")
+        return 2
     sys.stdout.write(f"{wanted.once}: {received.outcome} {received.reason}{received.error}".rstrip() + "\n")
     return 0 if received.outcome in {"settled", "repeated"} else 1
 

@@ -56,8 +56,12 @@ def load() -> PriceList:
     return read(Path(plain.text("TARIFFS_PATH") or _DEFAULT))
 
 
-def read(path: Path) -> PriceList:
-    """Raises: InvalidPriceList."""
+def read(path: Path = _DEFAULT) -> PriceList:
+    """The price list of that file, or the built-in one.
+
+    Raises:
+        InvalidPriceList: as `load`.
+    """
     raw = _with_what_was_added(_parsed(path))
     problems = [f"{name}: unknown entry" for name in _unknown(raw)]
     tariffs = {

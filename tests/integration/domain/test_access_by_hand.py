@@ -15,10 +15,12 @@ from lib.db.invariants import violations
 from lib.domain import access_by_hand, audit, operators
 from lib.domain.access_by_hand import NotGiven, Wanted, give
 from lib.settings import pricelist
+from tests.integration.infra.test_end_suspense import hold_solo, other_list
 from tests.integration.sweeps.grants import meet
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from lib.db import Transaction
 
@@ -135,6 +137,28 @@ def test_the_command_gives_once_and_tells_the_end(
     assert capsys.readouterr().out.startswith("Account 1 has basic until 20")
     assert give_access.main(_said()) == 0
     assert "was given before, until 20" in capsys.readouterr().out
+
+
+async def test_time_is_worth_what_the_environments_price_list_says(
+    db: Database,
+    customer: int,
+    database_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    *,
+    tmp_path: Path,
+) -> None:
+    await db.run(hold_solo, customer)
+    local = _Local("local", database_url, {"ADMIN_IDS": str(OWNER)})
+    monkeypatch.setattr(environment, "load", lambda _name: local)
+    said = _said(account=str(customer))
+    assert await asyncio.to_thread(give_access.main, said) == 2
+    told = capsys.readouterr().err
+    assert told.startswith("Nothing was given.\n")
+    assert "the price list lacks solo" in told
+    settings = {**local.settings, "TARIFFS_PATH": other_list(tmp_path)}
+    monkeypatch.setattr(environment, "load", lambda _name: replace(local, settings=settings))
+    assert await asyncio.to_thread(give_access.main, said) == 0
 
 
 async def _met(url: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pg8000.native
@@ -10,11 +11,11 @@ import pytest
 
 from infra import end_suspense, environment
 from lib.db.address import DatabaseAddress
-from lib.domain import inbox
+from lib.domain import inbox, pricelist, subscriptions
 from tests.integration.domain.test_settlement import PRICES, open_order, paid
 
 if TYPE_CHECKING:
-    from lib.db import Database
+    from lib.db import Database, Transaction
 
 OWNER = 17
 
@@ -80,6 +81,53 @@ async def test_each_way_is_taken_once(
     assert await resolution(db) == ends
     assert stray.run(**more) == 2
     assert f"was {ends} before" in capsys.readouterr().err
+
+
+def other_list(folder: Path) -> str:
+    """The path of a price list that has one tariff more than the built-in one: solo, of the price of basic."""
+    built_in = Path(pricelist.__file__).with_name("pricelist.toml").read_text("utf-8")
+    basic = built_in[built_in.index("[tariffs.basic]") : built_in.index("[tariffs.plus]")]
+    path = folder / "prices.toml"
+    path.write_text(built_in.replace(basic, basic + basic.replace("basic", "solo")), "utf-8")
+    return str(path)
+
+
+def hold_solo(tx: Transaction, account_id: int) -> None:
+    """Thirty days of a tariff that only another price list than the built-in one has."""
+    subscriptions.grant(
+        tx, account_id, tariff="solo", seconds=30 * 86_400, source="payment", value=subscriptions.SAME_VALUE
+    )
+
+
+async def test_time_is_worth_what_the_environments_price_list_says(
+    db: Database,
+    database_url: str,
+    stray: Stray,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    *,
+    tmp_path: Path,
+) -> None:
+    await db.run(hold_solo, stray.account)
+    assert stray.run(how="assign", order="ORDER") == 2  # by a list that lacks what they hold
+    said = capsys.readouterr().err
+    assert said.startswith("Nothing was changed.\n")
+    assert "the price list lacks solo" in said
+    assert await resolution(db) == "-"
+    monkeypatch.setenv("TARIFFS_PATH", "/nowhere.toml")  # of the operator's shell
+    settings = {"ADMIN_IDS": str(OWNER), "TARIFFS_PATH": other_list(tmp_path)}
+    monkeypatch.setattr(environment, "load", lambda name: Found(database_url, name, settings))
+    assert stray.run(how="assign", order="ORDER") == 0
+    assert await resolution(db) == "assigned"
+
+
+def test_a_price_list_that_can_not_be_read_changes_nothing(
+    stray: Stray, database_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = {"ADMIN_IDS": str(OWNER), "TARIFFS_PATH": "lib/nowhere.toml"}
+    monkeypatch.setattr(environment, "load", lambda name: Found(database_url, name, settings))
+    assert stray.run(how="assign", order="ORDER") == 2
+    assert "TARIFFS_PATH: the file can't be read" in capsys.readouterr().err
 
 
 WRONG: dict[str, tuple[dict[str, Any], str]] = {

@@ -17,10 +17,11 @@ from lib.domain.inbox import StoredEvent
 from lib.payments import registry, synthetic
 from lib.payments.synthetic import NotHere, Purchase
 from lib.settings import plain, pricelist
-from tests.integration.infra.test_end_suspense import Found
+from tests.integration.infra.test_end_suspense import Found, other_list
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
     from lib.db import Transaction
     from sandbox.postgres.server import Postgres
@@ -50,6 +51,24 @@ async def test_a_purchase_is_a_customers_and_is_made_once(
     assert await racing_db.run(lambda tx: tx.value(held)) == "clearing:test"
     work = await racing_db.run(lambda tx: tx.values("select target from outbox order by target"))
     assert work == ["task_notify", "task_provision"]
+
+
+async def test_what_is_sold_is_what_the_environments_price_list_says(
+    racing_db: Database,
+    database_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    account = await racing_db.run(meet)
+    given = ["--env", "local", "--account", str(account), "--tariff", "solo", "--days", "30", "--once", "release-1"]
+    monkeypatch.setattr(environment, "load", lambda name, **_: Found(database_url, name))
+    assert synthetic_purchase.main(given) == 2
+    assert "not sold" in capsys.readouterr().err
+    settings = {"TARIFFS_PATH": other_list(tmp_path)}
+    monkeypatch.setattr(environment, "load", lambda name, **_: Found(database_url, name, settings))
+    assert synthetic_purchase.main(given) == 0
+    assert await racing_db.run(statuses) == ["test paid"]
 
 
 @pytest.fixture
