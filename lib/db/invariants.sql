@@ -140,7 +140,8 @@ where h.source = 'payment' and s.account_id <> p.account_id;
 -- name: settling_payment_is_in_the_books
 -- What settled an order has its transfer: of its own, or out of suspense.
 select p.id from payments p
-left join ledger_transfers t on t.payment_id = p.id and t.key in ('payment:' || p.id, 'event:' || p.event_id || ':resolved')
+left join ledger_transfers t on t.payment_id = p.id
+    and (t.key = 'payment:' || p.id or t.kind = 'suspense_resolved' and t.event_id = p.event_id)
 where p.kind = 'settling' and t.id is null;
 
 -- name: sale_is_of_a_settling_payment
@@ -208,6 +209,30 @@ select e.id from payment_events e left join held h on h.event_id = e.id
 where e.status <> 'new' and (coalesce(h.amount, 0) <> 0) is distinct from
       (e.status in ('unmatched', 'duplicate') and e.resolved_at is null and e.amount is not null
        and coalesce(e.reason, '') not like '%not booked: %');
+
+-- name: duplicate_is_what_was_said
+-- Of a further charge of a paid order, what was put in suspense last is what its payment says came, to less than one minor unit; and
+-- in the currency of the payment a balance was credited with the payment's amount.
+select p.id from payments p
+join currencies k on k.code = p.currency
+left join currencies a on a.code = p.paid_asset
+cross join lateral (
+    select case when coalesce(p.paid_asset, p.currency) = p.currency
+                then p.amount * power(cast(10 as numeric), k.exponent - k.price_exponent)
+                else p.paid_amount * power(cast(10 as numeric), a.exponent) end as came
+) said
+left join lateral (
+    select e.amount, e.currency from ledger_transfers t join ledger_entries e on e.transfer_id = t.id
+    join ledger_accounts c on c.id = e.credit_account_id and c.code = 'suspense'
+    where t.event_id = p.event_id and t.kind = 'suspense' order by t.id desc limit 1
+) put on true
+where p.kind = 'duplicate' and (
+    put.currency <> coalesce(p.paid_asset, p.currency) or abs(put.amount - said.came) >= 1
+    or exists (
+        select from ledger_transfers t join ledger_entries e on e.transfer_id = t.id
+        join ledger_accounts c on c.id = e.credit_account_id and c.code = 'user:topped_up'
+        where t.event_id = p.event_id and t.kind = 'suspense_resolved' and e.currency = p.currency
+          and e.amount <> p.amount * power(cast(10 as numeric), k.exponent - k.price_exponent)));
 
 -- name: balances_are_their_entries
 -- A customer's cached balance is what their entries say.

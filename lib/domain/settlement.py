@@ -135,7 +135,7 @@ def settle(tx: Transaction, event_id: int, event: Event, prices: PriceList, *, i
     if money.currency != order.currency or money.amount < order.price:
         return _unmatched(tx, charge, "not the amount agreed", order.id)
     if lying is not None:
-        ledger.post(tx, suspense.superseded(lying, event_id, event.provider))
+        suspense.post(tx, suspense.superseded(lying, event_id, event.provider))
     payment_id = _book(tx, charge, order, kind="settling")
     tx.reach("settle.mid-transaction")
     follow_up = effect.deliver(tx, order, payment_id, prices, paid=money.amount, correlation_id=event.correlation_id)
@@ -195,14 +195,16 @@ def _unmatched(tx: Transaction, charge: _Charge, reason: str, order_id: int | No
 
 
 def _put_aside(tx: Transaction, charge: _Charge, order_id: int | None) -> InSuspense | None:
-    """What is in suspense now. What the first news put there stays as it is: an operator sees both bodies."""
-    if charge.lying is not None:
-        return charge.lying
+    """What is in suspense now: what was said last, which takes the place of what was said before."""
     posting = bookings.suspense(charge.event.provider, charge.money, charge.event_id, order_id)
-    if posting is None:
-        return None
-    ledger.post(tx, posting)
-    return suspense.of(posting)
+    held = None if posting is None else suspense.of(posting)
+    if held == charge.lying:
+        return held
+    if charge.lying is not None:
+        suspense.post(tx, suspense.superseded(charge.lying, charge.event_id, charge.event.provider))
+    if posting is not None:
+        suspense.post(tx, posting)
+    return held
 
 
 def _without_effect(tx: Transaction, event_id: int, event: Event, reason: str, order_id: int | None = None) -> Received:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from lib import currencies
@@ -10,6 +10,8 @@ from lib.domain import ledger, messages
 from lib.domain.postings import About, Amount, posting, table
 
 if TYPE_CHECKING:
+    from decimal import Decimal
+
     from lib.db import Transaction
     from lib.domain import outbox
     from lib.domain.bookings import PayableOrder
@@ -28,21 +30,31 @@ class InSuspense:
 
 
 @dataclass(frozen=True, slots=True)
-class _Entry:
+class _Rest:
     is_fee: bool
-    minor: int
+    minor: Decimal
     currency: str
 
 
-# The entries by which it came, unless it has left.
+# What all transfers of this event have left there, whatever undid which; and the fee that came with it. A fee that was known only
+# later is of the charge, and stays.
 _LYING = """
-select d.code = 'provider_fees' as is_fee, e.amount as minor, e.currency
+select a.is_fee, sum(a.amount) as minor, e.currency
 from ledger_transfers t
+left join ledger_transfers o on o.id = t.reverses_id
 join ledger_entries e on e.transfer_id = t.id
 join ledger_accounts d on d.id = e.debit_account_id
-where t.key = 'event:' || cast(:id as text)
-  and not exists (select from ledger_transfers r where r.key = 'event:' || cast(:id as text) || ':resolved')
-order by e.number
+join ledger_accounts c on c.id = e.credit_account_id
+cross join lateral (values
+    (false, case when c.code = 'suspense' then e.amount when d.code = 'suspense' then -e.amount end),
+    (true, case when d.code = 'provider_fees' then e.amount when c.code = 'provider_fees' then -e.amount end)
+) a (is_fee, amount)
+where t.event_id = :id and a.amount is not null and coalesce(o.kind, t.kind) <> 'fee'
+group by a.is_fee, e.currency having sum(a.amount) > 0
+"""
+
+_POSTED_BEFORE = """
+select count(*) from ledger_transfers where event_id = :id and kind = :kind
 """
 
 RESOLVE = """
@@ -52,9 +64,18 @@ update payment_events set resolved_at = atlas.now(), resolution = :resolution wh
 
 def lying(tx: Transaction, event_id: int) -> InSuspense | None:
     """What lies there of this event; None when nothing does, or does any more. The event's row is locked."""
-    entries = tx.rows(_Entry, _LYING, id=event_id)
-    found = {one.is_fee: Amount(int(one.minor), one.currency) for one in entries}
+    found = {one.is_fee: Amount(int(one.minor), one.currency) for one in tx.rows(_Rest, _LYING, id=event_id)}
     return InSuspense(found[False], found.get(True)) if False in found else None
+
+
+def post(tx: Transaction, posted: Posting) -> None:
+    """Write a transfer to suspense or out of it. The event's row is locked: from the second of its kind on the key has a number.
+
+    Raises:
+        PostedBefore, StatementFailed: as `ledger.post`.
+    """
+    before = tx.value(_POSTED_BEFORE, id=posted.event_id, kind=posted.kind)
+    ledger.post(tx, replace(posted, key=f"{posted.key}:{before + 1}") if before else posted)
 
 
 def of(posted: Posting) -> InSuspense:
@@ -97,7 +118,7 @@ def credit_duplicate(
         correlation_id: of the news.
     """
     counted = held.received if held.received.currency == books else Amount(currencies.of(books).booked(agreed), books)
-    ledger.post(
+    post(
         tx,
         posting(
             table.SUSPENSE_CREDITED,

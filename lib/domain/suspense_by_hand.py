@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lib import currencies
-from lib.domain import audit, bookings, ledger, operators, suspense
+from lib.domain import audit, bookings, operators, suspense
 from lib.domain.bookings import Assigned, PayableOrder
 from lib.domain.effects import EFFECTS
 from lib.domain.postings import About, Amount, posting, table
@@ -111,7 +111,7 @@ def assign(
     )
     follow_up = effect.deliver(tx, order, payment_id, prices, paid=counted, correlation_id=by.correlation_id)
     assigned = Assigned(event_id, held.received, counted, by.actor_id, by.reason)
-    ledger.post(tx, effect.assigned(assigned, order, payment_id, books=prices.currency))
+    suspense.post(tx, effect.assigned(assigned, order, payment_id, books=prices.currency))
     _record(tx, event, by, "assigned", {"order_id": order_id, "worth": counted, "currency": order.currency})
     return follow_up
 
@@ -136,7 +136,7 @@ def credit(
     if tx.value(_LOCK_ACCOUNT, id=account_id) is None:
         raise Refused(f"there is no account {account_id}")
     counted = Amount(currencies.of(books).booked(_counted(event, held, books, worth)), books)
-    ledger.post(
+    suspense.post(
         tx,
         posting(
             table.SUSPENSE_CREDITED,
@@ -158,7 +158,7 @@ def given_back(tx: Transaction, event_id: int, by: By) -> None:
     """
     event, held = _take(tx, event_id, by, "refunded")
     about = About(event_id=event_id, provider=event.provider, actor_id=by.actor_id, reason=by.reason)
-    ledger.post(tx, posting(table.SUSPENSE_GIVEN_BACK, about, received=held.received))
+    suspense.post(tx, posting(table.SUSPENSE_GIVEN_BACK, about, received=held.received))
     _record(tx, event, by, "given_back", {"amount": held.received.minor, "currency": held.received.currency})
 
 
@@ -183,7 +183,7 @@ def paid_back(tx: Transaction, event_id: int, by: By, paid: Amount, fee: Amount 
             f"{held.received.minor} {held.received.currency} lie in suspense: all of it is given back, or nothing"
         )
     about = About(event_id=event_id, actor_id=by.actor_id, reason=by.reason)
-    ledger.post(tx, posting(table.SUSPENSE_PAID_BACK, about, received=held.received, paid=paid, fee=fee))
+    suspense.post(tx, posting(table.SUSPENSE_PAID_BACK, about, received=held.received, paid=paid, fee=fee))
     _record(tx, event, by, "paid_back", {"amount": paid.minor, "currency": paid.currency})
 
 

@@ -264,6 +264,36 @@ update payments set fee_asset = 'USDT', fee_amount = 0.01 where id = {payment};
 insert into payment_events (provider, external_id, body, meaning, via, status, processed_at, correlation_id, amount, currency, reason)
     values ('cryptobot', '9', '', '', 'webhook', 'unmatched', atlas.now(), 'c', 14900, 'RUB', 'no such order');
 
+-- planted: duplicate_is_what_was_said
+insert into payment_events (provider, external_id, body, meaning, via, status, processed_at, correlation_id, amount, currency)
+    values ('cryptobot', '9', '', '', 'webhook', 'duplicate', atlas.now(), 'c', 14900, 'RUB');
+insert into payments (provider, charge_id, kind, order_id, account_id, event_id, amount, currency)
+    select p.provider, '9', 'duplicate', p.order_id, p.account_id, e.id, 14900, 'RUB'
+    from payments p join payment_events e on e.external_id = '9' where p.id = {payment};
+insert into ledger_accounts (code, currency) values ('suspense', 'RUB');
+insert into ledger_transfers (key, kind, entries, event_id)
+    select 'event:' || id, 'suspense', 1, id from payment_events where external_id = '9';
+insert into ledger_entries (transfer_id, number, entries, books_day, debit_account_id, credit_account_id, amount, currency)
+    select t.id, 1, 1, t.books_day, d.id, c.id, 100, 'RUB' from ledger_transfers t, ledger_accounts d, ledger_accounts c
+    where t.kind = 'suspense' and d.code = 'clearing:cryptobot' and d.currency = 'RUB' and c.code = 'suspense';
+
+-- planted: duplicate_is_what_was_said
+insert into payment_events (provider, external_id, body, meaning, via, status, processed_at, correlation_id, amount, currency,
+                            resolved_at, resolution)
+    values ('cryptobot', '9', '', '', 'webhook', 'duplicate', atlas.now(), 'c', 14900, 'RUB', atlas.now(), 'credited');
+insert into payments (provider, charge_id, kind, order_id, account_id, event_id, amount, currency)
+    select p.provider, '9', 'duplicate', p.order_id, p.account_id, e.id, 14900, 'RUB'
+    from payments p join payment_events e on e.external_id = '9' where p.id = {payment};
+insert into ledger_accounts (code, currency) values ('exchange', 'RUB');
+insert into ledger_accounts (code, currency, account_id, balance)
+    select 'user:topped_up', 'RUB', account_id, 100 from payments where id = {payment};
+insert into ledger_transfers (key, kind, entries, event_id, payment_id, order_id, account_id, reason)
+    select 'event:' || event_id || ':resolved', 'suspense_resolved', 1, event_id, id, order_id, account_id, 'r'
+    from payments where charge_id = '9';
+insert into ledger_entries (transfer_id, number, entries, books_day, debit_account_id, credit_account_id, amount, currency)
+    select t.id, 1, 1, t.books_day, d.id, c.id, 100, 'RUB' from ledger_transfers t, ledger_accounts d, ledger_accounts c
+    where t.kind = 'suspense_resolved' and d.code = 'exchange' and c.code = 'user:topped_up';
+
 -- planted: sale_is_booked_at_its_price
 insert into ledger_accounts (code, currency) values ('bank', 'RUB');
 insert into ledger_transfers (key, kind, entries, actor_id, reason) values ('owner_movement:1', 'owner_movement', 1, 1, 'r');

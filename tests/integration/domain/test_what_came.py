@@ -13,7 +13,8 @@ import pytest
 
 from lib.bot.notifications import Facts, compose
 from lib.db import StatementFailed
-from lib.domain import accounts, health_snapshot, inbox, operators, orders, suspense_by_hand
+from lib.db.invariants import violations
+from lib.domain import accounts, health_snapshot, inbox, ledger, operators, orders, suspense_by_hand
 from lib.domain.accounts import Person
 from lib.domain.effects import EFFECTS
 from lib.domain.postings import Amount
@@ -186,7 +187,11 @@ async def test_what_the_provider_says_later_takes_the_place_of_what_was_put_asid
     order = await db.run(open_order, 1)
     assert (await receive(db, paid(order, amount=1, paid_asset="TON", paid_amount="3"))).outcome == "unmatched"
     assert (await receive(db, paid(order, amount=2))).outcome == "unmatched"
-    assert (await db.run(books))["suspense TON"] == -3_000_000_000
+    assert await db.run(books) == {
+        "suspense USDT": -1_862_500,
+        f"{CLEARING} USDT": 1_862_500 - 55_875,
+        "provider_fees USDT": 55_875,
+    }
     assert (await receive(db, paid(order))).outcome == "settled"
     assert await db.run(books) == {
         "exchange RUB": 14_900,
@@ -195,6 +200,70 @@ async def test_what_the_provider_says_later_takes_the_place_of_what_was_put_asid
         "provider_fees USDT": 55_875,
         "revenue RUB": -14_900,
     }
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "credited"),
+    [
+        ({"amount": 100, **RUB}, {"amount": 20_000, **RUB}, 20_000),
+        (
+            {"amount": 100, "paid_asset": "USDT", "paid_amount": "0.01"},
+            {"amount": 10_000_000, "paid_amount": "1250"},
+            10_000_000,
+        ),
+        ({"amount": 100, "paid_asset": "TON", "paid_amount": "1"}, {"amount": 20_000, **RUB}, 20_000),
+    ],
+)
+async def test_a_further_charge_is_credited_with_what_was_said_last(
+    db: Database, database_url: str, first: dict[str, Any], last: dict[str, Any], credited: int
+) -> None:
+    """What its key had put into suspense before the order was paid leaves it by the way it came."""
+    order = await db.run(open_order, 1)
+    assert (await receive(db, charged(order, "x", **first))).outcome == "unmatched"
+    await receive(db, paid(order, **RUB))
+    assert (await receive(db, charged(order, "x", **last))).outcome == "duplicate"
+    held = await db.run(books)
+    assert held[f"{TOPPED_UP} RUB"] == -credited
+    assert not any(name.startswith("suspense") or "TON" in name for name in held)
+    assert await db.run(lambda tx: tx.value("select resolution from payment_events where status = 'duplicate'")) == (
+        "credited"
+    )
+    assert (await db.run(told))["credited"] == {"amount": credited, "currency": "RUB"}
+    assert violations(database_url) == []
+
+
+async def test_a_correction_brings_money_back_to_suspense_and_it_ends_anew(
+    racing_db: Database, database_url: str
+) -> None:
+    order = await racing_db.run(open_order, 1)
+    event_id = await waiting(racing_db, order, **RUB)
+    await racing_db.run(suspense_by_hand.credit, event_id, order.account_id, BY, "RUB")
+
+    def undo(tx: Transaction) -> None:
+        ledger.reverse(
+            tx, tx.value("select max(id) from ledger_transfers"), actor_id=OWNER, reason="another customer's"
+        )
+        tx.execute("update payment_events set resolved_at = null, resolution = null")
+
+    await racing_db.run(undo)
+    assert (await racing_db.run(books))["suspense RUB"] == -14_900
+    await racing_db.run(suspense_by_hand.given_back, event_id, BY)
+    assert await racing_db.run(books) == {}
+    assert violations(database_url) == []
+
+
+async def test_what_a_correction_took_out_of_suspense_is_credited_to_no_one(racing_db: Database) -> None:
+    order = await racing_db.run(open_order, 1)
+    event_id = await waiting(racing_db, order, **RUB)
+    await racing_db.run(
+        lambda tx: ledger.reverse(tx, tx.value("select id from ledger_transfers"), actor_id=OWNER, reason="a slip")
+    )
+    with pytest.raises(Refused, match="nothing of event"):
+        await racing_db.run(suspense_by_hand.credit, event_id, order.account_id, BY, "RUB")
+    assert await racing_db.run(books) == {}
+    # the provider says more of it: it is put aside anew
+    await receive(racing_db, paid(order, invoice_id="other", purchase_id=None, amount=15_000, **RUB))
+    assert (await racing_db.run(books))["suspense RUB"] == -15_000
 
 
 async def test_an_asset_that_no_list_has_is_told_and_not_booked(db: Database) -> None:
