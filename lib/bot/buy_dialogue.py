@@ -6,7 +6,7 @@ from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from lib.bot import order_screen
+from lib.bot import order_screen, top_up_dialogue
 from lib.bot.callbacks import Go, Pay, PickPeriod, PickTariff, Place
 from lib.bot.screen import Screen, tap
 from lib.domain import balance, chat_state, flags, orders, pricing, subscriptions
@@ -137,6 +137,8 @@ def show_state(tx: Transaction, context: UpdateContext, state: ChatState, toast:
         order = orders.of_account(tx, context.account.id, int(state.data.get("order", 0)))
         if order is not None:
             return order_screen.show(tx, context, order, toast)
+    if state.state in top_up_dialogue.PLACES:
+        return top_up_dialogue.show_place(tx, context, state, toast)
     tariff = _tariff(context, state)
     if state.state == BUY_TARIFF:
         return _tariffs(context, state, toast)
@@ -144,9 +146,11 @@ def show_state(tx: Transaction, context: UpdateContext, state: ChatState, toast:
         return _periods(context, state, tariff, toast)
     days = _days(state)
     if state.state == BUY_CONFIRM and tariff is not None and days in tariff.prices:
-        if _has_changed(context, state, tariff.name, days):
-            return confirm_again(tx, context, state, "toast-price-changed")
-        return _confirm(tx, context, state, tariff, days, toast=toast)
+        return (
+            confirm_again(tx, context, state, "toast-price-changed")
+            if _has_changed(context, state, tariff.name, days)
+            else _confirm(tx, context, state, tariff, days, toast=toast)
+        )
     return begin(tx, context, toast)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from lib import texts
 from lib.domain import adjustments, balance, updates
 from lib.domain.adjustments import Adjustment
 from lib.domain.ledger import Wallets
@@ -16,10 +17,13 @@ from tests.integration.bot.conftest import services_over
 from tests.integration.bot.customer import Customer, FakeProvider
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from lib.db import Database, Transaction
     from lib.payments.provider import Invoice
 
 PRICES = pricelist.load()
+STALE = texts.of("ru").plain("toast-stale")
 
 
 @pytest.fixture
@@ -288,12 +292,91 @@ async def test_a_top_up_and_an_order_for_access_stand_side_by_side(anna: Custome
     assert (await anna.services.db.run(sold))[1:] == ["top_up cryptobot replaced 25000", "top_up cryptobot open 75000"]
 
 
+async def old_top_up(anna: Customer) -> str:
+    await to_balance(anna)
+    await anna.press("250 ₽")
+    return anna.data("оплатить")
+
+
+async def old_access(anna: Customer) -> str:
+    await anna.go_to_confirm()
+    return anna.data("оплатить")
+
+
+async def old_tariff(anna: Customer) -> str:
+    await anna.say("/buy")
+    return anna.data("Basic")
+
+
+@pytest.mark.parametrize("old", [old_top_up, old_access, old_tariff])
+async def test_an_older_button_leaves_the_confirmation_of_a_top_up_as_it_is(
+    anna: Customer, old: Callable[[Customer], Awaitable[str]]
+) -> None:
+    await to_balance(anna)
+    button = await old(anna)
+    await to_balance(anna)
+    await anna.press("750 ₽")
+    newer = anna.data("оплатить")
+    await anna.tap(button)
+    assert anna.toast == STALE
+    assert "Пополнение баланса на 750 ₽" in anna.text
+    assert anna.data("оплатить") == newer
+    await anna.tap(newer)
+    assert await anna.services.db.run(sold) == ["top_up cryptobot open 75000"]
+
+
+async def test_an_older_button_leaves_the_question_for_an_amount_as_it_is(anna: Customer) -> None:
+    button = await old_top_up(anna)
+    await to_balance(anna)
+    await anna.press("Другая сумма")
+    await anna.tap(button)
+    assert anna.toast == STALE
+    assert "от 100 ₽" in anna.text
+    await anna.say("500")
+    assert "Пополнение баланса на 500 ₽" in anna.text
+
+
+async def test_an_older_button_shows_the_amounts_of_today_where_the_one_picked_is_sold_no_more(anna: Customer) -> None:
+    button = await old_top_up(anna)
+    await to_balance(anna)
+    await anna.press("750 ₽")
+    assert PRICES.top_up is not None
+    lower = replace(PRICES, top_up=replace(PRICES.top_up, amounts=(30_000,), most=30_000))
+    anna.services = replace(anna.services, prices=lower)
+    await anna.tap(button)
+    assert anna.toast == STALE
+    assert anna.buttons[0]["text"] == "300 ₽"
+    assert await anna.services.db.run(sold) == []
+
+
+async def test_an_older_button_says_that_the_price_of_a_top_up_changed(anna: Customer) -> None:
+    db = anna.services.db
+    button = await old_top_up(anna)
+    await to_balance(anna)
+    await anna.press("750 ₽")
+    await db.run(lambda tx: tx.execute("update fsm set data = jsonb_set(data, '{prices,cryptobot,0}', '74000')"))
+    await anna.tap(button)
+    assert anna.toast == "Цена изменилась, проверьте заказ."
+    await anna.press("оплатить 750 ₽")
+    assert await db.run(sold) == ["top_up cryptobot open 75000"]
+
+
+async def test_an_old_top_up_button_shows_where_the_dialogue_is(anna: Customer) -> None:
+    button = await old_top_up(anna)
+    await anna.go_to_confirm()
+    newer = anna.data("оплатить")
+    await anna.tap(button)
+    assert anna.toast == STALE
+    assert anna.data("оплатить") == newer
+
+
 @pytest.mark.parametrize(
     "data", ["top_up:1", "top_up:24999", f"top_up:{10**17}", "pay_top_up:cryptobot:0", "pay_top_up:stars:1"]
 )
 async def test_a_forged_button_tops_nothing_up(anna: Customer, data: str) -> None:
     await to_balance(anna)
     await anna.tap(data)
+    assert anna.buttons[0]["text"] == "250 ₽"
     assert await anna.services.db.run(sold) == []
 
 
