@@ -208,13 +208,17 @@ def look_at_order(tx: Transaction, context: UpdateContext, order_id: int) -> Scr
         return order_screen.show(tx, context, order, "toast-paid")
     if order.invoice_id is not None:
         return AskProvider(order)
-    if order.provider not in context.methods or not order_screen.is_live(tx, order):
+    if not order_screen.is_live(tx, order):
         return order_screen.show(tx, context, order)
     return _resume(tx, context, order)
 
 
 def _resume(tx: Transaction, context: UpdateContext, order: Order) -> Screen | MakeInvoice:
-    """Get the invoice of an open order that has none, unless another delivery is at it."""
+    """Get the invoice of an open order that has none, unless another delivery is at it or no invoices are made now."""
+    if not flags.enabled(tx, flags.PAYMENTS):
+        return order_screen.unavailable(context)
+    if order.provider not in context.methods:
+        return order_screen.show(tx, context, order)
     # The account's row is locked since this transaction began, so it is still open.
     return call_or_screen(tx, context, orders.resume(tx, order), None)
 

@@ -279,6 +279,20 @@ async def test_a_top_up_whose_handler_dies_before_its_invoice_is_carried_on(
     assert await db.run(sold) == ["top_up cryptobot open 25000"]
 
 
+async def test_payments_off_makes_no_invoice_of_a_top_up_that_is_open(anna: Customer, provider: FakeProvider) -> None:
+    await to_balance(anna)
+    await anna.press("250 ₽")
+    provider.down = True
+    await anna.press("оплатить")
+    provider.down = False
+    retry = anna.buttons[0]["callback_data"]
+    off = "insert into flags (name, enabled) values ('payments', false)"
+    await anna.services.db.run(lambda tx: tx.execute(off))
+    await anna.tap(retry)
+    assert "Сейчас заказы не принимаются" in anna.text
+    assert len(provider.created) == 1  # the one that failed
+
+
 async def test_a_top_up_and_an_order_for_access_stand_side_by_side(anna: Customer) -> None:
     await anna.go_to_confirm()
     await anna.press("оплатить")

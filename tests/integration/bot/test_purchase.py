@@ -265,6 +265,41 @@ async def test_payments_off_stops_an_order_at_its_last_step(anna: Customer, prov
     assert await anna.services.db.run(count, "orders") == 0
 
 
+@pytest.mark.parametrize("by", ["its own button", "a second tap"])
+async def test_payments_off_makes_no_invoice_of_an_order_that_is_open(
+    anna: Customer, provider: FakeProvider, by: str
+) -> None:
+    db = anna.services.db
+    await anna.go_to_confirm()
+    data = anna.data("оплатить")
+    provider.down = True
+    await anna.tap(data)
+    provider.down = False
+    again = anna.buttons[0]["callback_data"] if by == "its own button" else data
+    await db.run(sql, "insert into flags (name, enabled) values ('payments', false)")
+    await anna.tap(again)
+    assert "Сейчас заказы не принимаются" in anna.text
+    assert len(provider.created) == 1  # the one that failed
+    await db.run(sql, "delete from flags")
+    await anna.tap(again)
+    assert anna.button("Оплатить")["url"]
+
+
+@pytest.mark.parametrize("by", ["its own button", "a second tap"])
+async def test_an_invoice_is_not_made_by_a_method_that_is_offered_no_more(
+    anna: Customer, provider: FakeProvider, by: str
+) -> None:
+    await anna.go_to_confirm()
+    data = anna.data("оплатить")
+    provider.down = True
+    await anna.tap(data)
+    provider.down = False
+    again = anna.buttons[0]["callback_data"] if by == "its own button" else data
+    anna.services = replace(anna.services, wanted=("balance",))
+    await anna.tap(again)
+    assert len(provider.created) == 1  # the one that failed
+
+
 async def test_without_a_provider_nothing_is_offered(db: Database) -> None:
     anna = Customer(services_over(db, None), 700_000_009)
     await anna.say("/buy")
