@@ -76,6 +76,7 @@ class Line:
     """One entry as an account sees it.
 
     Attributes:
+        ledger_account_id: the account; an entry between two that are asked about is a line of each.
         code, currency: of the account; `account_id` is whose wallet it is.
         other: code of the account on the other side.
         amount: minor units of the books, above zero when it was debited.
@@ -86,6 +87,7 @@ class Line:
 
     transfer_id: int
     number: int
+    ledger_account_id: int
     key: str
     kind: str
     booked_at: datetime
@@ -137,11 +139,11 @@ with picked as (
     select s.*, o.balance + sum(s.amount) over (partition by s.id order by s.transfer_id, s.number) as balance
     from sides s join opening o on o.id = s.id
 )
-select l.transfer_id, l.number, t.key, t.kind, t.booked_at, l.books_day, p.code, p.currency, p.account_id, o.code as other,
-       l.amount, l.balance, t.order_id, t.payment_id, t.event_id, t.refund_id, t.withdrawal_id, t.reverses_id, t.actor_id, t.reason
+select l.transfer_id, l.number, l.id as ledger_account_id, t.key, t.kind, t.booked_at, l.books_day, p.code, p.currency,
+       p.account_id, o.code as other, l.amount, l.balance, t.order_id, t.payment_id, t.event_id, t.refund_id, t.withdrawal_id, t.reverses_id, t.actor_id, t.reason
 from lines l join picked p on p.id = l.id join ledger_transfers t on t.id = l.transfer_id
 join ledger_accounts o on o.id = l.other_id
-where (l.transfer_id, l.number) > (:after_transfer, cast(:after_number as smallint))
+where (l.transfer_id, l.number, l.id) > (:after_transfer, cast(:after_number as smallint), :after_account)
 order by l.transfer_id, l.number, l.id limit :page
 """
 
@@ -172,6 +174,7 @@ def statement(
         last=last,
         after_transfer=after.transfer_id if after else 0,
         after_number=after.number if after else 0,
+        after_account=after.ledger_account_id if after else 0,
         page=page,
     )
 

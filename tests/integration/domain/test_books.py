@@ -377,6 +377,23 @@ async def test_a_statement_goes_on_from_what_was_before_and_comes_in_pages(racin
     assert pages[-1][-1].balance == 615 + 30
 
 
+async def test_no_page_of_a_statement_loses_a_side_of_an_entry(racing_db: Database) -> None:
+    await racing_db.run(_sold, 365)  # between accounts of the shop: each entry is two lines of its statement
+    whole = await racing_db.run(books.statement)
+    sides = [(line.transfer_id, line.number) for line in whole]
+    assert len(sides) == 2 * len(set(sides))
+    assert sum(line.amount for line in whole) == 0
+    for page in range(1, len(whole)):
+        lines: list[books.Line] = []
+        while part := await racing_db.run(_shop_after, lines[-1] if lines else None, page):
+            lines += part
+        assert lines == whole
+
+
+def _shop_after(tx: Transaction, after: books.Line | None, page: int) -> list[books.Line]:
+    return books.statement(tx, after=after, page=page)
+
+
 async def test_an_order_is_explained_by_all_that_was_posted_for_it(racing_db: Database) -> None:
     event = await racing_db.run(_sold, 0)
     await racing_db.run(_late_fee, event)
