@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypedDict
 
 from lib import currencies
 from lib.domain import ledger
-from lib.domain.postings import About, Amount, posting, table
+from lib.domain.postings import About, Amount, amounts, posting, table
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -194,12 +194,12 @@ def _came(money: Money, order: PayableOrder, books: str) -> _Came:
 
 def credited(order: PayableOrder, amount: int) -> int:
     """What an amount paid for a top-up, in minor units of its price, brings to the balance: floor(amount x value / price)."""
-    return amount * order.value // order.price
+    return amounts.credited(amount, value=order.value, price=order.price)
 
 
 def rest(order: PayableOrder, amount: int, books: str) -> Amount:
     """What of an amount, in minor units of prices, is beyond the order's price: floor(rest x value / price), for the balance."""
-    return Amount(max(0, amount - order.price) * order.value // order.price, books)
+    return Amount(credited(order, max(0, amount - order.price)), books)
 
 
 @dataclass(frozen=True, slots=True)

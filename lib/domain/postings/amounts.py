@@ -5,17 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 
-def rest_value(rest: int, *, value: int, price: int) -> int:
-    """What is credited for what came beyond a price: floor(rest x value / price) (money.md, Postings).
+def credited(came: int, *, value: int, price: int) -> int:
+    """What is credited for what came beyond an order's price, or for a top-up: floor(came x value / price) (money.md, Postings).
 
-    `rest` and `price` are in the order's currency, `value` and the result in that of the books.
+    `came` and `price` are in the order's currency, `value` and the result in that of the books.
 
     Raises:
-        ValueError: less than nothing came beyond it, or the price is nothing.
+        ValueError: less than nothing came, or the price is nothing.
     """
-    if rest < 0 or value < 0 or price <= 0:
-        raise ValueError("a rest is beyond a price")
-    return rest * value // price
+    if came < 0 or value < 0 or price <= 0:
+        raise ValueError("money that came is credited at the value of a price")
+    return came * value // price
 
 
 @dataclass(frozen=True, slots=True)

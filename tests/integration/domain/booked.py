@@ -13,7 +13,7 @@ from lib.db import StatementFailed
 from lib.domain import books, ledger, suspense
 from lib.domain.ledger import BalanceTooLow, PostedBefore, ReversedBefore, lock_wallets
 from lib.domain.postings import About, Amount, posting, table
-from lib.domain.postings.amounts import had_back, rest_value
+from lib.domain.postings.amounts import credited, had_back
 from lib.oracle import Books, Order, Refused, Sum, TooLittle
 from tests.integration.by_the_owner import travel
 from tests.integration.domain import money_rows
@@ -188,7 +188,7 @@ class Happenings:
                 self._leave_as_they_came(said_of)
             self.payments[name] = money_rows.payment(self.tx, self.orders[name], self.events[event], provider=provider)
             price = Amount(order.price, order.currency)
-            rest = rub(rest_value(over, value=order.value, price=order.price)) if over else None
+            rest = rub(credited(over, value=order.value, price=order.price)) if over else None
             if asset is None:
                 received, rest_received = price, Amount(over, order.currency) if over else None
             else:
@@ -350,7 +350,7 @@ class Happenings:
                 received=received,
                 counted=rub(worth - over),
                 missing=rub(short) if short else None,
-                rest=rub(rest_value(over, value=order.value, price=order.price)) if over else None,
+                rest=rub(credited(over, value=order.value, price=order.price)) if over else None,
                 rest_received=rest_received,
                 **more,
             )
