@@ -98,7 +98,9 @@ def buy(tx: Transaction, purchase: Purchase, prices: PriceList, correlation_id: 
     quote = purchase.quote
     if quote.currency != prices.currency or quote.price <= 0:
         raise ValueError("only a price above zero in the currency of the books is paid from the balance")
+    tx.reach("balance.before-claim")
     tx.execute("select id from accounts where id = :id for no key update", id=purchase.account_id)
+    tx.reach("balance.after-claim")
     if (known := tx.value(_BOUGHT_BEFORE, key=purchase.key)) is not None:
         if (order := orders.of_account(tx, purchase.account_id, known)) is None:
             raise ValueError(f"{purchase.key} is another customer's purchase")

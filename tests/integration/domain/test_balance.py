@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
-import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -24,8 +21,6 @@ from tests.integration.statement_faults import all_or_nothing, everything
 from tests.quoting import at_list_price
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from lib.db import Database, Transaction
 
 PRICES = pricelist.load()
@@ -172,33 +167,6 @@ async def test_a_fault_at_any_statement_of_a_purchase_leaves_nothing(
     bought = await all_or_nothing(functions_url, buy, wanted)
     assert not bought.already
     assert violations(database_url) == []
-
-
-@pytest.mark.parametrize(
-    ("place", "survived"),
-    [
-        pytest.param("balance.mid-transaction", False, marks=pytest.mark.proves("S4-13.balance.mid-transaction")),
-        pytest.param("after-commit", True, marks=pytest.mark.proves("S4-13.balance.after-commit")),
-    ],
-)
-async def test_a_process_that_dies_bought_all_of_it_or_nothing(
-    db: Database, functions_url: str, tmp_path: Path, place: str, *, survived: bool
-) -> None:
-    """SIGKILL; what asks again under the same key ends with one purchase, whose work the sweep of the outbox finds."""
-    anna = await customer(db, 100_000)
-    (tmp_path / place).touch()
-    dying = await asyncio.create_subprocess_exec(
-        sys.executable,
-        *("-m", "tests.integration.domain.buy_and_die", functions_url, str(anna)),
-        env={**os.environ, "ENVIRONMENT": "local", "ATLAS_FAILPOINTS": str(tmp_path)},
-    )
-    assert await dying.wait() == -signal.SIGKILL
-    assert await db.run(counts) == (ONE if survived else NONE)
-    assert await db.run(balance.of, anna) == Wallets(85_100 if survived else 100_000, 0)
-    again = await db.run(buy, purchase(anna))
-    assert again.already == survived
-    assert await db.run(counts) == ONE
-    assert await db.run(balance.of, anna) == Wallets(85_100, 0)
 
 
 async def test_an_open_invoice_makes_way_and_is_named_to_be_withdrawn(db: Database) -> None:
