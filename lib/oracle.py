@@ -199,7 +199,7 @@ class Books:
         """Money came: `settled`, `duplicate`, or `unmatched` (product.md, Payment methods).
 
         `amount` is what the agreement counts; `received` what really came, where that is another asset. Of a charge that is in suspense
-        the provider may say more: when that fits, it takes the place of what was said first, else what is there stays.
+        the provider may say more, which takes the place of what was said first: it is told here when it fits an order.
         """
         known = self.charges.get(event)
         if known is not None and not known.in_suspense:
@@ -212,14 +212,17 @@ class Books:
         agreed = self.orders[order] if order is not None else None
         fits = agreed is not None and agreed.currency == amount.currency and amount.minor >= agreed.price
         if agreed is None or not fits or agreed.state != "open":
-            if known is None:
-                self._move(f"event:{event}", *moves, ("suspense", came.currency, None, -came.minor))
-                self.charges[event] = Charge(provider, came, fee, fee is not None, in_suspense=True)
+            if known is not None:
+                raise Refused(f"what is said of {event} fits no order")
+            self._move(f"event:{event}", *moves, ("suspense", came.currency, None, -came.minor))
+            self.charges[event] = Charge(provider, came, fee, fee is not None, in_suspense=True)
             return "duplicate" if agreed is not None and fits else "unmatched"
         fee_came_later = known is not None and known.fee_known and known.fee is None
         if fee_came_later and fee is not None:
             raise Refused(f"the fee of {event} is booked")
-        if known is not None:
+        undone = any(one.key == f"event:{event}" and one.reversed for one in self.transfers)
+        fee_stays = known is not None and known.fee_known and (known.fee is None or undone)
+        if known is not None and not undone:
             self._supersede(event)
         beyond = amount.minor - agreed.price
         rest = beyond * agreed.value // agreed.price
@@ -228,7 +231,7 @@ class Books:
         agreed.state, agreed.provider = "paid", provider
         agreed.rest, agreed.rest_received = rest, Sum(came.minor * beyond // amount.minor, came.currency)
         agreed.received = Sum(came.minor - agreed.rest_received.minor, came.currency)
-        self.charges[event] = Charge(provider, came, fee, fee is not None or fee_came_later, in_suspense=False)
+        self.charges[event] = Charge(provider, came, fee, fee is not None or fee_stays, in_suspense=False)
         return "settled"
 
     @staticmethod

@@ -314,6 +314,8 @@ def _superseded_each_way(shop: Happenings, kind: str) -> None:
             told = shop.stray(provider, came, None, first)
             if late:
                 shop.late_fee(told, 3)
+            elif first and then is None and provider == "stars":
+                shop.reverse(f"event:{told}")  # nothing of it is in suspense any more
             name = shop.order(customer, kind, provider, listed=100)
             asset = 900_000 if provider == "cryptobot" else None
             shop.pay(name, provider, over=7, asset=asset, fee=then, said_of=told)
