@@ -101,6 +101,24 @@ def book(
     return payment_id
 
 
+# What was booked for this event before it was set back to `new`: only what suspense could not take then is left to do.
+_DUPLICATE_AGAIN = """
+with booked as (
+    select id from payments where event_id = :event_id and kind = 'duplicate'
+), processed as (
+    update payment_events set status = 'duplicate', processed_at = atlas.now(), reason = null
+    where id = :event_id and exists (select from booked)
+)
+select id from booked
+"""
+
+
+def duplicate_again(tx: Transaction, event_id: int) -> int | None:
+    """The payment of a further charge that was booked already, whose event is ended once more; None when it has none."""
+    payment_id: int | None = tx.value(_DUPLICATE_AGAIN, event_id=event_id)
+    return payment_id
+
+
 _ASSIGN = """
 with paid as (
     update orders set status = 'paid', paid_at = atlas.now(), provider_closed_at = atlas.now() where id = :order_id

@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING
 from lib.domain import bookings, ledger, suspense
 from lib.domain.bookings import Money, PayableOrder
 from lib.domain.effects import EFFECTS
+from lib.domain.postings import Amount
+from lib.domain.suspense import InSuspense
 
 if TYPE_CHECKING:
     from lib.db import Transaction
     from lib.domain import outbox
     from lib.domain.pricelist import PriceList
-    from lib.domain.suspense import InSuspense
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +122,7 @@ def settle(tx: Transaction, event_id: int, event: Event, prices: PriceList, *, i
     if money is None:
         return _without_effect(tx, event_id, event, event.reason)
     lying = None if is_new else suspense.lying(tx, event_id)
-    charge = _Charge(event_id, event, money, lying)
+    charge = _Charge(event_id, event, money, lying, is_new=is_new)
     order = tx.row(
         PayableOrder, _FIND_ORDER, provider=event.provider, invoice_id=money.invoice_id, purchase_id=money.purchase_id
     )
@@ -151,6 +152,7 @@ class _Charge:
     event: Event
     money: Money
     lying: InSuspense | None
+    is_new: bool
 
 
 def _book(tx: Transaction, charge: _Charge, order: PayableOrder, *, kind: str) -> int:
@@ -168,16 +170,19 @@ def _book(tx: Transaction, charge: _Charge, order: PayableOrder, *, kind: str) -
 def _duplicate(tx: Transaction, charge: _Charge, order: PayableOrder, prices: PriceList) -> Received:
     """A further charge of a paid order, whatever its amount: in the currency of the books it goes to the balance at once."""
     event_id = charge.event_id
-    payment_id = _book(tx, charge, order, kind="duplicate")
-    lying = _put_aside(tx, charge, order.id)
-    if lying is None:
-        tx.execute("update payment_events set reason = :reason where id = :id", reason=NOT_BOOKED, id=event_id)
-        return Received("duplicate", event_id, order.id, reason=NOT_BOOKED)
+    payment_id = None if charge.is_new else bookings.duplicate_again(tx, event_id)
+    if payment_id is None:
+        payment_id = _book(tx, charge, order, kind="duplicate")
+    held = _put_aside(tx, charge, order.id)
+    reason = "" if held else NOT_BOOKED
+    if reason:
+        tx.execute("update payment_events set reason = :reason where id = :id", reason=reason, id=event_id)
     if charge.money.currency != prices.currency:
-        return Received("duplicate", event_id, order.id)
+        return Received("duplicate", event_id, order.id, reason=reason)
     follow_up = suspense.credit_duplicate(
         tx,
-        lying,
+        # as in a sale: what can't be counted leaves its side of `exchange` open
+        held or InSuspense(Amount(0, charge.money.paid_asset or ""), None),
         order,
         event_id=event_id,
         payment_id=payment_id,
@@ -185,7 +190,7 @@ def _duplicate(tx: Transaction, charge: _Charge, order: PayableOrder, prices: Pr
         books=prices.currency,
         correlation_id=charge.event.correlation_id,
     )
-    return Received("duplicate", event_id, order.id, follow_up=tuple(follow_up))
+    return Received("duplicate", event_id, order.id, reason=reason, follow_up=tuple(follow_up))
 
 
 def _unmatched(tx: Transaction, charge: _Charge, reason: str, order_id: int | None = None) -> Received:

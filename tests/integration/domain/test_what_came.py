@@ -11,6 +11,7 @@ from uuid import uuid4
 
 import pytest
 
+from lib import currencies
 from lib.bot.notifications import Facts, compose
 from lib.db import StatementFailed
 from lib.db.invariants import violations
@@ -34,6 +35,10 @@ pytestmark = pytest.mark.proves("N-2")
 
 RUB: dict[str, Any] = {"paid_asset": None, "paid_amount": None, "fee_asset": None, "fee_amount": None}
 TOPPED_UP, CLEARING = "user:topped_up", "clearing:cryptobot"
+SET_BACK = """
+update payment_events set status = 'new', reason = null, processed_at = null
+where status in ('unmatched', 'duplicate') and resolved_at is null
+"""
 OWNER = 17
 BY = By(OWNER, {OWNER}, "as the customer wrote", "op-1")
 
@@ -273,11 +278,36 @@ async def test_an_asset_that_no_list_has_is_told_and_not_booked(db: Database) ->
     await receive(db, paid(order))
     further = await receive(db, charged(order, "again", paid_asset="NEWCOIN"))
     assert (further.outcome, "not booked" in further.reason) == ("duplicate", True)
-    assert not any(name.startswith("suspense") for name in await db.run(books))
+    held = await db.run(books)
+    assert not any(name.startswith("suspense") for name in held)
+    # it was agreed in the books' currency: the customer has that, and only what the asset is worth is open
+    assert held[f"{TOPPED_UP} RUB"] == -14_900
+    assert held["exchange RUB"] == 2 * 14_900
+    assert (await db.run(told))["credited"] == {"amount": 14_900, "currency": "RUB"}
+
+
+async def test_a_further_charge_of_an_asset_is_booked_once_the_list_has_it(
+    db: Database, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Set back to `new` as the runbook says: its payment is there already."""
+    order = await db.run(open_order, 1)
+    await receive(db, paid(order))
+    news = charged(order, "again", currency="USD", paid_asset="NEWCOIN", paid_amount="5", fee_asset=None)
+    first = await receive(db, news)
+    assert (first.outcome, "not booked" in first.reason, await db.run(state)) == ("duplicate", True, "duplicate")
+    monkeypatch.setitem(currencies.ALL, "NEWCOIN", currencies.Currency("NEWCOIN", 3, 3))
+    await db.run(by_the_owner, "insert into currencies (code, exponent, price_exponent) values ('NEWCOIN', 3, 3)")
+    await db.run(by_the_owner, SET_BACK)
+    assert (await receive(db, news)).outcome == "duplicate"
+    assert (await db.run(books))["suspense NEWCOIN"] == -5_000
+    assert await db.run(lambda tx: tx.value("select count(*) from payments where kind = 'duplicate'")) == 1
+    await db.run(suspense_by_hand.given_back, first.event_id, BY)
+    assert await db.run(state) == "duplicate refunded"
+    assert violations(database_url) == []
 
 
 async def test_a_further_charge_that_is_not_credited_by_itself_is_counted_until_it_is_ended(db: Database) -> None:
-    """Another currency, and an asset that no list has; one in the currency of the books was ended at once."""
+    """Another currency, by an asset that no list has too; one in the currency of the books was ended at once."""
 
     def counts(tx: Transaction) -> tuple[int, int]:
         waiting = health_snapshot.take(tx).waiting  # without the ages, which differ from one attempt to the next
@@ -288,7 +318,7 @@ async def test_a_further_charge_that_is_not_credited_by_itself_is_counted_until_
     await receive(db, charged(order, "roubles", **RUB))
     assert await db.run(counts) == (0, 0)
     dollars = await receive(db, charged(order, "dollars", amount=200, currency="USD", **RUB))
-    await receive(db, charged(order, "new", paid_asset="NEWCOIN"))
+    await receive(db, charged(order, "new", currency="USD", paid_asset="NEWCOIN"))
     assert await db.run(counts) == (0, 2)
     await db.run(suspense_by_hand.given_back, dollars.event_id, BY)
     assert await db.run(counts) == (0, 1)
