@@ -40,12 +40,14 @@ insert into payment_events (provider, kind, external_id, body, meaning, via, cor
 values (:provider, :kind, :external_id, :body, :meaning, :via, :correlation_id, :payer_telegram_id, :amount,
         (select code from currencies where code = :currency))
 on conflict (provider, kind, external_id) do update set attempts = payment_events.attempts + 1
-returning id, status, xmax = 0 as is_new, meaning = :meaning as same, resolved_at is not null as is_resolved, reason,
+returning id, status, xmax = 0 as is_new, meaning = :meaning as same, reason,
+          -- that an operator saw no money in it ends no money that is told of later
+          resolved_at is not null and (resolution <> 'no_money' or not cast(:says_money as boolean)) as is_resolved,
           amount is not null as says_money
 """
 
 # The body that the event stood for so far is kept beside it, and the new one takes its place. Functions may only add to what is
-# kept, so one that is said again later stands in both.
+# kept, so one that is said again later stands in both. An operator's `no_money` was of the body before.
 _SUPERSEDE = """
 with before as (
     insert into payment_event_bodies (event_id, meaning, body, via, correlation_id, received_at)
@@ -54,7 +56,8 @@ with before as (
 )
 update payment_events
 set body = :body, meaning = :meaning, via = :via, correlation_id = :correlation_id, status = 'new', reason = null,
-    processed_at = null, payer_telegram_id = coalesce(:payer_telegram_id, payer_telegram_id), amount = :amount, currency = (select code from currencies where code = :currency)
+    processed_at = null, resolved_at = null, resolution = null,
+    payer_telegram_id = coalesce(:payer_telegram_id, payer_telegram_id), amount = :amount, currency = (select code from currencies where code = :currency)
 where id = :id
 """
 
@@ -74,7 +77,13 @@ def receive(tx: Transaction, event: Event, prices: PriceList) -> Received:
     is recorded as unmatched.
     """
     stored = tx.one(
-        _Stored, _RECORD, kind=event.kind, external_id=event.external_id, provider=event.provider, **_news(event)
+        _Stored,
+        _RECORD,
+        kind=event.kind,
+        external_id=event.external_id,
+        provider=event.provider,
+        says_money=event.money is not None,
+        **_news(event),
     )
     tx.reach("settle.after-claim")
     if stored.status in _HAD_EFFECT or stored.is_resolved:

@@ -516,6 +516,23 @@ async def test_of_all_ways_at_once_one_is_taken_and_the_others_are_told(racing_d
     assert len(await racing_db.run(audited)) == 1
 
 
+async def test_what_an_operator_saw_no_money_in_is_open_to_money(db: Database, database_url: str) -> None:
+    """The runbook's `no_money` ends the body that it was said of, not the key; what comes then waits, or settles."""
+    order = await db.run(open_order, 1)
+    unread = replace(paid(order, **RUB), money=None, reason="no amount or currency", body=b"?")
+    event_id = (await receive(db, unread)).event_id
+    noted = "update payment_events set resolved_at = atlas.now(), resolution = 'no_money' where amount is null"
+    await db.run(by_the_owner, noted)
+    assert (await receive(db, unread)).outcome == "repeated"
+    assert (await receive(db, replace(unread, reason="not JSON"))).outcome == "differs"
+    assert await db.run(state) == "unmatched no_money"
+    assert (await receive(db, paid(order, amount=100, **RUB))).outcome == "unmatched"
+    assert (await db.run(state), await db.run(books)) == ("unmatched", {f"{CLEARING} RUB": 100, "suspense RUB": -100})
+    settled = await receive(db, paid(order, **RUB))
+    assert (settled.outcome, settled.event_id) == ("settled", event_id)
+    assert violations(database_url) == []
+
+
 async def test_what_was_written_of_it_stays(db: Database) -> None:
     """A resolution is final: the database itself refuses a second one."""
     order = await db.run(open_order, 1)
