@@ -173,7 +173,8 @@ async def test_nodes_follow_whatever_happens_to_them(
     @settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck), database=None)
     @given(_STEPS)
     def run(steps: list[tuple[str, int]]) -> None:
-        asyncio.run_coroutine_threadsafe(_follow(db, steps), loop).result(60)
+        # However long it takes: given up, it would go on beside the next example, on the same rows. What hangs ends by the suite's guard.
+        asyncio.run_coroutine_threadsafe(_follow(db, steps), loop).result()
 
     await asyncio.to_thread(run)
 
