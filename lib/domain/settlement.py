@@ -30,7 +30,8 @@ class Event:
     Attributes:
         external_id: natural key at the provider, the same by whichever way the news comes.
         body: raw bytes, kept for ever.
-        money: None when the event says nothing that can be settled; `reason` tells why.
+        money: None when the event says of no money that could be booked; `reason` tells why.
+        reason: with money, why it pays for no order whatever its amount: it lies in suspense at once.
         kind: charge, refund, chargeback or other; part of the key.
         payer_telegram_id: who paid, where the provider says it.
         concerns_money: False for news in which no money is told of (another kind of update, an invoice that is not paid): it is
@@ -123,11 +124,19 @@ def settle(tx: Transaction, event_id: int, event: Event, prices: PriceList, *, i
         return _without_effect(tx, event_id, event, event.reason)
     lying = None if is_new else suspense.lying(tx, event_id)
     charge = _Charge(event_id, event, money, lying, is_new=is_new)
-    order = tx.row(
-        PayableOrder, _FIND_ORDER, provider=event.provider, invoice_id=money.invoice_id, purchase_id=money.purchase_id
+    order = (
+        None
+        if event.reason
+        else tx.row(
+            PayableOrder,
+            _FIND_ORDER,
+            provider=event.provider,
+            invoice_id=money.invoice_id,
+            purchase_id=money.purchase_id,
+        )
     )
     if order is None:
-        return _unmatched(tx, charge, "no such order")
+        return _unmatched(tx, charge, event.reason or "no such order")
     if order.status == "paid":
         return _duplicate(tx, charge, order, prices)
     effect = EFFECTS.get(order.kind)

@@ -126,19 +126,13 @@ def invoice_id_of(invoice: Mapping[str, Any]) -> str | None:
 
 
 def _money(invoice: Mapping[str, Any]) -> tuple[Money | None, str]:
-    currency = invoice.get("fiat") if invoice.get("currency_type") == "fiat" else invoice.get("asset")
-    amount = _decimal(invoice.get("amount"))
-    if not isinstance(currency, str) or not json_reader.is_storable(currency) or amount is None:
-        return None, "no amount or currency"
-    if invoice.get("currency_type") != "fiat":
-        return None, "not an amount of fiat money that we ask for"
-    if currency not in currencies.ALL:
-        return None, "a currency that we don't know"
-    minor = _minor(amount, currency)
-    if minor.denominator != 1:
-        return None, "not an amount of fiat money that we ask for"
+    """What a paid invoice says came, and why it pays for no order if it does not: what moved is money all the same."""
+    reason = _not_agreed(invoice)
+    if reason:
+        return _moved(invoice), reason
+    currency = str(invoice["fiat"])
     return Money(
-        amount=int(minor),
+        amount=int(_minor(_decimal(invoice["amount"]) or _MIN, currency)),
         currency=currency,
         invoice_id=str(invoice_id_of(invoice)),
         purchase_id=_purchase_id(invoice.get("payload")),
@@ -148,6 +142,41 @@ def _money(invoice: Mapping[str, Any]) -> tuple[Money | None, str]:
         fee_asset=_code(invoice.get("fee_asset")),
         fee_amount=_number(invoice.get("fee_amount")),
     ), ""
+
+
+def _not_agreed(invoice: Mapping[str, Any]) -> str:
+    """Why no order can have asked for this; nothing when one can."""
+    currency = invoice.get("fiat") if invoice.get("currency_type") == "fiat" else invoice.get("asset")
+    amount = _decimal(invoice.get("amount"))
+    if not isinstance(currency, str) or not json_reader.is_storable(currency) or amount is None:
+        return "no amount or currency"
+    if invoice.get("currency_type") != "fiat":
+        return "not an amount of fiat money that we ask for"
+    if currency not in currencies.ALL:
+        return "a currency that we don't know"
+    if _minor(amount, currency).denominator != 1:
+        return "not an amount of fiat money that we ask for"
+    return ""
+
+
+def _moved(invoice: Mapping[str, Any]) -> Money | None:
+    """What came, where the invoice says it, as an amount of its own: there is nothing agreed that it could be compared with."""
+    asset, moved = _code(invoice.get("paid_asset")), _number(invoice.get("paid_amount"))
+    if asset is None or moved is None or asset not in currencies.ALL:
+        return None
+    minor = round(_minor(Decimal(moved), asset))  # half to even, as the books do
+    if not minor:
+        return None
+    return Money(
+        amount=minor,
+        currency=asset,
+        invoice_id=str(invoice_id_of(invoice)),
+        purchase_id=_purchase_id(invoice.get("payload")),
+        paid_asset=asset,
+        paid_amount=moved,
+        fee_asset=_code(invoice.get("fee_asset")),
+        fee_amount=_number(invoice.get("fee_amount")),
+    )
 
 
 def _minor(amount: Decimal, currency: str) -> Fraction:

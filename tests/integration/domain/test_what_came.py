@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import json
 import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ from lib.domain.accounts import Person
 from lib.domain.effects import EFFECTS
 from lib.domain.postings import Amount
 from lib.domain.suspense_by_hand import By, Refused
+from lib.payments import cryptopay
 from lib.settings import plain
 from tests.integration.by_the_owner import by_the_owner
 from tests.integration.domain.test_settlement import PRICES, open_order, paid
@@ -121,6 +123,49 @@ async def test_what_fits_nothing_is_in_suspense_at_once_with_its_fee(db: Databas
     }
     assert await db.run(lambda tx: tx.values("select status from orders")) == ["open"]
     assert await db.run(told) == {}
+
+
+NOT_OURS: dict[str, dict[str, Any]] = {
+    "a crypto invoice": {"currency_type": "crypto", "asset": "USDT", "amount": "50"},
+    "a crypto invoice of an order that is paid": {"currency_type": "crypto", "asset": "USDT", "amount": "50"},
+    "unknown fiat": {"fiat": "XYZ"},
+    "a fraction of a kopeck": {"amount": "149.001"},
+    "no amount": {"amount": None},
+    "a type that is new": {"currency_type": "shells"},
+}
+
+
+@pytest.mark.parametrize("name", NOT_OURS)
+async def test_what_moved_is_in_suspense_also_where_no_one_agreed_on_it(
+    db: Database, database_url: str, name: str
+) -> None:
+    """Whatever the invoice was made in, its asset came and lies at the provider; an operator can end it."""
+    order = await db.run(open_order, 1)
+    before = {}
+    if "paid" in name:
+        await receive(db, paid(order, **RUB))
+        before = await db.run(books)
+    invoice = {
+        "invoice_id": 77,
+        "status": "paid",
+        "currency_type": "fiat",
+        "fiat": "RUB",
+        "amount": "149",
+        "payload": str(order.purchase_id),
+        "paid_asset": "USDT",
+        "paid_amount": "50",
+        "fee_asset": "USDT",
+        "fee_amount": "1.5",
+    } | NOT_OURS[name]
+    body = json.dumps({"update_type": "invoice_paid", "payload": invoice}).encode()
+    received = await receive(db, cryptopay.read_webhook(body, "c-1"))
+    assert (received.outcome, bool(received.reason)) == ("unmatched", True)
+    usdt = {"suspense USDT": -50_000_000, f"{CLEARING} USDT": 48_500_000, "provider_fees USDT": 1_500_000}
+    assert await db.run(books) == before | usdt
+    assert violations(database_url) == []
+    await db.run(suspense_by_hand.credit, received.event_id, order.account_id, BY, "RUB", worth=400_000)
+    assert (await db.run(books))[f"{TOPPED_UP} RUB"] == -400_000
+    assert violations(database_url) == []
 
 
 async def test_a_kind_of_order_that_is_not_sold_waits_for_an_operator_and_is_never_tried_for_ever(db: Database) -> None:

@@ -140,10 +140,13 @@ def test_amounts_are_exact(amount: object, minor: int) -> None:
         "1" * 5000,
     ],
 )
-def test_what_is_no_amount_is_no_money(amount: object) -> None:
+def test_what_is_no_amount_pays_for_nothing_and_what_moved_is_money(amount: object) -> None:
     event = cryptopay.event_of(INVOICE | {"amount": amount}, b"{}", "sweep", "c")
-    assert event.money is None
     assert event.reason
+    assert event.money is not None
+    assert (event.money.amount, event.money.currency, event.money.fee_amount) == (1_862_500, "USDT", "0.055875")
+    untold = INVOICE | {"amount": amount, "paid_asset": None}
+    assert cryptopay.event_of(untold, b"{}", "sweep", "c").money is None
 
 
 @pytest.mark.parametrize("name", ["paid_amount", "fee_amount", "paid_fiat_rate"])
@@ -240,7 +243,11 @@ def test_no_amount_loses_a_kopeck_on_its_way_through_json(amount: Decimal) -> No
 def test_what_is_no_amount_is_none(amount: str) -> None:
     body = webhook(INVOICE | {"amount": "AMOUNT"}).decode().replace('"AMOUNT"', amount).encode()
     event = cryptopay.read_webhook(body, "c")
-    assert event.money is None
+    assert event.reason
+    moved = None if event.money is None else event.money.currency
+    assert moved == (None if amount in {"NaN", "Infinity"} else "USDT"), (
+        "what moved is not what was agreed; those are no JSON"
+    )
     assert event.concerns_money, "an operator has to look"
 
 
