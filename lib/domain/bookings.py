@@ -294,6 +294,18 @@ def suspense(provider: str, money: Money, event_id: int, order_id: int | None = 
     )
 
 
+def not_booked(money: Money) -> str:
+    """Why what came can't be counted, or nothing: then its side of a sale stays open, and suspense can't take it."""
+    asset = money.paid_asset
+    if asset in {None, money.currency}:
+        return "" if money.currency in currencies.ALL else "not booked: the list of currencies lacks what came"
+    if asset not in currencies.ALL:
+        return "not booked: the list of currencies lacks what came"
+    if money.paid_amount is None:
+        return f"not booked: its provider does not say how much {asset} came"
+    return "" if _moved(asset, money.paid_amount).minor else f"not booked: less than the least amount of {asset} came"
+
+
 def _moved(asset: str | None, amount: str | None) -> Amount:
     known = currencies.ALL.get(asset or "")
     if known is None or amount is None:

@@ -83,9 +83,6 @@ class Received:
     follow_up: tuple[outbox.Item, ...] = ()
 
 
-NOT_BOOKED = "not booked: the list of currencies lacks what came"
-"""At the end of the reason of money that suspense could not take."""
-
 # The account's row first, as everywhere, so that grants to one account queue up in one order.
 # By the invoice we made; else by our purchase id inside a signed event, whose amount is checked like any other.
 _FIND_ORDER = """
@@ -150,7 +147,8 @@ def settle(tx: Transaction, event_id: int, event: Event, prices: PriceList, *, i
     tx.reach("settle.mid-transaction")
     follow_up = effect.deliver(tx, order, payment_id, prices, paid=money.amount, correlation_id=event.correlation_id)
     ledger.post(tx, effect.sale(event.provider, money, order, payment_id, books=prices.currency))
-    return Received("settled", event_id, order.id, follow_up=tuple(follow_up))
+    reason = bookings.not_booked(money)
+    return Received("settled", event_id, order.id, reason=reason, follow_up=tuple(follow_up))
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +181,7 @@ def _duplicate(tx: Transaction, charge: _Charge, order: PayableOrder, prices: Pr
     if payment_id is None:
         payment_id = _book(tx, charge, order, kind="duplicate")
     held = _put_aside(tx, charge, order.id)
-    reason = "" if held else NOT_BOOKED
+    reason = bookings.not_booked(charge.money)
     if reason:
         tx.execute("update payment_events set reason = :reason where id = :id", reason=reason, id=event_id)
     if charge.money.currency != prices.currency:
@@ -204,7 +202,7 @@ def _duplicate(tx: Transaction, charge: _Charge, order: PayableOrder, prices: Pr
 
 def _unmatched(tx: Transaction, charge: _Charge, reason: str, order_id: int | None = None) -> Received:
     if _put_aside(tx, charge, order_id) is None:
-        reason = f"{reason}; {NOT_BOOKED}"
+        reason = f"{reason}; {bookings.not_booked(charge.money)}"
     return _without_effect(tx, charge.event_id, charge.event, reason, order_id)
 
 

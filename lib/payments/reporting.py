@@ -16,7 +16,8 @@ _FOR_AN_OPERATOR = frozenset({"unmatched", "kept", "duplicate", "differs"})
 
 def report(provider: str, via: str, received: Received) -> None:
     """Log `payment_<outcome>` after the commit it tells of."""
-    line = log.error if received.outcome in _FOR_AN_OPERATOR else log.info
+    unbooked = received.outcome == "settled" and received.reason  # paid for, but its side of the books stays open
+    line = log.error if received.outcome in _FOR_AN_OPERATOR or unbooked else log.info
     line(
         f"payment_{received.outcome}",
         provider=provider,

@@ -12,7 +12,7 @@ from uuid import uuid4
 
 import pytest
 
-from lib import currencies
+from lib import currencies, log
 from lib.bot.notifications import Facts, compose
 from lib.db import StatementFailed
 from lib.db.invariants import violations
@@ -21,7 +21,7 @@ from lib.domain.accounts import Person
 from lib.domain.effects import EFFECTS
 from lib.domain.postings import Amount
 from lib.domain.suspense_by_hand import By, Refused
-from lib.payments import cryptopay
+from lib.payments import cryptopay, reporting
 from lib.settings import plain
 from tests.integration.by_the_owner import by_the_owner
 from tests.integration.domain.test_settlement import PRICES, open_order, paid
@@ -329,6 +329,40 @@ async def test_an_asset_that_no_list_has_is_told_and_not_booked(db: Database) ->
     assert held[f"{TOPPED_UP} RUB"] == -14_900
     assert held["exchange RUB"] == 2 * 14_900
     assert (await db.run(told))["credited"] == {"amount": 14_900, "currency": "RUB"}
+
+
+@pytest.mark.parametrize(
+    ("moved", "reason"),
+    [
+        ({"paid_amount": None}, "not booked: its provider does not say how much USDT came"),
+        ({"paid_amount": "0.0000001"}, "not booked: less than the least amount of USDT came"),
+        ({"paid_asset": "NEWCOIN"}, "not booked: the list of currencies lacks what came"),
+        ({}, ""),
+    ],
+)
+async def test_what_cannot_be_counted_says_why_whatever_becomes_of_it(
+    db: Database, monkeypatch: pytest.MonkeyPatch, moved: dict[str, Any], reason: str
+) -> None:
+    order = await db.run(open_order, 1)
+    changes = {"fee_asset": None, "fee_amount": None} | moved
+    unmatched = await receive(db, paid(order, invoice_id="other", purchase_id=None, **changes))
+    assert (unmatched.outcome, unmatched.reason) == (
+        "unmatched",
+        f"no such order; {reason}" if reason else "no such order",
+    )
+    settled = await receive(db, charged(order, "settles", **changes))
+    assert (settled.outcome, settled.reason) == ("settled", reason)
+    further = await receive(db, charged(order, "again", **changes))
+    assert (further.outcome, further.reason) == ("duplicate", reason)
+    logged: list[tuple[str, str, str]] = []
+
+    def at(level: str) -> Callable[..., None]:
+        return lambda event, **said: logged.append((level, event, said["reason"]))
+
+    for level in ("error", "info"):
+        monkeypatch.setattr(log, level, at(level))
+    reporting.report("cryptobot", "webhook", settled)
+    assert logged == [("error" if reason else "info", "payment_settled", reason)]
 
 
 async def test_a_further_charge_of_an_asset_is_booked_once_the_list_has_it(
