@@ -215,6 +215,11 @@ def credited(order: PayableOrder, amount: int) -> int:
     return amounts.credited(amount, value=order.value, price=order.price)
 
 
+def assigned_credit(assigned: Assigned, order: PayableOrder, books: str) -> int:
+    """What money from suspense brings to the balance for a top-up: in the books' currency itself, else what it is worth."""
+    return assigned.received.minor if assigned.received.currency == books else credited(order, assigned.worth)
+
+
 def rest(order: PayableOrder, amount: int, books: str) -> Amount:
     """What of an amount, in minor units of prices, is beyond the order's price: floor(rest x value / price), for the balance."""
     return Amount(credited(order, max(0, amount - order.price)), books)
@@ -242,6 +247,12 @@ def assigned_sale(assigned: Assigned, order: PayableOrder, payment_id: int, *, b
     counted, over = min(assigned.worth, order.price), max(0, assigned.worth - order.price)
     same = assigned.received.currency == currency.code
     counted_booked, over_booked = currency.booked(counted), currency.booked(over)
+    beyond = rest(order, assigned.worth, books) if over else None
+    received, beyond_received = assigned.received, 0
+    if same:
+        received, beyond_received = Amount(counted_booked, currency.code), over_booked
+    elif beyond and received.currency == books:  # what goes to the balance is of what came, without `exchange`
+        received, beyond_received = Amount(received.minor - beyond.minor, books), beyond.minor
     return posting(
         table.SUSPENSE_TO_SALE,
         About(
@@ -253,10 +264,10 @@ def assigned_sale(assigned: Assigned, order: PayableOrder, payment_id: int, *, b
             reason=assigned.reason,
         ),
         counted=Amount(counted_booked, currency.code),
-        received=Amount(counted_booked, currency.code) if same else assigned.received,
+        received=received,
         missing=Amount(currency.booked(order.price - counted), currency.code) if counted < order.price else None,
-        rest=rest(order, assigned.worth, books) if over else None,
-        rest_received=Amount(over_booked if same else 0, assigned.received.currency) if over else None,
+        rest=beyond,
+        rest_received=Amount(beyond_received, assigned.received.currency) if over else None,
         discount=Amount(currency.booked(order.list_price - order.price), currency.code),
     )
 
@@ -273,7 +284,7 @@ def assigned_top_up(assigned: Assigned, order: PayableOrder, payment_id: int, *,
             actor_id=assigned.actor_id,
             reason=assigned.reason,
         ),
-        counted=Amount(credited(order, assigned.worth), books),
+        counted=Amount(assigned_credit(assigned, order, books), books),
         received=assigned.received,
     )
 

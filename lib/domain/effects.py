@@ -37,7 +37,8 @@ select id, queue, target, payload, attempt, correlation_id from message_work
 class Deliver(Protocol):
     """Gives what was bought, in the transaction of its payment; the work that follows.
 
-    `paid` is what came for it, in minor units of the order's price: by itself never less, out of suspense maybe.
+    `paid` is what came for it, in minor units of the order's price: by itself never less, out of suspense maybe. `credited` is what
+    a top-up brings, in minor units of the books, where it is not what `paid` is worth.
     """
 
     def __call__(  # noqa: D102 -- said above
@@ -49,6 +50,7 @@ class Deliver(Protocol):
         *,
         paid: int,
         correlation_id: str,
+        credited: int | None = None,
     ) -> list[outbox.Item]: ...
 
 
@@ -85,6 +87,7 @@ def _give_access(
     *,
     paid: int,
     correlation_id: str,
+    credited: int | None = None,  # noqa: ARG001 -- of a top-up
 ) -> list[outbox.Item]:
     # Read by a statement of its own, now that the account is ours: the one that found the order may have waited for another
     # settlement and would still have seen the tariff of before it.
@@ -129,6 +132,7 @@ def _top_up(
     *,
     paid: int,
     correlation_id: str,
+    credited: int | None = None,
 ) -> list[outbox.Item]:
     """The money itself moves by its posting; here the customer is told."""
     receipt = {
@@ -136,7 +140,7 @@ def _top_up(
         "order_id": order.id,
         "amount": paid,
         "currency": order.currency,
-        "credited": bookings.credited(order, paid),
+        "credited": bookings.credited(order, paid) if credited is None else credited,
         "books": prices.currency,
     }
     return messages.queue(

@@ -100,6 +100,11 @@ def assign(
     if order.status == "paid" or effect is None:
         raise Refused(f"order {order_id} {'is paid' if effect else f'is a {order.kind}, which is not sold'}")
     counted = _counted(event, held, order.currency, worth)
+    beyond = bookings.rest(order, counted, prices.currency)
+    if held.received.currency == beyond.currency and beyond.minor > held.received.minor:
+        raise Refused(
+            f"{held.received.minor} {beyond.currency} came: {beyond.minor} beyond the price is more than that"
+        )
     payment_id = bookings.assign(
         tx,
         event_id,
@@ -109,8 +114,16 @@ def assign(
         worth=counted,
         order=order,
     )
-    follow_up = effect.deliver(tx, order, payment_id, prices, paid=counted, correlation_id=by.correlation_id)
     assigned = Assigned(event_id, held.received, counted, by.actor_id, by.reason)
+    follow_up = effect.deliver(
+        tx,
+        order,
+        payment_id,
+        prices,
+        paid=counted,
+        correlation_id=by.correlation_id,
+        credited=bookings.assigned_credit(assigned, order, prices.currency),
+    )
     suspense.post(tx, effect.assigned(assigned, order, payment_id, books=prices.currency))
     _record(tx, event, by, "assigned", {"order_id": order_id, "worth": counted, "currency": order.currency})
     return follow_up

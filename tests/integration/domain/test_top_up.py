@@ -106,6 +106,21 @@ async def test_more_than_agreed_comes_to_the_balance_too(
     assert violations(database_url) == []
 
 
+@pytest.mark.parametrize("over", [-40, 0, 40])
+async def test_roubles_from_suspense_come_to_the_balance_as_themselves_for_a_top_up_in_stars(
+    db: Database, database_url: str, over: int
+) -> None:
+    order = await db.run(open_top_up, 25_000, "stars")
+    received = await db.run(
+        inbox.receive, paid(order, amount=30_000, currency="RUB", invoice_id="x", purchase_id=None), PRICES
+    )
+    by = suspense_by_hand.By(1, {1}, "they paid in roubles", "c")
+    await db.run(suspense_by_hand.assign, received.event_id, order.id, by, PRICES, worth=order.price + over)
+    found = await db.run(moved)
+    assert (found.held, found.said) == (Wallets(30_000, 0), ["30000"])
+    assert violations(database_url) == []
+
+
 async def test_less_than_agreed_is_credited_by_an_operator_with_what_came(db: Database, database_url: str) -> None:
     order = await db.run(open_top_up)
     received = await db.run(inbox.receive, paid(order, amount=20_000), PRICES)

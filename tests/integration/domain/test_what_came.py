@@ -457,6 +457,23 @@ async def test_it_is_assigned_to_an_order(db: Database, amount: int, more: dict[
     assert (await receive(db, charged(order, "late", **RUB))).outcome == "duplicate"
 
 
+@pytest.mark.parametrize(("worth", "beyond"), [(75, 0), (70, 0), (80, 993)])
+async def test_roubles_are_assigned_to_an_order_in_stars_and_the_rest_is_credited_as_itself(
+    db: Database, database_url: str, worth: int, beyond: int
+) -> None:
+    order = await db.run(open_order, 1)
+    await db.run(by_the_owner, "update orders set provider = 'stars', currency = 'XTR', price = 75, list_price = 75")
+    event_id = await waiting(db, order, **RUB)
+    with pytest.raises(Refused, match="more than that"):
+        await db.run(suspense_by_hand.assign, event_id, order.id, BY, PRICES, worth=75 * 3)
+    await db.run(suspense_by_hand.assign, event_id, order.id, BY, PRICES, worth=worth)
+    held = await db.run(books)
+    assert held["revenue XTR"] == -75 * 10**9
+    assert (held.get(f"{TOPPED_UP} RUB", 0), held["exchange RUB"]) == (-beyond, beyond - 14_900)
+    assert "suspense RUB" not in held
+    assert violations(database_url) == []
+
+
 async def test_another_asset_counts_for_what_its_provider_said(db: Database) -> None:
     order = await db.run(open_order, 1)
     event_id = await waiting(db, order)
