@@ -205,7 +205,10 @@ BATCHES: dict[str, list[tuple[dict[str, Any], list[str]]]] = {
         ),
         ({"runbooks_url": "docs/runbooks"}, ["runbooks_url must be an https address"]),
         ({"secret_versions": {"DATABASE_URL": "latest"}}, ["secret_versions must hold numbers"]),
-        ({"settings": {"DATABASE_URL": "postgresql://..."}}, ["a secret's value belongs into Secret Manager"]),
+        (
+            {"settings": {"DATABASE_URL": "postgresql://..."}},
+            ["settings: DATABASE_URL: no setting of this name", "a secret, whose value belongs into Secret Manager"],
+        ),
         ({"size": "tiny"}, ["size must be standard or small"]),
     ],
     "what-the-service-would-refuse": [
