@@ -40,6 +40,7 @@ ALLOWED = {
     "lib/nodes/transport.py: self._pins == other._pins": "pins are of public keys, and public themselves",
     "lib/nodes/transport.py: seen not in self._pins": "as above",
     "lib/oracle.py: done.key == key": "a transfer's name: what it is about",
+    "lib/oracle.py: one.key == f'event:{event}'": "as above",
     "lib/oracle.py: one.key == key": "as above",
     "lib/web/requests.py: key.lower() == wanted": "a header's name",
     "xray_api/converge.py: _client(name) not in held_back": "a client's public name",
