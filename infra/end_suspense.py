@@ -11,19 +11,14 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from infra import environment, transaction
-from infra.environment import NoDatabase, NoEnvironment
-from infra.google.client import BadEndpoint, GoogleError, NotLoggedIn
 from lib import currencies
-from lib.db import DatabaseError
 from lib.domain import suspense_by_hand
 from lib.domain.postings import Amount
 from lib.domain.suspense_by_hand import By, Refused
-from lib.settings import pricelist, values
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from infra.environment import Environment
     from lib.db import Transaction
     from lib.domain.pricelist import PriceList
 
@@ -70,30 +65,22 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--env", required=True, help="local, dev or prod")
     for name in NAMES:
         parser.add_argument(f"--{name}", default="")
-    try:
-        wanted = wanted_of(vars(parser.parse_args(arguments)))
-        found = environment.load(wanted.environment)
-        by = By(wanted.operator, _owners(found), wanted.reason, f"end-suspense-{uuid.uuid4()}")
-        prices = environment.prices(found)
-        transaction.run(found.connect("owner"), end, wanted, by, prices)
-    except (BadArguments, Refused, NoEnvironment, BadEndpoint, pricelist.InvalidPriceList) as error:
-        sys.stderr.write(f"Nothing was changed.\n{error}\n")
-        return 2
-    except DatabaseError as error:
-        sys.stderr.write(
-            f"It may not have been done ({error}). The same command again does it, or says what was done.\n"
-        )
-        return 1
-    except (NoDatabase, NotLoggedIn, GoogleError) as error:
-        sys.stderr.write(f"Nothing was changed.\n{error}\n")
-        return 1
-    except (
-        ArithmeticError,
-        LookupError,
-        ValueError,
-    ) as error:  # of the domain: what it would come to can't be reckoned
-        sys.stderr.write(f"Nothing was changed.\n{type(error).__name__}: {error}\n")
-        return 2
+    options = vars(parser.parse_args(arguments))
+    return transaction.exit_code(
+        lambda: _end(options),
+        nothing="Nothing was changed",
+        perhaps="It may not have been done",
+        again="The same command again does it, or says what was done.",
+        refusals=(BadArguments, Refused),
+    )
+
+
+def _end(options: Mapping[str, str]) -> int:
+    wanted = wanted_of(options)
+    found = environment.load(wanted.environment)
+    by = By(wanted.operator, environment.owners(found), wanted.reason, f"end-suspense-{uuid.uuid4()}")
+    prices = environment.prices(found)
+    transaction.run(found.connect("owner"), end, wanted, by, prices)
     sys.stdout.write(
         f"The money of event {wanted.event} is out of suspense: {wanted.how}. Messages and access follow.\n"
     )
@@ -202,13 +189,6 @@ def _of_prices(amount: Amount) -> int:
 def _check_currency(worth: Amount | None, currency: str) -> None:
     if worth is not None and currency and worth.currency != currency:
         raise Refused(f"WORTH is said in {currency}")
-
-
-def _owners(found: Environment) -> frozenset[int]:
-    try:
-        return frozenset(values.ids(given)) if (given := found.settings.get("ADMIN_IDS", "")) else frozenset()
-    except ValueError as error:
-        raise BadArguments(f"ADMIN_IDS of {found.name}: {error}") from None
 
 
 if __name__ == "__main__":

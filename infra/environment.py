@@ -28,7 +28,7 @@ from infra.google.client import Google, GoogleError
 from infra.google.database import Instance, Way, open_socket
 from lib import function_table
 from lib.db.address import BadAddress, DatabaseAddress
-from lib.settings import pricelist
+from lib.settings import pricelist, values
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -502,6 +502,19 @@ def prices(found: Environment) -> PriceList:
     """
     path = found.settings.get("TARIFFS_PATH", "").strip()
     return pricelist.read(_ROOT / path) if path else pricelist.read()
+
+
+def owners(found: Environment) -> frozenset[int]:
+    """Telegram ids of those who may do everything (`ADMIN_IDS` of the environment).
+
+    Raises:
+        NoEnvironment: the setting can't be read.
+    """
+    given = found.settings.get("ADMIN_IDS", "")
+    try:
+        return frozenset(values.ids(given)) if given else frozenset()
+    except ValueError as error:
+        raise NoEnvironment(f"ADMIN_IDS of {found.name}: {error}") from None
 
 
 # -- a session -------------------------------------------------------------------------------------------------------------

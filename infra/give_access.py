@@ -10,14 +10,12 @@ import sys
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from infra import environment
+from infra import environment, transaction
 from infra.environment import OWNER_SECRET, Deployed, NoEnvironment
-from infra.google.client import BadEndpoint, GoogleError, NotLoggedIn
 from infra.google.relay import Relay
-from lib.db import Database, DatabaseError
-from lib.db.address import BadAddress, DatabaseAddress
+from lib.db import Database
+from lib.db.address import DatabaseAddress
 from lib.domain.access_by_hand import NotGiven, Wanted, give
-from lib.settings import pricelist, values
 
 if TYPE_CHECKING:
     from infra.environment import Environment
@@ -43,27 +41,18 @@ def main(arguments: list[str] | None = None) -> int:
     for name in NAMES:
         parser.add_argument(f"--{name}", default="")
     options = vars(parser.parse_args(arguments))
-    try:
-        wanted, found = _both(options)
-        given = _give(found, wanted, environment.prices(found), _owners(found))
-    except (Refused, NotGiven, NoEnvironment, BadEndpoint, BadAddress, pricelist.InvalidPriceList) as error:
-        sys.stderr.write(f"Nothing was given.\n{error}\n")
-        return 2
-    except DatabaseError as error:
-        sys.stderr.write(
-            f"It may not have been given ({error}). The same command again gives it once, or says that it was.\n"
-        )
-        return 1
-    except (NotLoggedIn, GoogleError) as error:
-        sys.stderr.write(f"Nothing was given.\n{error}\n")
-        return 1
-    except (
-        ArithmeticError,
-        LookupError,
-        ValueError,
-    ) as error:  # of the domain: what it would come to can't be reckoned
-        sys.stderr.write(f"Nothing was given.\n{type(error).__name__}: {error}\n")
-        return 2
+    return transaction.exit_code(
+        lambda: _told(options),
+        nothing="Nothing was given",
+        perhaps="It may not have been given",
+        again="The same command again gives it once, or says that it was.",
+        refusals=(Refused, NotGiven),
+    )
+
+
+def _told(options: dict[str, str]) -> int:
+    wanted, found = _both(options)
+    given = _give(found, wanted, environment.prices(found), environment.owners(found))
     when = f"{given.until:%Y-%m-%d %H:%M} UTC"
     if given.already:
         sys.stdout.write(f"{wanted.once} was given before, until {when}; nothing was changed now.\n")
@@ -128,13 +117,6 @@ def wanted_of(options: dict[str, str]) -> Wanted:
         once=options["once"],
         environment=options["env"],
     )
-
-
-def _owners(found: Environment) -> frozenset[int]:
-    try:
-        return frozenset(values.ids(given)) if (given := found.settings.get("ADMIN_IDS", "")) else frozenset()
-    except ValueError as error:
-        raise Refused(f"ADMIN_IDS of {found.name}: {error}") from None
 
 
 def _give(found: Environment, wanted: Wanted, prices: PriceList, owners: frozenset[int]) -> Given:

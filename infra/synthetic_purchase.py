@@ -8,12 +8,8 @@ import sys
 from typing import TYPE_CHECKING
 
 from infra import environment, transaction
-from infra.environment import NoDatabase, NoEnvironment
-from infra.google.client import BadEndpoint, GoogleError, NotLoggedIn
-from lib.db import DatabaseError
 from lib.payments import registry, synthetic
 from lib.payments.synthetic import NotHere, Purchase
-from lib.settings import pricelist
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,27 +30,21 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--env", required=True, help="local or dev")
     for name in NAMES:
         parser.add_argument(f"--{name}", default="")
-    try:
-        wanted = purchase_of(vars(parser.parse_args(arguments)))
-        found = environment.load(wanted.environment, among=_WITHOUT_MONEY)
-        prices = environment.prices(found)
-        received = transaction.run(found.connect("owner"), synthetic.buy, wanted, prices)
-    except (BadArguments, NotHere, NoEnvironment, BadEndpoint, pricelist.InvalidPriceList) as error:
-        sys.stderr.write(f"Nothing was bought.\n{error}\n")
-        return 2
-    except DatabaseError as error:
-        sys.stderr.write(f"It may not have been bought ({error}). The same command again buys it once.\n")
-        return 1
-    except (NoDatabase, NotLoggedIn, GoogleError) as error:
-        sys.stderr.write(f"Nothing was bought.\n{error}\n")
-        return 1
-    except (
-        ArithmeticError,
-        LookupError,
-        ValueError,
-    ) as error:  # of the domain: what it would come to can't be reckoned
-        sys.stderr.write(f"Nothing was bought.\n{type(error).__name__}: {error}\n")
-        return 2
+    options = vars(parser.parse_args(arguments))
+    return transaction.exit_code(
+        lambda: _buy(options),
+        nothing="Nothing was bought",
+        perhaps="It may not have been bought",
+        again="The same command again buys it once.",
+        refusals=(BadArguments, NotHere),
+    )
+
+
+def _buy(options: Mapping[str, str]) -> int:
+    wanted = purchase_of(options)
+    found = environment.load(wanted.environment, among=_WITHOUT_MONEY)
+    prices = environment.prices(found)
+    received = transaction.run(found.connect("owner"), synthetic.buy, wanted, prices)
     sys.stdout.write(f"{wanted.once}: {received.outcome} {received.reason}{received.error}".rstrip() + "\n")
     return 0 if received.outcome in {"settled", "repeated"} else 1
 

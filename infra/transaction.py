@@ -1,16 +1,21 @@
-"""Run a transaction function of `lib.domain` over an operator's session, which `infra.environment` opened."""
+"""Run a transaction function of `lib.domain` over an operator's session, and end the command by what came of it."""
 
 from __future__ import annotations
 
 import contextlib
+import sys
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
 import pg8000.exceptions
 import pg8000.native
 
-from lib.db import schema
+from infra.environment import NoDatabase, NoEnvironment
+from infra.google.client import BadEndpoint, GoogleError, NotLoggedIn
+from lib.db import DatabaseError, schema
+from lib.db.address import BadAddress
 from lib.db.connection import AdoptedConnection, Timeouts
 from lib.db.transaction import Transaction
+from lib.settings.pricelist import InvalidPriceList
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,3 +56,36 @@ def run(
     finally:
         with contextlib.suppress(OSError, pg8000.exceptions.InterfaceError):  # what was lost is closed already
             session.close()
+
+
+def exit_code(
+    work: Callable[[], int], *, nothing: str, perhaps: str, again: str, refusals: tuple[type[Exception], ...]
+) -> int:
+    """What the command ends with, and in words why, when it is not what `work` says.
+
+    Args:
+        work: does it, tells of it and returns the code.
+        nothing: `Nothing was changed`: when that is certain.
+        perhaps: `It may not have been done`: when it is not.
+        again: what the same command does when it is given again.
+        refusals: what `work` raises where the words of the command, or the domain, refuse: 2.
+
+    Returns:
+        2 also for an environment that can't be used and for what the domain can't reckon; 1 when the database can't be had or Google
+        can't be asked.
+    """
+    refused: tuple[type[Exception], ...] = (*refusals, NoEnvironment, BadEndpoint, BadAddress, InvalidPriceList)
+    try:
+        return work()
+    except DatabaseError as error:
+        sys.stderr.write(f"{perhaps} ({error}). {again}\n")
+        return 1
+    except (NoDatabase, NotLoggedIn, GoogleError) as error:
+        sys.stderr.write(f"{nothing}.\n{error}\n")
+        return 1
+    except refused as error:
+        sys.stderr.write(f"{nothing}.\n{error}\n")
+        return 2
+    except (ArithmeticError, LookupError, ValueError) as error:
+        sys.stderr.write(f"{nothing}.\n{type(error).__name__}: {error}\n")
+        return 2

@@ -42,7 +42,7 @@ class Adjustment:
     Attributes:
         amount: minor units of the books' currency.
         operator: by Telegram id.
-        name: makes it one wanted.
+        name: makes it one adjustment.
     """
 
     account_id: int
@@ -84,7 +84,7 @@ def credit(tx: Transaction, wanted: Adjustment, owners: Collection[int], *, curr
         correlation_id: of the update or command.
 
     Raises:
-        NotDone: an operator who may not, no such customer, an amount or a text that can't be, or the name stands for another wanted.
+        NotDone: an operator who may not, no such customer, an amount or a text that can't be, or the name stands for another adjustment.
     """
     held = _checked(tx, table.OPERATOR_CREDIT, wanted, owners)
     if held.already:

@@ -255,14 +255,7 @@ def assigned_sale(assigned: Assigned, order: PayableOrder, payment_id: int, *, b
         received, beyond_received = Amount(received.minor - beyond.minor, books), beyond.minor
     return posting(
         table.SUSPENSE_TO_SALE,
-        About(
-            event_id=assigned.event_id,
-            payment_id=payment_id,
-            order_id=order.id,
-            account_id=order.account_id,
-            actor_id=assigned.actor_id,
-            reason=assigned.reason,
-        ),
+        _of_assigned(assigned, order, payment_id),
         counted=Amount(counted_booked, currency.code),
         received=received,
         missing=Amount(currency.booked(order.price - counted), currency.code) if counted < order.price else None,
@@ -272,18 +265,22 @@ def assigned_sale(assigned: Assigned, order: PayableOrder, payment_id: int, *, b
     )
 
 
+def _of_assigned(assigned: Assigned, order: PayableOrder, payment_id: int) -> About:
+    return About(
+        event_id=assigned.event_id,
+        payment_id=payment_id,
+        order_id=order.id,
+        account_id=order.account_id,
+        actor_id=assigned.actor_id,
+        reason=assigned.reason,
+    )
+
+
 def assigned_top_up(assigned: Assigned, order: PayableOrder, payment_id: int, *, books: str) -> Posting:
     """The transfer of a top-up that money from suspense pays: it is credited with what came instead, less or more."""
     return posting(
         table.SUSPENSE_TO_TOP_UP,
-        About(
-            event_id=assigned.event_id,
-            payment_id=payment_id,
-            order_id=order.id,
-            account_id=order.account_id,
-            actor_id=assigned.actor_id,
-            reason=assigned.reason,
-        ),
+        _of_assigned(assigned, order, payment_id),
         counted=Amount(assigned_credit(assigned, order, books), books),
         received=assigned.received,
     )

@@ -23,8 +23,8 @@ alter table ledger_transfers
         when refund_id is not null then 'fee:refund:' || cast(refund_id as text)
         else 'fee:event:' || cast(event_id as text) end, false));
 
--- A fee is booked once a charge: not again when it was among the entries of what the charge settled, or of its way into suspense. The event is locked first, as in
--- a settlement, so the entries of one that is under way are seen.
+-- A fee is booked once a charge: what came with it, less what left suspense again, whichever time that was. The event is locked
+-- first, as in a settlement, so the entries of one that is under way are seen.
 create function fee_is_booked_once() returns trigger language plpgsql as $$
 begin
     if new.refund_id is null then
@@ -33,11 +33,16 @@ begin
     if exists (
         select from atlas.ledger_transfers t
         join atlas.ledger_entries e on e.transfer_id = t.id
-        join atlas.ledger_accounts a on a.id = e.debit_account_id and a.code = 'provider_fees'
-        where case when new.refund_id is not null then t.refund_id = new.refund_id
-                   else t.kind in ('sale', 'top_up', 'gift_bought', 'suspense')
-                        and (t.event_id = new.event_id
-                             or t.payment_id = (select p.id from atlas.payments p where p.event_id = new.event_id)) end
+        join atlas.ledger_accounts d on d.id = e.debit_account_id
+        join atlas.ledger_accounts c on c.id = e.credit_account_id
+        where 'provider_fees' in (d.code, c.code)
+          and case when new.refund_id is not null then t.refund_id = new.refund_id
+                   else (t.event_id = new.event_id
+                         or t.payment_id = (select p.id from atlas.payments p where p.event_id = new.event_id))
+                        and (t.kind in ('sale', 'top_up', 'gift_bought', 'suspense')
+                             or t.kind = 'suspense_resolved' and c.code = 'provider_fees') end
+        group by e.currency
+        having sum(case d.code when 'provider_fees' then e.amount else -e.amount end) > 0
     ) then
         raise exception using errcode = 'unique_violation', schema = tg_table_schema, table = tg_table_name, constraint = tg_name,
             message = 'the fee of this charge is booked';

@@ -25,29 +25,3 @@ alter table ledger_transfers
         when kind = 'correction' then key = 'correction:' || cast(reverses_id as text)
         else true
     end, false));
-
--- As in 0008, by what is left of the charge's fee: what came with it, less what left suspense again, whichever time that was.
-create or replace function fee_is_booked_once() returns trigger language plpgsql as $$
-begin
-    if new.refund_id is null then
-        perform from atlas.payment_events e where e.id = new.event_id for no key update;
-    end if;
-    if exists (
-        select from atlas.ledger_transfers t
-        join atlas.ledger_entries e on e.transfer_id = t.id
-        join atlas.ledger_accounts d on d.id = e.debit_account_id
-        join atlas.ledger_accounts c on c.id = e.credit_account_id
-        where 'provider_fees' in (d.code, c.code)
-          and case when new.refund_id is not null then t.refund_id = new.refund_id
-                   else (t.event_id = new.event_id
-                         or t.payment_id = (select p.id from atlas.payments p where p.event_id = new.event_id))
-                        and (t.kind in ('sale', 'top_up', 'gift_bought', 'suspense')
-                             or t.kind = 'suspense_resolved' and c.code = 'provider_fees') end
-        group by e.currency
-        having sum(case d.code when 'provider_fees' then e.amount else -e.amount end) > 0
-    ) then
-        raise exception using errcode = 'unique_violation', schema = tg_table_schema, table = tg_table_name, constraint = tg_name,
-            message = 'the fee of this charge is booked';
-    end if;
-    return new;
-end $$;
