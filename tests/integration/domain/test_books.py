@@ -22,6 +22,7 @@ from lib.domain.postings import About, Amount, posting, table
 from tests.integration.by_the_owner import by_the_owner, travel
 from tests.integration.domain import money_rows
 from tests.integration.domain.money_rows import fresh
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from datetime import date
@@ -308,6 +309,29 @@ async def test_two_who_close_a_day_close_it_once(racing_db: Database, database_u
     closed = [day for day in done if day is not None]
     assert len(closed) == len(set(closed)) >= 1
     assert violations(database_url) == []
+
+
+async def test_a_day_that_was_closed_while_its_closing_waited_is_closed_once(
+    racing_db: Database, database_url: str
+) -> None:
+    await racing_db.run(opening, 100)
+    first = await racing_db.run(lambda tx: tx.value("select min(books_day) from ledger_transfers"))
+    await racing_db.run(days_pass, 0, 27)  # its end and 3 h more, whatever the hour is
+
+    def owner(name: str) -> Connection:
+        return Connection(database_url, application=name, timeouts=Timeouts())
+
+    with closing(owner("posting")) as posts, closing(owner("other")) as other:
+        posts.begin()
+        posts.execute("lock table ledger_transfers in row exclusive mode", {})
+        closes = asyncio.create_task(racing_db.run(books.close_next_day))
+        waits = "select from pg_locks where not granted and relation = cast('ledger_transfers' as regclass)"
+        await until(lambda: other.execute(waits, {})[1], "the closing to wait for the posting")
+        other.simple("set session_replication_role = replica")  # it does not wait itself
+        other.execute("insert into closed_days (day) values (:day)", {"day": first})
+        posts.commit("test")
+        assert await closes is None
+    assert await racing_db.run(lambda tx: tx.value("select count(*) from closed_days")) == 1
 
 
 async def test_functions_may_close_and_undo(racing_db: Database) -> None:
