@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import httpx
 
     from lib.nodes.transport import Transport
-    from lib.payments.provider import Invoices
+    from lib.payments.provider import GivesBack, Invoices
     from lib.tasks.queue import TaskQueue
 
 _SWEEP_STATEMENT_MS = 20_000
@@ -103,3 +103,11 @@ def invoices() -> dict[str, Invoices]:
     from lib.payments import registry  # noqa: PLC0415 -- only where providers are asked
 
     return registry.connected(http_client)
+
+
+@cache
+def giving_back() -> dict[str, GivesBack]:
+    """By name, the providers that are configured here and give charges back."""
+    from lib.payments import registry  # noqa: PLC0415 -- only where money is given back
+
+    return registry.giving_back(http_client)

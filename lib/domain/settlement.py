@@ -36,6 +36,8 @@ class Event:
         payer_telegram_id: who paid, where the provider says it.
         concerns_money: False for news in which no money is told of (another kind of update, an invoice that is not paid): it is
             recorded, and alarms no operator.
+        charge_id: of a refund or chargeback: the key of the charge whose money went back. `external_id` is the refund's own id at the
+            provider, the same by whichever way it is told; `money` what left, and its fee.
     """
 
     provider: str
@@ -48,12 +50,14 @@ class Event:
     kind: str = "charge"
     concerns_money: bool = True
     payer_telegram_id: int | None = None
+    charge_id: str = ""
 
     @property
     def meaning(self) -> str:
         """What the event says as far as money goes: two bodies of one meaning are the same news (SHA-256, hex)."""
         money = () if self.money is None else astuple(self.money)
-        said = (self.kind, self.concerns_money, self.reason, *(_normal(value) for value in money))
+        of = (self.charge_id,) if self.charge_id else ()
+        said = (self.kind, self.concerns_money, self.reason, *of, *(_normal(value) for value in money))
         return hashlib.sha256(repr(said).encode()).hexdigest()
 
 

@@ -67,6 +67,10 @@ def connect(http: Callable[[], httpx.AsyncClient]) -> CryptoPay | None:
     return CryptoPay(http, settings, invoice_seconds=pricelist.load().order_minutes * 60)
 
 
+def gives_back(_http: Callable[[], httpx.AsyncClient]) -> None:
+    """See `Provider.gives_back`: Crypto Pay has no refunds, so they go to the balance or are paid by hand."""
+
+
 def signed_by(body: bytes, signature: str, tokens: Iterable[str]) -> bool:
     """Whether `signature` (hex) is the HMAC-SHA-256 of the raw body under one of the tokens.
 

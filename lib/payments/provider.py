@@ -6,6 +6,7 @@ A provider is a module of this package: `NAME`, `read`, `connect`. What asks it 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     from lib.domain.inbox import StoredEvent
     from lib.domain.orders import Order
+    from lib.domain.refunds import Charge
     from lib.domain.settlement import Event
 
 
@@ -143,6 +145,53 @@ class Invoices(Protocol):
         ...
 
 
+class Answer(StrEnum):
+    """What a provider says of a charge that it is to give back."""
+
+    DONE = "done"
+    """It has left: `GivenBack.news` is what."""
+    ALREADY = "already"
+    """It was given back before, by us or by another way; `GivesBack.outcome` finds what left."""
+    NOT = "not"
+    """Of `outcome` alone: nothing of it was given back, and no call is under way."""
+    REFUSED = "refused"
+    """It won't be given back, for `reason`; nothing has left."""
+    LATER = "later"
+    """It was certainly not given back now (not reached, told to wait): another attempt is worth it."""
+    UNKNOWN = "unknown"
+    """It may have been given back: `outcome` is asked before it is tried again."""
+
+
+@dataclass(frozen=True, slots=True)
+class GivenBack:
+    """A provider's answer.
+
+    Attributes:
+        news: of `DONE`: the refund as this provider's other news tells of it, under the same key: kind `refund`, `external_id` the
+            refund's id at the provider, `charge_id` the charge's, `money` what left in the charge's currency.
+        reason: of every other answer, in words that name no token.
+    """
+
+    answer: Answer
+    news: Event | None = None
+    reason: str = ""
+
+
+class GivesBack(Protocol):
+    """A provider that gives a charge back when it is asked to, all of it.
+
+    A call's outcome is an answer, never an exception: what could not be understood is `UNKNOWN`.
+    """
+
+    async def give_back(self, charge: Charge, correlation_id: str) -> GivenBack:
+        """Give it back now. Called under a claim, and again only after `outcome` has said `NOT`, or the answer was `LATER`."""
+        ...
+
+    async def outcome(self, charge: Charge, correlation_id: str) -> GivenBack:
+        """What became of it: `DONE` (by us or by another way), `NOT`, or `UNKNOWN` when that can't be told now."""
+        ...
+
+
 class Provider(Protocol):
     """A provider as the registry has it: its module.
 
@@ -159,6 +208,14 @@ class Provider(Protocol):
 
     def connect(self, http: Callable[[], httpx.AsyncClient]) -> Invoices | None:
         """What asks it, by this process's settings; None when it is not configured, or has no invoices to ask about.
+
+        Args:
+            http: gives the client when the first call is made.
+        """
+        ...
+
+    def gives_back(self, http: Callable[[], httpx.AsyncClient]) -> GivesBack | None:
+        """What gives its charges back, by this process's settings; None where the provider can't, or is not configured.
 
         Args:
             http: gives the client when the first call is made.

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import httpx
 
     from lib.domain.inbox import StoredEvent
-    from lib.payments.provider import Invoices, Provider
+    from lib.payments.provider import GivesBack, Invoices, Provider
 
 PROVIDERS: tuple[Provider, ...] = (
     cryptopay,
@@ -37,6 +37,16 @@ def connected(http: Callable[[], httpx.AsyncClient]) -> dict[str, Invoices]:
     """
     made = {name: one.connect(http) for name, one in providers(plain.environment()).items()}
     return {name: invoices for name, invoices in made.items() if invoices is not None}
+
+
+def giving_back(http: Callable[[], httpx.AsyncClient]) -> dict[str, GivesBack]:
+    """By name, what gives charges back of each provider that can and is configured here.
+
+    Raises:
+        UnusableSetting, InvalidPriceList: the configuration is wrong.
+    """
+    made = {name: one.gives_back(http) for name, one in providers(plain.environment()).items()}
+    return {name: giver for name, giver in made.items() if giver is not None}
 
 
 def read_again(stored: StoredEvent) -> Event:

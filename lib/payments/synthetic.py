@@ -12,6 +12,7 @@ from uuid import UUID
 
 from lib import currencies, json_reader
 from lib.domain.settlement import Event, Money
+from lib.payments.provider import Answer, GivenBack
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,10 +22,12 @@ if TYPE_CHECKING:
     from lib.db import Transaction
     from lib.domain.inbox import StoredEvent
     from lib.domain.pricelist import PriceList
+    from lib.domain.refunds import Charge
     from lib.domain.settlement import Received
 
 NAME = "test"
 VIA = "command"
+_SWEEP = "sweep"
 _UNREADABLE = "not what the command writes"
 
 
@@ -107,11 +110,43 @@ def buy(tx: Transaction, wanted: Purchase, prices: PriceList) -> Received:
 
 def read(stored: StoredEvent) -> Event:
     """See `Provider.read`."""
+    if stored.kind == "refund":
+        return _refund(stored.body, stored.external_id, stored.via, stored.correlation_id)
     return _event(stored.body, stored.external_id, stored.via, stored.correlation_id)
 
 
 def connect(_http: Callable[[], httpx.AsyncClient]) -> None:
     """See `Provider.connect`: there is nothing to ask."""
+
+
+def gives_back(_http: Callable[[], httpx.AsyncClient]) -> GivesBack:
+    """See `Provider.gives_back`."""
+    return GivesBack()
+
+
+class GivesBack:
+    """Gives back what never came: whatever it is asked for has left, once, under an id made of the charge's."""
+
+    async def give_back(self, charge: Charge, correlation_id: str) -> GivenBack:
+        """See `GivesBack.give_back`."""
+        said = {"refund_of": charge.charge_id, "amount": charge.amount, "currency": charge.currency}
+        return GivenBack(Answer.DONE, _refund(json.dumps(said).encode(), charge.charge_id, _SWEEP, correlation_id))
+
+    async def outcome(self, charge: Charge, correlation_id: str) -> GivenBack:
+        """See `GivesBack.outcome`: it holds nothing, so to give back again moves nothing twice."""
+        return await self.give_back(charge, correlation_id)
+
+
+def _refund(body: bytes, charge_id: str, via: str, correlation_id: str) -> Event:
+    try:
+        said = json_reader.read_object(body)
+    except json_reader.UnreadableJson as error:
+        return Event(NAME, charge_id, body, via, correlation_id, None, str(error), kind="refund", charge_id=charge_id)
+    amount, currency = json_reader.id_or_zero(said.get("amount")), said.get("currency")
+    fits = said.get("refund_of") == charge_id and amount and isinstance(currency, str) and currency in currencies.ALL
+    money = Money(amount, str(currency), "", None) if fits else None
+    reason = "" if money else _UNREADABLE
+    return Event(NAME, charge_id, body, via, correlation_id, money, reason, kind="refund", charge_id=charge_id)
 
 
 def _belongs(tx: Transaction, environment: str) -> None:

@@ -14,13 +14,14 @@ import httpx
 
 from lib import json_reader
 from lib.domain.settlement import Event, Money
-from lib.payments.provider import Invoice, Looked, PaidPage, ProviderError, Unpaid
+from lib.payments.provider import Answer, GivenBack, Invoice, Looked, PaidPage, ProviderError, Unpaid
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
     from lib.domain.inbox import StoredEvent
     from lib.domain.orders import Order
+    from lib.domain.refunds import Charge
 
 NAME = "sample"
 ADDRESS = "https://sample.test"
@@ -30,13 +31,41 @@ SECRET = "sample-secret"
 def read(stored: StoredEvent) -> Event:
     try:
         charge = json_reader.read_object(stored.body)
+        if stored.kind == "refund":
+            return refund_of(charge, stored.body, stored.via, stored.correlation_id)
         return event_of(charge, stored.body, stored.via, stored.correlation_id)
     except (json_reader.UnreadableJson, KeyError, TypeError, ValueError):
-        return Event(NAME, stored.external_id, stored.body, stored.via, stored.correlation_id, None, "unreadable")
+        return Event(
+            NAME,
+            stored.external_id,
+            stored.body,
+            stored.via,
+            stored.correlation_id,
+            None,
+            "unreadable",
+            kind=stored.kind,
+        )
 
 
 def connect(http: Callable[[], httpx.AsyncClient]) -> Sample:
     return Sample(http)
+
+
+def gives_back(http: Callable[[], httpx.AsyncClient]) -> Sample:
+    return Sample(http)
+
+
+def refund_of(refund: Mapping[str, Any], body: bytes, via: str, correlation_id: str) -> Event:
+    """A refund has an id of its own; the fee is what the refund cost."""
+    money = Money(
+        amount=int(refund["amount"]),
+        currency=refund["currency"],
+        invoice_id="",
+        purchase_id=None,
+        fee_asset=refund["currency"] if refund["fee"] else None,
+        fee_amount=refund["fee"],
+    )
+    return Event(NAME, refund["refund"], body, via, correlation_id, money, kind="refund", charge_id=refund["charge"])
 
 
 def event_of(charge: Mapping[str, Any], body: bytes, via: str, correlation_id: str) -> Event:
@@ -90,6 +119,26 @@ class Sample:
 
     async def withdraw(self, invoice_id: str) -> None:
         await self._call("withdraw", {"invoice": invoice_id})
+
+    async def give_back(self, charge: Charge, correlation_id: str) -> GivenBack:
+        try:
+            said = await self._call("refund", {"charge": charge.charge_id})
+        except ProviderError as error:
+            return GivenBack(Answer.UNKNOWN, reason=str(error))
+        if "error" in said:
+            answer = Answer.ALREADY if said["error"] == "already" else Answer.REFUSED
+            return GivenBack(answer, reason=said["error"])
+        return GivenBack(Answer.DONE, refund_of(said, json.dumps(said).encode(), "sweep", correlation_id))
+
+    async def outcome(self, charge: Charge, correlation_id: str) -> GivenBack:
+        try:
+            listed = await self._call("refunds", {"charge": charge.charge_id})
+        except ProviderError as error:
+            return GivenBack(Answer.UNKNOWN, reason=str(error))
+        if not listed:
+            return GivenBack(Answer.NOT)
+        news = refund_of(listed[0], json.dumps(listed[0]).encode(), "sweep", correlation_id)
+        return GivenBack(Answer.DONE, news)
 
     async def _call(self, method: str, asked: dict[str, Any]) -> Any:
         try:

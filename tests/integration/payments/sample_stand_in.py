@@ -15,11 +15,15 @@ class SampleStandIn:
 
     Attributes:
         down: every call is refused.
+        refunds: by the charge, what was given back.
+        frozen: charges that are not given back.
     """
 
     def __init__(self) -> None:
         self.invoices: dict[str, dict[str, Any]] = {}
         self.charges: list[dict[str, Any]] = []
+        self.refunds: dict[str, dict[str, Any]] = {}
+        self.frozen: set[str] = set()
         self.down = False
         self.client = httpx.AsyncClient(transport=httpx.MockTransport(self._serve))
 
@@ -61,6 +65,20 @@ class SampleStandIn:
 
     def _charges(self, asked: dict[str, Any]) -> Any:
         return self.charges[asked["start"] : asked["start"] + asked["count"]]
+
+    def _refund(self, asked: dict[str, Any]) -> Any:
+        key = asked["charge"]
+        charge = next((one for one in self.charges if one["charge"] == key), None)
+        if charge is None or key in self.frozen:
+            return {"error": "unknown" if charge is None else "frozen"}
+        if key in self.refunds:
+            return {"error": "already"}
+        said = {"refund": f"re-{len(self.refunds) + 1}", "charge": key, "fee": "0.50"}
+        self.refunds[key] = said | {name: charge[name] for name in ("amount", "currency")}
+        return self.refunds[key]
+
+    def _refunds(self, asked: dict[str, Any]) -> Any:
+        return [one for key, one in self.refunds.items() if key == asked["charge"]]
 
     def _withdraw(self, asked: dict[str, Any]) -> Any:
         self.expire(asked["invoice"])

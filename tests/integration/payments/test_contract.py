@@ -12,8 +12,9 @@ from lib import json_reader
 from lib.domain import accounts, inbox, orders
 from lib.domain.accounts import Person
 from lib.domain.inbox import StoredEvent
+from lib.domain.refunds import Charge
 from lib.payments import provider, registry
-from lib.payments.provider import InvoiceOver, ProviderError
+from lib.payments.provider import Answer, InvoiceOver, ProviderError
 from lib.settings import pricelist
 from tests.quoting import at_list_price
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from lib.db import Database, Transaction
     from lib.domain.orders import Order
     from lib.domain.settlement import Event
-    from lib.payments.provider import Invoice, Invoices
+    from lib.payments.provider import GivesBack, Invoice, Invoices
     from tests.integration.payments.tills import Till
 
 PRICES = pricelist.load()
@@ -232,3 +233,59 @@ async def test_trouble_is_one_error_that_names_no_secret(db: Database, till: Til
             await call
         assert "secret" not in str(refused.value)
         assert "token" not in str(refused.value)
+
+
+# Giving back -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def giver(till: Till) -> GivesBack:
+    if till.giver is None:
+        pytest.fail("of a provider that gives back only")
+    return till.giver
+
+
+with_giver = pytest.mark.parametrize("till", ["test", "sample"], indirect=True)
+
+
+async def paid_charge(db: Database, till: Till) -> Charge:
+    order, invoice = await ordered(db, till)
+    told = (await till.pay(invoice, order)).told
+    await db.run(inbox.receive, told, PRICES)
+    return Charge(till.provider.NAME, told.external_id, order.price, order.currency, payer_telegram_id=1)
+
+
+@with_giver
+async def test_a_charge_is_given_back_as_news_of_its_own(db: Database, till: Till, giver: GivesBack) -> None:
+    charge = await paid_charge(db, till)
+    given = await giver.give_back(charge, "c")
+    assert given.answer is Answer.DONE
+    news = given.news
+    assert news is not None
+    assert (news.provider, news.kind, news.charge_id) == (charge.provider, "refund", charge.charge_id)
+    assert news.money is not None
+    assert (news.money.amount, news.money.currency) == (charge.amount, charge.currency)
+    kept = StoredEvent(news.provider, news.external_id, news.body, news.via, news.correlation_id, "new", kind=news.kind)
+    assert till.provider.read(kept) == news, "as it was when it came"
+    assert (await giver.give_back(charge, "c")).answer in {Answer.ALREADY, Answer.DONE}
+    looked = await giver.outcome(charge, "c")
+    assert looked.news is not None
+    assert (looked.answer, looked.news.external_id, looked.news.meaning) == (
+        Answer.DONE,
+        news.external_id,
+        news.meaning,
+    )
+
+
+@pytest.mark.parametrize("till", ["sample"], indirect=True)
+async def test_what_was_not_given_back_is_told_apart_from_what_is_not_known(
+    db: Database, till: Till, giver: GivesBack
+) -> None:
+    charge = await paid_charge(db, till)
+    assert (await giver.outcome(charge, "c")).answer is Answer.NOT
+    assert (await giver.give_back(replace(charge, charge_id="no-such"), "c")).answer is Answer.REFUSED
+    till.break_down()
+    for call in (giver.give_back(charge, "c"), giver.outcome(charge, "c")):
+        answered = await call
+        assert answered.answer in {Answer.UNKNOWN, Answer.LATER}
+        assert "secret" not in answered.reason

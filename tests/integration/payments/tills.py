@@ -19,7 +19,7 @@ from tests.integration.payments.sample_stand_in import SampleStandIn
 if TYPE_CHECKING:
     from lib.domain.orders import Order
     from lib.domain.settlement import Event
-    from lib.payments.provider import Invoices, Provider
+    from lib.payments.provider import GivesBack, Invoices, Provider
 
 TOKEN = "1:contract-token"
 
@@ -37,10 +37,12 @@ class Till(Protocol):
 
     Attributes:
         invoices: None when it has none to ask about.
+        giver: None when it gives nothing back.
     """
 
     provider: Provider
     invoices: Invoices | None
+    giver: GivesBack | None
 
     async def invoice(self, order: Order) -> Invoice:
         """What is to be paid, made at the provider for this order."""
@@ -69,6 +71,7 @@ class CryptoPayTill:
         environment.setenv("CRYPTOPAY_API_BASE", "http://127.0.0.1")
         self.provider: Provider = cryptopay
         self.invoices: Invoices | None = cryptopay.connect(lambda: self.client)
+        self.giver: GivesBack | None = self.provider.gives_back(lambda: self.client)
 
     async def invoice(self, order: Order) -> Invoice:
         assert self.invoices is not None
@@ -97,6 +100,7 @@ class SampleTill:
         self.stand_in = SampleStandIn()
         self.provider: Provider = sample
         self.invoices: Invoices | None = sample.connect(lambda: self.stand_in.client)
+        self.giver: GivesBack | None = sample.gives_back(lambda: self.stand_in.client)
 
     async def invoice(self, order: Order) -> Invoice:
         assert self.invoices is not None
@@ -125,6 +129,7 @@ class TestTill:
     def __init__(self, _environment: Any) -> None:
         self.provider: Provider = synthetic
         self.invoices: Invoices | None = self.provider.connect(httpx.AsyncClient)
+        self.giver: GivesBack | None = self.provider.gives_back(httpx.AsyncClient)
         self._numbers = itertools.count(1)
 
     async def invoice(self, _order: Order) -> Invoice:
