@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from lib.db import Transaction
 
 PAYMENTS = "payments"
-"""Off: no new orders. Webhooks still record and settle: money that arrives is never refused."""
+"""Off: no new orders, and no checkout is accepted. Webhooks still record and settle: money that arrives is never refused."""
 TRIAL = "trial"
 
 

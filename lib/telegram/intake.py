@@ -63,7 +63,7 @@ async def handle(incoming: Incoming, update: dict[str, Any]) -> Handled:
         report(charge.provider, charge.via, received)
         return Handled([], received.follow_up)
     if "pre_checkout_query" in update:
-        return Handled(await db.run_reserved(payments.refuse_checkout, incoming, update["pre_checkout_query"]))
+        return Handled(await db.run_reserved(payments.answer_checkout, incoming, update["pre_checkout_query"]))
     if not _BOT_KINDS & update.keys():
         return Handled(await db.run(ignore, incoming))
     # aiogram is loaded here and not before: the paths above must answer without it

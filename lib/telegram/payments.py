@@ -1,86 +1,68 @@
-"""`pre_checkout_query`, `successful_payment` and `refunded_payment`: raw JSON, no aiogram, a reserved thread (Telegram waits 10 s).
-
-Neither Stars nor cards are offered yet, so a checkout is refused before the customer pays, and a charge that comes all the
-same is recorded as unmatched: money that arrives is never refused.
-"""
+"""`pre_checkout_query`, `successful_payment` and `refunded_payment`: raw JSON, no aiogram, a reserved thread (Telegram waits 10 s)."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 from typing import TYPE_CHECKING, Any
 
 from lib import json_reader
 from lib.db import idempotent
-from lib.domain import accounts, inbox, updates
-from lib.domain.settlement import Event
+from lib.domain import accounts, checkout, inbox, updates
+from lib.domain.checkout import Checkout, Refusal, Verdict
+from lib.payments import telegram_charges
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from lib.db import Transaction
     from lib.domain.pricelist import PriceList
-    from lib.domain.settlement import Received
+    from lib.domain.settlement import Event, Received
     from lib.domain.updates import Incoming
 
-_STARS = "XTR"
-_MONEY = (("successful_payment", "charge"), ("refunded_payment", "refund"))
-_LONGEST_KEY = 512
-_REFUSAL = {
-    "ru": "Этот счёт больше не действует. Откройте /buy и выберите тариф заново.",
-    "en": "This invoice is no longer valid. Open /buy and pick a plan again.",
+_LONGEST_ID = 256
+
+# Said in the app's own pay sheet, as plain text. Not in the catalogues of `lib/texts`: their reader is a package that this answer
+# need not wait for.
+REFUSALS: Mapping[Refusal, Mapping[str, str]] = {
+    Refusal.PAUSED: {
+        "ru": "Оплата временно приостановлена. Деньги не списаны, попробуйте позже.",
+        "en": "Payments are paused for now. You were not charged, please try again later.",
+    },
+    Refusal.UNKNOWN: {
+        "ru": "Этот счёт больше не действует. Откройте /buy и выберите тариф заново.",
+        "en": "This invoice is no longer valid. Open /buy and pick a plan again.",
+    },
+    Refusal.NOT_YOURS: {
+        "ru": "Этот счёт выписан другому человеку. Откройте /buy, чтобы купить для себя.",
+        "en": "This invoice was made for someone else. Open /buy to buy for yourself.",
+    },
+    Refusal.PAID: {
+        "ru": "Этот счёт уже оплачен, второй раз платить не нужно. Что куплено, видно в /profile.",
+        "en": "This invoice is paid already, there is no need to pay again. See /profile for what you have.",
+    },
+    Refusal.BUSY: {
+        "ru": "Этот счёт уже оплачивается. Если оплата не прошла, попробуйте ещё раз через минуту.",
+        "en": "This invoice is being paid already. If that did not go through, try again in a minute.",
+    },
+    Refusal.OVER: {
+        "ru": "Срок этого счёта вышел. Деньги не списаны: откройте /buy и выберите заново.",
+        "en": "This invoice has run out. You were not charged: open /buy and choose again.",
+    },
+    Refusal.AMOUNT: {
+        "ru": "Сумма не та, на которую выписан счёт. Откройте /buy и выберите заново.",
+        "en": "This is not the amount that the invoice was made for. Open /buy and choose again.",
+    },
+    Refusal.CODE: {
+        "ru": "Промокод этого счёта больше не действует. Откройте /buy и выберите заново.",
+        "en": "The promo code of this invoice is no longer valid. Open /buy and choose again.",
+    },
 }
+"""What a customer whose checkout is refused reads: why, and what to do."""
 
 
 def read_charge(update: dict[str, Any], incoming: Incoming) -> Event | None:
-    """The charge an update tells of, or the refund of one, in whatever kind of message, or None.
-
-    Its key is `telegram_payment_charge_id`, the same for a charge and its refund, which are told apart by their kind.
-    """
-    found = next(
-        (
-            (message, message[name], kind)
-            for message in update.values()
-            if isinstance(message, dict)
-            for name, kind in _MONEY
-            if isinstance(message.get(name), dict) and message[name]
-        ),
-        None,
-    )
-    if found is None:
-        return None
-    message, payment, kind = found
-    provider = "stars" if payment.get("currency") == _STARS else "card"
-    body = json.dumps(update).encode()
-    return Event(
-        provider,
-        _key(payment),
-        body,
-        "update",
-        incoming.correlation_id,
-        None,
-        "method not offered",
-        kind=kind,
-        payer_telegram_id=_payer(message),
-    )
-
-
-def _payer(message: dict[str, Any]) -> int | None:
-    """The person who paid; None when the message does not name one."""
-    sender = message.get("from")
-    return json_reader.id_or_zero(sender.get("id")) or None if isinstance(sender, dict) else None
-
-
-def _key(payment: dict[str, Any]) -> str:
-    """The charge's id, or a digest that tells it apart as well.
-
-    Digested is what is too long for an index or can't be held by Postgres, and the whole payment when it has no id. The body keeps
-    all of it.
-    """
-    charge_id = payment.get("telegram_payment_charge_id")
-    if not isinstance(charge_id, str) or not charge_id:
-        charge_id = json.dumps(payment, sort_keys=True)
-    elif len(charge_id) <= _LONGEST_KEY and json_reader.is_storable(charge_id):
-        return charge_id
-    return f"sha256:{hashlib.sha256(charge_id.encode('utf-8', 'surrogatepass')).hexdigest()}"
+    """The charge an update tells of, or the refund of one, in whatever kind of message, or None."""
+    return telegram_charges.read_update(update, json.dumps(update).encode(), incoming.correlation_id)
 
 
 @idempotent
@@ -93,24 +75,47 @@ def record_charge(tx: Transaction, incoming: Incoming, charge: Event, prices: Pr
     return received
 
 
+def read_checkout(query: Any) -> Checkout | None:
+    """What a pre-checkout asks about; None when it can't be answered, for it has no id that could be."""
+    if not isinstance(query, dict):
+        return None
+    query_id, currency, sender = query.get("id"), query.get("currency"), query.get("from")
+    if not isinstance(query_id, str) or not json_reader.is_storable(query_id) or not 0 < len(query_id) <= _LONGEST_ID:
+        return None
+    known = currency if isinstance(currency, str) and json_reader.is_storable(currency) else ""
+    return Checkout(
+        query_id,
+        telegram_charges.provider_of(known),
+        telegram_charges.purchase_id(query.get("invoice_payload")),
+        json_reader.id_or_zero(sender.get("id")) if isinstance(sender, dict) else 0,
+        json_reader.id_or_zero(query.get("total_amount")),
+        known,
+    )
+
+
 @idempotent
-def refuse_checkout(tx: Transaction, incoming: Incoming, query: Any) -> list[dict[str, Any]]:
-    """Answer a pre-checkout: there is no open order it could be for."""
+def answer_checkout(tx: Transaction, incoming: Incoming, query: Any) -> list[dict[str, Any]]:
+    """Decide on a pre-checkout and keep the answer with its update: the call to make, or none for what asks nothing."""
     claimed = updates.claim(tx, incoming)
     if claimed.done:
         return claimed.reply or []
-    reply: list[dict[str, Any]] = []
-    if isinstance(query, dict) and isinstance(query.get("id"), str):
-        sender = query.get("from")
-        code = sender.get("language_code") if isinstance(sender, dict) else None
-        language = accounts.language_told(code if isinstance(code, str) else None) or accounts.DEFAULT_LANGUAGE
-        reply.append(
-            {
-                "method": "answerPreCheckoutQuery",
-                "pre_checkout_query_id": query["id"],
-                "ok": False,
-                "error_message": _REFUSAL[language],
-            }
-        )
+    asked = read_checkout(query)
+    reply = [] if asked is None else [_answer(asked, checkout.decide(tx, asked), query)]
     updates.finish(tx, incoming.update_id, reply)
     return reply
+
+
+def _answer(asked: Checkout, verdict: Verdict, query: Mapping[str, Any]) -> dict[str, Any]:
+    answer: dict[str, Any] = {
+        "method": "answerPreCheckoutQuery",
+        "pre_checkout_query_id": asked.query_id,
+        "ok": verdict.refusal is None,
+    }
+    if verdict.refusal is not None:
+        answer["error_message"] = REFUSALS[verdict.refusal][verdict.language or _language(query.get("from"))]
+    return answer
+
+
+def _language(sender: Any) -> str:
+    code = sender.get("language_code") if isinstance(sender, dict) else None
+    return accounts.language_told(code if isinstance(code, str) else None) or accounts.DEFAULT_LANGUAGE

@@ -20,6 +20,7 @@ _KEPT = {
     "tests/waiting.py:until": "between two looks at a condition",
     "tests/waiting.py:wait_until": "between two looks at a condition",
     "tests/integration/database_proxy.py:_up": "a round trip takes as long as a test says",
+    "tests/integration/functions/test_cold_checkout.py:on_a_quarter_of_a_cpu": "a quarter of a CPU is so many ms of each 20",
     "tests/xray_api/test_recovery.py:test_a_connection_to_a_slow_xray_gets_as_long_as_a_call": "a silence is what is tested",
     "tests/integration/db/test_lock.py:test_renewing_keeps_it_and_a_lost_lock_is_noticed": "PostgreSQL counts real seconds",
 }

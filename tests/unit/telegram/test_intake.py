@@ -7,10 +7,16 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
+from lib.domain import accounts
+from lib.domain.checkout import Checkout, Refusal
+from lib.domain.inbox import StoredEvent
+from lib.domain.settlement import Money
 from lib.domain.updates import Incoming
+from lib.payments import telegram_charges
 from lib.telegram import intake, payments
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -61,12 +67,70 @@ def charge(**payment: Any) -> dict[str, Any]:
 INCOMING = Incoming(1, "{}", "tg-1")
 
 
-@pytest.mark.parametrize(("currency", "provider"), [("XTR", "stars"), ("RUB", "card"), (None, "card"), ([], "card")])
-def test_a_charge_is_recorded_under_telegrams_id_of_any_length(currency: object, provider: str) -> None:
-    event = payments.read_charge(charge(currency=currency), INCOMING)
+PURCHASE = uuid4()
+
+
+@pytest.mark.parametrize(
+    ("currency", "provider", "money"),
+    [
+        ("XTR", "stars", Money(100, "XTR", "", PURCHASE)),
+        ("RUB", "card", Money(100, "RUB", "", PURCHASE)),
+        ("XXX", "card", None),
+        (None, "card", None),
+        ([], "card", None),
+    ],
+)
+def test_a_charge_is_read_under_telegrams_id_of_any_length(
+    currency: object, provider: str, money: Money | None
+) -> None:
+    event = payments.read_charge(charge(currency=currency, invoice_payload=str(PURCHASE)), INCOMING)
     assert event is not None
-    assert (event.provider, event.external_id, event.money) == (provider, "stx" * 100, None)
+    assert (event.provider, event.kind, event.external_id, event.money) == (provider, "charge", "stx" * 100, money)
+    assert bool(event.reason) == (money is None)
     assert json.loads(event.body)["message"]["successful_payment"]["total_amount"] == 100
+    stored = StoredEvent(provider, event.external_id, event.body, event.via, event.correlation_id, "new")
+    assert telegram_charges.read(stored) == event
+
+
+@pytest.mark.parametrize("amount", [0, -1, None, True, "100", 100.0, 2**63, [100]])
+def test_what_is_no_amount_is_no_money(amount: object) -> None:
+    event = payments.read_charge(charge(total_amount=amount), INCOMING)
+    assert event is not None
+    assert (event.money, event.reason, event.concerns_money) == (None, "no amount or currency", True)
+
+
+@pytest.mark.parametrize("payload", [None, "", "x", 17, [str(PURCHASE)], str(PURCHASE)[:-1]])
+def test_a_foreign_payload_names_no_purchase(payload: object) -> None:
+    event = payments.read_charge(charge(invoice_payload=payload), INCOMING)
+    assert event is not None
+    assert event.money == Money(100, "XTR", "", None)
+
+
+@pytest.mark.parametrize("charge_id", ["c" * 513, "c" * 100_000, "a\x00b", "\ud800", "", None, 17])
+def test_a_charge_id_that_can_not_be_a_key_is_digested(charge_id: object) -> None:
+    event = payments.read_charge(charge(telegram_payment_charge_id=charge_id), INCOMING)
+    assert event is not None
+    assert event.external_id.startswith("sha256:")
+    assert event == payments.read_charge(charge(telegram_payment_charge_id=charge_id), INCOMING)
+
+
+def test_every_refusal_is_said_in_each_language() -> None:
+    assert set(payments.REFUSALS) == set(Refusal)
+    for said in payments.REFUSALS.values():
+        assert set(said) == set(accounts.LANGUAGES)
+        assert all(0 < len(text) <= 200 for text in said.values())
+
+
+@pytest.mark.parametrize("query", [None, [], {}, {"id": 17}, {"id": ""}, {"id": "a\x00"}, {"id": "1" * 257}])
+def test_a_question_without_an_id_is_none(query: object) -> None:
+    assert payments.read_checkout(query) is None
+
+
+def test_a_question_of_any_kind_is_read() -> None:
+    bare = payments.read_checkout({"id": "q"})
+    assert bare == Checkout("q", "card", None, 0, 0, "")
+    odd = {"id": "q", "from": [], "currency": "\x00", "total_amount": True, "invoice_payload": {}}
+    assert payments.read_checkout(odd) == bare
 
 
 @pytest.mark.parametrize(
