@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from lib.bot import order_screen, top_up_dialogue
 from lib.bot.callbacks import Go, Pay, PickPeriod, PickTariff, Place
 from lib.bot.screen import Screen, tap
-from lib.domain import balance, chat_state, flags, orders, pricing, subscriptions
+from lib.domain import balance, chat_state, consents, flags, orders, pricing, subscriptions
 from lib.domain.pricelist import UnknownTariff
 
 if TYPE_CHECKING:
@@ -124,7 +124,8 @@ def _confirm_next(
     prices = {
         method: [one.quote.price, one.quote.currency] for method, one in offers(context, tariff.name, days).items()
     }
-    data = {"tariff": tariff.name, "days": days, "prices": prices}
+    terms = consents.text_in_force(consents.Kind.TERMS)
+    data = {"tariff": tariff.name, "days": days, "prices": prices, "terms": terms}
     moved = chat_state.swap(tx, context.account.id, version, BUY_CONFIRM, data)
     if moved is None:
         return show_state(tx, context, chat_state.read(tx, context.account.id), "toast-stale")
@@ -240,8 +241,9 @@ def _confirm(
     ]
     if held is not None and value != subscriptions.SAME_VALUE and subscriptions.has_paid_time_left(held, now):
         parts.append(say.html("buy-confirm-conversion", tariff=say.tariff(held.tariff)))
-    pay, notes = _ways_to_pay(tx, context, state, offers(context, tariff.name, days))
-    parts += [*notes, say.html("buy-confirm-consent")]
+    accepts = order_screen.asks_for_terms(tx, context)
+    pay, notes = _ways_to_pay(tx, context, state, offers(context, tariff.name, days), accepts=accepts)
+    parts += [*notes, *([say.html("buy-confirm-consent")] if accepts else [])]
     rows: Rows = (
         *pay,
         (
@@ -253,7 +255,7 @@ def _confirm(
 
 
 def _ways_to_pay(
-    tx: Transaction, context: UpdateContext, state: ChatState, offered: dict[str, Offer]
+    tx: Transaction, context: UpdateContext, state: ChatState, offered: dict[str, Offer], *, accepts: bool
 ) -> tuple[Rows, list[str]]:
     """A button for each method that takes the price, and a line for each that does not."""
     say = context.texts
@@ -282,7 +284,7 @@ def _ways_to_pay(
     pay = tuple(
         (
             tap(
-                order_screen.pay_label(context, quote, labels[name], alone=len(payable) == 1),
+                order_screen.pay_label(context, quote, labels[name], alone=len(payable) == 1, accepts=accepts),
                 Pay(method=name, version=state.version),
             ),
         )

@@ -29,6 +29,8 @@ class Place(StrEnum):
     LANGUAGE = "language"
     SUPPORT = "support"
     TERMS = "terms"
+    PRIVACY = "privacy"
+    PAY_SUPPORT = "pay_support"
 
 
 class Platform(StrEnum):
@@ -51,6 +53,19 @@ class SetLanguage(CallbackData, prefix="lang"):
     """Speak this language from now on."""
 
     code: str
+
+
+class AnswerData(CallbackData, prefix="data"):
+    """Whether one's data may be kept; the deep link that they came by is carried on."""
+
+    accepted: bool
+    payload: Annotated[str, Field(max_length=64, pattern=r"^[A-Za-z0-9_-]*$")] = ""
+
+
+class ShowMoves(CallbackData, prefix="moves"):
+    """Balance: what moved it, before that transfer; 0: the last moves."""
+
+    before: Annotated[int, Field(ge=0, le=2**63 - 1)]
 
 
 class StartTrial(CallbackData, prefix="trial"):

@@ -6,13 +6,16 @@ from typing import TYPE_CHECKING
 
 from lib.bot.callbacks import CheckOrder, Go, Place
 from lib.bot.screen import Button, Screen, tap
-from lib.domain import balance, provisioning, subscriptions
+from lib.domain import balance, consents, provisioning, subscriptions
 
 if TYPE_CHECKING:
     from lib.bot.update_context import UpdateContext
     from lib.db import Transaction
+    from lib.domain.chat_state import ChatState
+    from lib.domain.customer_money import Charge
     from lib.domain.orders import Order
     from lib.domain.pricing import Quote
+    from lib.texts import Texts
 
 
 def is_live(tx: Transaction, order: Order) -> bool:
@@ -129,11 +132,36 @@ def what(context: UpdateContext, order: Order) -> str:
     return say.plain("order-what", tariff=say.tariff(order.tariff), period=say.plain("period", days=order.period_days))
 
 
-def pay_label(context: UpdateContext, quote: Quote, label: str, *, alone: bool) -> str:
-    """Of the button that pays: which method it is, is said where there is a choice."""
+def bought(say: Texts, charge: Charge, books: str) -> str:
+    """What a charge was for, with the order's number; nothing known where it fits no order."""
+    if charge.order_id is None:
+        return say.plain("charge-without-order")
+    number = say.plain("order-number", number=str(charge.order_id))
+    if charge.tariff is None or charge.period_days is None:
+        return f"{number}: {say.plain('order-what-top-up', amount=say.money(charge.value or 0, books))}"
+    period = say.plain("period", days=charge.period_days)
+    return f"{number}: {say.plain('order-what', tariff=say.tariff(charge.tariff), period=period)}"
+
+
+def pay_label(context: UpdateContext, quote: Quote, label: str, *, alone: bool, accepts: bool) -> str:
+    """Of the button that pays: which method it is, is said where there is a choice; that it accepts the terms, while they are not."""
     say = context.texts
     price = say.money(quote.price, quote.currency)
-    return say.plain("button-pay", price=price) if alone else say.plain("button-pay-by", price=price, method=label)
+    if accepts:
+        return say.plain("button-pay", price=price) if alone else say.plain("button-pay-by", price=price, method=label)
+    if alone:
+        return say.plain("button-pay-again", price=price)
+    return say.plain("button-pay-again-by", price=price, method=label)
+
+
+def asks_for_terms(tx: Transaction, context: UpdateContext) -> bool:
+    """Whether the terms in force are still to be accepted: the confirm screen asks with its pay buttons."""
+    return consents.answered(tx, context.account.telegram_id, consents.Kind.TERMS) is not True
+
+
+def terms_shown(state: ChatState) -> bool:
+    """Whether the confirm screen was made under the terms in force: a button from before accepts no later ones."""
+    return state.data.get("terms") == consents.text_in_force(consents.Kind.TERMS)
 
 
 def _begin(order: Order) -> Place:

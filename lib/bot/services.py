@@ -25,6 +25,8 @@ class Services:
     Attributes:
         invoices: by name, the providers that are configured and make invoices.
         zone: in which times are shown (`DISPLAY_TZ`).
+        asks_data: whether a person is asked before anything of them is kept (`ASK_DATA_CONSENT`).
+        owners: Telegram ids of those who may do everything (`ADMIN_IDS`).
         wanted: the ways to pay that the operator wants, in their order (`PAYMENT_METHODS`); None: all that there are.
     """
 
@@ -34,6 +36,8 @@ class Services:
     invoices: Mapping[str, Invoices]
     zone: ZoneInfo
     wanted: tuple[str, ...] | None = None
+    asks_data: bool = False
+    owners: frozenset[int] = frozenset()
 
     @property
     def methods(self) -> dict[str, str]:

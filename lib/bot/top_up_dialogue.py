@@ -9,9 +9,9 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from lib.bot import order_screen
-from lib.bot.callbacks import Go, PayTopUp, PickTopUp, Place
+from lib.bot.callbacks import Go, PayTopUp, PickTopUp, Place, ShowMoves
 from lib.bot.screen import Screen, tap
-from lib.domain import balance, chat_state, flags, pricing
+from lib.domain import balance, chat_state, consents, flags, pricing
 
 if TYPE_CHECKING:
     from lib.bot.screen import Button, Rows
@@ -34,8 +34,9 @@ def show_balance(tx: Transaction, context: UpdateContext, toast: str = "") -> Sc
         text += "\n" + say.html("balance-earned", amount=_money(context, held.earned))
     said = say.plain(toast) if toast else ""
     if not is_offered(tx, context):
-        return Screen(text, ((_menu(context),),), toast=said)
-    return Screen(f"{text}\n\n{say.html('balance-top-up')}", (*_amounts(context), (_menu(context),)), toast=said)
+        return Screen(text, ((_moves(context),), (_menu(context),)), toast=said)
+    rows = (*_amounts(context), (_moves(context),), (_menu(context),))
+    return Screen(f"{text}\n\n{say.html('balance-top-up')}", rows, toast=said)
 
 
 def is_offered(tx: Transaction, context: UpdateContext) -> bool:
@@ -90,15 +91,18 @@ def confirm_next(tx: Transaction, context: UpdateContext, state: ChatState, amou
     """Forward to the confirm screen; the prices shown there are kept, and are what an order must agree with."""
     offered = offers(context, amount)
     prices = {method: [one.quote.price, one.quote.currency] for method, one in offered.items()}
-    data = {"amount": amount, "prices": prices}
+    data = {"amount": amount, "prices": prices, "terms": consents.text_in_force(consents.Kind.TERMS)}
     moved = chat_state.swap(tx, context.account.id, state.version, CONFIRM, data)
     if moved is None:
         return show_balance(tx, context, "toast-stale")
-    return _confirm(context, moved, amount, offered, toast)
+    return _confirm(tx, context, moved, amount, offered, toast=toast)
 
 
-def _confirm(context: UpdateContext, state: ChatState, amount: int, offered: dict[str, Offer], toast: str) -> Screen:
+def _confirm(
+    tx: Transaction, context: UpdateContext, state: ChatState, amount: int, offered: dict[str, Offer], *, toast: str
+) -> Screen:
     say = context.texts
+    accepts = order_screen.asks_for_terms(tx, context)
     parts = [say.html("top-up-confirm", amount=_money(context, amount))]
     parts += [
         say.html(
@@ -109,12 +113,15 @@ def _confirm(context: UpdateContext, state: ChatState, amount: int, offered: dic
         for method, one in offered.items()
         if not one.is_payable
     ]
-    parts.append(say.html("buy-confirm-consent"))
+    if accepts:
+        parts.append(say.html("buy-confirm-consent"))
     payable = {method: one.quote for method, one in offered.items() if one.is_payable}
     rows: Rows = tuple(
         (
             tap(
-                order_screen.pay_label(context, quote, context.methods[method], alone=len(payable) == 1),
+                order_screen.pay_label(
+                    context, quote, context.methods[method], alone=len(payable) == 1, accepts=accepts
+                ),
                 PayTopUp(method=method, version=state.version),
             ),
         )
@@ -137,7 +144,7 @@ def show_place(tx: Transaction, context: UpdateContext, state: ChatState, toast:
     shown = state.data.get("prices", {})
     if any(method in shown and not agreed(state, method, one.quote) for method, one in offered.items()):
         return confirm_next(tx, context, state, amount, "toast-price-changed")
-    return _confirm(context, state, amount, offered, toast)
+    return _confirm(tx, context, state, amount, offered, toast=toast)
 
 
 def agreed(state: ChatState, method: str, quote: Quote) -> bool:
@@ -148,6 +155,10 @@ def agreed(state: ChatState, method: str, quote: Quote) -> bool:
 
 def _money(context: UpdateContext, amount: int) -> str:
     return context.texts.money(amount, context.prices.currency)
+
+
+def _moves(context: UpdateContext) -> Button:
+    return tap(context.texts.plain("button-moves"), ShowMoves(before=0))
 
 
 def _menu(context: UpdateContext) -> Button:

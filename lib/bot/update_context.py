@@ -11,10 +11,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from lib import texts
+from lib.bot import data_consent
 from lib.bot import screen as screens
 from lib.bot.screen import Call, Rendered, Screen
 from lib.db import idempotent
-from lib.domain import accounts, updates
+from lib.domain import accounts, consents, updates
 from lib.domain.updates import Handled
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from lib.domain.accounts import Account, Person
     from lib.domain.outbox import Item
     from lib.domain.pricelist import PriceList
-    from lib.domain.updates import Incoming
+    from lib.domain.updates import Claimed, Incoming
     from lib.texts import Texts
 
 
@@ -47,7 +48,10 @@ class UpdateContext:
         zone: in which times are shown.
         methods: the providers that one can pay by, by name, and what each is called on a button.
         balance_offered: whether one can pay from the balance.
+        asks_data: whether the shop asks for a person's data before it keeps any (`ASK_DATA_CONSENT`).
         start_payload: of the deep link that the person came by.
+        starts: it is /start.
+        data_answer: what the person answered to the question for their data, when this update is that answer.
         after_external_call: what is to be shown is known from outside, so it is newer than what another delivery of the same
             update may have stored meanwhile.
         redelivered: an earlier attempt at this update did not finish it, and may still be at work or have died at any point.
@@ -65,7 +69,10 @@ class UpdateContext:
     support_url: str
     methods: Mapping[str, str]
     balance_offered: bool
+    asks_data: bool = False
     start_payload: str | None = None
+    starts: bool = False
+    data_answer: bool | None = None
     after_external_call: bool = False
     redelivered: bool = False
     known_account: Account | None = None
@@ -114,7 +121,13 @@ def take_effect(
     """Consume the update, run `action(tx, context, *arguments)`, keep the reply: one transaction."""
     update_id = context.incoming.update_id
     account_query = accounts.meet_query(context.person, start_payload=context.start_payload, update_id=update_id)
-    (claimed,), met = tx.together(updates.claim_query(context.incoming), account_query)
+    if context.asks_data:
+        claimed = updates.claim(tx, context.incoming)
+        if not claimed.done and (asked := _asked_for_data(tx, context, claimed)) is not None:
+            return asked
+        met = tx.ask(account_query)
+    else:
+        (claimed,), met = tx.together(updates.claim_query(context.incoming), account_query)
     if claimed.done:
         moved_on = accounts.has_moved_on(tx, context.person.telegram_id, update_id)
         if moved_on or not context.after_external_call:
@@ -130,6 +143,15 @@ def take_effect(
     tx.reach("update.mid-transaction")
     updates.finish(tx, update_id, reply)
     return Handled(reply, (*rendered.follow_up, *owed), rendered.cap_reached, claimed.closed_until)
+
+
+def _asked_for_data(tx: Transaction, context: UpdateContext, claimed: Claimed) -> Handled | None:
+    """The question for a person's data, or their refusal; None when the update goes on."""
+    if context.data_answer is not None:
+        return data_consent.answer(tx, context, claimed)
+    if consents.is_missing(tx, context.person.telegram_id, at_start=context.starts):
+        return data_consent.ask(tx, context, claimed)
+    return None
 
 
 def _again(reply: list[Call], *, moved_on: bool) -> list[Call]:
@@ -165,29 +187,32 @@ class UpdateRunner:
         self.context = context
         self.handled: Handled | None = None
 
-    async def run(
-        self, action: Callable[..., Screen | Rendered], *arguments: Any, start_payload: str | None = None
-    ) -> None:
+    async def run(self, action: Callable[..., Screen | Rendered], *arguments: Any) -> None:
         """Run an action that finishes the update.
 
         Raises:
             DatabaseError: nothing was changed; the sender is to try again.
         """
-        await self.run_step(action, *arguments, start_payload=start_payload)
+        await self.run_step(action, *arguments)
 
-    async def run_step(
-        self,
-        action: Callable[..., Screen | Rendered | E],
-        *arguments: Any,
-        start_payload: str | None = None,
-    ) -> E | None:
+    async def start(
+        self, action: Callable[..., Screen], start_payload: str | None, *, data_answer: bool | None = None
+    ) -> None:
+        """Run what /start shows, also once the question for the person's data is answered.
+
+        Raises:
+            DatabaseError: nothing was changed; the sender is to try again.
+        """
+        self.context = replace(self.context, start_payload=start_payload or None, starts=True, data_answer=data_answer)
+        await self.run_step(action)
+
+    async def run_step(self, action: Callable[..., Screen | Rendered | E], *arguments: Any) -> E | None:
         """Run an action that may ask for an external call; None when the update is finished.
 
         Raises:
             DatabaseError: nothing was changed; the sender is to try again.
         """
-        context = replace(self.context, start_payload=start_payload)
-        outcome = await self.services.db.run(take_effect, context, action, arguments)
+        outcome = await self.services.db.run(take_effect, self.context, action, arguments)
         if isinstance(outcome, Handled):
             self.handled = outcome
             return None

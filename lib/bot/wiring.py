@@ -29,6 +29,8 @@ def services() -> Services:
         bootstrap.invoices(),
         plain.zone(),
         plain.payment_methods(),
+        plain.asks_data(),
+        plain.owners(),
     )
 
 

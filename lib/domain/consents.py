@@ -41,7 +41,26 @@ def answer(tx: Transaction, telegram_id: int, kind: Kind, *, accepted: bool) -> 
     tx.execute(_ANSWER, telegram_id=telegram_id, kind=kind.value, version=VERSIONS[kind], accepted=accepted)
 
 
+def text_in_force(kind: Kind) -> int:
+    """The version that is shown, and asked about, now."""
+    return VERSIONS[kind]
+
+
 def answered(tx: Transaction, telegram_id: int, kind: Kind) -> bool | None:
     """The newest answer; None when the person was never asked, or answered an earlier text."""
     accepted = tx.value(_NEWEST, telegram_id=telegram_id, kind=kind.value, version=VERSIONS[kind])
     return None if accepted is None else bool(accepted)
+
+
+def is_missing(tx: Transaction, telegram_id: int, *, at_start: bool) -> bool:
+    """Whether this person is to be asked for their data before anything else, where the shop asks for it.
+
+    A person with an account was told at their first /start and may be owed what they paid for: they are asked again at /start alone,
+    once for each version, and are refused nothing.
+    """
+    said = answered(tx, telegram_id, Kind.DATA)
+    if said:
+        return False
+    if not tx.value("select exists (select from accounts where telegram_id = :id)", id=telegram_id):
+        return True
+    return at_start and said is None

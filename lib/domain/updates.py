@@ -94,7 +94,8 @@ returning id, queue, target, payload, attempt, correlation_id
 """
 
 _FINISH = """
-update updates set done_at = coalesce(done_at, atlas.now()), reply = cast(:reply as jsonb), last_error = null
+update updates set done_at = coalesce(done_at, atlas.now()), reply = cast(:reply as jsonb), last_error = null,
+    body = case when :forget_body then '{}' else body end
 where update_id = :update_id
 """
 
@@ -111,9 +112,12 @@ def claim(tx: Transaction, incoming: Incoming) -> Claimed:
     return claimed
 
 
-def finish(tx: Transaction, update_id: int, reply: list[dict[str, Any]]) -> None:
-    """Keep the reply with the effect, so that a second delivery is answered the same; a newer one replaces an older."""
-    tx.execute_with_commit(_FINISH, update_id=update_id, reply=json.dumps(reply))
+def finish(tx: Transaction, update_id: int, reply: list[dict[str, Any]], *, forget_body: bool = False) -> None:
+    """Keep the reply with the effect, so that a second delivery is answered the same; a newer one replaces an older.
+
+    `forget_body`: what the update said of a person is not to be kept.
+    """
+    tx.execute_with_commit(_FINISH, update_id=update_id, reply=json.dumps(reply), forget_body=forget_body)
 
 
 def keep(tx: Transaction, incoming: Incoming, error: str) -> outbox.Item | None:

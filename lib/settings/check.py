@@ -49,6 +49,7 @@ class Settings(BaseSettings):
     telegram_bot_username: Annotated[str, _by(values.bot_name)] | None = None
     telegram_api_base: HttpAddress | None = None
     admin_ids: Annotated[str, _by(values.ids)] | None = None
+    ask_data_consent: Annotated[str, _by(values.switch)] | None = None
     cryptopay_token: Annotated[str, _by(values.cryptopay_tokens)] | None = None
     cryptopay_api_base: HttpAddress | None = None
     cryptopay_assets: Annotated[str, _by(values.assets)] | None = None

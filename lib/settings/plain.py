@@ -174,6 +174,16 @@ def payment_methods() -> tuple[str, ...] | None:
     return read("PAYMENT_METHODS", method_names)
 
 
+def asks_data() -> bool:
+    """Whether a person is asked before anything of them is kept. Raises: WrongSetting."""
+    return defaulted("ASK_DATA_CONSENT", values.switch, "no")
+
+
+def owners() -> frozenset[int]:
+    """Telegram ids of those who may do everything. Raises: WrongSetting."""
+    return frozenset(read("ADMIN_IDS", values.ids) or ())
+
+
 @dataclass(frozen=True, slots=True)
 class TasksSettings:
     """Cloud Tasks: `endpoint` is empty for the real service, `invoker` for no token; it may hold {queue}, `url_template` holds {name}."""

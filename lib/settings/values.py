@@ -275,6 +275,17 @@ def assets(text: str) -> tuple[str, ...]:
     return listed(one)(text)
 
 
+def switch(text: str) -> bool:
+    """Whether something is done: `yes` or `no`.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    if text not in {"yes", "no"}:
+        raise ValueError("must be yes or no")
+    return text == "yes"
+
+
 def ids(text: str) -> tuple[int, ...]:
     """Telegram ids, as a bigint column holds them.
 

@@ -94,6 +94,20 @@ class Texts:
         fraction = f"{point}{rest:0{digits}}" if rest else ""
         return f"{whole:,}".replace(",", _GROUP) + f"{fraction} {_SIGNS.get(currency, currency)}"
 
+    def booked(self, amount: int, currency: str) -> str:
+        """An amount of the books, in its minor units, to its last digit that is not zero; one that left has its minus.
+
+        Raises:
+            lib.currencies.UnknownCurrency: no such currency.
+        """
+        known = currencies.of(currency)
+        whole, rest = divmod(abs(amount), 10**known.digits)
+        decimals = f"{rest:0{known.digits}}".rstrip("0") if rest else ""
+        decimals = decimals.ljust(known.price_digits, "0") if decimals else ""
+        point = "," if self.language == "ru" else "."
+        number = f"{whole:,}".replace(",", _GROUP) + (f"{point}{decimals}" if decimals else "")
+        return f"{'−' if amount < 0 else ''}{number} {_SIGNS.get(currency, currency)}"  # noqa: RUF001 -- a minus
+
     def moment(self, when: datetime, zone: ZoneInfo) -> str:
         """A time in the operator's zone, which is named."""
         local = when.astimezone(zone)

@@ -35,11 +35,19 @@ button-language = 🌐 Language · Язык
 button-menu = ⬅️ Menu
 button-back = ⬅️ Back
 button-terms = 📄 Terms
+button-privacy = 🔒 Data
+button-pay-support = 💳 Questions about payments
+button-moves = 📜 History of the balance
+button-older = ⬇️ Earlier
+button-data-yes = ✅ I agree
+button-data-no = ✖️ I don't agree
 button-start-trial = 🎁 Start the free period
 button-tariff = { $tariff } · from { $price }
 button-period = { $period } · { $price }
 button-pay = ✅ I accept the terms, pay { $price }
 button-pay-by = ✅ I accept the terms, pay { $price } · { $method }
+button-pay-again = ✅ Confirm and pay { $price }
+button-pay-again-by = ✅ Confirm and pay { $price } · { $method }
 button-top-up = 💰 Top up the balance
 button-balance = 💰 Balance
 button-other-amount = ✍️ Another amount
@@ -67,6 +75,7 @@ menu-welcome =
     <b>Atlas</b> is a VPN that is set up within a minute: an app, a key, done.
 
     Where shall we begin?
+menu-welcome-data = 🔒 We keep only what the bot can't work without; what that is: /privacy
 menu-not-understood = I understand buttons and commands. Here is what we can do:
 menu =
     <b>Atlas</b> is a VPN that connects within a minute.
@@ -156,6 +165,7 @@ invoice = Atlas: { $what }
 toast-stale = That button is out of date; this is how things are now.
 toast-balance-low = There is not enough on the balance
 toast-price-changed = The price has changed, please check the order.
+toast-terms-changed = The terms have changed: /terms. Please check the order.
 toast-unpaid = The payment has not arrived yet
 toast-paid = Paid ✅
 toast-not-yours = You have no such order
@@ -233,12 +243,25 @@ terms =
     2. The key is yours: the tariff says how many devices may use it at once.
     3. No spam, no attacks on other systems, nothing against the law.
     4. If access does not work by our fault, we repair it, extend the period or give the money back: /paysupport
-    5. By pressing the pay button you accept these terms.
+    5. Before your first payment you accept these terms with the pay button. When they change, we ask again.
+
+    Version { $version }
 privacy =
     🔒 <b>Data</b>
 
     Kept: your Telegram id, name and username, language, orders and payments, the period of access.
     Not kept: the sites you visit and what you send or receive.
+
+    To have your data deleted write to support: /help
+
+    Version { $version }
+data-question = May we keep these data? The bot can't work without them.
+data-refused =
+    All right. We have stored nothing about you but the refusal itself.
+
+    Should you change your mind, press the button or send /start.
+data-refused-customer =
+    The refusal is recorded. Everything you have paid for goes on as before: it can't be given without these data.
 
     To have your data deleted write to support: /help
 paysupport =
@@ -248,7 +271,38 @@ paysupport =
 
     If more than 10 minutes have passed, write to us and name the order's number. The same for a refund.
 
+charges = <b>Last payments</b>
+charge = { $when } · <b>{ $amount }</b> · { $what }: { $state }
+charge-paid = paid ✅
+charge-waiting = ⏳ we have the money, but it fits no unpaid order; a person will look into it
+charge-credited = added to the balance
+charge-refunded = given back
+charge-to-balance = given back to the balance
+charge-charged-back = taken back through the bank or payment system
+charge-without-order = without an order
+order-number = order { $number }
+
 ## Balance
+moves = 📜 <b>History of the balance</b>
+moves-none = 📜 Nothing has happened on the balance yet.
+move = { $when } · <b>{ $amount }</b> · { $what }
+move-top-up = top-up
+move-rest = more than the price came
+move-duplicate = one more payment for what was paid already
+move-payment = your payment
+move-refund = given back
+move-refund-taken = a top-up was given back
+move-chargeback = a payment was taken back through the bank or payment system
+move-sale = access bought
+move-gift = gift
+move-gift-returned = a gift came back
+move-reward = reward
+move-reward-back = reward taken back
+move-withdrawal = withdrawal
+move-withdrawal-back = a withdrawal came back
+move-operator-credit = added by an operator
+move-operator-debit = taken by an operator
+move-other = correction
 balance = 💰 On the balance: <b>{ $balance }</b>
 balance-earned = Earned of it: { $amount }
 balance-top-up = Access can be bought from the balance with one tap. How much do you want to add?

@@ -38,11 +38,19 @@ button-language = 🌐 Язык · Language
 button-menu = ⬅️ В меню
 button-back = ⬅️ Назад
 button-terms = 📄 Условия
+button-privacy = 🔒 Данные
+button-pay-support = 💳 Вопросы по оплате
+button-moves = 📜 История баланса
+button-older = ⬇️ Раньше
+button-data-yes = ✅ Согласен
+button-data-no = ✖️ Не согласен
 button-start-trial = 🎁 Начать бесплатный период
 button-tariff = { $tariff } · от { $price }
 button-period = { $period } · { $price }
 button-pay = ✅ Принимаю условия, оплатить { $price }
 button-pay-by = ✅ Принимаю условия, оплатить { $price } · { $method }
+button-pay-again = ✅ Подтвердить и оплатить { $price }
+button-pay-again-by = ✅ Подтвердить и оплатить { $price } · { $method }
 button-top-up = 💰 Пополнить баланс
 button-balance = 💰 Баланс
 button-other-amount = ✍️ Другая сумма
@@ -70,6 +78,7 @@ menu-welcome =
     <b>Atlas</b> — VPN, который подключается за минуту: приложение, ключ — и готово.
 
     Выберите, с чего начать:
+menu-welcome-data = 🔒 Мы храним только то, без чего бот не работает; что именно — /privacy
 menu-not-understood = Я понимаю кнопки и команды. Вот что можно сделать:
 menu =
     <b>Atlas</b> — VPN, который подключается за минуту.
@@ -159,6 +168,7 @@ invoice = Atlas: { $what }
 toast-stale = Эта кнопка устарела, вот как обстоят дела сейчас.
 toast-balance-low = На балансе не хватает денег
 toast-price-changed = Цена изменилась, проверьте заказ.
+toast-terms-changed = Условия изменились: /terms. Проверьте заказ.
 toast-unpaid = Оплата пока не пришла
 toast-paid = Оплачено ✅
 toast-not-yours = Такого заказа у вас нет
@@ -236,12 +246,25 @@ terms =
     2. Ключ — для вас: число устройств одновременно указано в тарифе.
     3. Нельзя рассылать спам, атаковать чужие системы и нарушать закон.
     4. Если доступ не работает по нашей вине, мы чиним его, продлеваем срок или возвращаем деньги: /paysupport
-    5. Нажимая кнопку оплаты, вы принимаете эти условия.
+    5. Перед первой оплатой вы принимаете эти условия кнопкой оплаты. Когда они меняются, мы спрашиваем снова.
+
+    Редакция { $version }
 privacy =
     🔒 <b>Данные</b>
 
     Хранятся: ваш Telegram ID, имя и имя пользователя, язык, заказы и платежи, срок доступа.
     Не хранятся: сайты, которые вы посещаете, и содержимое трафика.
+
+    Чтобы удалить свои данные, напишите в поддержку: /help
+
+    Редакция { $version }
+data-question = Можно хранить эти данные? Без них бот не работает.
+data-refused =
+    Хорошо. Мы ничего о вас не сохранили, кроме самого отказа.
+
+    Передумаете — нажмите кнопку или отправьте /start.
+data-refused-customer =
+    Отказ записан. Всё, что вы оплатили, действует как прежде: без этих данных его не дать.
 
     Чтобы удалить свои данные, напишите в поддержку: /help
 paysupport =
@@ -251,7 +274,38 @@ paysupport =
 
     Если прошло больше 10 минут, напишите нам и назовите номер заказа. Про возврат — туда же.
 
+charges = <b>Последние платежи</b>
+charge = { $when } · <b>{ $amount }</b> · { $what } — { $state }
+charge-paid = оплачен ✅
+charge-waiting = ⏳ деньги у нас, но не подошли ни к одному неоплаченному заказу; их разберёт человек
+charge-credited = зачислен на баланс
+charge-refunded = возвращён
+charge-to-balance = возвращён на баланс
+charge-charged-back = отозван через банк или платёжную систему
+charge-without-order = без заказа
+order-number = заказ { $number }
+
 ## Баланс
+moves = 📜 <b>История баланса</b>
+moves-none = 📜 На балансе ещё ничего не происходило.
+move = { $when } · <b>{ $amount }</b> · { $what }
+move-top-up = пополнение
+move-rest = пришло больше цены
+move-duplicate = ещё один платёж за уже оплаченное
+move-payment = ваш платёж
+move-refund = возврат
+move-refund-taken = возврат пополнения
+move-chargeback = платёж отозван через банк или платёжную систему
+move-sale = покупка доступа
+move-gift = подарок
+move-gift-returned = подарок вернулся
+move-reward = вознаграждение
+move-reward-back = вознаграждение отменено
+move-withdrawal = вывод
+move-withdrawal-back = вывод вернулся
+move-operator-credit = зачислено сотрудником
+move-operator-debit = списано сотрудником
+move-other = исправление
 balance = 💰 На балансе: <b>{ $balance }</b>
 balance-earned = Из них заработано: { $amount }
 balance-top-up = С баланса можно купить доступ в одно касание. На сколько пополнить?

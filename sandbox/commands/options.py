@@ -21,6 +21,7 @@ _API_BASE: Final = "TELEGRAM_API_BASE"
 # What a person may set for the local system; everything else it makes up by itself.
 TAKEN_OVER: Final[tuple[str, ...]] = (
     "ADMIN_IDS",
+    "ASK_DATA_CONSENT",
     "CRYPTOPAY_ASSETS",
     "DISPLAY_TZ",
     "LOG_LEVEL",

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from aiogram import F, Router
 
-from lib.bot.callbacks import Go, PayTopUp, PickTopUp, Place
+from lib.bot import money_screens, order_screen
+from lib.bot.callbacks import Go, PayTopUp, PickTopUp, Place, ShowMoves
 from lib.bot.routers import menu
 from lib.bot.routers.purchase import MakeInvoice, call_or_screen, make_invoice, stale
 from lib.bot.top_up_dialogue import (
@@ -60,6 +61,8 @@ def open_order(tx: Transaction, context: UpdateContext, method: str, version: in
     quote = offered.quote
     if not agreed(state, method, quote):
         return confirm_next(tx, context, state, amount, "toast-price-changed")
+    if not order_screen.terms_shown(state):
+        return confirm_next(tx, context, state, amount, "toast-terms-changed")
     consents.answer(tx, context.account.telegram_id, consents.Kind.TERMS, accepted=True)
     opened = orders.open_top_up(
         tx, context.account.id, quote=quote, provider=method, minutes=context.prices.order_minutes
@@ -78,6 +81,11 @@ async def _on_balance(_query: CallbackQuery, runner: UpdateRunner) -> None:
 @router.callback_query(Go.filter(F.to == Place.TOP_UP_OTHER))
 async def _on_other_amount(_query: CallbackQuery, runner: UpdateRunner) -> None:
     await runner.run(ask_amount)
+
+
+@router.callback_query(ShowMoves.filter())
+async def _on_moves(_query: CallbackQuery, callback_data: ShowMoves, runner: UpdateRunner) -> None:
+    await runner.run(money_screens.show_moves, callback_data.before)
 
 
 @router.callback_query(PickTopUp.filter())

@@ -11,7 +11,7 @@ from aiogram.enums import ContentType
 from aiogram.filters import Command, CommandObject
 
 from lib import texts
-from lib.bot.callbacks import Go, Place, SetLanguage
+from lib.bot.callbacks import AnswerData, Go, Place, SetLanguage
 from lib.bot.screen import Screen, tap
 from lib.domain import accounts, trial
 
@@ -77,10 +77,11 @@ def show_menu(tx: Transaction, context: UpdateContext, toast: str = "") -> Scree
 
 
 def welcome(tx: Transaction, context: UpdateContext) -> Screen:
-    """The menu, with a greeting by name."""
-    return Screen(
-        context.texts.html("menu-welcome", name=context.account.first_name), rows(tx, context), repeatable=True
-    )
+    """The menu, with a greeting by name; who comes for the first time is told which data is kept."""
+    text = context.texts.html("menu-welcome", name=context.account.first_name)
+    if context.account.is_new:
+        text += "\n\n" + context.texts.html("menu-welcome-data")
+    return Screen(text, rows(tx, context), repeatable=True)
 
 
 def not_understood(tx: Transaction, context: UpdateContext) -> Screen:
@@ -105,7 +106,15 @@ def choose_language(tx: Transaction, context: UpdateContext, code: str) -> Scree
 
 @start_router.message(Command("start", ignore_case=True, ignore_mention=True))
 async def _on_start(_message: Message, command: CommandObject, runner: UpdateRunner) -> None:
-    await runner.run(welcome, start_payload=deep_link(command.args))
+    await runner.start(welcome, deep_link(command.args))
+
+
+@router.callback_query(AnswerData.filter())
+async def _on_data_answer(_query: CallbackQuery, callback_data: AnswerData, runner: UpdateRunner) -> None:
+    if runner.context.asks_data:
+        await runner.start(welcome, callback_data.payload, data_answer=callback_data.accepted)
+    else:  # asked by a shop that asks no more
+        await runner.run(show_menu, "toast-stale")
 
 
 @router.callback_query(Go.filter(F.to == Place.MENU))

@@ -100,8 +100,9 @@ def open_order(
     if offered is None or not offered.is_payable or not flags.enabled(tx, flags.PAYMENTS):
         return _not_offered(tx, context, state)
     quote = offered.quote
-    if not buy_dialogue.agreed(state, method, quote):
-        return confirm_again(tx, context, state, "toast-price-changed")
+    if not buy_dialogue.agreed(state, method, quote) or not order_screen.terms_shown(state):
+        changed = "toast-price-changed" if order_screen.terms_shown(state) else "toast-terms-changed"
+        return confirm_again(tx, context, state, changed)
     consents.answer(tx, context.account.telegram_id, consents.Kind.TERMS, accepted=True)
     if method == balance.PROVIDER:
         return _pay_from_balance(

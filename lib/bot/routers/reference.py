@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 from aiogram import F, Router
 from aiogram.filters import Command, CommandObject
 
-from lib.bot.callbacks import Go, Instruct, Place, Platform
+from lib.bot import money_screens
+from lib.bot.callbacks import Go, Instruct, Place, Platform, ShowMoves
 from lib.bot.screen import Button, Screen, tap
+from lib.domain import consents
 
 if TYPE_CHECKING:
     from aiogram.types import CallbackQuery, Message
@@ -40,8 +42,10 @@ APPS = {
     Platform.LINUX: App("Hiddify", _HIDDIFY, "instruction-add-hiddify", "instruction-connect-desktop"),
 }
 """One client a platform: a choice does not help a customer who has never done this."""
-_READINGS = ("help", "terms", "privacy", "paysupport")
+_READINGS = ("help", "terms", "privacy")
 """Commands whose text has the command's name."""
+_ASKED_FOR = {"terms": consents.Kind.TERMS, "privacy": consents.Kind.DATA}
+"""Texts with a version, which people consent to."""
 
 
 def show_platforms(_tx: Transaction, context: UpdateContext) -> Screen:
@@ -78,8 +82,10 @@ def show_support(_tx: Transaction, context: UpdateContext) -> Screen:
     """Where a person answers."""
     contact = _contact(context)
     text = context.texts.html("support" if contact else "support-no-address")
-    terms = tap(context.texts.plain("button-terms"), Go(to=Place.TERMS))
-    return Screen(text, (*contact, (terms,), (tap(context.texts.plain("button-menu"), Go(to=Place.MENU)),)))
+    say = context.texts.plain
+    pay_support = tap(say("button-pay-support"), Go(to=Place.PAY_SUPPORT))
+    readings = (tap(say("button-terms"), Go(to=Place.TERMS)), tap(say("button-privacy"), Go(to=Place.PRIVACY)))
+    return Screen(text, (*contact, (pay_support,), readings, (tap(say("button-menu"), Go(to=Place.MENU)),)))
 
 
 def _contact(context: UpdateContext) -> tuple[tuple[Button, ...], ...]:
@@ -91,8 +97,23 @@ def _contact(context: UpdateContext) -> tuple[tuple[Button, ...], ...]:
 
 def show_reading(_tx: Transaction, context: UpdateContext, name: str) -> Screen:
     """One of the texts of `_READINGS`."""
-    contact = _contact(context) if name in {"help", "paysupport", "privacy"} else ()
-    return Screen(context.texts.html(name), (*contact, (tap(context.texts.plain("button-menu"), Go(to=Place.MENU)),)))
+    contact = _contact(context) if name in {"help", "privacy"} else ()
+    kind = _ASKED_FOR.get(name)
+    text = (
+        context.texts.html(name)
+        if kind is None
+        else context.texts.html(name, version=str(consents.text_in_force(kind)))
+    )
+    return Screen(text, (*contact, (tap(context.texts.plain("button-menu"), Go(to=Place.MENU)),)))
+
+
+def show_pay_support(tx: Transaction, context: UpdateContext) -> Screen:
+    """How to get help with a payment, and what became of the last ones."""
+    say = context.texts
+    known = money_screens.charges(tx, context)
+    text = "\n\n".join((say.html("paysupport"), *([known] if known else [])))
+    moves = tap(say.plain("button-moves"), ShowMoves(before=0))
+    return Screen(text, (*_contact(context), (moves,), (tap(say.plain("button-menu"), Go(to=Place.MENU)),)))
 
 
 @router.message(Command("instruction", ignore_case=True, ignore_mention=True))
@@ -114,6 +135,17 @@ async def _on_support(_query: CallbackQuery, runner: UpdateRunner) -> None:
 @router.callback_query(Go.filter(F.to == Place.TERMS))
 async def _on_terms(_query: CallbackQuery, runner: UpdateRunner) -> None:
     await runner.run(show_reading, "terms")
+
+
+@router.callback_query(Go.filter(F.to == Place.PRIVACY))
+async def _on_privacy(_query: CallbackQuery, runner: UpdateRunner) -> None:
+    await runner.run(show_reading, "privacy")
+
+
+@router.message(Command("paysupport", ignore_case=True, ignore_mention=True))
+@router.callback_query(Go.filter(F.to == Place.PAY_SUPPORT))
+async def _on_pay_support(_event: Message | CallbackQuery, runner: UpdateRunner) -> None:
+    await runner.run(show_pay_support)
 
 
 @router.message(Command(*_READINGS, ignore_case=True, ignore_mention=True))

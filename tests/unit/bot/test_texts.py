@@ -13,9 +13,11 @@ from fluent.syntax.visitor import Visitor
 
 from lib import texts
 from lib.bot.callbacks import Platform
+from lib.bot.money_screens import TEXTS
 from lib.bot.routers.reference import APPS
 from lib.domain.accounts import LANGUAGES
 from lib.domain.amounts import Refusal
+from lib.domain.customer_money import State
 from lib.settings import pricelist
 from sandbox.telegram.text.html_markup import parse_html
 
@@ -38,11 +40,11 @@ _SAMPLES: dict[str, str | int] = {
                 "what",
                 "amount",
             ),
-            *("balance", "missing", "minimum", "least", "most"),
+            *("balance", "missing", "minimum", "least", "most", "when", "state"),
         ),
         "<i>&x",
     ),
-    **dict.fromkeys(("number", "id", "app", "platform", "add", "connect"), "<b"),
+    **dict.fromkeys(("version", "number", "id", "app", "platform", "add", "connect"), "<b"),
 }
 
 
@@ -85,7 +87,8 @@ def ids_in_code() -> set[str]:
     found |= {f"button-{language}" for language in LANGUAGES}
     found |= {f"tariff-{name}" for name in pricelist.load().tariffs}
     found |= {step for app in APPS.values() for step in (app.add, app.connect)}
-    found |= {"help", "terms", "privacy", "paysupport"}
+    found |= {"help", "terms", "privacy"}
+    found |= {f"charge-{state.value}" for state in State} | TEXTS
     found |= {"bot-description", "bot-about"}  # what Telegram shows before the first Start (texts.Texts.profile)
     return found
 

@@ -309,7 +309,7 @@ variable "secret_versions" {
 locals {
   # What a person may say; the rest is a secret, or made by Terraform itself.
   settings_given = [
-    "ADMIN_IDS", "CRYPTOPAY_API_BASE", "CRYPTOPAY_ASSETS", "CRYPTOPAY_WEBHOOK_URL", "DISPLAY_TZ", "LOG_LEVEL", "PAYMENT_METHODS",
+    "ADMIN_IDS", "ASK_DATA_CONSENT", "CRYPTOPAY_API_BASE", "CRYPTOPAY_ASSETS", "CRYPTOPAY_WEBHOOK_URL", "DISPLAY_TZ", "LOG_LEVEL", "PAYMENT_METHODS",
     "SUPPORT_URL", "TARIFFS_PATH", "TELEGRAM_API_BASE", "TELEGRAM_BOT_USERNAME", "TELEGRAM_WEBHOOK_URL", "XRAY_API_PIN",
     "XRAY_API_URL",
   ]
@@ -335,6 +335,10 @@ variable "settings" {
   validation {
     condition     = contains(["DEBUG", "INFO", "WARNING", "ERROR"], lookup(var.settings, "LOG_LEVEL", "INFO"))
     error_message = "settings: LOG_LEVEL must be DEBUG, INFO, WARNING or ERROR."
+  }
+  validation {
+    condition     = contains(["yes", "no", ""], lookup(var.settings, "ASK_DATA_CONSENT", ""))
+    error_message = "settings: ASK_DATA_CONSENT must be yes or no."
   }
   validation {
     condition     = can(regex("^([1-9][0-9]*( *, *[1-9][0-9]*)*)?$", lookup(var.settings, "ADMIN_IDS", "")))
