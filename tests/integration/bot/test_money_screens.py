@@ -1,4 +1,4 @@
-"""/paysupport and the history of the balance: what became of each charge, in words, and of nobody else's."""
+"""/paysupport and the history of the balance: what became of each charge, in words, to its own customer alone."""
 
 from __future__ import annotations
 
