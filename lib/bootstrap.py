@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import httpx
 
     from lib.nodes.transport import Transport
-    from lib.payments.provider import GivesBack, Invoices
+    from lib.payments.provider import GivesBack, Invoices, ProviderAccount
     from lib.tasks.queue import TaskQueue
 
 _SWEEP_STATEMENT_MS = 20_000
@@ -111,3 +111,11 @@ def giving_back() -> dict[str, GivesBack]:
     from lib.payments import registry  # noqa: PLC0415 -- only where money is given back
 
     return registry.giving_back(http_client)
+
+
+@cache
+def provider_accounts() -> dict[str, ProviderAccount]:
+    """By name, the own accounts of the providers that are configured here and can be asked for them."""
+    from lib.payments import registry  # noqa: PLC0415 -- as above
+
+    return registry.accounts(http_client)

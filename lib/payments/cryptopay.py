@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from lib.domain.inbox import StoredEvent
     from lib.domain.orders import Order
+    from lib.payments.cryptopay_account import CryptoPayAccount
     from lib.settings.plain import CryptoPaySettings
 
 NAME = "cryptobot"
@@ -34,7 +35,7 @@ ACTIVE, PAID, EXPIRED = "active", "paid", "expired"
 _MIN, _MAX, _MOST_DIGITS = Decimal(0), Decimal(10) ** 15, 20
 PAGE = 1000
 """How many invoices one `getInvoices` call may be asked about."""
-_OVERLAP = 50
+OVERLAP = 50
 """The next page begins so many before the last one's end: what is made or paid meanwhile moves the others."""
 _MOST_PAGES = 10
 _DECIMAL = re.compile(r"[0-9]{1,40}(?:\.[0-9]{1,40})?(?:[eE][+-]?[0-9]{1,3})?", re.ASCII)
@@ -69,6 +70,14 @@ def connect(http: Callable[[], httpx.AsyncClient]) -> CryptoPay | None:
 
 def gives_back(_http: Callable[[], httpx.AsyncClient]) -> None:
     """See `Provider.gives_back`: Crypto Pay has no refunds, so they go to the balance or are paid by hand."""
+
+
+def account(http: Callable[[], httpx.AsyncClient]) -> CryptoPayAccount | None:
+    """See `Provider.account`."""
+    from lib.payments.cryptopay_account import CryptoPayAccount  # noqa: PLC0415 -- only where it is compared: no public function does
+
+    made = connect(http)
+    return None if made is None else CryptoPayAccount(made)
 
 
 def signed_by(body: bytes, signature: str, tokens: Iterable[str]) -> bool:
@@ -136,7 +145,7 @@ def _money(invoice: Mapping[str, Any]) -> tuple[Money | None, str]:
         return _moved(invoice), reason
     currency = str(invoice["fiat"])
     return Money(
-        amount=int(_minor(_decimal(invoice["amount"]) or _MIN, currency)),
+        amount=int(_minor(decimal(invoice["amount"]) or _MIN, currency)),
         currency=currency,
         invoice_id=str(invoice_id_of(invoice)),
         purchase_id=_purchase_id(invoice.get("payload")),
@@ -151,7 +160,7 @@ def _money(invoice: Mapping[str, Any]) -> tuple[Money | None, str]:
 def _not_agreed(invoice: Mapping[str, Any]) -> str:
     """Why no order can have asked for this; nothing when one can."""
     currency = invoice.get("fiat") if invoice.get("currency_type") == "fiat" else invoice.get("asset")
-    amount = _decimal(invoice.get("amount"))
+    amount = decimal(invoice.get("amount"))
     if not isinstance(currency, str) or not json_reader.is_storable(currency) or amount is None:
         return "no amount or currency"
     if invoice.get("currency_type") != "fiat":
@@ -188,7 +197,13 @@ def _minor(amount: Decimal, currency: str) -> Fraction:
     return Fraction(amount) * Fraction(10) ** currencies.of(currency).price_digits
 
 
-def _decimal(value: object) -> Decimal | None:
+def is_nothing(value: object) -> bool:
+    """Whether it is an amount of zero, in any notation."""
+    text = str(value) if isinstance(value, str | int | Decimal) and not isinstance(value, bool) else ""
+    return bool(_DECIMAL.fullmatch(text)) and not Decimal(text)
+
+
+def decimal(value: object) -> Decimal | None:
     """An amount in any notation of JSON: text, a whole number, a Decimal from the exact reader; None when it is none."""
     text = str(value) if isinstance(value, str | int | Decimal) and not isinstance(value, bool) else ""
     if not _DECIMAL.fullmatch(text):
@@ -201,7 +216,7 @@ def _decimal(value: object) -> Decimal | None:
 
 
 def _number(value: object) -> str | None:
-    number = _decimal(value)
+    number = decimal(value)
     return None if number is None else format(number, "f")
 
 
@@ -248,7 +263,7 @@ class CryptoPay:
     @property
     def stride(self) -> int:
         """See `Invoices`."""
-        return PAGE - _OVERLAP
+        return PAGE - OVERLAP
 
     async def make(self, order: Order, title: str) -> Invoice:
         """See `Invoices.make`. The invoice lives as long as the order."""
@@ -276,7 +291,7 @@ class CryptoPay:
         for _ in range(_MOST_PAGES):
             listing = await self._in_status(ACTIVE, offset)
             yield [one for item in listing.items if (one := _unpaid(item)) is not None]
-            if listing.longest <= _OVERLAP:
+            if listing.longest <= OVERLAP:
                 return
             offset = listing.following(offset)
 
@@ -301,6 +316,37 @@ class CryptoPay:
     async def withdraw(self, invoice_id: str) -> None:
         """See `Invoices.withdraw`."""
         await self._call("deleteInvoice", {"invoice_id": int(invoice_id)})
+
+    async def paid_invoices(self, offset: int) -> Listing:
+        """The invoices that were paid, from one place of the list on.
+
+        Raises:
+            ProviderError: could not ask.
+        """
+        return await self._in_status(PAID, offset)
+
+    async def of_each_app(self, method: str, parameters: dict[str, Any] | None = None) -> list[list[Any]]:
+        """What a method answers for each app whose tokens there are; two tokens of one app, while it is rotated, are asked as one.
+
+        Raises:
+            ProviderError: of an app no token was answered.
+        """
+        found: dict[str, list[Any]] = {}
+        failed: dict[str, ProviderError] = {}
+        for token in self._settings.tokens:
+            app = token.partition(":")[0]
+            if app in found:
+                continue
+            try:
+                answer = await self._call(method, parameters or {}, token)
+            except ProviderError as error:
+                failed[app] = error
+                continue
+            found[app] = answer if isinstance(answer, list) else _items(answer, method)
+        for app, refusal in failed.items():
+            if app not in found:
+                raise refusal
+        return list(found.values())
 
     async def _in_status(self, status: str, offset: int) -> Listing:
         return await self._list({"status": status, "offset": offset, "count": PAGE})
@@ -373,7 +419,7 @@ class Listing:
 
     def following(self, offset: int) -> int:
         """Where the page after this one begins, which was asked for at `offset`."""
-        return offset + max(1, self.longest - _OVERLAP)
+        return offset + max(1, self.longest - OVERLAP)
 
 
 def _by_id(listing: Listing) -> dict[str, dict[str, Any]]:
@@ -382,7 +428,7 @@ def _by_id(listing: Listing) -> dict[str, dict[str, Any]]:
 
 def _unpaid(item: dict[str, Any]) -> Unpaid | None:
     """None when no order can be given it: no purchase of ours, no whole amount of fiat money, no address."""
-    purchase_id, amount, currency = _purchase_id(item.get("payload")), _decimal(item.get("amount")), item.get("fiat")
+    purchase_id, amount, currency = _purchase_id(item.get("payload")), decimal(item.get("amount")), item.get("fiat")
     invoice = _invoice(item)
     if purchase_id is None or amount is None or invoice is None:
         return None
@@ -396,10 +442,10 @@ def _decimal_string(minor: int, currency: str) -> str:
     return format(Decimal(minor).scaleb(-currencies.of(currency).price_digits), "f")
 
 
-def _items(result: Any) -> list[dict[str, Any]]:
+def _items(result: Any, method: str = "getInvoices") -> list[dict[str, Any]]:
     items = result.get("items") if isinstance(result, dict) else None
     if not isinstance(items, list):
-        raise ProviderError("getInvoices: unreadable answer")
+        raise ProviderError(f"{method}: unreadable answer")
     return [item for item in items if isinstance(item, dict)]
 
 

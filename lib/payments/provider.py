@@ -1,6 +1,7 @@
 """The port that every payment provider fills. A further provider is one module and one line of the registry.
 
-A provider is a module of this package: `NAME`, `read`, `connect`. What asks it about invoices, where it has any, is `Invoices`.
+A provider is a module of this package: `NAME`, `read`, `connect`, `gives_back`, `account`. What asks it about invoices, where it has any, is
+`Invoices`; what tells of its own account of our money is `ProviderAccount`.
 """
 
 from __future__ import annotations
@@ -11,12 +12,15 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+    from datetime import datetime
+    from decimal import Decimal
     from uuid import UUID
 
     import httpx
 
     from lib.domain.inbox import StoredEvent
     from lib.domain.orders import Order
+    from lib.domain.reconciliation import Line
     from lib.domain.refunds import Charge
     from lib.domain.settlement import Event
 
@@ -192,6 +196,60 @@ class GivesBack(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """Lines of a provider's own list; a line is in no two pages.
+
+    Attributes:
+        complete: nothing was left out: only then absence says anything.
+    """
+
+    lines: Sequence[Line]
+    complete: bool
+
+
+class ProviderAccount(Protocol):
+    """What a provider says by itself of the money that it took: the other side of its clearing account (`reconciliation`).
+
+    Attributes:
+        lists: kinds of lines (`reconciliation.CHARGE` ...) that it lists; of others its silence says nothing.
+        begins, ends: it speaks of this time alone, as a statement does; None: no bound.
+    """
+
+    @property
+    def lists(self) -> frozenset[str]: ...  # noqa: D102 -- said above
+    @property
+    def begins(self) -> datetime | None: ...  # noqa: D102 -- said above
+    @property
+    def ends(self) -> datetime | None: ...  # noqa: D102 -- said above
+
+    async def balances(self) -> Mapping[str, Decimal] | None:
+        """What it holds of each asset now, whole units, what it keeps on hold included; None: it does not say.
+
+        Raises:
+            ProviderError: could not ask.
+        """
+        ...
+
+    def lines(self, since: datetime | None) -> AsyncIterator[Listed]:
+        """Everything that happened since a moment, page by page; what is older may be among it. None: everything.
+
+        Bounded in pages: what the bound leaves out makes the last page incomplete.
+
+        Raises:
+            ProviderError: could not ask.
+        """
+        ...
+
+    async def look(self, ids: Sequence[str]) -> Listed:
+        """What it says of these ids, whenever it was; incomplete where it can't be asked by id.
+
+        Raises:
+            ProviderError: could not ask.
+        """
+        ...
+
+
 class Provider(Protocol):
     """A provider as the registry has it: its module.
 
@@ -216,6 +274,14 @@ class Provider(Protocol):
 
     def gives_back(self, http: Callable[[], httpx.AsyncClient]) -> GivesBack | None:
         """What gives its charges back, by this process's settings; None where the provider can't, or is not configured.
+
+        Args:
+            http: gives the client when the first call is made.
+        """
+        ...
+
+    def account(self, http: Callable[[], httpx.AsyncClient]) -> ProviderAccount | None:
+        """What tells of its own account of our money; None when it is not configured, or can't be asked.
 
         Args:
             http: gives the client when the first call is made.

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import httpx
 
     from lib.domain.inbox import StoredEvent
-    from lib.payments.provider import GivesBack, Invoices, Provider
+    from lib.payments.provider import GivesBack, Invoices, Provider, ProviderAccount
 
 PROVIDERS: tuple[Provider, ...] = (
     cryptopay,
@@ -47,6 +47,16 @@ def giving_back(http: Callable[[], httpx.AsyncClient]) -> dict[str, GivesBack]:
     """
     made = {name: one.gives_back(http) for name, one in providers(plain.environment()).items()}
     return {name: giver for name, giver in made.items() if giver is not None}
+
+
+def accounts(http: Callable[[], httpx.AsyncClient]) -> dict[str, ProviderAccount]:
+    """By name, the own account of each provider that is configured here and can be asked for it.
+
+    Raises:
+        UnusableSetting, InvalidPriceList: the configuration is wrong.
+    """
+    made = {name: one.account(http) for name, one in providers(plain.environment()).items()}
+    return {name: account for name, account in made.items() if account is not None}
 
 
 def read_again(stored: StoredEvent) -> Event:

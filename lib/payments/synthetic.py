@@ -149,6 +149,10 @@ def _refund(body: bytes, charge_id: str, via: str, correlation_id: str) -> Event
     return Event(NAME, charge_id, body, via, correlation_id, money, reason, kind="refund", charge_id=charge_id)
 
 
+def account(_http: Callable[[], httpx.AsyncClient]) -> None:
+    """See `Provider.account`: what only pretends to take money has none."""
+
+
 def _belongs(tx: Transaction, environment: str) -> None:
     held = tx.value("select environment from deployment")
     if held == "prod":

@@ -50,6 +50,10 @@ begin
     grant insert (day) on closed_days to atlas_app;
     grant insert (day, ledger_account_id, debit, credit) on ledger_snapshots to atlas_app;
     grant insert (month, statement, despite_suspense, closed_by) on closed_months to atlas_app;
+    -- what differed from a provider's account stays told
+    revoke update, delete on reconciliations, reconciliation_differences from atlas_app;
+    grant update (compared_at, lines, matched, under_way, complete) on reconciliations to atlas_app;
+    grant update (said, booked, last_seen_at, ended_at) on reconciliation_differences to atlas_app;
     -- likewise what is given and owed; what was given back is of the books
     revoke update, delete on promo_codes, promo_uses, discounts, gifts, withdrawals, refunds, referral_rewards, receipts from atlas_app;
     grant update (uses_taken, stopped_at) on promo_codes to atlas_app;

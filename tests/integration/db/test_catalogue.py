@@ -20,6 +20,8 @@ NO_MOMENT = {
     "closed_months.last_day": "a day of the books",
     "closed_months.month": "a month of the books",
     "ledger_snapshots.day": "a day of the books",
+    "reconciliations.day": "a day of the books",
+    "reconciliation_differences.day": "a day of the books",
     "deployment.clock_offset": "a difference, of a local environment",
     "ledger_entries.books_day": "its transfer's",
     "ledger_transfers.books_day": "a day of the books, in their zone",
@@ -40,6 +42,7 @@ NO_REFERENCE = {
     "orders.renewal_charge_id": "the provider's",
     "payment_events.external_id": "the provider's",
     "payments.charge_id": "the provider's",
+    "reconciliation_differences.external_id": "the provider's",
     "refunds.external_id": "the provider's",
     "subscription_history.actor_id": "Telegram's; operators need no account",
     "subscriptions.feed_key_id": "a setting",
@@ -60,6 +63,7 @@ NO_INDEX = {
     "deployment": "one row",
     "ledger_codes": "never deleted; the functions may not",
     "node_clients.node_id": "nodes are retired, not deleted; what concerns a whole node concerns a large part of the table",
+    "reconciliation_differences.provider": "providers are never deleted; those that are not mended have an index",
     "promo_uses.promo_code_id": "codes are never deleted; those that count have an index",
 }
 

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
 
 import httpx
 
 from tests.integration.payments.sample import SECRET
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class SampleStandIn:
@@ -17,7 +22,11 @@ class SampleStandIn:
         down: every call is refused.
         refunds: by the charge, what was given back.
         frozen: charges that are not given back.
+        withdrawn: what left the account besides, by currency.
+        now: its clock.
     """
+
+    now: Callable[[], datetime] = staticmethod(lambda: datetime.now(UTC))
 
     def __init__(self) -> None:
         self.invoices: dict[str, dict[str, Any]] = {}
@@ -25,13 +34,14 @@ class SampleStandIn:
         self.refunds: dict[str, dict[str, Any]] = {}
         self.frozen: set[str] = set()
         self.down = False
+        self.withdrawn: dict[str, Decimal] = {}
         self.client = httpx.AsyncClient(transport=httpx.MockTransport(self._serve))
 
     def pay(self, invoice_id: str) -> dict[str, Any]:
         invoice = self.invoices[invoice_id]
         number = len(self.charges) + 1
         charge = {name: invoice[name] for name in ("invoice", "purchase", "amount", "currency")}
-        charge |= {"charge": f"ch-{number}", "fee": "1.23"}
+        charge |= {"charge": f"ch-{number}", "fee": "1.23", "at": self.now().isoformat()}
         invoice["charge"] = charge
         self.charges.append(charge)
         return charge
@@ -73,12 +83,21 @@ class SampleStandIn:
             return {"error": "unknown" if charge is None else "frozen"}
         if key in self.refunds:
             return {"error": "already"}
-        said = {"refund": f"re-{len(self.refunds) + 1}", "charge": key, "fee": "0.50"}
+        said = {"refund": f"re-{len(self.refunds) + 1}", "charge": key, "fee": "0.50", "at": self.now().isoformat()}
         self.refunds[key] = said | {name: charge[name] for name in ("amount", "currency")}
         return self.refunds[key]
 
     def _refunds(self, asked: dict[str, Any]) -> Any:
-        return [one for key, one in self.refunds.items() if key == asked["charge"]]
+        return [one for key, one in self.refunds.items() if key == asked.get("charge", key)]
+
+    def _balances(self, _asked: dict[str, Any]) -> Any:
+        held = {currency: -amount for currency, amount in self.withdrawn.items()}
+        for one in self.charges:
+            came = Decimal(one["amount"]).scaleb(-2) - Decimal(one["fee"])
+            held[one["currency"]] = held.get(one["currency"], Decimal(0)) + came
+        for one in self.refunds.values():
+            held[one["currency"]] -= Decimal(one["amount"]).scaleb(-2) + Decimal(one["fee"])
+        return {currency: str(amount) for currency, amount in held.items()}
 
     def _withdraw(self, asked: dict[str, Any]) -> Any:
         self.expire(asked["invoice"])

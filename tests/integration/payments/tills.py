@@ -19,7 +19,7 @@ from tests.integration.payments.sample_stand_in import SampleStandIn
 if TYPE_CHECKING:
     from lib.domain.orders import Order
     from lib.domain.settlement import Event
-    from lib.payments.provider import GivesBack, Invoices, Provider
+    from lib.payments.provider import GivesBack, Invoices, Provider, ProviderAccount
 
 TOKEN = "1:contract-token"
 
@@ -38,11 +38,13 @@ class Till(Protocol):
     Attributes:
         invoices: None when it has none to ask about.
         giver: None when it gives nothing back.
+        account: None when it tells of none.
     """
 
     provider: Provider
     invoices: Invoices | None
     giver: GivesBack | None
+    account: ProviderAccount | None
 
     async def invoice(self, order: Order) -> Invoice:
         """What is to be paid, made at the provider for this order."""
@@ -72,6 +74,7 @@ class CryptoPayTill:
         self.provider: Provider = cryptopay
         self.invoices: Invoices | None = cryptopay.connect(lambda: self.client)
         self.giver: GivesBack | None = self.provider.gives_back(lambda: self.client)
+        self.account: ProviderAccount | None = cryptopay.account(lambda: self.client)
 
     async def invoice(self, order: Order) -> Invoice:
         assert self.invoices is not None
@@ -101,6 +104,7 @@ class SampleTill:
         self.provider: Provider = sample
         self.invoices: Invoices | None = sample.connect(lambda: self.stand_in.client)
         self.giver: GivesBack | None = sample.gives_back(lambda: self.stand_in.client)
+        self.account: ProviderAccount | None = sample.account(lambda: self.stand_in.client)
 
     async def invoice(self, order: Order) -> Invoice:
         assert self.invoices is not None
@@ -130,6 +134,7 @@ class TestTill:
         self.provider: Provider = synthetic
         self.invoices: Invoices | None = self.provider.connect(httpx.AsyncClient)
         self.giver: GivesBack | None = self.provider.gives_back(httpx.AsyncClient)
+        self.account: ProviderAccount | None = self.provider.account(httpx.AsyncClient)
         self._numbers = itertools.count(1)
 
     async def invoice(self, _order: Order) -> Invoice:

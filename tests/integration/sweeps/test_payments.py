@@ -190,7 +190,7 @@ async def test_more_paid_invoices_than_a_page_holds_are_all_found(
 ) -> None:
     """An outage of ours, after which no order is watched any more: only the listing of what was paid tells of the money."""
     monkeypatch.setattr(cryptopay, "PAGE", 10)
-    monkeypatch.setattr(cryptopay, "_OVERLAP", 2)
+    monkeypatch.setattr(cryptopay, "OVERLAP", 2)
     listings.most = most
     for number in range(101, 136):
         await db.run(open_one, number)
@@ -209,7 +209,7 @@ async def test_money_far_back_in_the_listing_is_found_within_as_many_passes_as_i
 ) -> None:
     """An old invoice is paid late: it stands among those that are known, wherever the listing puts it."""
     monkeypatch.setattr(cryptopay, "PAGE", 10)
-    monkeypatch.setattr(cryptopay, "_OVERLAP", 2)
+    monkeypatch.setattr(cryptopay, "OVERLAP", 2)
     listings.newest_first = newest_first
     for number in range(101, 131):
         event = await db.run(open_order, number, "basic", 30, str(number))
@@ -232,7 +232,7 @@ async def test_an_invoice_never_heard_of_is_found_behind_a_page_of_others(
     db: Database, listings: Listings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cryptopay, "PAGE", 10)
-    monkeypatch.setattr(cryptopay, "_OVERLAP", 2)
+    monkeypatch.setattr(cryptopay, "OVERLAP", 2)
     await db.run(order_without_invoice, 1)
     await db.run(travel, timedelta(minutes=1))
     purchase_id = await db.run(lambda tx: tx.value("select purchase_id from orders"))
