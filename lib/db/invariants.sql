@@ -320,10 +320,27 @@ where o.discount = 'promo' and (o.discount_percent <> c.percent or o.tariff <> a
 select o.id from orders o join deployment d on d.books_currency = o.currency join currencies k on k.code = o.currency
 where o.value <> o.price * power(cast(10 as numeric), k.exponent - k.price_exponent);
 
+-- name: outside_money_has_its_receipt
+-- Money from outside that settled an order has its receipt, and nothing else has one.
+select coalesce(p.id, r.payment_id)
+from (select p.id from payments p join providers v on v.name = p.provider
+      where p.kind = 'settling' and v.clearing is not null and p.amount > 0) p
+full join receipts r on r.payment_id = p.id
+where p.id is null or r.payment_id is null;
+
 -- name: receipt_is_of_its_payment
--- What the tax office is told of is money from outside, over the value of what was bought for it.
+-- What the tax office is told of a payment is what came for it: in the currency of the books as it came, else by the order's value.
 select r.payment_id from receipts r join payments p on p.id = r.payment_id join orders o on o.id = p.order_id
-where r.amount <> o.value or p.provider in ('balance', 'promo');
+cross join deployment d join currencies k on k.code = d.books_currency
+where r.amount <> case when p.paid_asset = d.books_currency then round(p.paid_amount * power(cast(10 as numeric), k.exponent))
+                       else div(cast(p.amount as numeric) * o.value, nullif(o.price, 0)) end;
+
+-- name: receipt_is_annulled_with_its_payment
+-- No receipt stands of a payment that the books say was given back, or taken back.
+select r.payment_id from receipts r
+where r.status in ('due', 'issued') and exists (
+    select from ledger_transfers t left join ledger_transfers undone on undone.reverses_id = t.id
+    where t.payment_id = r.payment_id and t.kind in ('refund', 'chargeback') and undone.id is null);
 
 -- name: reward_is_of_outside_money
 -- A reward is for money from outside that settled an order of a customer whom that referrer brought, and no refund took it back.

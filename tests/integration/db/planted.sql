@@ -143,6 +143,7 @@ insert into payment_events (provider, external_id, body, meaning, via, status, p
 
 -- planted: payment_has_the_agreed_price
 update payments set amount = amount - 1 where id = {payment};
+update receipts set amount = amount - 1 where payment_id = {payment};
 
 -- planted: settling_payment_granted
 update subscription_history set payment_id = null, source = 'admin', actor_id = 1 where payment_id = {payment};
@@ -379,8 +380,33 @@ insert into promo_uses (order_id, account_id, promo_code_id)
 -- planted: value_is_the_price
 update orders set value = value + 1 where id = {order};
 
+-- planted: outside_money_has_its_receipt
+delete from receipts where payment_id = {payment};
+
+-- planted: outside_money_has_its_receipt
+insert into payment_events (provider, external_id, body, meaning, status, processed_at, amount, currency, via, correlation_id)
+    select provider, 'twice', '', '', 'duplicate', atlas.now(), amount, currency, 'webhook', 'c' from payments where id = {payment};
+update payment_events set resolved_at = atlas.now(), resolution = 'credited' where external_id = 'twice';
+insert into payments (provider, charge_id, kind, order_id, account_id, event_id, amount, currency)
+    select p.provider, 'twice', 'duplicate', p.order_id, p.account_id, e.id, p.amount, p.currency
+    from payments p cross join payment_events e where p.id = {payment} and e.external_id = 'twice';
+insert into receipts (payment_id, amount) select id, amount from payments where charge_id = 'twice';
+
 -- planted: receipt_is_of_its_payment
-insert into receipts (payment_id, amount) select id, amount - 1 from payments where id = {payment};
+update receipts set amount = amount - 1 where payment_id = {payment};
+
+-- planted: receipt_is_annulled_with_its_payment
+insert into refunds (payment_id, kind, provider, external_id, route, amount, currency)
+    select id, 'refund', provider, 'back', 'provider', amount, currency from payments where id = {payment};
+insert into ledger_accounts (code, currency) values ('refunds', 'RUB'), ('clearing:cryptobot', 'RUB') on conflict do nothing;
+insert into ledger_transfers (key, kind, entries, order_id, payment_id, refund_id)
+    select 'refund:' || r.provider || ':back', 'refund', 1, p.order_id, p.id, r.id
+    from refunds r join payments p on p.id = r.payment_id where r.external_id = 'back';
+insert into ledger_entries (transfer_id, number, entries, books_day, debit_account_id, credit_account_id, amount, currency)
+    select t.id, 1, 1, t.books_day, d.id, c.id, 14900, 'RUB'
+    from ledger_transfers t join ledger_accounts d on d.code = 'refunds' join ledger_accounts c
+        on c.code = 'clearing:cryptobot' and c.currency = 'RUB'
+    where t.kind = 'refund';
 
 -- planted: snapshots_are_their_entries
 update deployment set clock_offset = clock_offset + interval '2 days';
@@ -414,5 +440,5 @@ insert into ledger_snapshots (day, ledger_account_id, debit, credit)
     from closed_days d cross join ledger_accounts a
     where exists (select from ledger_entries e where a.id in (e.debit_account_id, e.credit_account_id));
 
--- excused: a receipt over what was paid
-insert into receipts (payment_id, amount) select id, amount from payments where id = {payment};
+-- excused: a receipt that was told
+update receipts set status = 'issued', issued_at = atlas.now() where payment_id = {payment};

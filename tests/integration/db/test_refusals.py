@@ -49,7 +49,6 @@ insert into refunds (payment_id, kind, provider, external_id, route, amount, cur
     values (2, 'refund', 'cryptobot', 'refund-2', 'provider', 25000, 'RUB');
 insert into referral_rewards (payment_id, referrer_id, buyer_id, base, buyers, percent, amount, held_until)
     values (1, 1, 2, 14900, 3, 10, 1490, atlas.now() + interval '14 days');
-insert into receipts (payment_id, amount) values (1, 14900), (2, 25000);
 insert into closed_days (day) values ('2020-01-31');
 insert into closed_months (month, statement) values ('2020-01-01', 'all of it');
 insert into ledger_accounts (code, currency) values ('revenue', 'RUB');
@@ -420,7 +419,7 @@ REWARDS: list[tuple[str, ...]] = [
 ]
 
 _ISSUED = "update receipts set status = 'issued', issued_at = atlas.now(), number = 'A-1' where payment_id = 2"
-_ANNULLING = "update receipts set status = 'annulling', refund_id = 1 where payment_id = 2"
+_ANNULLING = "update receipts set status = 'annulling', refund_id = 1, refunded_at = atlas.now() where payment_id = 2"
 
 RECEIPTS: list[tuple[str, ...]] = [
     ("receipts_amount_check", "update receipts set amount = 0"),
@@ -434,9 +433,11 @@ RECEIPTS: list[tuple[str, ...]] = [
     ("annulled_by_a_refund", "update receipts set refund_id = 1 where payment_id = 2"),
     ("annulled_has_time", "update receipts set status = 'annulled', refund_id = 1 where payment_id = 2"),
     ("annulled_has_time", "update receipts set annulled_at = atlas.now()"),
+    ("refund_has_its_moment", _ISSUED, "update receipts set status = 'annulling', refund_id = 1 where payment_id = 2"),
+    ("refund_has_its_moment", "update receipts set refunded_at = atlas.now()"),
     (
         "annulled_by_its_payments_refund",
-        "update receipts set status = 'annulled', annulled_at = atlas.now(), refund_id = 1 where payment_id = 1",
+        "update receipts set status = 'annulled', annulled_at = atlas.now(), refund_id = 1, refunded_at = atlas.now() where payment_id = 1",
     ),
     ("receipts_pkey", "insert into receipts (payment_id, amount) values (1, 14900)"),
     ("receipts_payment_id_fkey", "insert into receipts (payment_id, amount) values (9, 14900)"),
@@ -457,7 +458,7 @@ RECEIPTS: list[tuple[str, ...]] = [
         "receipts_arrows",
         _ISSUED,
         _ANNULLING,
-        "update receipts set status = 'issued', refund_id = null where payment_id = 2",
+        "update receipts set status = 'issued', refund_id = null, refunded_at = null where payment_id = 2",
     ),
 ]
 
@@ -473,7 +474,7 @@ def _at(moment: str) -> str:
 CLOSING: list[tuple[str, ...]] = [
     ("closed_days_in_order", _at("2020-02-02 02:59:59"), "insert into closed_days (day) values ('2020-02-01')"),
     ("closed_days_in_order", "insert into closed_days (day) values ('2020-02-02')"),
-    ("closed_days_in_order", "insert into closed_days (day) values ('2020-01-31')"),
+    ("closed_days_pkey", "insert into closed_days (day) values ('2020-01-31')"),
     ("closed_days_in_order", "insert into closed_days (day) values ('2020-01-30')"),
     (
         "closed_days_in_order",
@@ -584,7 +585,7 @@ CHANGEABLE = {
     "withdrawals": "status approved_by approved_at confirmed_by ended_by ended_at returned_at reason destination"
     " destination_erased_at",
     "referral_rewards": "status earned_at reversed_at refund_id written_off",
-    "receipts": "status number refund_id attempts next_attempt_at issued_at annulled_at",
+    "receipts": "status number refund_id refunded_at attempts next_attempt_at issued_at annulled_at",
 }
 
 
