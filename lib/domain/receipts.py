@@ -1,6 +1,6 @@
 """What the tax office is told of money from outside (money.md, Reports): a receipt of each settling payment, and its reversal.
 
-The receipt's row is left by the payment's own statement (migration 0011). Which form it is told in is `lib.receipts`.
+The receipt's row is left by the payment's own statement. Which form it is told in is `lib.receipts`.
 """
 
 from __future__ import annotations

@@ -63,10 +63,7 @@ begin
     grant update (status, approved_by, approved_at, confirmed_by, ended_by, ended_at, returned_at, reason, destination,
                   destination_erased_at) on withdrawals to atlas_app;
     grant update (status, earned_at, reversed_at, refund_id, written_off) on referral_rewards to atlas_app;
-    grant update (status, number, refund_id, attempts, next_attempt_at, issued_at, annulled_at) on receipts to atlas_app;
-    if exists (select from pg_catalog.pg_attribute where attrelid = 'atlas.receipts'::pg_catalog.regclass and attname = 'refunded_at') then
-        grant update (refunded_at) on receipts to atlas_app; -- of migration 0011, which a database that is half-way lacks
-    end if;
+    grant update (status, number, refund_id, refunded_at, attempts, next_attempt_at, issued_at, annulled_at) on receipts to atlas_app;
     -- where a withdrawal goes is for finance's screens, not for those who read the database
     revoke select on withdrawals from atlas_readonly;
     grant select (id, account_id, amount, destination_kind, destination_erased_at, status, approved_by, confirmed_by, ended_by,
