@@ -101,7 +101,7 @@ class Difference:
         state: `missing_here` (the books lack it), `missing_there` (the provider does), `differs`, or `balance`.
         kind, external_id: of the line; of a balance neither.
         of_fee: it is the fee that differs.
-        said, booked: by the provider and in the books, whole units; None: nothing.
+        said, booked: by the provider, as the books would take it, and in the books, whole units; None: nothing.
         order_id: whose it is, as far as the books know.
         at: when the line happened.
     """
@@ -175,8 +175,8 @@ def _differences(subject: Subject, there: Side | None, here: Side | None) -> Ite
     for of_fee in (False, True):
         left, right = ((side.fees if of_fee else side.amounts) if side else {} for side in (there, here))
         for asset in sorted({*left, *right}):
-            said, booked = left.get(asset, _ZERO), right.get(asset, _ZERO)
-            if rounded(said, asset) == booked:
+            said, booked = rounded(left.get(asset, _ZERO), asset), right.get(asset, _ZERO)
+            if said == booked:
                 continue
             yield Difference(
                 state,
@@ -197,9 +197,9 @@ def balances(
     """Where what a provider holds is not what its clearing account has, once what is under way is left out."""
     found = []
     for asset in sorted({*said, *booked, *unsettled}):
-        held = _EXACT.subtract(said.get(asset, _ZERO), unsettled.get(asset, _ZERO))
+        held = rounded(_EXACT.subtract(said.get(asset, _ZERO), unsettled.get(asset, _ZERO)), asset)
         ours = booked.get(asset, _ZERO)
-        if rounded(held, asset) != ours:
+        if held != ours:
             found.append(Difference("balance", "", "", asset, of_fee=False, said=held, booked=ours))
     return found
 
@@ -612,12 +612,11 @@ def open_differences(tx: Transaction, *, after: int = 0, page: int = 100) -> lis
 
 @dataclass(frozen=True, slots=True)
 class LastComparison:
-    """The newest comparison of a provider; `age_s` is since when, in seconds."""
+    """The newest comparison of a provider."""
 
     provider: str
     day: date
     compared_at: datetime
-    age_s: float
     lines: int
     matched: int
     under_way: int
@@ -625,8 +624,7 @@ class LastComparison:
 
 
 _LAST = """
-select p.name as provider, c.day, c.compared_at,
-       cast(extract(epoch from atlas.now() - c.compared_at) as double precision) as age_s, c.lines, c.matched, c.under_way, c.complete
+select p.name as provider, c.day, c.compared_at, c.lines, c.matched, c.under_way, c.complete
 from providers p cross join lateral (
     select * from reconciliations r where r.provider = p.name order by r.day desc limit 1) c
 order by p.name

@@ -303,6 +303,8 @@ def _made_up(event: str, severity: str = "ERROR", **fields: object) -> Entry:
         ("payment_unmatched", _made_up("payment_duplicate"), True),
         ("payment_unmatched", _made_up("payment_settled", "INFO"), False),
         ("payment_kept", _made_up("payment_kept"), True),
+        ("books_differ", _made_up("books_differ", provider="cryptobot", new=1), True),
+        ("books_differ", _made_up("books_compared", "INFO", provider="cryptobot"), False),
         ("payment_kept", _made_up("payment_settled", "INFO"), False),
         ("node_call_failed", _made_up("node_call_failed", "WARNING", node="n1"), True),
         ("node_call_refused", _made_up("node_call_failed", "WARNING", node="n1"), False),

@@ -154,10 +154,14 @@ async def test_telegram_out_of_reach_is_a_line_and_no_failure_of_the_sweep(
     assert run.failed == 0
 
 
+_MAY_BE_OPEN = function_table.load().connection_sum
+_FOUR_FIFTHS = _MAY_BE_OPEN * 4 // 5
+
+
 @pytest.mark.proves("S0-8")
 @pytest.mark.parametrize(
     ("in_use", "limit", "short"),
-    [(70, 197, False), (71, 197, True), (19, 22, False), (20, 22, True), (5, 97, False)],
+    [(_FOUR_FIFTHS, 197, False), (_FOUR_FIFTHS + 1, 197, True), (19, 22, False), (20, 22, True), (5, 97, False)],
 )
 async def test_connections_run_short_by_what_functions_may_open_and_by_what_the_server_takes(
     db: Database,
@@ -168,11 +172,10 @@ async def test_connections_run_short_by_what_functions_may_open_and_by_what_the_
     *,
     short: bool,
 ) -> None:
-    assert function_table.load().connection_sum == 88
     monkeypatch.setattr(health_snapshot, "connections", lambda _tx: health_snapshot.Connections(in_use, limit))
     caplog.set_level(logging.INFO, "atlas")
     await sweep_outbox._tell_connections(sweep_run(db, "outbox"))
-    told = {"in_use": in_use, "may_be_open": 88, "limit": limit}
+    told = {"in_use": in_use, "may_be_open": _MAY_BE_OPEN, "limit": limit}
     assert _lines(caplog, "connections_short") == ([told] if short else [])
     assert _lines(caplog, "connections_in_use") == ([] if short else [told])
 

@@ -27,6 +27,11 @@ locals {
       filter = "jsonPayload.event=\"payment_kept\""
       labels = {}
     }
+    books_differ = {
+      what   = "Comparisons of a provider's own account with the books that found a new difference."
+      filter = "jsonPayload.event=\"books_differ\""
+      labels = { provider = "EXTRACT(jsonPayload.provider)" }
+    }
     update_given_up = {
       what   = "Updates of customers that were given up, or could not even be kept."
       filter = "jsonPayload.event=\"update_given_up\" OR jsonPayload.event=\"update_not_kept\""
