@@ -1,4 +1,4 @@
-"""`make end-suspense ENV=... EVENT=... HOW=... OPERATOR=... REASON=...`: how money that fits nothing ends, until there is a screen."""
+"""`make end-suspense ENV=... EVENT=... HOW=... OPERATOR=... REASON=...`: how money that fits nothing ends without the bot (lib/bot/finance)."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from aiogram import Dispatcher, Router
 from aiogram.enums import ChatType
 from aiogram.types import CallbackQuery, Message
 
-from lib.bot.routers import access, balance, menu, purchase, reference, trial
+from lib.bot.routers import access, balance, menu, operator, purchase, reference, trial
 
 
 async def in_private(event: Message | CallbackQuery) -> bool:
@@ -25,7 +25,14 @@ def the_dispatcher() -> Dispatcher:
     private.callback_query.filter(in_private)
     # the menu's router comes last: it takes what no other router takes; the balance's takes any text that is no command
     private.include_routers(
-        menu.start_router, purchase.router, trial.router, access.router, reference.router, balance.router, menu.router
+        menu.start_router,
+        purchase.router,
+        trial.router,
+        access.router,
+        reference.router,
+        operator.router,
+        balance.router,
+        menu.router,
     )
     root = Dispatcher(disable_fsm=True)
     root.include_router(private)

@@ -106,6 +106,7 @@ def _context(services: Services, incoming: Incoming, update: Update) -> UpdateCo
         support_url=services.telegram.support_url,
         methods=services.methods,
         balance_offered=services.balance_offered,
+        owners=services.owners,
         asks_data=services.asks_data,
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from lib.bot.callbacks import CheckOrder, Go, Place
 from lib.bot.screen import Button, Screen, tap
@@ -126,9 +126,24 @@ def _facts(context: UpdateContext, order: Order) -> dict[str, str | int]:
 
 def what(context: UpdateContext, order: Order) -> str:
     """What is bought, in a few words."""
-    say = context.texts
+    return words(context.texts, order, context.prices.currency)
+
+
+class Bought(Protocol):
+    """What is known of an order's contents; `value` in minor units of the books' currency."""
+
+    @property
+    def tariff(self) -> str | None: ...  # noqa: D102 -- said above
+    @property
+    def period_days(self) -> int | None: ...  # noqa: D102 -- said above
+    @property
+    def value(self) -> int | None: ...  # noqa: D102 -- said above
+
+
+def words(say: Texts, order: Bought, books: str) -> str:
+    """What is bought, in a few words; `books` is the currency of the books."""
     if order.tariff is None or order.period_days is None:
-        return say.plain("order-what-top-up", amount=say.money(order.value, context.prices.currency))
+        return say.plain("order-what-top-up", amount=say.money(order.value or 0, books))
     return say.plain("order-what", tariff=say.tariff(order.tariff), period=say.plain("period", days=order.period_days))
 
 
@@ -136,11 +151,7 @@ def bought(say: Texts, charge: Charge, books: str) -> str:
     """What a charge was for, with the order's number; nothing known where it fits no order."""
     if charge.order_id is None:
         return say.plain("charge-without-order")
-    number = say.plain("order-number", number=str(charge.order_id))
-    if charge.tariff is None or charge.period_days is None:
-        return f"{number}: {say.plain('order-what-top-up', amount=say.money(charge.value or 0, books))}"
-    period = say.plain("period", days=charge.period_days)
-    return f"{number}: {say.plain('order-what', tariff=say.tariff(charge.tariff), period=period)}"
+    return f"{say.plain('order-number', number=str(charge.order_id))}: {words(say, charge, books)}"
 
 
 def pay_label(context: UpdateContext, quote: Quote, label: str, *, alone: bool, accepts: bool) -> str:

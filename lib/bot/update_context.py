@@ -48,6 +48,7 @@ class UpdateContext:
         zone: in which times are shown.
         methods: the providers that one can pay by, by name, and what each is called on a button.
         balance_offered: whether one can pay from the balance.
+        owners: Telegram ids of those who may do everything (`ADMIN_IDS`).
         asks_data: whether the shop asks for a person's data before it keeps any (`ASK_DATA_CONSENT`).
         start_payload: of the deep link that the person came by.
         starts: it is /start.
@@ -69,6 +70,7 @@ class UpdateContext:
     support_url: str
     methods: Mapping[str, str]
     balance_offered: bool
+    owners: frozenset[int] = frozenset()
     asks_data: bool = False
     start_payload: str | None = None
     starts: bool = False

@@ -1,8 +1,6 @@
 """What an operator gives to a customer's balance or takes from it, with a reason and an audit row (docs/postings.md).
 
 Each has a name, such as a ticket's number: under one name it is done once, however often it is asked for.
-
-A foundation: no screen or command offers it to operators yet.
 """
 
 from __future__ import annotations
@@ -20,7 +18,7 @@ if TYPE_CHECKING:
     from lib.db import Transaction
     from lib.domain.postings import Fact
 
-_MAY = frozenset({operators.Role.OWNER, operators.Role.FINANCE})
+_MAY = operators.MAY[operators.Action.ADJUST]
 _MOST = 10**17 - 1
 _LONGEST_NAME, _LONGEST_REASON = 100, 1000
 

@@ -3,7 +3,7 @@
 Postgres links a new row to the one before (the trigger `audit_link`), so the chain is whole by whichever program a row is added. The lock that this
 takes is held until COMMIT: `record` belongs at the end of its transaction.
 
-Recorded are roles and flags, access and balance by hand, and how suspense ends; no function offers these to operators yet.
+Recorded are roles and flags, access and balance by hand, and how suspense ends.
 """
 
 from __future__ import annotations

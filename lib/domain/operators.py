@@ -2,7 +2,7 @@
 
 Owners are a setting (`ADMIN_IDS`) and have no row. No customer's path loads this module.
 
-A foundation: no function offers these to operators yet; until then roles and flags are changed by SQL (docs/runbooks).
+Roles and flags are changed by SQL (docs/runbooks): no screen offers it.
 """
 
 from __future__ import annotations
@@ -33,6 +33,32 @@ class Role(StrEnum):
     SUPPORT = "support"
     MARKETING = "marketing"
     OBSERVER = "observer"
+
+
+class Action(StrEnum):
+    """What operators do, as far as roles tell it apart."""
+
+    SEE_CUSTOMER = "see_customer"
+    SEE_MONEY = "see_money"
+    END_SUSPENSE = "end_suspense"
+    ADJUST = "adjust"
+    REFUND = "refund"
+
+
+_MONEY = frozenset({Role.OWNER, Role.FINANCE})
+MAY: dict[Action, frozenset[Role]] = {
+    Action.SEE_CUSTOMER: _MONEY | {Role.SUPPORT},
+    Action.SEE_MONEY: _MONEY,
+    Action.END_SUSPENSE: _MONEY,
+    Action.ADJUST: _MONEY,
+    Action.REFUND: _MONEY,
+}
+"""Which roles may do what: the one table."""
+
+
+def may(held: Collection[Role], action: Action) -> bool:
+    """Whether one of the roles is enough."""
+    return not MAY[action].isdisjoint(held)
 
 
 def roles(tx: Transaction, telegram_id: int, owners: Collection[int]) -> frozenset[Role]:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from lib.domain.pricelist import PriceList
     from lib.domain.suspense import InSuspense
 
-_MAY = frozenset({operators.Role.OWNER, operators.Role.FINANCE})
+_MAY = operators.MAY[operators.Action.END_SUSPENSE]
 
 
 class Refused(Exception):
@@ -175,6 +175,24 @@ def given_back(tx: Transaction, event_id: int, by: By) -> None:
     _record(tx, event, by, "given_back", {"amount": held.received.minor, "currency": held.received.currency})
 
 
+_NOTE = """
+update payment_events set resolved_at = atlas.now(), resolution = 'no_money' where id = :id
+"""
+
+
+def noted(tx: Transaction, event_id: int, by: By) -> None:
+    """News without any money was looked into: it waits no more. What is told of its key later has its effect all the same.
+
+    Raises:
+        Refused: not allowed, no such event, ended before, or money came with it.
+    """
+    event = _locked(tx, event_id, by)
+    if event.status != "unmatched" or event.amount is not None or suspense.lying(tx, event_id) is not None:
+        raise Refused(f"event {event_id} is {event.status}, and tells of money: it ends where its money goes")
+    tx.execute(_NOTE, id=event_id)
+    _record(tx, event, by, "noted", {"resolution": "no_money"})
+
+
 def paid_back(tx: Transaction, event_id: int, by: By, paid: Amount, fee: Amount | None = None) -> None:
     """It was given back by hand from the bank.
 
@@ -202,6 +220,16 @@ def paid_back(tx: Transaction, event_id: int, by: By, paid: Amount, fee: Amount 
 
 def _take(tx: Transaction, event_id: int, by: By, resolution: str) -> tuple[_Event, InSuspense]:
     """The event, which is resolved by this: two operators at once queue up here, and the second is told."""
+    event = _locked(tx, event_id, by)
+    held = suspense.lying(tx, event_id)
+    if held is None:
+        raise Refused(f"nothing of event {event_id} lies in suspense: it is {event.status}")
+    tx.execute(suspense.RESOLVE, id=event_id, resolution=resolution)
+    return event, held
+
+
+def _locked(tx: Transaction, event_id: int, by: By) -> _Event:
+    """The event, which no one has ended yet: two operators at once queue up here."""
     if not operators.roles(tx, by.actor_id, by.owners) & _MAY:
         raise Refused(f"{by.actor_id} may not: neither in ADMIN_IDS nor with the role finance")
     event = tx.row(_Event, _LOCK, id=event_id)
@@ -209,11 +237,7 @@ def _take(tx: Transaction, event_id: int, by: By, resolution: str) -> tuple[_Eve
         raise Refused(f"there is no event {event_id}")
     if event.resolution is not None:
         raise Refused(f"event {event_id} was {event.resolution} before")
-    held = suspense.lying(tx, event_id)
-    if held is None:
-        raise Refused(f"nothing of event {event_id} lies in suspense: it is {event.status}")
-    tx.execute(suspense.RESOLVE, id=event_id, resolution=resolution)
-    return event, held
+    return event
 
 
 def _counted(event: _Event, held: InSuspense, currency: str, worth: int | None) -> int:

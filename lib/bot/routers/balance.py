@@ -11,7 +11,7 @@ from aiogram import F, Router
 
 from lib.bot import money_screens, order_screen
 from lib.bot.callbacks import Go, PayTopUp, PickTopUp, Place, ShowMoves
-from lib.bot.routers import menu
+from lib.bot.routers import menu, operator
 from lib.bot.routers.purchase import MakeInvoice, call_or_screen, make_invoice, stale
 from lib.bot.top_up_dialogue import (
     CONFIRM,
@@ -38,9 +38,11 @@ if TYPE_CHECKING:
 router = Router(name="balance")
 
 
-def typed(tx: Transaction, context: UpdateContext, text: str) -> Screen:
-    """A text: the amount, when it was asked for; else it is not understood."""
+def typed(tx: Transaction, context: UpdateContext, text: str) -> Screen | operator.Desk:
+    """A text: the amount, when it was asked for; what an operator was asked for; else it is not understood."""
     state = chat_state.read(tx, context.account.id)
+    if state.state in operator.TYPED:
+        return operator.Desk()
     if state.state != TYPED or not is_offered(tx, context):
         return menu.not_understood(tx, context)
     amount = amounts.top_up(text, context.prices)
@@ -102,4 +104,5 @@ async def _on_pay(_query: CallbackQuery, callback_data: PayTopUp, runner: Update
 
 @router.message(F.text & ~F.text.startswith("/"))
 async def _on_text(message: Message, runner: UpdateRunner) -> None:
-    await runner.run(typed, message.text or "")
+    if await runner.run_step(typed, message.text or "") is not None:
+        await operator.typed(runner, message.text or "")

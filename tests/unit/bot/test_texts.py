@@ -13,6 +13,8 @@ from fluent.syntax.visitor import Visitor
 
 from lib import texts
 from lib.bot.callbacks import Platform
+from lib.bot.finance.acts import Field
+from lib.bot.finance.callbacks import Act
 from lib.bot.money_screens import TEXTS
 from lib.bot.routers.reference import APPS
 from lib.domain.accounts import LANGUAGES
@@ -21,9 +23,10 @@ from lib.domain.customer_money import State
 from lib.settings import pricelist
 from sandbox.telegram.text.html_markup import parse_html
 
+EVENT_STATES = ("new", "settled", "duplicate", "unmatched", "no_money", "assigned", "credited", "refunded")
 _ROOT = Path(texts.__file__).parents[2]
 _SAMPLES: dict[str, str | int] = {
-    **dict.fromkeys(("days", "count", "gb"), 3),
+    **dict.fromkeys(("days", "count", "gb", "unmatched", "duplicate"), 3),
     **dict.fromkeys(
         (
             *(
@@ -41,6 +44,8 @@ _SAMPLES: dict[str, str | int] = {
                 "amount",
             ),
             *("balance", "missing", "minimum", "least", "most", "when", "state"),
+            *("provider", "charge", "username", "reason", "why", "before", "after", "code", "others", "about"),
+            *("status", "currency", "topped_up", "earned", "debit", "credit"),
         ),
         "<i>&x",
     ),
@@ -83,6 +88,11 @@ def ids_in_code() -> set[str]:
             if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.startswith("toast-"):
                 found.add(node.value)
     found |= {f"top-up-refused-{why.value}" for why in Refusal}
+    found |= {f"finance-amount-{why.value}" for why in Refusal if why is not Refusal.TOO_LITTLE}
+    found |= {f"finance-title-{act.value}" for act in Act} | {f"button-finance-{act.value}" for act in Act}
+    found |= {f"finance-ask-{asked.value}" for asked in Field}
+    found |= {f"finance-event-{state.replace('_', '-')}" for state in EVENT_STATES}
+    found |= {f"finance-order-{status}" for status in ("open", "paid", "expired", "replaced")}
     found |= {f"platform-{platform.value}" for platform in Platform}
     found |= {f"button-{language}" for language in LANGUAGES}
     found |= {f"tariff-{name}" for name in pricelist.load().tariffs}

@@ -1,0 +1,103 @@
+"""What operators' buttons carry. Never trusted: role, subject, state and amount are checked again by each of them."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+from aiogram.filters.callback_data import CallbackData
+from pydantic import Field, ValidationError
+
+Id = Annotated[int, Field(ge=1, le=2**63 - 1)]
+IdOrNone = Annotated[int, Field(ge=0, le=2**63 - 1)]
+
+
+class Act(StrEnum):
+    """What an operator may do to money; the end of its texts' names."""
+
+    ASSIGN = "assign"
+    CREDIT = "credit"
+    GIVEN_BACK = "given-back"
+    PAID_BACK = "paid-back"
+    NOTE = "note"
+    GIVE = "give"
+    TAKE = "take"
+
+
+class Home(CallbackData, prefix="fin"):
+    """The desk."""
+
+
+class Waiting(CallbackData, prefix="fin_waits"):
+    """What waits in suspense, older than that event; 0: the newest."""
+
+    before: IdOrNone
+
+
+class Event(CallbackData, prefix="fin_event"):
+    """One charge that waits, or waited."""
+
+    event: Id
+
+
+class Search(CallbackData, prefix="fin_find"):
+    """Ask whom to look for."""
+
+
+class Customer(CallbackData, prefix="fin_card"):
+    """One customer's money."""
+
+    account: Id
+
+
+class Begin(CallbackData, prefix="fin_act"):
+    """Begin to do something.
+
+    Attributes:
+        subject: the event or customer it is done to.
+        target: the order or customer it is for, where the button names one.
+    """
+
+    act: Act
+    subject: Id
+    target: IdOrNone = 0
+
+
+class NoFee(CallbackData, prefix="fin_no_fee"):
+    """The bank took nothing beside it."""
+
+    version: IdOrNone
+
+
+class Confirm(CallbackData, prefix="fin_do"):
+    """Do what the confirm screen shows."""
+
+    version: IdOrNone
+
+
+class Books(CallbackData, prefix="fin_books"):
+    """The trial balance."""
+
+
+class Statement(CallbackData, prefix="fin_lines"):
+    """What moved an account of the ledger before that transfer; 0: the last moves."""
+
+    ledger_account: Id
+    before: IdOrNone
+
+
+Pressed = Home | Waiting | Event | Search | Customer | Begin | NoFee | Confirm | Books | Statement
+_BUTTONS: dict[str, type[Pressed]] = {
+    one.__prefix__: one for one in (Home, Waiting, Event, Search, Customer, Begin, NoFee, Confirm, Books, Statement)
+}
+
+
+def read(data: str) -> Pressed | None:
+    """What a button means; None of one that is forged, or of a later release."""
+    kind = _BUTTONS.get(data.partition(":")[0])
+    if kind is None:
+        return None
+    try:
+        return kind.unpack(data)
+    except (TypeError, ValueError, ValidationError):
+        return None

@@ -1,0 +1,329 @@
+"""What operators read of money: the desk, what waits, one event, a customer, the books. Reading changes nothing."""
+
+from __future__ import annotations
+
+import html
+from typing import TYPE_CHECKING
+
+from lib.bot import money_screens, order_screen
+from lib.bot.finance.callbacks import Act, Begin, Books, Customer, Event, Home, Search, Statement, Waiting
+from lib.bot.routers import operator
+from lib.bot.screen import Screen, tap
+from lib.domain import balance, chat_state, customer_money, money_desk, operators, subscriptions
+from lib.domain import books as ledger_books
+from lib.domain.money_desk import FIRST
+from lib.domain.operators import Action
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from lib.bot.screen import Button, Rows
+    from lib.bot.update_context import UpdateContext
+    from lib.db import Transaction
+    from lib.domain.money_desk import Event as News
+    from lib.domain.money_desk import Found, Line, OrderLine
+    from lib.domain.operators import Role
+
+_PAGE, _LINES, _FOUND, _LAST = 6, 8, 6, 5
+_LONGEST = 120
+"""Characters of a text of others in a list: an id of a charge, a reason."""
+
+
+def home(tx: Transaction, context: UpdateContext, held: Collection[Role], toast: str = "") -> Screen:
+    """The desk, with what the person's roles may; `toast` is the id of a text."""
+    say = context.texts
+    parts, rows = [say.html("finance")], []
+    if operators.may(held, Action.SEE_MONEY):
+        waits = money_desk.counts(tx)
+        parts.append(say.html("finance-waits", unmatched=waits.unmatched, duplicate=waits.duplicate))
+        rows += [
+            (tap(say.plain("button-finance-waiting"), Waiting(before=0)),),
+            (tap(say.plain("button-finance-books"), Books()),),
+        ]
+    if operators.may(held, Action.SEE_CUSTOMER):
+        rows.append((tap(say.plain("button-finance-search"), Search()),))
+    if not rows:
+        parts.append(say.html("finance-nothing"))
+    return Screen("\n\n".join(parts), tuple(rows), toast=_toast(context, toast))
+
+
+def waiting(tx: Transaction, context: UpdateContext, before: int) -> Screen:
+    """What waits, a page."""
+    say = context.texts
+    found = money_desk.waiting(tx, before=before or FIRST, most=_PAGE + 1)
+    page = found[:_PAGE]
+    lines = [
+        say.html(
+            "finance-waiting-line",
+            number=str(one.id),
+            when=context.moment(one.received_at),
+            amount=_came(tx, context, one),
+            provider=one.provider,
+            status=say.plain(f"finance-event-{one.status.replace('_', '-')}"),
+        )
+        for one in page
+    ]
+    text = "\n".join((say.html("finance-waiting"), *lines)) if page else say.html("finance-waiting-none")
+    choice = tuple(tap(say.plain("button-finance-event", number=str(one.id)), Event(event=one.id)) for one in page)
+    rows: Rows = tuple(choice[at : at + 2] for at in range(0, len(choice), 2))
+    older = ((tap(say.plain("button-older"), Waiting(before=page[-1].id)),),) if len(found) > _PAGE else ()
+    return Screen(text, (*rows, *older, (_home(context),)))
+
+
+def event(tx: Transaction, context: UpdateContext, event_id: int, toast: str = "") -> Screen:
+    """One event, with every way out of suspense that it has."""
+    say = context.texts
+    one = money_desk.event(tx, event_id)
+    if one is None:
+        return Screen(say.html("finance-not-found"), ((_home(context),),), toast=_toast(context, "toast-stale"))
+    lying = money_desk.lying(tx, event_id)
+    lines = [
+        say.html("finance-event", number=str(one.id), provider=one.provider, charge=_short(one.external_id)),
+        say.html("finance-event-when", when=context.moment(one.received_at)),
+        say.html("finance-event-state", state=say.plain(f"finance-event-{_state(one)}")),
+    ]
+    if one.amount is not None:
+        lines.append(say.html("finance-event-said", amount=money_screens.price(say, int(one.amount), one.currency)))
+    if lying is not None:
+        lines.append(say.html("finance-event-lies", amount=say.booked(lying.received.minor, lying.received.currency)))
+        if lying.fee is not None:
+            lines.append(say.html("finance-event-fee", amount=say.booked(lying.fee.minor, lying.fee.currency)))
+    if one.reason:
+        lines.append(say.html("finance-event-why", why=_short(one.reason)))
+    order = money_desk.order(tx, one.order_id) if one.order_id is not None else None
+    if order is not None:
+        lines.append(_order(context, order))
+    if one.payer_telegram_id is not None:
+        lines.append(say.html("finance-event-payer", number=str(one.payer_telegram_id)))
+    known = (
+        ((tap(say.plain("button-finance-customer", number=str(one.account_id)), Customer(account=one.account_id)),),)
+        if one.account_id is not None
+        else ()
+    )
+    ways = _ways(context, one, order, lies=lying is not None)
+    back = tap(say.plain("button-finance-waiting"), Waiting(before=0))
+    return Screen("\n".join(lines), (*ways, *known, (back, _home(context))), toast=_toast(context, toast))
+
+
+def _state(one: News) -> str:
+    return (one.resolution or one.status).replace("_", "-")
+
+
+def _ways(context: UpdateContext, one: News, order: OrderLine | None, *, lies: bool) -> Rows:
+    say = context.texts
+    if one.resolution is not None:
+        return ()
+    if not lies:
+        if one.status == "unmatched" and one.amount is None:
+            return ((_act(context, Act.NOTE, one.id),),)
+        return ()
+    rows: list[tuple[Button, ...]] = []
+    if one.status == "unmatched":
+        if order is not None and order.status != "paid":
+            label = say.plain("button-finance-assign-to", number=str(order.id))
+            rows.append((tap(label, Begin(act=Act.ASSIGN, subject=one.id, target=order.id)),))
+        rows.append((_act(context, Act.ASSIGN, one.id),))
+    if one.account_id is not None:
+        label = say.plain("button-finance-credit-to", number=str(one.account_id))
+        rows.append((tap(label, Begin(act=Act.CREDIT, subject=one.id, target=one.account_id)),))
+    rows += [
+        (_act(context, Act.CREDIT, one.id),),
+        (_act(context, Act.GIVEN_BACK, one.id),),
+        (_act(context, Act.PAID_BACK, one.id),),
+    ]
+    return tuple(rows)
+
+
+def _act(context: UpdateContext, act: Act, subject: int) -> Button:
+    return tap(context.texts.plain(f"button-finance-{act.value}"), Begin(act=act, subject=subject))
+
+
+def ask_whom(tx: Transaction, context: UpdateContext, refusal: str = "") -> Screen:
+    """The next text of the operator says whom."""
+    say = context.texts
+    state = chat_state.read(tx, context.account.id)
+    chat_state.swap(tx, context.account.id, state.version, operator.SEARCH, {})
+    text = say.html("finance-search")
+    return Screen(f"{refusal}\n\n{text}" if refusal else text, ((_home(context),),))
+
+
+def found(tx: Transaction, context: UpdateContext, held: Collection[Role], text: str) -> Screen:
+    """Whom a text means: one is shown, of several one is chosen."""
+    say = context.texts
+    known = money_desk.find(tx, text, _FOUND)
+    if not known:
+        return ask_whom(tx, context, say.html("finance-not-found"))
+    if len(known) == 1:
+        return customer(tx, context, held, known[0].id)
+    choice = tuple(
+        (tap(say.plain("button-finance-customer", number=str(one.id)), Customer(account=one.id)),) for one in known
+    )
+    lines = [_who(context, one) for one in known]
+    return Screen("\n".join((say.html("finance-several"), *lines)), (*choice, (_home(context),)))
+
+
+def customer(tx: Transaction, context: UpdateContext, held: Collection[Role], account_id: int) -> Screen:
+    """One customer's money, and what may be done about it."""
+    say = context.texts
+    one = money_desk.customer(tx, account_id)
+    if one is None:
+        return Screen(say.html("finance-not-found"), ((_home(context),),), toast=_toast(context, "toast-stale"))
+    books, wallets = context.prices.currency, balance.of(tx, account_id)
+    access = subscriptions.current(tx, account_id)
+    until = context.moment(access.expires_at) if access is not None else "—"
+    head = [
+        _who(context, one),
+        say.html(
+            "finance-wallets",
+            topped_up=say.booked(wallets.topped_up, books),
+            earned=say.booked(wallets.earned, books),
+        ),
+        say.html("finance-access", until=until),
+    ]
+    charges = customer_money.charges(tx, account_id, _LAST)
+    moves = customer_money.moves(tx, account_id, most=_LAST)
+    ordered = money_desk.orders_of(tx, account_id, _LAST)
+    parts = ["\n".join(head)]
+    if ordered:
+        parts.append("\n".join((say.html("finance-orders"), *(_order(context, order) for order in ordered))))
+    if charges:
+        told = (
+            say.html(
+                "finance-charge",
+                number=str(charge.payment_id or f"e{charge.event_id}"),
+                when=context.moment(charge.at),
+                amount=money_screens.price(say, charge.amount, charge.currency),
+                provider=charge.provider,
+                charge=_short(charge.charge_id),
+                state=say.plain(f"charge-{charge.state.value}"),
+            )
+            for charge in charges
+        )
+        parts.append("\n".join((say.html("charges"), *told)))
+    if moves:
+        lines = (
+            say.html(
+                "move",
+                when=context.moment(move.booked_at),
+                amount=money_screens.signed(say, move.amount, books),
+                what=money_screens.words(say, move) + (f" ({_short(move.reason)})" if move.reason else ""),
+            )
+            for move in moves
+        )
+        parts.append("\n".join((say.html("moves"), *lines)))
+    rows: list[tuple[Button, ...]] = []
+    if operators.may(held, Action.ADJUST):
+        rows.append((_act(context, Act.GIVE, account_id), _act(context, Act.TAKE, account_id)))
+    if operators.may(held, Action.SEE_MONEY):
+        waits = [charge.event_id for charge in charges if charge.state is customer_money.State.WAITING]
+        rows += [
+            (tap(say.plain("button-finance-event", number=str(event_id)), Event(event=event_id)),)
+            for event_id in waits
+            if event_id is not None
+        ]
+    return Screen("\n\n".join(parts), (*rows, (tap(say.plain("button-finance-search"), Search()), _home(context))))
+
+
+def _who(context: UpdateContext, one: Found) -> str:
+    return context.texts.html(
+        "finance-customer",
+        number=str(one.id),
+        name=one.first_name or "—",
+        username=f"@{one.username}" if one.username else "—",
+        id=str(one.telegram_id) if one.telegram_id is not None else "—",
+    )
+
+
+def _order(context: UpdateContext, order: OrderLine) -> str:
+    say = context.texts
+    what = order_screen.words(say, order, context.prices.currency)
+    price = say.money(order.price, order.currency)
+    status = say.plain(f"finance-order-{order.status}")
+    return say.html("finance-order", number=str(order.id), what=what, price=price, status=status)
+
+
+def books(tx: Transaction, context: UpdateContext) -> Screen:
+    """The trial balance of now: every account that moved, each currency by itself; debits and credits are one sum."""
+    say = context.texts
+    lines: list[str] = []
+    sums: dict[str, list[int]] = {}
+    for one in ledger_books.trial_balance(tx):
+        if one.currency not in sums:
+            lines.append(f"\n<b>{html.escape(one.currency)}</b>")
+        total = sums.setdefault(one.currency, [0, 0])
+        total[0] += one.debit
+        total[1] += one.credit
+        lines.append(f"<code>{html.escape(one.code)}</code> {say.booked(one.balance, one.currency)}")
+    lines += [
+        say.html(
+            "finance-books-sum" if debit == credit else "finance-books-differ",
+            currency=currency,
+            debit=say.booked(debit, currency),
+            credit=say.booked(credit, currency),
+        )
+        for currency, (debit, credit) in sums.items()
+    ]
+    text = "\n".join((say.html("finance-books"), *lines)) if lines else say.html("finance-books-none")
+    choice = tuple(
+        tap(f"{one.code} · {one.currency}", Statement(ledger_account=one.id, before=0))
+        for one in money_desk.ledger_accounts(tx)
+    )
+    rows: Rows = tuple(choice[at : at + 2] for at in range(0, len(choice), 2))
+    return Screen(text, (*rows, (_home(context),)))
+
+
+def statement(tx: Transaction, context: UpdateContext, ledger_account: int, before: int) -> Screen:
+    """What moved one account of the shop's own, by pages."""
+    say = context.texts
+    account = money_desk.ledger_account(tx, ledger_account)
+    if account is None:
+        return Screen(say.html("finance-not-found"), ((_home(context),),), toast=_toast(context, "toast-stale"))
+    lines = money_desk.lines(tx, account.id, before=before or FIRST, most=_LINES + 1)
+    page = lines[:_LINES]
+    head = say.html("finance-statement", code=account.code, currency=account.currency)
+    text = "\n".join((head, *(_line(context, one, account.currency) for one in page)))
+    older = (
+        ((tap(say.plain("button-older"), Statement(ledger_account=account.id, before=page[-1].transfer_id)),),)
+        if len(lines) > _LINES
+        else ()
+    )
+    return Screen(text, (*older, (tap(say.plain("button-finance-books"), Books()), _home(context))))
+
+
+def _line(context: UpdateContext, one: Line, currency: str) -> str:
+    say = context.texts
+    about = [one.key]
+    if one.order_id is not None:
+        about.append(say.plain("order-number", number=str(one.order_id)))
+    if one.actor_id is not None:
+        about.append(say.plain("finance-by", number=str(one.actor_id)))
+    if one.reason:
+        about.append(_short(one.reason))
+    return say.html(
+        "finance-line",
+        when=context.moment(one.booked_at),
+        amount=money_screens.signed(say, one.amount, currency),
+        others=one.others,
+        about=", ".join(about),
+    )
+
+
+def _came(tx: Transaction, context: UpdateContext, one: News) -> str:
+    """What lies there, else what its provider said."""
+    lying = money_desk.lying(tx, one.id)
+    if lying is not None:
+        return context.texts.booked(lying.received.minor, lying.received.currency)
+    amount = None if one.amount is None else int(one.amount)
+    return money_screens.price(context.texts, amount, one.currency)
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
+
+
+def _home(context: UpdateContext) -> Button:
+    return tap(context.texts.plain("button-finance"), Home())
+
+
+def _toast(context: UpdateContext, toast: str) -> str:
+    return context.texts.plain(toast) if toast else ""
