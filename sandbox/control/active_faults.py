@@ -51,6 +51,7 @@ _STANDING_WORDS = {
     "short": "{:.0%} of Crypto Pay's listings are cut short",
     "foreign": "{:.0%} of Crypto Pay's listings hold rows of another shop",
     "slow_s": "Crypto Pay's answers pause up to {:g} s, twice",
+    "balance_off": "Crypto Pay says {:+d} of the last digit of each balance",
 }
 
 NEXT_TASK: Final = {
@@ -86,6 +87,7 @@ def active_faults(system: System) -> list[str]:
         *(_next(queue, "task", NEXT_TASK[what], count) for queue, what, count in system.tasks.faults.asked()),
         *_of_scheduler(system),
         *_of_cryptopay(system),
+        *_of_stars(system),
         *(f"failpoint {place} is armed: {action}" for place, action in system.failpoints.armed().items()),
     ]
 
@@ -112,6 +114,8 @@ async def end_all(system: System) -> None:
     await system.nodes.start()
     await system.fleet.start()
     _end_cryptopays(system)
+    if not system.messenger.real:
+        system.telegram.payments.balance_off = 0
 
 
 def _end_cryptopays(system: System) -> None:
@@ -170,6 +174,11 @@ def _of_scheduler(system: System) -> Iterator[str]:
             yield f"ticks of {name} pass unheard"
     for name, what, count in system.scheduler.faults.asked():
         yield _next(name, "tick", _NEXT_TICK[what], count)
+
+
+def _of_stars(system: System) -> Iterator[str]:
+    if not system.messenger.real and (off := system.telegram.payments.balance_off):
+        yield f"Telegram says {off:+d} nanostars of its balance"
 
 
 def _next(where: str, what: str, words: str, count: int) -> str:

@@ -15,6 +15,7 @@ from starlette.routing import Route
 from lib import log
 from sandbox.control.actions import Actions
 from sandbox.control.asking import RefusedError
+from sandbox.control.money import Money
 from sandbox.control.time_travel import TimeTravel
 from sandbox.control.view import View
 from sandbox.stand_in.loopback import JsonOnly, LoopbackOnly, OwnPageOnly
@@ -46,7 +47,8 @@ class Control:
     def __init__(self, system: System) -> None:
         self._time_travel = TimeTravel(system)
         self._actions = Actions(system, self._time_travel)
-        self._view = View(system, self._time_travel)
+        self._money = Money(system)
+        self._view = View(system, self._time_travel, self._money)
         self._busy: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self.app = Starlette(
             routes=[
@@ -80,6 +82,9 @@ class Control:
             "/failpoint/arm": act.arm,
             "/failpoint/disarm": act.disarm,
             "/flag": act.flag,
+            "/invoice/{what}": self._money.invoice,
+            "/charge/{what}": self._money.charge,
+            "/balance/{provider}": self._money.balance,
         }
 
     async def close(self) -> None:

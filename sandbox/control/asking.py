@@ -41,6 +41,20 @@ def number(asked: dict[str, Any], name: str, *, least: float = 0.0, most: float 
     return float(value)
 
 
+def whole(asked: dict[str, Any], name: str, *, least: int = 0, most: int) -> int:
+    """A whole number of the body, `least` and `most` included.
+
+    Raises:
+        RefusedError
+    """
+    value = asked.get(name)
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise RefusedError(f"{name}: a whole number is needed")
+    if not least <= value <= most:
+        raise RefusedError(f"{name}: it is not between {least} and {most}")
+    return value
+
+
 def _is_finite(value: float) -> bool:
     try:
         return math.isfinite(value)

@@ -57,6 +57,36 @@ _TABLES: Final = {
         select p.id, a.first_name as who, p.kind, p.amount, p.currency, p.provider, p.charge_id, p.order_id, p.paid_asset, p.paid_amount,
                p.created_at
         from payments p left join accounts a on a.id = p.account_id order by p.id desc limit :shown""",
+    "suspense": """
+        select e.id, e.provider, e.external_id, h.amount, h.currency, e.status, e.reason, e.order_id, e.received_at,
+               a.first_name as who
+        from payment_events e
+        left join lateral (
+            select n.currency, sum(case when c.code = 'suspense' then n.amount else -n.amount end) as amount
+            from ledger_transfers t join ledger_entries n on n.transfer_id = t.id
+            join ledger_accounts d on d.id = n.debit_account_id join ledger_accounts c on c.id = n.credit_account_id
+            where t.event_id = e.id and 'suspense' in (d.code, c.code)
+            group by n.currency having sum(case when c.code = 'suspense' then n.amount else -n.amount end) <> 0
+        ) h on true
+        left join orders o on o.id = e.order_id left join accounts a on a.id = o.account_id
+        where e.status in ('unmatched', 'duplicate') and e.resolved_at is null order by e.id desc limit :shown""",
+    "refunds": """
+        select r.id, a.first_name as who, r.kind, r.amount, r.currency, r.route, r.provider, r.external_id, p.order_id, r.payment_id,
+               r.reverses_access, r.reason, r.created_at
+        from refunds r join payments p on p.id = r.payment_id left join accounts a on a.id = p.account_id
+        order by r.id desc limit :shown""",
+    "receipts": """
+        select r.payment_id as id, a.first_name as who, r.amount, b.books_currency as currency, r.status, r.number, r.refund_id,
+               r.attempts, r.next_attempt_at, r.created_at
+        from receipts r cross join deployment b join payments p on p.id = r.payment_id
+        left join accounts a on a.id = p.account_id order by r.payment_id desc limit :shown""",
+    "wallets": """
+        select w.account_id as id, a.first_name as who, w.currency,
+               coalesce(sum(w.balance) filter (where w.code = 'user:topped_up'), 0) as topped_up,
+               coalesce(sum(w.balance) filter (where w.code = 'user:earned'), 0) as earned
+        from ledger_accounts w join accounts a on a.id = w.account_id
+        where w.code in ('user:topped_up', 'user:earned')
+        group by w.account_id, a.first_name, w.currency order by w.account_id desc limit :shown""",
     "entries": """
         select e.transfer_id || '/' || e.number as id, t.key, t.kind, d.code || ':' || d.currency as debit,
                c.code || ':' || c.currency as credit, e.amount, e.currency, t.booked_at as created_at
@@ -92,8 +122,8 @@ select currency as id, currency, sum(debits) as debits, sum(credits) as credits,
     select a.currency, 0, e.amount from ledger_entries e join ledger_accounts a on a.id = e.credit_account_id
 ) moved group by currency order by currency
 """
-_MONEY: Final = ("amount", "debits", "credits")
-_PRICED: Final = frozenset({"orders", "payments"})
+_MONEY: Final = ("amount", "debits", "credits", "topped_up", "earned")
+_PRICED: Final = frozenset({"orders", "payments", "refunds"})
 """Tables whose amounts are prices; all others are in the minor units of the books."""
 
 

@@ -14,6 +14,7 @@ from sandbox.control.machinery import Machinery
 from sandbox.system.nodes import NODE_NAMES
 
 if TYPE_CHECKING:
+    from sandbox.control.money import Money
     from sandbox.control.time_travel import TimeTravel
     from sandbox.system.system import System
 
@@ -23,8 +24,9 @@ _INVARIANTS_EVERY_S: Final = 2.0
 class View:
     """Reads; changes nothing."""
 
-    def __init__(self, system: System, time_travel: TimeTravel) -> None:
+    def __init__(self, system: System, time_travel: TimeTravel, money: Money) -> None:
         self._system = system
+        self._money = money
         self._time_travel = time_travel
         self._books = Books(system.database)
         self._machinery = Machinery(system)
@@ -35,7 +37,7 @@ class View:
         """The whole page. When the database can't be had, `database` says why and its tables are missing."""
         system, machinery = self._system, self._machinery
         books, _ = await asyncio.gather(self._read(), asyncio.to_thread(machinery.look))
-        found: dict[str, Any] = dict(books)
+        found: dict[str, Any] = books | self._money.state()
         queues = machinery.queues()
         functions = machinery.functions()
         return found | {

@@ -6,10 +6,12 @@ import asyncio
 import random
 import uuid
 from collections import deque
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from sandbox.cryptopay.arguments import ApiError
+from sandbox.cryptopay.rates import difference, last_digits, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 MOST_COPIES = 10
 MOST_LATE_S = 3 * 86_400
 MOST_SLOW_S = 600
+MOST_OFF = 1000
 SHARES = ("lost", "unanswered", "refused", "missing", "short", "foreign")
 # Ids far from ours, so that a row of theirs is no invoice that we made.
 _FOREIGN_IDS = range(900_000_001, 900_000_006)
@@ -37,6 +40,7 @@ class Standing:
         missing: share of the rows that a listing lacks, other ones each time.
         short: share of listings that end before they should, as a page shorter than was asked for.
         foreign: share of listings that hold rows of another shop, whatever was asked for.
+        balance_off: so many of the last digits that are shown `getBalance` says more than there is, of every asset that is there.
         slow_s: answers pause up to so many real seconds before they begin, and as long in their middle.
     """
 
@@ -49,6 +53,7 @@ class Standing:
     short: float = 0.0
     foreign: float = 0.0
     slow_s: float = 0.0
+    balance_off: int = 0
 
     def __post_init__(self) -> None:
         if (
@@ -57,6 +62,8 @@ class Standing:
             or not 0 <= self.slow_s <= MOST_SLOW_S
         ):
             raise ValueError(f"copies: 1 to {MOST_COPIES}; late_s: 0 to {MOST_LATE_S}; slow_s: 0 to {MOST_SLOW_S}")
+        if not -MOST_OFF <= self.balance_off <= MOST_OFF:
+            raise ValueError(f"balance_off: {-MOST_OFF} to {MOST_OFF}")
         if not all(0 <= share <= 1 for share in (getattr(self, name) for name in SHARES)):
             raise ValueError("a share is between 0 and 1")
 
@@ -123,7 +130,7 @@ class Faults:
             raise ApiError(429, "TOO_MANY_REQUESTS")
         waiting = self._next.get(method)
         if not waiting:
-            return self._spoiled(known(asked)) if method == "getInvoices" else known(asked)
+            return self.on_a_bad_day(method, known(asked))
         failure = waiting.popleft()
         if failure.done:
             known(asked)
@@ -131,6 +138,26 @@ class Faults:
             released = self._released
             await released.wait()
         raise ApiError(failure.status, failure.name)
+
+    def change(self, **standing: Any) -> None:
+        """Set these of the standing faults; the others stay as they are."""
+        self.standing = replace(self._standing, **standing)
+
+    def on_a_bad_day(self, method: str, answer: Any) -> Any:
+        """What a method's answer becomes by the standing faults."""
+        match method:
+            case "getInvoices":
+                return self._spoiled(answer)
+            case "getBalance" if self._standing.balance_off:
+                return [self._off(row) for row in answer]
+        return answer
+
+    def _off(self, row: dict[str, str]) -> dict[str, str]:
+        """A balance that is not what there is; what is nothing stays nothing."""
+        code, available = row["currency_code"], Decimal(row["available"])
+        if not available:
+            return row
+        return row | {"available": text_of(difference(available, -last_digits(code, self._standing.balance_off)))}
 
     def _spoiled(self, listing: dict[str, Any]) -> dict[str, Any]:
         """A listing as it may come on a bad day."""

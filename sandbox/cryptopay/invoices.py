@@ -77,6 +77,25 @@ class Invoice:
         amount = Decimal(self.fields["amount"])
         return amount_for(asset, self.fields["fiat"], amount) if self.is_fiat else amount
 
+    def ask_instead(self, amount: str, fiat: str) -> None:
+        """From now on it asks for this: so that other money than was agreed is paid.
+
+        Crypto Pay itself lets no payer choose. An application has to know all the same what becomes of such money.
+
+        Raises:
+            InvoiceError: it is not active, asks for no fiat money, or this is no amount of any.
+        """
+        if self.status != "active":
+            raise InvoiceError(f"invoice {self.invoice_id} is {self.status}")
+        if not self.is_fiat:
+            raise InvoiceError(f"invoice {self.invoice_id} asks for no fiat money")
+        wanted = parse_amount(amount)
+        if wanted is None:
+            raise InvoiceError(f"{amount!r} is no amount")
+        if fiat not in FIATS:
+            raise InvoiceError(f"there is no fiat money {fiat!r}, only {', '.join(FIATS)}")
+        self.fields |= {"amount": text_of(wanted), "fiat": fiat}
+
     def pay(self, asset: str, now: datetime, *, anonymously: bool | None, comment: str | None, swap: bool) -> None:
         """Book the payment, and the swap where one was asked for.
 

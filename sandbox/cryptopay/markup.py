@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from sandbox.cryptopay.faults import MOST_COPIES, MOST_LATE_S, MOST_SLOW_S
+from sandbox.cryptopay.faults import MOST_COPIES, MOST_LATE_S, MOST_OFF, MOST_SLOW_S
 from sandbox.cryptopay.rates import text_of
 
 if TYPE_CHECKING:
@@ -191,9 +191,9 @@ def webhook_switches(
 def faults_form(standing: Standing) -> str:
     """The standing faults, to be read and set."""
 
-    def number(name: str, label: str, value: float, most: int) -> str:
+    def number(name: str, label: str, value: float, most: int, least: int = 0) -> str:
         return (
-            f"<label class='field'>{label}<input type='number' name='{name}' value='{value:g}' min='0' max='{most}'"
+            f"<label class='field'>{label}<input type='number' name='{name}' value='{value:g}' min='{least}' max='{most}'"
             " step='any' required></label>"
         )
 
@@ -207,6 +207,7 @@ def faults_form(standing: Standing) -> str:
         + number("short", "Listings cut short, %", standing.short * 100, 100)
         + number("foreign", "Listings with foreign rows, %", standing.foreign * 100, 100)
         + number("slow_s", "Pauses before and inside answers, up to s", standing.slow_s, MOST_SLOW_S)
+        + number("balance_off", "Balances too high by, last digits", standing.balance_off, MOST_OFF, -MOST_OFF)
     )
     return (
         "<h2>Standing faults</h2><form method='post' action='/faults'>"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from sandbox.cryptopay.arguments import ApiError, identifier
 from sandbox.cryptopay.checks import Checks
-from sandbox.cryptopay.invoices import Invoice, find_invoices, new_invoice
+from sandbox.cryptopay.invoices import Invoice, find_invoices, iso, new_hash, new_invoice
 from sandbox.cryptopay.rates import currencies, difference, exchange_rates, text_of, total
 from sandbox.cryptopay.statistics import statistics
 from sandbox.cryptopay.transfers import Transfers
@@ -18,6 +18,11 @@ if TYPE_CHECKING:
     from sandbox.cryptopay.store import Payment, Store
     from sandbox.stand_in.clock import Clock
 
+# What a second invoice of the same purchase has of the first.
+_AGREED = (
+    "currency_type", "fiat", "asset", "accepted_assets", "amount", "description", "payload", "allow_comments",
+    "allow_anonymous",
+)  # fmt: skip
 _BOTS = {"main": "CryptoBot", "test": "CryptoTestnetBot"}
 
 
@@ -126,14 +131,32 @@ class Methods:
         found = find_invoices(current, asked, self._assets)
         return {"items": [invoice.shown(self.public_url) for invoice in found]}
 
+    def second_of(self, invoice: Invoice) -> Invoice:
+        """Another invoice for the same: what was agreed and its payload, without an end."""
+        self._last_id += 1
+        kept = {name: invoice.fields[name] for name in _AGREED if name in invoice.fields}
+        fields = kept | {
+            "invoice_id": self._last_id,
+            "hash": new_hash(),
+            "status": "active",
+            "created_at": iso(self._clock.now()),
+        }
+        second = self.invoices[self._last_id] = Invoice(self._last_id, fields)
+        self._store.save(second)
+        return second
+
+    def forget(self, invoice: Invoice) -> None:
+        """As if it had been deleted."""
+        del self.invoices[invoice.invoice_id]
+        self._store.delete(invoice.invoice_id)
+
     def _delete_invoice(self, asked: dict[str, Any]) -> bool:
         invoice_id = identifier(asked, "invoice_id")
         if invoice_id not in self.invoices:
             raise ApiError(400, "INVOICE_NOT_FOUND")
         if self.invoice(invoice_id).status == "paid":
             raise ApiError(400, "INVOICE_ALREADY_PAID")
-        del self.invoices[invoice_id]
-        self._store.delete(invoice_id)
+        self.forget(self.invoices[invoice_id])
         return True
 
     def _get_stats(self, asked: dict[str, Any]) -> dict[str, Any]:

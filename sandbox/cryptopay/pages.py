@@ -178,6 +178,7 @@ class _Pages:
             form = await _form(request)
             self._service.faults.standing = Standing(
                 copies=int(form.get("copies", "1")),
+                balance_off=int(form.get("balance_off", "0")),
                 **{name: float(form.get(name, "0")) for name in ("late_s", "slow_s")},
                 **{name: float(form.get(name, "0")) / _PERCENT for name in SHARES},
             )

@@ -99,6 +99,11 @@ def _digits(asset: str) -> Decimal:
     return Decimal(1).scaleb(-ASSETS[asset][1])
 
 
+def last_digits(asset: str, count: int) -> Decimal:
+    """So many of the smallest amount of an asset that is shown."""
+    return count * _digits(asset)
+
+
 def price(asset: str, fiat: str) -> Decimal:
     """What one `asset` costs in `fiat`."""
     return product(ASSETS[asset][2], FIATS[fiat], _RATE_DIGITS)

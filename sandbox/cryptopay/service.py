@@ -188,6 +188,7 @@ class CryptoPayService:
         anonymously: bool | None = None,
         comment: str | None = None,
         swap: bool = True,
+        instead: tuple[str, str] | None = None,
     ) -> dict[str, Any]:
         """Pay an invoice and put its webhooks on their way (`idle` waits for them).
 
@@ -202,19 +203,37 @@ class CryptoPayService:
             anonymously: whether the payer shows no name; None: if the invoice allows it.
             comment: the payer's.
             swap: whether a swap that the invoice asks for succeeds.
+            instead: an amount and a fiat currency that are paid in place of those agreed.
 
         Raises:
-            InvoiceError: unknown, deleted, expired, paid already, the asset is not accepted, or it takes no comment or
-                no anonymous payer.
+            InvoiceError: unknown, deleted, expired, paid already, the asset is not accepted, it takes no comment or
+                no anonymous payer, or `instead` is no fiat money.
         """
         invoice = self._known(invoice_id)
+        if instead is not None:
+            invoice = Invoice(invoice_id, dict(invoice.fields))  # what is refused below leaves it as it was
+            invoice.ask_instead(*instead)
         invoice.pay(asset, self.clock.now(), anonymously=anonymously, comment=comment, swap=swap)
         payment = self.methods.payments[invoice_id] = Payment(payer, silent=not webhook)
         self._store.keep_payment(invoice_id, payment)
+        self.methods.invoices[invoice_id] = invoice
         self._store.save(invoice)
         if webhook:
             self.webhooks.send(invoice_id, times_webhook, webhook_delay, lost_attempts)
         return invoice.shown(self.public_url)
+
+    async def pay_again(self, invoice_id: int, asset: str = "USDT", *, webhook: bool = True) -> dict[str, Any]:
+        """Pay for the same purchase once more, by a second invoice of it; that one is returned.
+
+        Raises:
+            InvoiceError: unknown, deleted, or the asset is not accepted.
+        """
+        second = self.methods.second_of(self._known(invoice_id))
+        try:
+            return await self.pay(second.invoice_id, asset, webhook=webhook)
+        except InvoiceError:
+            self.methods.forget(second)
+            raise
 
     async def expire(self, invoice_id: int) -> dict[str, Any]:
         """Let an active invoice expire now; InvoiceError when it isn't active."""

@@ -278,12 +278,23 @@ class TelegramService:
             raise AssertionError(f"undelivered after {timeout} s: {left}; last attempt: {last}") from None
 
     def charge_back(self, charge_id: str) -> None:
-        """Take a charge's Stars back from the bot, as a phone's store may weeks later; no update tells of it.
+        """Take a charge back from the bot, as a phone's store or a card's bank may weeks later; no update tells of it.
+
+        Stars leave their list and balance; of a card's charge its provider's statement alone tells.
 
         Raises:
-            ApiError: no such charge in Stars, or given back before.
+            ApiError: no such charge, or given back before.
         """
         self._checkout.charge_back(charge_id)
+
+    def refund(self, charge_id: str) -> None:
+        """Give a charge's Stars back, as the bot's owner may past the shop; the chat and the bot get a `refunded_payment`.
+
+        Raises:
+            ApiError: no such charge, one by card, or given back before.
+        """
+        charge = self.payments.charge(charge_id)
+        self._checkout.refund(0 if charge is None else charge.user_id, charge_id)
 
     def fail_next(
         self,

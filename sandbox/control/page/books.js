@@ -134,6 +134,45 @@ const events = new Table(at("payments"), {
   ],
 });
 
+title("waiting", "In suspense");
+const suspense = new Table(at("waiting"), {
+  label: "In suspense",
+  none: "no money waits",
+  columns: [
+    number("id", "event"), money("amount", "lies there"), { title: "why", kind: "long", text: (row) => row.reason ?? row.status },
+    moment("received_at", "since (UTC)"), text("provider"), { title: "key", kind: "code", text: (row) => row.external_id },
+    number("order_id", "order"), text("who"),
+  ],
+});
+title("waiting", "Refunds and chargebacks");
+const refunds = new Table(at("waiting"), {
+  label: "Refunds and chargebacks",
+  none: "nothing went back",
+  columns: [
+    number("id"), text("who"), { title: "kind", text: (row) => row.kind, mood: (row) => (row.kind === "chargeback" ? "bad" : "") },
+    money("amount"), text("route", "went to"), text("provider"), { title: "under", kind: "code", text: (row) => row.external_id },
+    number("order_id", "order"), number("payment_id", "payment"),
+    { title: "access", text: (row) => (row.reverses_access ? "taken back" : "kept") },
+    { title: "reason", kind: "long", text: (row) => row.reason }, moment("created_at", "at"),
+  ],
+});
+title("waiting", "Receipts");
+const receipts = new Table(at("waiting"), {
+  label: "Receipts",
+  none: "no receipts yet",
+  columns: [
+    number("id", "payment"), text("who"), money("amount"),
+    { title: "status", text: (row) => row.status, mood: (row) => (row.status === "due" || row.status === "annulling" ? "busy" : "good") },
+    text("number"), number("refund_id", "annulled by"), number("attempts", "tries"), moment("created_at", "made"),
+  ],
+});
+title("waiting", "Balances of customers");
+const wallets = new Table(at("waiting"), {
+  label: "Balances of customers",
+  none: "no balances yet",
+  columns: [number("id", "account"), text("who"), money("topped_up", "topped up"), money("earned")],
+});
+
 const messages = new Table(at("messages"), {
   label: "Messages",
   none: "no messages yet",
@@ -226,6 +265,10 @@ export function showBooks(state) {
   orders.show(state.orders);
   payments.show(state.payments);
   events.show(state.payment_events);
+  suspense.show(state.suspense);
+  refunds.show(state.refunds);
+  receipts.show(state.receipts);
+  wallets.show(state.wallets);
   messages.show(state.messages);
   invariants.show([...state.invariants].sort((one, other) => Number(one.holds) - Number(other.holds)));
 }

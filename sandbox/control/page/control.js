@@ -5,6 +5,7 @@ import { showBooks } from "/books.js";
 import { at, element, put, span, write } from "/dom.js";
 import { databaseWords, showFaults } from "/faults.js";
 import { showMachinery } from "/machinery.js";
+import { showMoney } from "/money.js";
 
 const POLL_MS = 1000;
 const BUSY_UPDATES = 10;
@@ -102,6 +103,7 @@ function show() {
   showFaults(state);
   showMachinery(state);
   showBooks(state);
+  showMoney(state);
   document.body.dataset.ready = "yes";
 }
 

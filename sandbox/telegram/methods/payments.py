@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from sandbox.telegram.protocol.arguments import Arguments
 
 TRANSACTIONS_LIMIT: Final = 100
+NANOSTARS: Final = 1_000_000_000
 
 
 class PaymentMethods:
@@ -91,7 +92,8 @@ class PaymentMethods:
 
     async def get_balance(self, _arguments: Arguments) -> dict[str, int]:
         """The bot's Stars."""
-        return {"amount": self._payments.balance}
+        stars, nanostars = divmod(self._payments.balance * NANOSTARS + self._payments.balance_off, NANOSTARS)
+        return {"amount": stars} | ({"nanostar_amount": nanostars} if nanostars else {})
 
     async def edit_subscription(self, arguments: Arguments) -> bool:
         """End a subscription's renewals in the payer's place, or allow them again."""

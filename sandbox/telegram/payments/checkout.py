@@ -282,7 +282,7 @@ class Checkout:
             raise bad_request("CHARGE_NOT_FOUND")
         if charge.returned:
             raise bad_request("CHARGE_ALREADY_REFUNDED")
-        self._payments.save_charge(replace(charge, returned=True))
+        self._payments.save_charge(replace(charge, returned=True, returned_at=self._chats.now))
         user = self._chats.accounts[charge.user_id].user()
         self._payments.add_transaction("receiver", charge, user, self._chats.now)
         return charge
@@ -308,12 +308,17 @@ class Checkout:
             self._updates.emit("message", message)
 
     def charge_back(self, charge_id: str) -> None:
-        """The store the Stars were bought in takes them back from the bot, without an update.
+        """The store the Stars were bought in, or the card's bank, takes the money back from the bot, without an update.
 
         Raises:
-            ApiError: no such charge in Stars, or given back before.
+            ApiError: no such charge, or given back before.
         """
         charge = self._payments.charge(charge_id)
+        if charge is not None and charge.currency != STARS:
+            if charge.returned:
+                raise bad_request("CHARGE_ALREADY_REFUNDED")
+            self._payments.save_charge(replace(charge, returned=True, returned_at=self._chats.now))
+            return
         with self._payments.transaction():
             self._give_back(charge.user_id if charge else 0, charge_id)
 

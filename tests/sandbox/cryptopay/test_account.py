@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from datetime import datetime, timedelta
 from decimal import Context, Decimal
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sandbox.cryptopay import InvoiceError, Standing
+from sandbox.cryptopay.rates import text_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -134,10 +136,20 @@ async def test_listings_have_holes_end_early_and_hold_rows_of_another_shop(shop:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"copies": 0}, {"copies": 11}, {"lost": 1.1}, {"refused": -0.1}, {"late_s": -1}, {"lost": float("nan")}]
+    "wrong",
+    [
+        {"balance_off": 1001},
+        {"balance_off": -1001},
+        {"copies": 0},
+        {"copies": 11},
+        {"lost": 1.1},
+        {"refused": -0.1},
+        {"late_s": -1},
+        {"lost": float("nan")},
+    ],
 )
 def test_standing_faults_have_bounds(wrong: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=r"1 to 10|between"):
+    with pytest.raises(ValueError, match=r"1 to 10|between|balance_off"):
         Standing(**wrong)
 
 
@@ -206,3 +218,71 @@ async def test_the_greatest_amount_is_paid_and_booked_to_its_last_digit(
     worth = exact.multiply(Decimal(paid["paid_amount"]), Decimal(paid["paid_usd_rate"]))
     volume = Decimal((await shop.call("getStats"))["volume"])
     assert abs(exact.subtract(volume, worth)) < Decimal("0.0000001")
+
+
+@pytest.mark.parametrize(("off", "said"), [(1, "97.000001"), (-1, "96.999999"), (0, "97")])
+async def test_a_balance_is_off_by_its_last_digit_and_what_is_nothing_stays_nothing(
+    shop: Shop, off: int, said: str
+) -> None:
+    await shop.call("createInvoice", asset="USDT", amount="100")
+    await shop.pay.pay(1)
+    shop.pay.faults.change(balance_off=off)
+    told = {row["currency_code"]: row["available"] for row in await shop.call("getBalance")}
+    assert told["USDT"] == said
+    assert {amount for code, amount in told.items() if code != "USDT"} == {"0"}
+    assert shop.pay.methods.available("USDT") == 97, "only what is said is wrong"
+
+
+@pytest.mark.parametrize("instead", [("349", "RUB"), ("0.01", "RUB"), ("299", "USD")])
+async def test_other_money_than_agreed_is_paid_and_told_of_everywhere(shop: Shop, instead: tuple[str, str]) -> None:
+    made = await shop.invoice()
+    paid = await shop.pay.pay(1, "TON", instead=instead)
+    assert (paid["amount"], paid["fiat"]) == instead
+    assert paid["payload"] == made["payload"]
+    assert paid["paid_amount"] == text_of(shop.pay.invoice(1).cost("TON"))
+    assert (await shop.call("getInvoices"))["items"] == [paid]
+    await shop.pay.idle()
+    assert json.loads(shop.application.got[0][1])["payload"].items() >= paid.items()
+
+
+@pytest.mark.parametrize(
+    "instead",
+    [
+        ("0", "RUB"),
+        ("-1", "RUB"),
+        ("1e3", "RUB"),
+        ("NaN", "RUB"),
+        ("\u0661", "RUB"),
+        ("", "RUB"),
+        ("1", "XTR"),
+        ("1", "rub"),
+    ],
+)
+async def test_what_is_no_fiat_money_changes_no_invoice(shop: Shop, instead: tuple[str, str]) -> None:
+    made = await shop.invoice()
+    with pytest.raises(InvoiceError, match=r"no amount|no fiat money"):
+        await shop.pay.pay(1, instead=instead)
+    with pytest.raises(InvoiceError, match="DOGE"):
+        await shop.pay.pay(1, "DOGE", instead=("1", "RUB"))
+    assert (await shop.call("getInvoices"))["items"] == [made]
+
+
+async def test_an_invoice_in_crypto_is_paid_as_it_asks(shop: Shop) -> None:
+    await shop.call("createInvoice", asset="USDT", amount="1")
+    with pytest.raises(InvoiceError, match="asks for no fiat money"):
+        await shop.pay.pay(1, instead=("1", "RUB"))
+
+
+async def test_a_purchase_is_paid_again_by_a_second_invoice(shop: Shop) -> None:
+    first = await shop.invoice(expires_in=60)
+    await shop.pay.pay(1)
+    second = await shop.pay.pay_again(1, "TON")
+    assert (second["invoice_id"], second["status"], second["paid_asset"]) == (2, "paid", "TON")
+    assert second["hash"] != first["hash"]
+    assert {name: second[name] for name in ("payload", "amount", "fiat")} == {
+        name: first[name] for name in ("payload", "amount", "fiat")
+    }
+    assert (await shop.invoice())["invoice_id"] == 3, "numbers go on"
+    with pytest.raises(InvoiceError, match="DOGE"):
+        await shop.pay.pay_again(1, "DOGE")
+    assert set(shop.pay.invoices) == {1, 2, 3}, "what was refused leaves none"

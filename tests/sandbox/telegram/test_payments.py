@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from starlette.responses import JSONResponse, Response
 
+from sandbox.telegram.protocol.errors import ApiError
 from tests.sandbox.telegram.conftest import PROVIDER, open_bench
 from tests.waiting import until
 
@@ -438,6 +439,54 @@ async def test_a_chargeback_is_not_told(bench: Bench) -> None:
     assert (await bench.call("getMyStarBalance"))["result"] == {"amount": 0}
     refusal = await bench.refusal("refundStarPayment", user_id=777, telegram_payment_charge_id=charge_id)
     assert refusal == "Bad Request: CHARGE_ALREADY_REFUNDED"
+
+
+async def test_a_cards_chargeback_is_in_no_list_and_happens_once(bench: Bench) -> None:
+    await ready(bench)
+    [charge_id] = (await bench.telegram.user(777).pay(await invoice(bench, **ROUBLES))).charge_ids
+    await bench.telegram.idle()
+    before = len(bench.hook.updates)
+    bench.telegram.charge_back(charge_id)
+    await bench.telegram.idle()
+    assert len(bench.hook.updates) == before
+    assert (await bench.call("getStarTransactions"))["result"]["transactions"] == []
+    [charge] = bench.telegram.payments.charges
+    assert (charge.returned, charge.returned_at) == (True, bench.telegram.chats.now)
+    with pytest.raises(ApiError, match="CHARGE_ALREADY_REFUNDED"):
+        bench.telegram.charge_back(charge_id)
+    with pytest.raises(ApiError, match="CHARGE_NOT_FOUND"):
+        bench.telegram.refund(charge_id)
+    with pytest.raises(ApiError, match="CHARGE_NOT_FOUND"):
+        bench.telegram.charge_back("none")
+
+
+async def test_a_refund_past_the_shop_is_told_to_the_bot(bench: Bench) -> None:
+    await ready(bench)
+    anna = bench.telegram.user(777)
+    [charge_id] = (await anna.pay(await invoice(bench))).charge_ids
+    bench.telegram.refund(charge_id)
+    [told] = await received(bench, "message", "refunded_payment")
+    assert told["telegram_payment_charge_id"] == charge_id
+    assert anna.account.stars == 10_000
+    for refused in (charge_id, "none"):
+        with pytest.raises(ApiError, match="CHARGE_"):
+            bench.telegram.refund(refused)
+
+
+@pytest.mark.parametrize(
+    ("off", "said"),
+    [
+        (1, {"amount": 50, "nanostar_amount": 1}),
+        (-1, {"amount": 49, "nanostar_amount": 999_999_999}),
+        (0, {"amount": 50}),
+    ],
+)
+async def test_a_balance_is_off_by_a_nanostar(bench: Bench, off: int, said: dict[str, int]) -> None:
+    await ready(bench)
+    await bench.telegram.user(777).pay(await invoice(bench))
+    bench.telegram.payments.balance_off = off
+    assert (await bench.call("getMyStarBalance"))["result"] == said
+    assert bench.telegram.payments.balance == 50, "only what is said is wrong"
 
 
 async def test_a_subscription_renews_by_itself_until_it_is_canceled(bench: Bench) -> None:
