@@ -169,7 +169,8 @@ class ChatPage:
                 "last_date": last["date"],
                 "last_own": last["from"]["id"] == account.id,
             }
-        return asdict(account) | told | {"admin": account.id in self._telegram.admins}
+        filled_in = {"filled_in": account.particulars()}
+        return asdict(account) | told | filled_in | {"admin": account.id in self._telegram.admins}
 
     def _chat(self, user_id: int) -> dict[str, Any]:
         chats, user = self._telegram.chats, self._telegram.user(user_id)
@@ -237,11 +238,15 @@ class ChatPage:
         return Response(stored.body, media_type=media_type, headers=headers)
 
     async def _invoice(self, request: Request) -> Response:
-        """What a link of createInvoiceLink offers."""
-        offered = self._telegram.payments.invoice(request.query_params.get("link", "").removeprefix("https://t.me/"))
+        """What a link of createInvoiceLink offers, or an invoice in the chat, with what its payer is asked for."""
+        asked = request.query_params
+        name = asked.get("message") or asked.get("link", "").removeprefix("https://t.me/")
+        offered = self._telegram.payments.invoice(name)
         if offered is None:
             return JSONResponse({"error": "there is no invoice at this link"}, 404)
-        return JSONResponse(offered.shown() | {"subscription_period": offered.subscription_period})
+        return JSONResponse(
+            offered.shown() | {"subscription_period": offered.subscription_period, "asks": offered.asks}
+        )
 
     @staticmethod
     def _action(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import re
 from typing import TYPE_CHECKING, Any
 
 from sandbox.telegram.text.texts import TEXT_LIMIT, clean, find_entities
@@ -20,6 +21,12 @@ if TYPE_CHECKING:
     from sandbox.telegram.payments.payments import Subscription
     from sandbox.telegram.state.queries import Answer
     from sandbox.telegram.updates.updates import Updates
+
+
+_FILLED_IN = {
+    "email": re.compile(r"(?=.{5,64}\Z)[^@\s]+@[^@\s.]+(\.[^@\s.]+)+"),
+    "phone_number": re.compile(r"[0-9]{5,15}", re.ASCII),
+}
 
 
 class User:
@@ -174,6 +181,20 @@ class User:
     async def pay_link(self, url: str, *, method: str = "card", tip: int = 0, charges: int = 1) -> Payment:
         """Pay at a link of createInvoiceLink, `https://t.me/$...`; again and again if they like. The rest is as in `pay`."""
         return await self._checkout.pay_link(self.account, url, tip, charges, method)
+
+    def fill_in(self, order_info: dict[str, Any]) -> None:
+        """What they write where an invoice asks for it, from now on: `email`, `phone_number`; the name is their account's.
+
+        Raises:
+            ValueError: what the app would not take.
+        """
+        for name, said in order_info.items():
+            shape = _FILLED_IN.get(name)
+            if shape is None or not isinstance(said, str) or not shape.fullmatch(said):
+                raise ValueError(f"the app takes no such {name}" if shape else f"nothing asks for {name!r}")
+        for name, said in order_info.items():
+            setattr(self.account, name, said)
+        self._chats.save(self.account)
 
     @property
     def subscriptions(self) -> list[Subscription]:

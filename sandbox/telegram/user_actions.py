@@ -53,6 +53,10 @@ async def _pay(user: User, body: Body) -> Body:
     link, charges, method = body.get("link"), body.get("charges", 1), body.get("method", "card")
     if not isinstance(charges, int) or charges not in {1, 2} or method not in ("card", "declined"):
         raise BadInputError("one charge or two, by a card that is taken or declined")
+    info = body.get("order_info", {})
+    if not isinstance(info, dict):
+        raise BadInputError("order_info is an object")
+    user.fill_in(info)
     if isinstance(link, str):
         return asdict(await user.pay_link(link, method=method, charges=charges))
     return asdict(await user.pay(_message_id(body), method=method, charges=charges))

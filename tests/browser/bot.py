@@ -104,7 +104,9 @@ class Bot:
 @asynccontextmanager
 async def running(front: Endpoint, back: Endpoint) -> AsyncIterator[Bot]:
     """The bot behind one endpoint and its Telegram behind the other, with Anna and Boris, who have not started it."""
-    telegram = Telegram(TOKEN, "atlas_local_bot", Clock(), timing=Timing(backoff=0.05))
+    telegram = Telegram(
+        TOKEN, "atlas_local_bot", Clock(), timing=Timing(backoff=0.05), provider_tokens=["381764678:TEST:1"]
+    )
     telegram.user(1001, "Anna", language_code="en")
     telegram.user(1002, "Boris", language_code="en")
     bot = Bot(telegram, front.server)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from tests.browser.bot import Chat
 
+CARD = "381764678:TEST:1"
 OFFER: dict[str, Any] = {"title": "30 days", "description": "Three devices", "payload": "order-1", "currency": "XTR"}
 
 
@@ -93,6 +94,37 @@ async def test_a_link_is_paid_by_any_user(chat: Chat) -> None:
     await sheet.get_by_role("button", name="Pay").click()
     await expect(sheet.get_by_role("status")).to_contain_text("Paid")
     await expect(chat.pane(1002).locator(".service")).to_contain_text("Boris paid")
+
+
+async def test_a_card_is_asked_for_an_email_and_may_be_declined(chat: Chat) -> None:
+    await chat.started()
+    card = OFFER | {"currency": "RUB", "provider_token": CARD, "need_email": True, "send_email_to_provider": True}
+    link = await chat.bot.call("createInvoiceLink", prices=[{"label": "30 days", "amount": 14_900}], **card)
+    keyboard = {"inline_keyboard": [[{"text": "Pay by card", "url": link}]]}
+    await chat.bot.call("sendMessage", chat_id=1001, text="Buy", reply_markup=keyboard)
+    await chat.open(1001)
+    await chat.pane().get_by_role("button", name="Pay by card").click()
+    sheet = chat.page.get_by_role("dialog", name="Payment")
+    pay = sheet.get_by_role("button", name="Pay RUB\u00a0149.00")
+    email = sheet.get_by_label("Email for the receipt")
+    await expect(email).to_have_value("user1001@example.com")
+    await email.fill("anna@")
+    await pay.click()
+    await expect(sheet.get_by_role("status")).to_contain_text("Email for the receipt: not one that the app takes")
+    await expect(email).to_be_focused()
+    await email.fill(" anna@example.org ")
+    await sheet.get_by_label("Declined card").check()
+    await pay.click()
+    await expect(sheet.get_by_role("status")).to_contain_text("the card was declined")
+    assert paid(chat) == []
+    await sheet.get_by_label("Test card").check()
+    await pay.click()
+    await expect(sheet.get_by_role("status")).to_contain_text("RUB\u00a0149.00")
+    await chat.bot.telegram.idle()
+    (payment,) = paid(chat)
+    assert payment["order_info"] == {"email": "anna@example.org"}
+    [charge] = chat.bot.telegram.payments.charges
+    assert charge.to_provider == {"email": "anna@example.org"}
 
 
 async def test_escape_closes_the_crypto_pay_sheet_after_a_payment_in_its_frame(chat: Chat) -> None:

@@ -21,6 +21,7 @@ from sandbox.stand_in.faults import BAD_DAY, NONE
 from sandbox.stand_in.server import Server
 from sandbox.system.customer import Customer, text_of
 from sandbox.system.system import System
+from sandbox.telegram.payments.payments import Charge
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -239,6 +240,45 @@ async def test_the_books_are_shown_as_sums_of_their_entries(opened: Page, system
     await expect(_row(opened, "Trial balance by currency", "USDT")).to_contain_text("balanced")
     await expect(_row(opened, "Accounts of the ledger", "revenue:RUB")).to_contain_text(f"-{price}.00 RUB")
     await expect(_row(opened, "Last entries of the ledger", "revenue:RUB").first).to_contain_text("149.00 RUB")
+
+
+async def test_other_money_than_agreed_is_paid_by_buttons_and_waits_in_suspense(opened: Page, system: System) -> None:
+    greta, hugo = (
+        Customer(system.telegram.user(6_000_020 + number, name, language_code="en"))
+        for number, name in enumerate(("Greta", "Hugo"))
+    )
+    less = (await _orders(system, greta))["invoice_id"]
+    await _press(opened, f"pay less: invoice {less}", f"74.5 RUB paid by invoice {less}")
+    await expect(_row(opened, "In suspense", "Greta")).to_contain_text("USDTnot the amount agreed")
+    more = (await _orders(system, hugo))["invoice_id"]
+    await _press(opened, f"pay more: invoice {more}", f"199 RUB paid by invoice {more}")
+    await expect(_row(opened, "Balances of customers", "Hugo")).to_contain_text("50.00 RUB")
+    await expect(_row(opened, "Receipts", "Hugo")).to_contain_text("due")
+    await _press(opened, f"pay again: invoice {more}", "199 RUB paid by invoice")
+    await expect(_row(opened, "Balances of customers", "Hugo")).to_contain_text("249.00 RUB")
+
+    await _press(opened, "one less: cryptobot:USDT", "cryptobot says -1 of the smallest unit")
+    await expect(opened.get_by_role("alert")).to_contain_text("Crypto Pay says -1 of the last digit of each balance")
+    await _press(opened, "all well again", "All is well again")
+    assert system.cryptopay.faults.standing == Standing()
+
+
+async def test_a_charge_at_telegram_is_taken_back_by_buttons(opened: Page, system: System) -> None:
+    ida = system.telegram.user(6_000_030, "Ida", language_code="en")
+    payments = system.telegram.payments
+    for charge_id in ("stx-first-charge", "stx-second-charge"):
+        charge = Charge(charge_id, ida.id, "XTR", 99, "", system.telegram.chats.now)
+        payments.save_charge(charge)
+        payments.add_transaction("source", charge, ida.account.user(), charge.date)
+    row = _row(opened, "Charges at Telegram", "stx-first-ch")
+    await row.get_by_role("button", name="refund from outside").click()
+    await expect(opened.get_by_role("status")).to_contain_text("99 XTR went back, and the bot is told of it")
+    await expect(row.get_by_role("button", name="chargeback")).to_be_disabled()
+    await _row(opened, "Charges at Telegram", "stx-second-c").get_by_role("button", name="chargeback").click()
+    await opened.get_by_role("button", name="yes, do it").click()
+    await expect(opened.get_by_role("status")).to_contain_text("only the list of transactions and the balance")
+    assert [one.returned for one in payments.charges if one.user_id == ida.id] == [True, True]
+    await system.settled()
 
 
 async def test_a_focused_field_is_left_alone(opened: Page, system: System) -> None:
@@ -519,6 +559,9 @@ async def test_no_foreign_page_presses_its_buttons(
         ("/flag", {"name": "nothing", "on": True}),
         ("/flag", {"name": "trial", "on": "yes"}),
         ("/sweep/dust", {}),
+        ("/invoice/pay", {"id": 987_654}),
+        ("/charge/refund", {"id": "none"}),
+        ("/balance/card", {"off": 1}),
     ],
 )
 async def test_what_makes_no_sense_is_refused_in_words(url: str, path: str, body: dict[str, Any]) -> None:

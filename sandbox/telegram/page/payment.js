@@ -28,20 +28,40 @@ function methods(user, currency) {
   return { picked: () => shown.querySelector(":checked").value, shown };
 }
 
+const ASKED = {
+  name: ["Name", { type: "text", readonly: true }],
+  email: ["Email for the receipt", { type: "email", pattern: "[^@]+@[^@.]+([.][^@.]+)+", maxlength: 64, autocomplete: "off" }],
+  phone_number: ["Phone number", { type: "tel", pattern: "[0-9]{5,15}", maxlength: 15, autocomplete: "off" }],
+};
+
+// What the invoice asks its payer for, as the app has it from the last time. The name is the account's.
+function questions(user, asks) {
+  const fields = asks.map((name) => {
+    const [words, kind] = ASKED[name];
+    const field = make("input", { ...kind, name, required: true, value: user.filled_in[name] });
+    return { name, field, line: make("label", { class: "asked" }, make("span", {}, words), field) };
+  });
+  const said = () => Object.fromEntries(fields.filter(({ name }) => name !== "name").map(({ name, field }) => [name, field.value.trim()]));
+  const wrong = () => fields.find(({ field }) => !field.validity.valid);
+  return { said, wrong, shown: fields.map(({ line }) => line) };
+}
+
 function outcome(kind, title, text) {
   return make("div", { class: `outcome ${kind}` }, icon(kind === "paid" ? "check" : "warning"), make("div", {}, make("strong", {}, title), make("p", {}, text)));
 }
 
-function open(pane, { title, description, currency, total_amount, subscription_period }, target) {
+function open(pane, { title, description, currency, total_amount, subscription_period, asks }, target) {
   const user = userOf(pane.id);
   const told = make("div", { role: "status", class: "told" });
   const twice = make("input", { type: "checkbox" });
   const pay = make("button", { type: "button", class: "primary big" }, `Pay ${price(total_amount, currency)}`);
   const method = methods(user, currency);
+  const asked = questions(user, asks);
   const opened = sheet("Payment", [
     make("div", { class: "invoice whole" }, make("strong", {}, title), make("p", {}, description), make("span", { class: "price" }, price(total_amount, currency))),
     facts([["Payer", fullName(user)], ["Renews", subscription_period ? `every ${subscription_period / 86400} days` : ""]]),
     method.shown,
+    ...asked.shown,
     make("label", { class: "check" }, twice, make("span", {}, "Take the money twice", make("small", {}, "As real life does when an answer is lost: two payments, two charge ids."))),
     told,
     make("div", { class: "actions" }, pay),
@@ -49,11 +69,17 @@ function open(pane, { title, description, currency, total_amount, subscription_p
   pay.focus();
   pay.addEventListener("click", async () => {
     if (pay.getAttribute("aria-disabled") === "true") return;
+    const wrong = asked.wrong();
+    if (wrong) {
+      told.replaceChildren(outcome("refused", "Not paid.", `${ASKED[wrong.name][0]}: not one that the app takes.`));
+      wrong.field.focus();
+      return;
+    }
     pay.setAttribute("aria-disabled", "true");
     pay.setAttribute("aria-busy", "true");
     told.replaceChildren("Asking the bot\u2026");
     try {
-      const answer = await post(`users/${pane.id}/pay`, { ...target, method: method.picked(), charges: twice.checked ? 2 : 1 });
+      const answer = await post(`users/${pane.id}/pay`, { ...target, method: method.picked(), order_info: asked.said(), charges: twice.checked ? 2 : 1 });
       if (answer.status === "paid") done(opened, answer, currency, total_amount);
       else told.replaceChildren(outcome("refused", WORDS[answer.status] || answer.status, answer.reason));
     } catch (error) {
@@ -78,16 +104,17 @@ function done(opened, answer, currency, total) {
   close.focus();
 }
 
-export function payInvoice(pane, message) {
-  open(pane, message.invoice, { message_id: message.message_id });
-}
-
-export async function payLink(pane, link) {
-  const response = await fetch("api/invoice?link=" + encodeURIComponent(link));
+async function pay(pane, name, value, target) {
+  const response = await fetch(`api/invoice?${name}=${encodeURIComponent(value)}`);
   const offer = await response.json();
-  if (response.ok) open(pane, offer, { link });
+  if (document.querySelector("dialog.pay[open]")) return; // pressed twice
+  if (response.ok) open(pane, offer, target);
   else pane.toast(offer.error);
 }
+
+export const payInvoice = (pane, message) => pay(pane, "message", message.message_id, { message_id: message.message_id });
+
+export const payLink = (pane, link) => pay(pane, "link", link, { link });
 
 function stateOf(one) {
   const until = `until ${moment(one.paid_until)}`;

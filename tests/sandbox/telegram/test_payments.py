@@ -441,6 +441,34 @@ async def test_a_chargeback_is_not_told(bench: Bench) -> None:
     assert refusal == "Bad Request: CHARGE_ALREADY_REFUNDED"
 
 
+@pytest.mark.parametrize(
+    "info",
+    [
+        {"email": ""},
+        {"email": "anna"},
+        {"email": "a@b"},
+        {"email": "a@b.c d"},
+        {"email": "@example.org"},
+        {"email": "a@@example.org"},
+        {"email": "a" * 60 + "@b.cd"},
+        {"email": 5},
+        {"email": None},
+        {"phone_number": "+7900"},
+        {"phone_number": "\u0661" * 7},
+        {"phone_number": "1234"},
+        {"name": "Boris"},
+        {"stars": 99},
+        {"email": "a@example.org", "phone_number": "1"},
+    ],
+)
+async def test_what_the_app_would_not_take_is_not_filled_in(bench: Bench, info: dict[str, Any]) -> None:
+    anna = bench.telegram.user(777)
+    before = anna.account.particulars()
+    with pytest.raises(ValueError, match=r"the app takes no such|nothing asks for"):
+        anna.fill_in(info)
+    assert anna.account.particulars() == before
+
+
 async def test_a_cards_chargeback_is_in_no_list_and_happens_once(bench: Bench) -> None:
     await ready(bench)
     [charge_id] = (await bench.telegram.user(777).pay(await invoice(bench, **ROUBLES))).charge_ids
