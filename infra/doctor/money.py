@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from infra.doctor.check import Check, WrongError, insist
 from lib.db import invariants
-from lib.domain import flags, health_snapshot
+from lib.domain import flags, health_snapshot, reconciliation
 
 if TYPE_CHECKING:
     from infra.doctor.deployment import Deployment
@@ -16,6 +16,10 @@ APPLIED_WITHIN_S = 120.0
 SETTLED_WITHIN_S = 300.0
 GIVEN_UP_DAYS = 1
 INVARIANTS_S = 60.0
+COMPARED_WITHIN_H = 26
+COMPARED_DAILY = ("cryptobot", "stars")
+"""Providers that `sweep_money` asks; a statement of others comes when a person has one."""
+_MOST_NAMED = 20
 
 
 async def applied(deployment: Deployment) -> str:
@@ -97,6 +101,36 @@ async def books(deployment: Deployment) -> str:
     return f"{len(invariants.queries())} of them"
 
 
+async def providers(deployment: Deployment) -> str:
+    """No difference between a provider's own account and the books is open, and each was compared within a day."""
+    found = await deployment.read(lambda session: reconciliation.open_differences(session.transaction, page=1000))
+    problems = [f"{one.provider}: {one}" for one in found[:_MOST_NAMED]]
+    if len(found) > _MOST_NAMED:
+        problems.append(f"and {len(found) - _MOST_NAMED} more")
+    rows = await deployment.rows(
+        "select wanted.provider, last.compared_at, last.complete"
+        " from unnest(cast(:providers as text[])) as wanted (provider) left join lateral ("
+        "     select r.compared_at, r.complete from reconciliations r where r.provider = wanted.provider"
+        "     order by r.day desc limit 1) last on true"
+        " where exists (select from payment_events e where e.provider = wanted.provider"
+        "               and e.received_at < atlas.now() - make_interval(hours => :hours))"
+        " and (last.compared_at is null or not last.complete"
+        "      or last.compared_at < atlas.now() - make_interval(hours => :hours)) order by 1",
+        providers=list(COMPARED_DAILY),
+        hours=COMPARED_WITHIN_H,
+    )
+    for row in rows:
+        since = (
+            f"was not compared with the books since {row['compared_at']:%Y-%m-%d %H:%M} UTC"
+            if row["compared_at"]
+            else "was never compared with the books"
+        )
+        whole = "" if row["complete"] in {None, True} else ", and then not whole"
+        problems.append(f"{row['provider']}: {since}{whole}")
+    insist(problems)
+    return ""
+
+
 CHECKS = (
     Check(
         name="paid-not-applied",
@@ -175,5 +209,16 @@ CHECKS = (
         look=books,
         after=("schema",),
         timeout_s=90,
+    ),
+    Check(
+        name="books-against-providers",
+        part="money",
+        subject=_SUBJECT,
+        asks="providers' own accounts are what the books say",
+        customers="someone's money came and was not counted, or left and was not booked.",
+        mend="Look up each line that is named; book what is missing.",
+        page="runbooks/books-differ.md",
+        look=providers,
+        after=("schema",),
     ),
 )

@@ -381,6 +381,11 @@ BREAKS: dict[str, Break] = {
         " select 'doctor', min(id), 'paid', 'must', 'failed', atlas.now(), 'doctor' from accounts",
         "delete from messages where key = 'doctor'",
     ),
+    "books-against-providers": statement(
+        "insert into reconciliation_differences (provider, day, state, kind, external_id, asset, of_fee, said, booked)"
+        " values ('cryptobot', current_date, 'differs', 'charge', 'doctor', 'USDT', false, 2.000001, 2)",
+        "delete from reconciliation_differences where external_id = 'doctor'",
+    ),
     "invariants": statement(
         "update subscriptions set expires_at = expires_at + interval '1 day'",
         "update subscriptions set expires_at = expires_at - interval '1 day'",

@@ -120,3 +120,41 @@ async def test_money_that_waits_for_an_operator_is_named(
         finally:
             session.run("delete from atlas.payment_events where external_id = 'doctor'")
     assert found.problems == (named,)
+
+
+@pytest.mark.proves("N-60.money")
+async def test_a_provider_that_differs_or_was_not_compared_is_named(cloud: StandIn, server: Postgres) -> None:
+    assert cloud.url
+    assert (await _look("books-against-providers")).state is State.OK
+    with as_superuser(server, "atlas") as session:
+        try:
+            session.run(
+                "insert into atlas.payment_events (provider, external_id, body, meaning, via, received_at, correlation_id)"
+                " values ('cryptobot', 'old', '', '', 'webhook', atlas.now() - interval '27 hours', 'doctor')"
+            )
+            never = await _look("books-against-providers")
+            session.run(
+                "insert into atlas.reconciliations (provider, day, lines, matched, under_way, complete)"
+                " values ('cryptobot', '2026-01-01', 1, 1, 0, true)"
+            )
+            now = await _look("books-against-providers")
+            session.run("update atlas.reconciliations set compared_at = compared_at - interval '27 hours'")
+            long_ago = await _look("books-against-providers")
+            session.run("update atlas.reconciliations set compared_at = atlas.now()")
+            session.run(
+                "insert into atlas.reconciliation_differences"
+                " (provider, day, state, kind, external_id, asset, of_fee, said, booked)"
+                " values ('cryptobot', '2026-01-01', 'missing_there', 'charge', '17', 'USDT', false, null, 2.5)"
+            )
+            differs = await _look("books-against-providers")
+        finally:
+            session.run("delete from atlas.reconciliation_differences")
+            session.run("delete from atlas.reconciliations")
+            session.run("delete from atlas.payment_events")
+    assert never.problems == ("cryptobot: was never compared with the books",)
+    assert now.state is State.OK
+    assert [one.partition(" since ")[0] for one in long_ago.problems] == ["cryptobot: was not compared with the books"]
+    assert differs.problems == (
+        "cryptobot: charge 17: missing there; the provider says nothing, the books say 2.5 USDT",
+    )
+    assert (await _look("books-against-providers")).state is State.OK
