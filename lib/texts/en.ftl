@@ -345,6 +345,8 @@ message-expired-trial = ⌛️ The free period has ended. Did you like it? Acces
 button-finance = 🏦 Money
 button-finance-waiting = ⏳ Waiting
 button-finance-books = 📚 Books
+button-finance-differences = ⚖️ Against the providers
+button-finance-more = ⬇️ More
 button-finance-search = 🔎 Find a customer
 button-finance-event = Event { $number }
 button-finance-customer = Customer { $number }
@@ -436,4 +438,14 @@ finance-books-sum = ✅ { $currency }: debits { $debit } = credits { $credit }
 finance-books-differ = ⛔️ { $currency }: debits { $debit } ≠ credits { $credit }
 finance-statement = 📖 <b>{ $code }</b>, { $currency }: plus is a debit, minus a credit
 finance-line = { $when } · <b>{ $amount }</b> · { $others } · { $about }
+finance-differences = ⚖️ <b>Differences against the providers</b>
+finance-differences-none = ✅ Nothing differs from the providers.
+finance-difference = <b>{ $provider }</b> · { $what }: { $state }
+    provider: <b>{ $said }</b>, books: <b>{ $booked }</b>, seen { $when }
+finance-difference-missing-here = not in the books
+finance-difference-missing-there = not at the provider
+finance-difference-differs = the amounts differ
+finance-difference-balance = another balance
+finance-compared = { $provider }: compared { $when }, { $lines } lines, { $matched } match
+finance-compared-never = Nothing was compared yet.
 finance-by = operator { $number }

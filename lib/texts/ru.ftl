@@ -348,6 +348,8 @@ message-expired-trial = ⌛️ Бесплатный период закончи�
 button-finance = 🏦 Деньги
 button-finance-waiting = ⏳ Ждут разбора
 button-finance-books = 📚 Книги
+button-finance-differences = ⚖️ Сверка с провайдерами
+button-finance-more = ⬇️ Дальше
 button-finance-search = 🔎 Найти клиента
 button-finance-event = Событие { $number }
 button-finance-customer = Клиент { $number }
@@ -439,4 +441,14 @@ finance-books-sum = ✅ { $currency }: дебет { $debit } = кредит { $c
 finance-books-differ = ⛔️ { $currency }: дебет { $debit } ≠ кредит { $credit }
 finance-statement = 📖 <b>{ $code }</b>, { $currency }: плюс — дебет, минус — кредит
 finance-line = { $when } · <b>{ $amount }</b> · { $others } · { $about }
+finance-differences = ⚖️ <b>Расхождения с провайдерами</b>
+finance-differences-none = ✅ Расхождений с провайдерами нет.
+finance-difference = <b>{ $provider }</b> · { $what }: { $state }
+    провайдер: <b>{ $said }</b>, книги: <b>{ $booked }</b>, замечено { $when }
+finance-difference-missing-here = нет в книгах
+finance-difference-missing-there = нет у провайдера
+finance-difference-differs = суммы разные
+finance-difference-balance = остаток не тот
+finance-compared = { $provider }: сверено { $when }, строк { $lines }, совпало { $matched }
+finance-compared-never = Сверок ещё не было.
 finance-by = оператор { $number }

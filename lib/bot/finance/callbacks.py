@@ -86,9 +86,16 @@ class Statement(CallbackData, prefix="fin_lines"):
     before: IdOrNone
 
 
-Pressed = Home | Waiting | Event | Search | Customer | Begin | NoFee | Confirm | Books | Statement
+class Differences(CallbackData, prefix="fin_differ"):
+    """Where a provider's own account and the books differ, after that one; 0: the oldest."""
+
+    after: IdOrNone
+
+
+Pressed = Home | Waiting | Event | Search | Customer | Begin | NoFee | Confirm | Books | Statement | Differences
 _BUTTONS: dict[str, type[Pressed]] = {
-    one.__prefix__: one for one in (Home, Waiting, Event, Search, Customer, Begin, NoFee, Confirm, Books, Statement)
+    one.__prefix__: one
+    for one in (Home, Waiting, Event, Search, Customer, Begin, NoFee, Confirm, Books, Statement, Differences)
 }
 
 

@@ -13,6 +13,7 @@ from lib.bot.finance.callbacks import (
     Books,
     Confirm,
     Customer,
+    Differences,
     Event,
     Home,
     NoFee,
@@ -35,6 +36,7 @@ _SEES = {
     Waiting: Action.SEE_MONEY,
     Event: Action.SEE_MONEY,
     Books: Action.SEE_MONEY,
+    Differences: Action.SEE_MONEY,
     Statement: Action.SEE_MONEY,
     Search: Action.SEE_CUSTOMER,
     Customer: Action.SEE_CUSTOMER,
@@ -86,6 +88,8 @@ def _led(tx: Transaction, context: UpdateContext, held: frozenset[Role], pressed
             return views.books(tx, context)
         case Statement():
             return views.statement(tx, context, pressed.ledger_account, pressed.before)
+        case Differences():
+            return views.differences(tx, context, pressed.after)
         case Home():
             return views.home(tx, context, held)
 

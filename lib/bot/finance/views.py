@@ -6,16 +6,17 @@ import html
 from typing import TYPE_CHECKING
 
 from lib.bot import money_screens, order_screen
-from lib.bot.finance.callbacks import Act, Begin, Books, Customer, Event, Home, Search, Statement, Waiting
+from lib.bot.finance.callbacks import Act, Begin, Books, Customer, Differences, Event, Home, Search, Statement, Waiting
 from lib.bot.routers import operator
 from lib.bot.screen import Screen, tap
-from lib.domain import balance, chat_state, customer_money, money_desk, operators, subscriptions
+from lib.domain import balance, chat_state, customer_money, money_desk, operators, reconciliation, subscriptions
 from lib.domain import books as ledger_books
 from lib.domain.money_desk import FIRST
 from lib.domain.operators import Action
 
 if TYPE_CHECKING:
     from collections.abc import Collection
+    from decimal import Decimal
 
     from lib.bot.screen import Button, Rows
     from lib.bot.update_context import UpdateContext
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from lib.domain.money_desk import Event as News
     from lib.domain.money_desk import Found, Line, OrderLine
     from lib.domain.operators import Role
+    from lib.texts import Texts
 
 _PAGE, _LINES, _FOUND, _LAST = 6, 8, 6, 5
 _LONGEST = 120
@@ -269,7 +271,8 @@ def books(tx: Transaction, context: UpdateContext) -> Screen:
         for one in money_desk.ledger_accounts(tx)
     )
     rows: Rows = tuple(choice[at : at + 2] for at in range(0, len(choice), 2))
-    return Screen(text, (*rows, (_home(context),)))
+    differ = tap(say.plain("button-finance-differences"), Differences(after=0))
+    return Screen(text, (*rows, (differ,), (_home(context),)))
 
 
 def statement(tx: Transaction, context: UpdateContext, ledger_account: int, before: int) -> Screen:
@@ -288,6 +291,48 @@ def statement(tx: Transaction, context: UpdateContext, ledger_account: int, befo
         else ()
     )
     return Screen(text, (*older, (tap(say.plain("button-finance-books"), Books()), _home(context))))
+
+
+def differences(tx: Transaction, context: UpdateContext, after: int) -> Screen:
+    """Where what a provider says of its own account is not what the books have, and when each was compared last."""
+    say = context.texts
+    open_ones = reconciliation.open_differences(tx, after=after, page=_PAGE + 1)
+    page = open_ones[:_PAGE]
+    compared = [
+        say.html(
+            "finance-compared",
+            provider=one.provider,
+            when=context.moment(one.compared_at),
+            matched=one.matched,
+            lines=one.lines,
+        )
+        for one in reconciliation.last_comparisons(tx)
+    ]
+    lines = [
+        say.html(
+            "finance-difference",
+            provider=one.provider,
+            what=" ".join(part for part in (one.kind, _short(one.external_id)) if part) or "—",
+            state=say.plain(f"finance-difference-{one.state.replace('_', '-')}"),
+            said=_units(say, one.said, one.asset),
+            booked=_units(say, one.booked, one.asset),
+            when=context.moment(one.first_seen_at),
+        )
+        for one in page
+    ]
+    parts = [say.html("finance-differences" if page else "finance-differences-none"), *lines]
+    parts.append("\n".join(compared) if compared else say.html("finance-compared-never"))
+    more = ((tap(say.plain("button-finance-more"), Differences(after=page[-1].id)),),) if len(open_ones) > _PAGE else ()
+    back = tap(say.plain("button-finance-books"), Books())
+    return Screen("\n\n".join(parts), (*more, (back, _home(context))))
+
+
+def _units(say: Texts, amount: Decimal | None, asset: str) -> str:
+    """Whole units, as the comparison has them; an asset may be one that the list of currencies lacks."""
+    if amount is None:
+        return "—"
+    text = format(amount.normalize(), "f")
+    return f"{text.replace('.', ',') if say.language == 'ru' else text} {asset}"
 
 
 def _line(context: UpdateContext, one: Line, currency: str) -> str:

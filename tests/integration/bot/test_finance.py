@@ -6,6 +6,7 @@ import asyncio
 import json
 import sys
 from dataclasses import replace
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,10 +14,11 @@ import pytest
 from lib.bot.finance import acts, callbacks, desk
 from lib.bot.finance.callbacks import Act
 from lib.bot.update_context import UpdateContext, take_effect
-from lib.domain import accounts, balance, operators, orders, suspense, suspense_by_hand
+from lib.domain import accounts, balance, operators, orders, reconciliation, suspense, suspense_by_hand
 from lib.domain.accounts import Person
 from lib.domain.ledger import Wallets
 from lib.domain.operators import Role
+from lib.domain.reconciliation import Difference, Outcome
 from lib.domain.updates import Incoming
 from sandbox.telegram.text.html_markup import parse_html
 from tests.integration.bot.conftest import services_over
@@ -114,6 +116,7 @@ ALL_DATA = [
     "fin_do:1",
     "fin_books",
     "fin_lines:1:0",
+    "fin_differ:0",
 ]
 
 
@@ -450,6 +453,35 @@ async def test_the_books_are_told_to_the_kopeck_and_by_pages(boss: Customer) -> 
     for forged in (f"fin_lines:{wallet}:0", f"fin_lines:{2**63 - 1}:1"):
         await boss.tap(forged)
         assert "Nothing was found" in boss.text
+
+
+async def test_differences_against_the_providers_are_told_by_pages(boss: Customer) -> None:
+    db = boss.services.db
+    await boss.say("/finance")
+    await walk(boss, "Books", "Against")
+    assert "Nothing differs" in boss.text
+    assert "Nothing was compared yet" in boss.text
+
+    def compared(tx: Transaction) -> None:
+        due = reconciliation.due(tx, "cryptobot", anyway=True)
+        assert due is not None
+        lines = [
+            Difference("differs", "charge", f"<{number}>", "USDT", of_fee=False, said=Decimal("1.50"), booked=None)
+            for number in range(8)
+        ]
+        held = Difference("balance", "", "", "DOGE2", of_fee=False, said=Decimal(7), booked=Decimal(8))
+        outcome = Outcome(due.day, 20, 11, 0, [*lines, held], None, None, complete=True, balance_judged=True)
+        reconciliation.record(tx, "cryptobot", outcome)
+
+    await db.run(compared)
+    await walk(boss, "Books", "Against")
+    first, _ = parse_html(boss.text)
+    assert "20 lines, 11 match" in first
+    await boss.press("More")
+    both = first + parse_html(boss.text)[0]
+    assert both.count("provider: 1.5 USDT, books: —") == 8
+    assert both.count("provider: 7 DOGE2, books: 8 DOGE2") == 1
+    assert not [one for one in boss.buttons if "More" in one["text"]]
 
 
 # Faults ----------------------------------------------------------------------------------------------------------

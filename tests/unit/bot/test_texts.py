@@ -26,7 +26,7 @@ from sandbox.telegram.text.html_markup import parse_html
 EVENT_STATES = ("new", "settled", "duplicate", "unmatched", "no_money", "assigned", "credited", "refunded")
 _ROOT = Path(texts.__file__).parents[2]
 _SAMPLES: dict[str, str | int] = {
-    **dict.fromkeys(("days", "count", "gb", "unmatched", "duplicate"), 3),
+    **dict.fromkeys(("days", "count", "gb", "unmatched", "duplicate", "matched", "lines"), 3),
     **dict.fromkeys(
         (
             *(
@@ -45,7 +45,7 @@ _SAMPLES: dict[str, str | int] = {
             ),
             *("balance", "missing", "minimum", "least", "most", "when", "state"),
             *("provider", "charge", "username", "reason", "why", "before", "after", "code", "others", "about"),
-            *("status", "currency", "topped_up", "earned", "debit", "credit"),
+            *("status", "currency", "topped_up", "earned", "debit", "credit", "said", "booked"),
         ),
         "<i>&x",
     ),
@@ -90,6 +90,8 @@ def ids_in_code() -> set[str]:
     found |= {f"top-up-refused-{why.value}" for why in Refusal}
     found |= {f"finance-amount-{why.value}" for why in Refusal if why is not Refusal.TOO_LITTLE}
     found |= {f"finance-title-{act.value}" for act in Act} | {f"button-finance-{act.value}" for act in Act}
+    states = ("missing-here", "missing-there", "differs", "balance")
+    found |= {f"finance-difference-{state}" for state in states}
     found |= {f"finance-ask-{asked.value}" for asked in Field}
     found |= {f"finance-event-{state.replace('_', '-')}" for state in EVENT_STATES}
     found |= {f"finance-order-{status}" for status in ("open", "paid", "expired", "replaced")}
