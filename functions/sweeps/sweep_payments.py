@@ -13,7 +13,7 @@ import functions_framework.aio
 
 from lib import bootstrap, failpoints, function_table, log, side_by_side
 from lib.db import StatementFailed
-from lib.domain import inbox, orders
+from lib.domain import inbox, listings, orders
 from lib.payments import provider
 from lib.payments.provider import ProviderError
 from lib.payments.reporting import report
@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
     from lib.domain.orders import Watched, WithoutInvoice
-    from lib.payments.provider import Invoices, Looked, Unpaid
+    from lib.domain.settlement import Event
+    from lib.payments.provider import Invoices, Looked, PaidPage, Unpaid
     from lib.sweeps.runner import Run
 
 _PAGE = 1000
@@ -79,6 +80,9 @@ async def _work(run: Run) -> None:
 
 async def _ask(run: Run, this: _Pass) -> None:
     """Everything about one provider; what fails in it is its own."""
+    if this.invoices.asks_first:
+        await _read_list(run, this)
+        return
     name, page_size = this.invoices.name, this.invoices.page
     async with run.item(provider=name, step="orders_without_invoice"):
         await _find_invoices(run, this.invoices)
@@ -126,11 +130,67 @@ async def _take_up(run: Run, this: _Pass, paid: Mapping[str, Mapping[str, Any]])
     this.knows_ours |= len(unknown) < len(paid)
     news = unknown - this.taken_up
     this.taken_up |= news
-    for key in news:
+    for key in (one for one in paid if one in news):  # as listed: of two charges of one order the first settles it
         async with run.item(provider=this.invoices.name, charge_id=key):
             outcome = await _settle(run, this, paid[key])
             this.knows_ours |= outcome in {"settled", "duplicate"}
     return bool(news)
+
+
+async def _read_list(run: Run, this: _Pass) -> None:
+    """A provider that asks before it charges: its orders are closed by us, and its list begins with the oldest line.
+
+    It is read on from where it was read to, a few lines further back; and one page of it again, each in its turn: a line may come
+    to stand between others, and one that could not be taken up is tried again.
+    """
+    name, stride, overlap = this.invoices.name, this.invoices.stride, this.invoices.page - this.invoices.stride
+    async with run.item(provider=name, step="closed_by_us"):
+        while await run.db.run(orders.close_unasked, name, this.invoices.page) == this.invoices.page:
+            pass
+    async with run.item(provider=name, step="list_in_turn"):
+        number = await run.db.run(listings.page_in_turn, name, stride)
+        if (page := await _listed(run, this, number * stride)) is not None:
+            await _take_up_lines(run, this, page)
+    async with run.item(provider=name, step="list"):
+        read = await run.db.run(listings.read_to, name)
+        start = max(0, read - overlap)
+        while await run.next_page() and (page := await _listed(run, this, start)) is not None:
+            if page.length == 0:
+                if start and start < read:  # it holds less than was read: another bot's, or not all of it
+                    log.warning("listing_shorter", provider=name, read_to=read)
+                    await run.db.run(listings.note_read, name, 0)
+                return
+            await _take_up_lines(run, this, page)
+            start += page.length
+            if start > read:
+                read = start
+                await run.db.run(listings.note_read, name, read)
+
+
+async def _listed(run: Run, this: _Pass, start: int) -> PaidPage | None:
+    try:
+        return await this.invoices.listed(start)
+    except ProviderError as error:
+        log.warning("provider_not_asked", provider=this.invoices.name, orders=0, error=str(error))
+        run.failed += 1
+        return None
+
+
+async def _take_up_lines(run: Run, this: _Pass, page: PaidPage) -> None:
+    name = this.invoices.name
+    await _take_up(run, this, page.paid)
+    other = {event.external_id: event for said in page.others if (event := _event(this, said)).kind == "other"}
+    for key in await run.db.run(inbox.unknown_of, name, list(other), "other"):
+        async with run.item(provider=name, line=key):
+            await _receive(run, other[key])
+    kept = {one.charge_id: one for one in page.commissions}
+    for key in kept.keys() - await run.db.run(listings.commissions_posted, name, list(kept)) if kept else ():
+        async with run.item(provider=name, commission_of=key):
+            await run.db.run(listings.book_commission, name, kept[key])
+
+
+def _event(this: _Pass, said: Mapping[str, Any]) -> Event:
+    return this.invoices.event(said, "sweep", log.correlation.get())
 
 
 async def _look(run: Run, this: _Pass, page: list[Watched]) -> None:
@@ -163,7 +223,10 @@ async def _note_absences(run: Run, this: _Pass, page: list[Watched], looked: Loo
 
 
 async def _settle(run: Run, this: _Pass, said: Mapping[str, Any]) -> str:
-    event = this.invoices.event(said, "sweep", log.correlation.get())
+    return await _receive(run, _event(this, said))
+
+
+async def _receive(run: Run, event: Event) -> str:
     failpoints.reach("settle.before-claim")
     received = await run.db.run(inbox.receive, event, pricelist.load())
     report(event.provider, event.via, received)

@@ -290,7 +290,7 @@ def suspense(provider: str, money: Money, event_id: int, order_id: int | None = 
     """The transfer of money that fits nothing; None when the list of currencies lacks what came, so that it can't be counted."""
     currency = currencies.ALL.get(money.currency)
     received = _moved(money.paid_asset, money.paid_amount)
-    if money.paid_asset in {None, money.currency}:
+    if money.paid_asset in {None, money.currency} and money.paid_amount is None:
         received = Amount(currency.booked(money.amount) if currency else 0, money.currency)
     if not received.minor:
         return None

@@ -195,15 +195,16 @@ def settle_again(tx: Transaction, event_id: int, event: Event, prices: PriceList
     return settle(tx, event_id, event, prices, is_new=False)
 
 
-def unknown_of(tx: Transaction, provider: str, external_ids: list[str]) -> set[str]:
-    """Which of these charges the inbox has not heard of, or has not understood: the others need no transaction of their own."""
+def unknown_of(tx: Transaction, provider: str, external_ids: list[str], kind: str = "charge") -> set[str]:
+    """Which of these charges (or other news of one kind) the inbox has not heard of, or has not understood: the others need no transaction of their own."""
     return set(
         tx.values(
             # one look at the unique index for each: as a join, a page of ids makes Postgres read the whole inbox
             "select wanted.id from unnest(cast(:ids as text[])) as wanted (id) where coalesce((select e.status"
-            " from payment_events e where e.provider = :provider and e.kind = 'charge' and e.external_id = wanted.id), 'new')"
+            " from payment_events e where e.provider = :provider and e.kind = :kind and e.external_id = wanted.id), 'new')"
             " not in ('settled', 'duplicate', 'unmatched')",
             provider=provider,
+            kind=kind,
             ids=external_ids,
         )
     )

@@ -92,6 +92,8 @@ class WithoutInvoice:
 
 INVOICE_LEASE_S = 20.0
 """How long one caller alone may talk to the provider about an order's invoice."""
+CHARGED_WITHIN_S = 600
+"""So long after an accepted checkout's minute its charge may still come; later it settles all the same."""
 MISSING_H = 24
 """So long must an invoice be missing from otherwise good listings before its order is watched no more (product.md)."""
 
@@ -331,6 +333,19 @@ where id = any(array(
 """
 
 
+# Whether such a provider takes money for an order is ours to say, at each checkout: of an order that is over we say no. What we said
+# yes to before may still be charged for a while.
+_CLOSE_UNASKED = """
+update orders set provider_closed_at = atlas.now()
+where id = any(array(
+    select id from orders
+    where provider = :provider and provider_closed_at is null and status in ('expired', 'replaced')
+      and coalesce(checkout_until <= atlas.now() - make_interval(secs => :charged_within_s), true)
+    order by id limit :page for no key update skip locked
+))
+"""
+
+
 def expire_due(tx: Transaction, page: int) -> int:
     """Close up to `page` orders whose half hour is over; money that comes later still settles."""
     return tx.execute(_EXPIRE_DUE, page=page)
@@ -370,6 +385,11 @@ def note_listed(tx: Transaction, *, present: list[int], missing: list[int]) -> N
     that time anew.
     """
     tx.execute(_MISSING, present=present, missing=missing, hours=MISSING_H)
+
+
+def close_unasked(tx: Transaction, provider: str, page: int) -> int:
+    """End the watch of orders that are over, at a provider that asks before it charges: it would be told no. How many."""
+    return tx.execute(_CLOSE_UNASKED, provider=provider, page=page, charged_within_s=CHARGED_WITHIN_S)
 
 
 def without_known_invoice(tx: Transaction, provider: str, page: int) -> list[WithoutInvoice]:

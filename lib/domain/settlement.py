@@ -121,8 +121,8 @@ def settle(tx: Transaction, event_id: int, event: Event, prices: PriceList, *, i
             savepoint does not undo.
     """
     money = event.money
-    if money is None:
-        return _without_effect(tx, event_id, event, event.reason)
+    if money is None or event.kind != "charge":
+        return _without_effect(tx, event_id, event, event.reason or "given back, as its provider says")
     lying = None if is_new else suspense.lying(tx, event_id)
     charge = _Charge(event_id, event, money, lying, is_new=is_new)
     order = (

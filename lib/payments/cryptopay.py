@@ -265,6 +265,11 @@ class CryptoPay:
         """See `Invoices`."""
         return PAGE - OVERLAP
 
+    @property
+    def asks_first(self) -> bool:
+        """See `Invoices`."""
+        return False
+
     async def make(self, order: Order, title: str) -> Invoice:
         """See `Invoices.make`. The invoice lives as long as the order."""
         made = await self._call(

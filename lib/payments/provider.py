@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import httpx
 
     from lib.domain.inbox import StoredEvent
+    from lib.domain.listings import Commission
     from lib.domain.orders import Order
     from lib.domain.reconciliation import Line
     from lib.domain.refunds import Charge
@@ -79,10 +80,16 @@ class PaidPage:
     Attributes:
         paid: by the key of its event, what `Invoices.event` makes news of.
         following: where the next page begins.
+        others: what the list tells of beside charges (money that left), likewise.
+        commissions: what affiliates got of charges.
+        length: of the page, in lines of the list; 0 at its end.
     """
 
     paid: Mapping[str, Mapping[str, Any]]
     following: int
+    others: Sequence[Mapping[str, Any]] = ()
+    commissions: Sequence[Commission] = ()
+    length: int = 0
 
 
 class Invoices(Protocol):
@@ -93,6 +100,8 @@ class Invoices(Protocol):
         label: what customers know it as.
         page: how many invoices `look` may be asked about at once.
         stride: how many paid ones a full page of `listed` goes on by.
+        asks_first: the provider asks us before each charge (a pre-checkout), so an invoice takes money as long as we say so. It can be
+            neither listed nor withdrawn; `listed` begins with the oldest line, and what is new stands at the end.
     """
 
     @property
@@ -103,6 +112,8 @@ class Invoices(Protocol):
     def page(self) -> int: ...  # noqa: D102 -- said above
     @property
     def stride(self) -> int: ...  # noqa: D102 -- said above
+    @property
+    def asks_first(self) -> bool: ...  # noqa: D102 -- said above
 
     async def make(self, order: Order, title: str) -> Invoice:
         """Make the invoice of an order. Not idempotent at the provider: call it under the order's claim.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -23,8 +24,14 @@ VIA = "update"
 _STAR = "XTR"
 _MONEY = (("successful_payment", "charge"), ("refunded_payment", "refund"))
 _LONGEST_KEY = 512
-_REFUNDED = "given back, as its provider says"
 _NO_MESSAGE = "not a message about money"
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    body: bytes
+    correlation_id: str
+    via: str
 
 
 def provider_of(currency: object) -> str:
@@ -32,7 +39,7 @@ def provider_of(currency: object) -> str:
     return STARS if currency == _STAR else CARD
 
 
-def read_update(update: Mapping[str, Any], body: bytes, correlation_id: str) -> Event | None:
+def read_update(update: Mapping[str, Any], body: bytes, correlation_id: str, via: str = VIA) -> Event | None:
     """The charge that an update tells of, or the refund of one, in whatever kind of message; None when it tells of neither.
 
     A charge and its refund have one key; they are told apart by their kind.
@@ -42,14 +49,14 @@ def read_update(update: Mapping[str, Any], body: bytes, correlation_id: str) -> 
             for name, kind in _MONEY:
                 payment = message.get(name)
                 if isinstance(payment, dict) and payment:
-                    return _event(message, payment, kind, body, correlation_id)
+                    return _event(message, payment, kind, _Stored(body, correlation_id, via))
     return None
 
 
 def read(stored: StoredEvent) -> Event:
     """The news of a stored update, as it was when it came; of whatever else was stored, an event without money."""
     try:
-        event = read_update(json_reader.read_object(stored.body), stored.body, stored.correlation_id)
+        event = read_update(json_reader.read_object(stored.body), stored.body, stored.correlation_id, stored.via)
         reason = _NO_MESSAGE
     except json_reader.UnreadableJson as error:
         event, reason = None, str(error)
@@ -100,22 +107,22 @@ def charged(amount: object, currency: object, payload: object) -> tuple[Money | 
     return Money(json_reader.id_or_zero(amount), currency, "", purchase_id(payload)), ""
 
 
-def _event(
-    message: Mapping[str, Any], payment: Mapping[str, Any], kind: str, body: bytes, correlation_id: str
-) -> Event:
+def _event(message: Mapping[str, Any], payment: Mapping[str, Any], kind: str, stored: _Stored) -> Event:
+    charge_id = key(payment.get("telegram_payment_charge_id"), payment)
     money, reason = charged(payment.get("total_amount"), payment.get("currency"), payment.get("invoice_payload"))
-    if kind != "charge":
-        money, reason = None, _REFUNDED
+    if money is not None and kind == "refund":
+        money = replace(money, purchase_id=None)  # a refund is of its charge, whatever else is said
     return Event(
         provider_of(payment.get("currency")),
-        key(payment.get("telegram_payment_charge_id"), payment),
-        body,
-        VIA,
-        correlation_id,
+        charge_id,
+        stored.body,
+        stored.via,
+        stored.correlation_id,
         money,
         reason,
         kind=kind,
         payer_telegram_id=_payer(message),
+        charge_id=charge_id if kind == "refund" else "",
     )
 
 

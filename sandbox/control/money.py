@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 from sandbox.control.asking import RefusedError, body_of, text, whole
 from sandbox.cryptopay.faults import MOST_OFF
 from sandbox.cryptopay.invoices import InvoiceError
-from sandbox.telegram.methods.payments import NANOSTARS
 from sandbox.telegram.payments.invoices import CURRENCIES, STARS
+from sandbox.telegram.payments.payments import NANOSTARS
 from sandbox.telegram.protocol.errors import ApiError
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ class Money:
         if self._system.messenger.real:
             return said
         payments = self._system.telegram.payments
-        nanostars = payments.balance * NANOSTARS + payments.balance_off
+        nanostars = payments.balance + payments.balance_off
         stars = f"{Decimal(nanostars) / NANOSTARS:f} {STARS}"
         return [{"id": "stars:XTR", "provider": "stars", "says": stars, "off": payments.balance_off}, *said]
 

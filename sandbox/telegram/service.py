@@ -277,15 +277,43 @@ class TelegramService:
             last = self.deliveries[-1].complaint if self.deliveries else "none was sent"
             raise AssertionError(f"undelivered after {timeout} s: {left}; last attempt: {last}") from None
 
-    def charge_back(self, charge_id: str) -> None:
+    def charge_back(self, charge_id: str, *, again: bool = False) -> None:
         """Take a charge back from the bot, as a phone's store or a card's bank may weeks later; no update tells of it.
 
         Stars leave their list and balance; of a card's charge its provider's statement alone tells.
+        With `again` also although it was given back before: a second debit of one charge.
 
         Raises:
             ApiError: no such charge, or given back before.
         """
-        self._checkout.charge_back(charge_id)
+        self._checkout.charge_back(charge_id, again=again)
+
+    def refer(self, payer: User, affiliate: User, per_mille: int) -> None:
+        """The payer came by the affiliate's link: of each charge from now on the bot gets so much of each 1000 Stars less.
+
+        Raises:
+            ValueError: not between 1 and 999.
+        """
+        if not 0 < per_mille < 1000:  # noqa: PLR2004 - per mille
+            raise ValueError("1 to 999 of each 1000 Stars")
+        self.payments.refer(payer.id, affiliate.id, per_mille)
+
+    def withdraw(self, nanostars: int) -> str:
+        """The owner takes the bot's Stars out by Fragment; the answer is the transaction's id.
+
+        Raises:
+            ValueError: an amount of nothing.
+        """
+        state = {"type": "succeeded", "date": self._chats.now, "url": "https://fragment.com/"}
+        return self._checkout.move("receiver", {"type": "fragment", "withdrawal_state": state}, nanostars)
+
+    def move_stars(self, side: Literal["source", "receiver"], kind: str, nanostars: int) -> str:
+        """Stars that come to the bot (`source`) or leave it (`receiver`) beside charges: `telegram_ads`, `other`, ...
+
+        Raises:
+            ValueError: an amount of nothing.
+        """
+        return self._checkout.move(side, {"type": kind}, nanostars)
 
     def refund(self, charge_id: str) -> None:
         """Give a charge's Stars back, as the bot's owner may past the shop; the chat and the bot get a `refunded_payment`.

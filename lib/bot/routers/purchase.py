@@ -278,8 +278,8 @@ async def _invoice(invoices: Invoices, call: MakeInvoice) -> Invoice:
 async def _withdraw(runner: UpdateRunner, replaced: Replaced) -> None:
     """Best effort: money for a replaced order settles all the same. Asked before it is taken back: what was paid meanwhile settles."""
     invoices = runner.services.invoices.get(replaced.provider)
-    if invoices is None:
-        return
+    if invoices is None or invoices.asks_first:
+        return  # where a charge is asked about first, it is refused from now on
     try:
         async with asyncio.timeout(_WITHDRAW_S):
             event = await _ask(invoices, runner, replaced.invoice_id)
@@ -311,7 +311,7 @@ async def ask_provider(runner: UpdateRunner, call: AskProvider) -> None:
 
 async def _settle(runner: UpdateRunner, order: Order) -> tuple[Item, ...]:
     invoices = runner.services.invoices.get(order.provider)
-    if invoices is None or order.invoice_id is None:
+    if invoices is None or order.invoice_id is None or invoices.asks_first:
         return ()
     try:
         async with asyncio.timeout(_ASK_S):

@@ -6,6 +6,7 @@ import secrets
 from typing import TYPE_CHECKING, Any, Final
 
 from sandbox.telegram.payments.invoices import parse_invoice
+from sandbox.telegram.payments.payments import star_amount
 from sandbox.telegram.protocol.errors import bad_request
 from sandbox.telegram.text.keyboards import parse_markup
 
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from sandbox.telegram.protocol.arguments import Arguments
 
 TRANSACTIONS_LIMIT: Final = 100
-NANOSTARS: Final = 1_000_000_000
 
 
 class PaymentMethods:
@@ -92,8 +92,7 @@ class PaymentMethods:
 
     async def get_balance(self, _arguments: Arguments) -> dict[str, int]:
         """The bot's Stars."""
-        stars, nanostars = divmod(self._payments.balance * NANOSTARS + self._payments.balance_off, NANOSTARS)
-        return {"amount": stars} | ({"nanostar_amount": nanostars} if nanostars else {})
+        return star_amount(self._payments.balance + self._payments.balance_off)
 
     async def edit_subscription(self, arguments: Arguments) -> bool:
         """End a subscription's renewals in the payer's place, or allow them again."""

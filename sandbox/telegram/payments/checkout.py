@@ -171,6 +171,7 @@ class Checkout:
         """Take the money, tell the chat and the bot; inside a transaction, so that a crash leaves all of it or nothing."""
         stars = invoice.currency == STARS
         charge_id = new_charge_id(invoice.currency)
+        affiliate_id, per_mille = self._payments.affiliate_of(account.id) if stars else (0, 0)
         charge = Charge(
             charge_id,
             account.id,
@@ -181,11 +182,13 @@ class Checkout:
             "" if stars else f"ch_{charge_id}",
             invoice.subscription_period,
             to_provider={} if stars else _to_provider(account, invoice),
+            affiliate_id=affiliate_id,
+            commission_per_mille=per_mille,
         )
         self._payments.save_charge(charge)
         if stars:
             account.stars -= total
-            self._payments.add_transaction("source", charge, account.user(), charge.date)
+            self._list("source", charge, charge.date)
         # Who pays by a link has a chat with the bot from then on.
         account.started = True
         self._chats.save(account)
@@ -283,9 +286,13 @@ class Checkout:
         if charge.returned:
             raise bad_request("CHARGE_ALREADY_REFUNDED")
         self._payments.save_charge(replace(charge, returned=True, returned_at=self._chats.now))
-        user = self._chats.accounts[charge.user_id].user()
-        self._payments.add_transaction("receiver", charge, user, self._chats.now)
+        self._list("receiver", charge, self._chats.now)
         return charge
+
+    def _list(self, side: str, charge: Charge, date: int) -> None:
+        user = self._chats.accounts[charge.user_id].user()
+        affiliate = self._chats.accounts[charge.affiliate_id].user() if charge.affiliate_id else None
+        self._payments.add_transaction(side, charge, user, date, affiliate)
 
     def refund(self, user_id: int, charge_id: str) -> None:
         """Give a charge's Stars back; the chat and the bot get a `refunded_payment`.
@@ -307,8 +314,12 @@ class Checkout:
             message = self._chats.add_message(account, account.user(), {"refunded_payment": refunded})
             self._updates.emit("message", message)
 
-    def charge_back(self, charge_id: str) -> None:
+    def charge_back(self, charge_id: str, *, again: bool = False) -> None:
         """The store the Stars were bought in, or the card's bank, takes the money back from the bot, without an update.
+
+        Args:
+            charge_id: of a charge.
+            again: although it was given back before: a second debit of one charge.
 
         Raises:
             ApiError: no such charge, or given back before.
@@ -320,7 +331,20 @@ class Checkout:
             self._payments.save_charge(replace(charge, returned=True, returned_at=self._chats.now))
             return
         with self._payments.transaction():
+            if again and charge is not None and charge.returned:
+                self._list("receiver", charge, self._chats.now)
+                return
             self._give_back(charge.user_id if charge else 0, charge_id)
+
+    def move(self, side: str, partner: dict[str, Any], nanostars: int) -> str:
+        """What moves the bot's Stars beside charges; the answer is the transaction's id.
+
+        Raises:
+            ValueError: nothing moves.
+        """
+        if nanostars <= 0:
+            raise ValueError("an amount above zero")
+        return self._payments.add_other(side, partner, nanostars, self._chats.now)
 
 
 def _order_info(account: Account, invoice: Invoice) -> dict[str, Any]:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from sandbox.telegram.state.store import Store
 
 Transaction = dict[str, Any]
+NANOSTARS = 10**9
+_PER_MILLE = 1000
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,14 @@ class Charge:
     returned_at: int = 0
     # What the provider was told for its receipt: the bot's `provider_data`, and of the payer what the invoice shares.
     to_provider: dict[str, str] = field(default_factory=dict, hash=False)
+    # Who brought the payer, and what they get of each 1000 Stars.
+    affiliate_id: int = 0
+    commission_per_mille: int = 0
+
+    @property
+    def commission(self) -> int:
+        """The affiliate's part, in nanostars, rounded down."""
+        return self.amount * NANOSTARS * self.commission_per_mille // _PER_MILLE
 
 
 @dataclass(frozen=True)
@@ -54,6 +64,17 @@ class Subscription:
         return not (self.canceled or self.canceled_by_bot or self.failed)
 
 
+def star_amount(nanostars: int) -> dict[str, int]:
+    """Bot API's two fields of an amount: both have its sign, and the second is there when it is not zero."""
+    sign = -1 if nanostars < 0 else 1
+    whole, part = divmod(abs(nanostars), NANOSTARS)
+    return {"amount": sign * whole} | ({"nanostar_amount": sign * part} if part else {})
+
+
+def _nanostars(transaction: Transaction) -> int:
+    return int(transaction["amount"]) * NANOSTARS + int(transaction.get("nanostar_amount", 0))
+
+
 def new_charge_id(currency: str) -> str:
     """Longer than 128 characters for Stars, as seen in production."""
     return f"stx{secrets.token_urlsafe(105)}" if currency == STARS else str(secrets.randbits(90))
@@ -68,6 +89,9 @@ class Payments:
         self._invoices = {name: Invoice(**body) for name, body in store.records("invoice")}
         self._charges = {name: Charge(**body) for name, body in store.records("charge")}
         self._transactions: list[Transaction] = [body for _, body in store.records("transaction")]
+        self._affiliates = {
+            int(name): (body["user_id"], body["per_mille"]) for name, body in store.records("affiliate")
+        }
         self._subscriptions = {
             name: Subscription(**body | {"invoice": Invoice(**body["invoice"])})
             for name, body in store.records("subscription")
@@ -107,8 +131,8 @@ class Payments:
 
     @property
     def balance(self) -> int:
-        """The bot's Stars."""
-        return sum(one["amount"] if "source" in one else -one["amount"] for one in self._transactions)
+        """The bot's Stars, in nanostars."""
+        return sum(_nanostars(one) if "source" in one else -_nanostars(one) for one in self._transactions)
 
     @property
     def balance_off(self) -> int:
@@ -119,8 +143,19 @@ class Payments:
     def balance_off(self, nanostars: int) -> None:
         self._store.save_setting("star_balance_off", nanostars)
 
-    def add_transaction(self, side: str, charge: Charge, user: dict[str, Any], date: int) -> None:
-        """Book a charge in Stars: `source` = it came in, `receiver` = it went back."""
+    def refer(self, payer_id: int, affiliate_id: int, per_mille: int) -> None:
+        """From now on this person's payments bring an affiliate so much of each 1000 Stars."""
+        self._affiliates[payer_id] = (affiliate_id, per_mille)
+        self._store.save_record("affiliate", str(payer_id), {"user_id": affiliate_id, "per_mille": per_mille})
+
+    def affiliate_of(self, payer_id: int) -> tuple[int, int]:
+        """Who brought this person, and what they get of each 1000 Stars; zeros when they came by themselves."""
+        return self._affiliates.get(payer_id, (0, 0))
+
+    def add_transaction(
+        self, side: str, charge: Charge, user: dict[str, Any], date: int, affiliate: dict[str, Any] | None = None
+    ) -> None:
+        """Book a charge in Stars: `source` = it came in, `receiver` = it went back. The bot's own is without its affiliate's part."""
         partner: dict[str, Any] = {
             "type": "user",
             "transaction_type": "invoice_payment",
@@ -129,9 +164,25 @@ class Payments:
         }
         if charge.subscription_period:
             partner["subscription_period"] = charge.subscription_period
-        transaction = {"id": charge.charge_id, "amount": charge.amount, "date": date, side: partner}
+        if affiliate is not None:
+            part = charge.commission if side == "source" else -charge.commission
+            partner["affiliate"] = {
+                "affiliate_user": affiliate,
+                "commission_per_mille": charge.commission_per_mille,
+                **star_amount(part),
+            }
+        amount = charge.amount * NANOSTARS - charge.commission
+        self._book({"id": charge.charge_id, **star_amount(amount), "date": date, side: partner})
+
+    def add_other(self, side: str, partner: dict[str, Any], nanostars: int, date: int) -> str:
+        """Book what is no charge: a withdrawal, advertising, a deposit. The answer is its id."""
+        transaction_id = f"stx{secrets.token_urlsafe(30)}"
+        self._book({"id": transaction_id, **star_amount(nanostars), "date": date, side: partner})
+        return transaction_id
+
+    def _book(self, transaction: Transaction) -> None:
         self._transactions.append(transaction)
-        self._store.save_record("transaction", f"{side} {charge.charge_id}", transaction)
+        self._store.save_record("transaction", f"{len(self._transactions)} {transaction['id']}", transaction)
 
     @property
     def subscriptions(self) -> list[Subscription]:

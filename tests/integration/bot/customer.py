@@ -30,6 +30,7 @@ class FakeProvider:
     label = "CryptoBot"
     page = 1000
     stride = 1000
+    asks_first = False
 
     def __init__(self) -> None:
         self.created: list[Order] = []

@@ -34,6 +34,7 @@ NO_REFERENCE = {
     "accounts.latest_update_id": "an update, pruned before its account",
     "audit_head.last_id": "the head outlives rows that were removed: that is what it shows",
     "gifts.link_key_id": "a setting",
+    "listed_debits.charge_id": "the provider's",
     "ledger_transfers.actor_id": "Telegram's; operators need no account",
     "nodes.state_id": "the node's own",
     "orders.purchase_id": "a key of its own, shown to the provider",

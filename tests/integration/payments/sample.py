@@ -92,6 +92,7 @@ class Sample:
     label = "Sample"
     page = 100
     stride = 100
+    asks_first = False
 
     def __init__(self, http: Callable[[], httpx.AsyncClient]) -> None:
         self._http = http

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import json
 from dataclasses import dataclass
@@ -9,12 +10,16 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import httpx
 
-from lib.payments import cryptopay, synthetic
+from lib.payments import cryptopay, stars, synthetic, telegram_charges
+from lib.payments.bot_api import BotApi
 from lib.payments.provider import Invoice
+from lib.settings import plain
 from sandbox import cryptopay as cryptopay_stand_in
 from sandbox.stand_in.clock import Clock
+from sandbox.telegram import Telegram
 from tests.integration.payments import sample
 from tests.integration.payments.sample_stand_in import SampleStandIn
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from lib.domain.orders import Order
@@ -22,6 +27,7 @@ if TYPE_CHECKING:
     from lib.payments.provider import GivesBack, Invoices, Provider, ProviderAccount
 
 TOKEN = "1:contract-token"
+_BOT, _CARD = "42:contract-token", "2:contract-card"
 
 
 @dataclass(frozen=True)
@@ -94,6 +100,64 @@ class CryptoPayTill:
     async def close(self) -> None:
         await self.client.aclose()
         await self.stand_in.stop()
+
+
+class StarsTill:
+    """Over the sandbox's Telegram: people pay in its app, and its updates stay where a webhook would fetch them."""
+
+    def __init__(self, environment: Any) -> None:
+        self._seen: set[int] = set()
+        self.stand_in = Telegram(_BOT, "atlas_bot", Clock(), provider_tokens=[_CARD])
+        self.stand_in.limits = None
+        self.client = httpx.AsyncClient(transport=httpx.ASGITransport(self.stand_in.app))
+        environment.setenv("TELEGRAM_BOT_TOKEN", _BOT)
+        environment.setenv("TELEGRAM_API_BASE", "http://127.0.0.1")
+        plain.telegram.cache_clear()
+        self.provider: Provider = stars
+        self.invoices: Invoices | None = stars.connect(lambda: self.client)
+        self.giver: GivesBack | None = stars.gives_back(lambda: self.client)
+        self.account: ProviderAccount | None = stars.account(lambda: self.client)
+
+    async def invoice(self, order: Order) -> Invoice:
+        api = BotApi(lambda: self.client, plain.telegram())
+        return await api.invoice_link(order, "Basic", "" if order.currency == stars.STAR else _CARD)
+
+    async def pay(self, invoice: Invoice, _order: Order | None) -> Paid:
+        """By the first customer, for any order; the bot says yes."""
+        anna = self.stand_in.user(1)
+        anna.account.stars = 10**6
+        paying = asyncio.create_task(anna.pay_link(invoice.url))
+        (asked,) = await until(lambda: self._updates("pre_checkout_query"))
+        answer = {"pre_checkout_query_id": asked["pre_checkout_query"]["id"], "ok": True}
+        await self.client.post(f"http://127.0.0.1/bot{_BOT}/answerPreCheckoutQuery", json=answer)
+        payment = await paying
+        assert payment.status == "paid", payment
+        update = self._updates("message")[-1]
+        self._seen = {one.update_id for one in self.stand_in.pending}
+        told = telegram_charges.read_update(update, json.dumps(update).encode(), "told")
+        assert told is not None
+        return Paid(told, invoice.invoice_id)
+
+    def _updates(self, kind: str) -> list[dict[str, Any]]:
+        """Those that came since the last payment."""
+        return [one.body for one in self.stand_in.pending if kind in one.body and one.update_id not in self._seen]
+
+    async def stand_in_balance(self) -> int:
+        """What the bot holds, in nanostars."""
+        connected = stars.connect(lambda: self.client)
+        assert connected is not None
+        return await connected.balance()
+
+    async def expire(self, _invoice: Invoice) -> None:
+        """A link never does."""
+
+    def break_down(self) -> None:
+        self.stand_in.fail_next("*", 500, "Internal Server Error", times=100)
+
+    async def close(self) -> None:
+        await self.client.aclose()
+        self.stand_in.close()
+        plain.telegram.cache_clear()
 
 
 class SampleTill:

@@ -140,6 +140,7 @@ class Provider:
     name = cryptopay.NAME
     page = _PAGE
     stride = _PAGE
+    asks_first = False
 
     def __init__(self, newcomers: Newcomers) -> None:
         self._newcomers = newcomers

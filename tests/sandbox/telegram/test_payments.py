@@ -514,7 +514,7 @@ async def test_a_balance_is_off_by_a_nanostar(bench: Bench, off: int, said: dict
     await bench.telegram.user(777).pay(await invoice(bench))
     bench.telegram.payments.balance_off = off
     assert (await bench.call("getMyStarBalance"))["result"] == said
-    assert bench.telegram.payments.balance == 50, "only what is said is wrong"
+    assert bench.telegram.payments.balance == 50_000_000_000, "only what is said is wrong"
 
 
 async def test_a_subscription_renews_by_itself_until_it_is_canceled(bench: Bench) -> None:

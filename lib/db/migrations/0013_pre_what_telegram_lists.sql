@@ -1,0 +1,16 @@
+-- Lists of providers that begin with their oldest line, where what is new stands at the end: how many lines were taken up.
+create table provider_listings (
+    provider text primary key references providers,
+    read_to bigint not null check (read_to >= 0)
+);
+
+-- Each debit of a charge in such a list: the first is its refund or chargeback, a further one is money lost.
+create table listed_debits (
+    provider text not null references providers,
+    charge_id text not null,
+    -- when it left, as the list says it; and which of several in that very second
+    moved_at timestamptz not null,
+    number integer not null check (number > 0),
+    listed_at timestamptz not null default atlas.now(),
+    primary key (provider, charge_id, moved_at, number)
+);

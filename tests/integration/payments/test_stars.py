@@ -1,0 +1,316 @@
+"""Telegram Stars: what no update told of is found in the list, whatever became of its order (N-21), and once (money.md)."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from functions.sweeps import sweep_payments
+from lib import bootstrap
+from lib.bot.callbacks import Go, Place
+from lib.bot.services import Services
+from lib.domain import balance, inbox, listings, orders
+from lib.domain.checkout import LEASE_S, Checkout, Refusal, decide
+from lib.domain.ledger import Wallets
+from lib.domain.orders import CHARGED_WITHIN_S
+from lib.payments import stars
+from lib.payments.provider import Invoice
+from tests.integration.bot.conftest import TELEGRAM
+from tests.integration.bot.customer import Customer, FakeProvider
+from tests.integration.by_the_owner import travel
+from tests.integration.payments.test_contract import PRICES, booked, ordered
+from tests.integration.payments.tills import StarsTill
+from tests.integration.sweeps.runs import sweep_run
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from lib.db import Database, Transaction
+    from lib.domain.settlement import Received
+    from lib.sweeps.runner import Run
+
+NANO = 10**9
+
+pytestmark = pytest.mark.usefixtures("queue")
+
+
+@pytest.fixture
+async def till(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[StarsTill]:
+    made = StarsTill(monkeypatch)
+    monkeypatch.setattr(bootstrap, "invoices", lambda: {stars.NAME: made.invoices})
+    yield made
+    await made.close()
+
+
+async def swept(db: Database) -> Run:
+    run = sweep_run(db, "payments")
+    await sweep_payments._work(run)
+    return run
+
+
+def events(tx: Transaction) -> list[str]:
+    return tx.values("select kind || ' ' || status from payment_events order by id")
+
+
+def listed(side: str = "source", **changed: Any) -> dict[str, Any]:
+    """A line of the list, as Telegram writes it."""
+    partner = {"type": "user", "transaction_type": "invoice_payment", "user": {"id": 1}, "invoice_payload": "x"}
+    line = {"id": "stx1", "amount": 100, "date": 1_700_000_000, side: partner}
+    return {name: value for name, value in (line | changed).items() if value is not None}
+
+
+@pytest.mark.proves("N-21.stars")
+async def test_what_no_update_told_of_is_settled_by_the_sweep(db: Database, till: StarsTill) -> None:
+    """Of an order that is open, of one that is over, a second charge of one link, and money for nothing of ours."""
+    first, invoice = await ordered(db, till, 1)
+    await till.pay(invoice, first)
+    over, invoice = await ordered(db, till, 2)
+    await db.run(orders.close_at_provider, [over.id])
+    await till.pay(invoice, over)
+    await till.pay(invoice, over)
+    foreign = replace(first, purchase_id=over.purchase_id, price=first.price - 1)
+    await till.pay(await till.invoice(foreign), foreign)
+    run = await swept(db)
+    assert await db.run(lambda tx: tx.values("select status from orders")) == ["paid", "paid"]
+    assert await db.run(events) == ["charge settled", "charge settled", "charge duplicate", "charge duplicate"]
+    assert (run.broken, await db.run(listings.read_to, stars.NAME)) == (0, 4)
+    again = await swept(db)
+    assert (again.done, again.failed) == (0, 0)
+    held = await till.stand_in_balance()
+    assert await db.run(booked, "clearing:stars") == {"XTR": held}
+
+
+async def test_the_list_is_read_on_from_where_it_was_read_to(db: Database, till: StarsTill) -> None:
+    """A list that grows while it is read, page by page; each line once; one that came to stand in between is found in its turn."""
+    till.stand_in.payments._transactions += [listed(id=f"old-{number}") for number in range(120)]
+    await swept(db)
+    assert await db.run(listings.read_to, stars.NAME) == 120
+    till.stand_in.payments._transactions += [listed(id=f"new-{number}") for number in range(5)]
+    asked = len(till.stand_in.calls)
+    run = await swept(db)
+    assert run.failed == 5, "each fits no order"
+    assert await db.run(listings.read_to, stars.NAME) == 125
+    assert len(till.stand_in.calls) - asked <= 4, "no more than the end of it and a page in its turn"
+    till.stand_in.payments._transactions.insert(3, listed(id="in between"))
+    for _ in range(3):
+        await swept(db)
+        await db.run(travel, timedelta(minutes=1))
+    assert await db.run(lambda tx: tx.value("select count(*) from payment_events")) == 126
+
+
+async def test_a_list_that_became_shorter_is_read_from_its_beginning(db: Database, till: StarsTill) -> None:
+    """Another bot's token, or the test environment's."""
+    till.stand_in.payments._transactions += [listed(id=f"old-{number}") for number in range(101)]
+    await swept(db)
+    till.stand_in.payments._transactions[:] = [listed(id="another's")]
+    await swept(db)
+    await swept(db)
+    assert await db.run(listings.read_to, stars.NAME) == 1
+    assert await db.run(lambda tx: tx.value("select count(*) from payment_events")) == 102
+
+
+async def test_telegram_away_loses_nothing(db: Database, till: StarsTill) -> None:
+    order, invoice = await ordered(db, till)
+    await till.pay(invoice, order)
+    till.break_down()
+    assert (await swept(db)).failed > 0
+    assert await db.run(listings.read_to, stars.NAME) == 0
+    till.stand_in.forget_failures()
+    await swept(db)
+    assert await db.run(lambda tx: tx.values("select status from orders")) == ["paid"]
+
+
+@pytest.mark.parametrize("first", ["update", "list"])
+async def test_an_affiliates_part_is_booked_once(db: Database, till: StarsTill, first: str) -> None:
+    """Of the charge as a whole, whichever news came first: the list's amount is without it."""
+    till.stand_in.refer(till.stand_in.user(1), till.stand_in.user(7, "Boris"), per_mille=15)
+    order, invoice = await ordered(db, till)
+    paid = await till.pay(invoice, order)
+    part = order.price * NANO * 15 // 1000
+    assert part % NANO, "in nanostars"
+    if first == "update":
+        await db.run(inbox.receive, paid.told, PRICES)
+    await swept(db)
+    await swept(db)
+    if first == "list":
+        assert (await db.run(inbox.receive, paid.told, PRICES)).outcome == "repeated"
+    assert await db.run(lambda tx: tx.values("select status from orders")) == ["paid"]
+    assert await db.run(booked, "provider_fees") == {"XTR": part}
+    assert await db.run(booked, "clearing:stars") == {"XTR": await till.stand_in_balance()}
+
+
+async def test_what_is_no_charge_is_kept_for_an_operator(db: Database, till: StarsTill) -> None:
+    """Withdrawn, spent, and what came by no invoice of ours, to the nanostar; each once."""
+    till.stand_in.withdraw(50 * NANO)
+    till.stand_in.move_stars("receiver", "telegram_ads", 3 * NANO)
+    till.stand_in.move_stars("source", "other", 12 * NANO + 345_678_901)
+    await swept(db)
+    await swept(db)
+    found = await db.run(
+        lambda tx: tx.values("select kind || ' ' || status || ' ' || reason from payment_events order by reason")
+    )
+    assert found == [
+        "charge unmatched no payment of an invoice",
+        "other unmatched spent by telegram_ads: 3 XTR",
+        "other unmatched withdrawn: 50 XTR",
+    ]
+    assert await db.run(booked, "suspense") == {"XTR": -(12 * NANO + 345_678_901)}
+
+
+async def test_an_order_that_is_over_takes_no_more_money(db: Database, till: StarsTill) -> None:
+    """By our own word: its watch ends with its half hour, once nothing that was accepted can still be charged."""
+    order, _ = await ordered(db, till)
+    other, _ = await ordered(db, till, 2)
+    await db.run(travel, timedelta(minutes=PRICES.order_minutes - 1))
+    asked = Checkout("q", stars.NAME, order.purchase_id, 1, order.price, order.currency)
+    assert (await db.run(decide, asked)).refusal is None
+    await db.run(travel, timedelta(minutes=1))
+    await swept(db)
+    closed = "select id from orders where provider_closed_at is not null order by id"
+    assert await db.run(lambda tx: tx.values(closed)) == [other.id]
+    await db.run(travel, timedelta(seconds=LEASE_S + CHARGED_WITHIN_S - 60))
+    await swept(db)
+    assert await db.run(lambda tx: tx.values(closed)) == [order.id, other.id]
+
+
+# Lines of the list ---------------------------------------------------------------------------------------------------
+
+
+def read(line: dict[str, Any]) -> Any:
+    return stars.event_of(line, json.dumps(line).encode(), "sweep", "c")
+
+
+def affiliate(amount: int, nanostars: int, per_mille: int = 150) -> dict[str, Any]:
+    partner: dict[str, Any] = listed()["source"]
+    part = {"commission_per_mille": per_mille, "amount": amount, "nanostar_amount": nanostars}
+    return {**partner, "affiliate": part}
+
+
+@pytest.mark.parametrize(
+    ("line", "amount"),
+    [
+        (listed(), 100),
+        (listed(amount=85, source=affiliate(15, 0)), 100),
+        (listed(amount=100, source=affiliate(15, 0)), 100),  # were the whole in it after all
+        (listed(amount=98, nanostar_amount=500_000_000, source=affiliate(1, 500_000_000, 15)), 100),
+        (listed(amount=99, source=affiliate(1, 0, 10)), 100),
+        (listed(source={"type": "user", "user": {"id": 1}, "invoice_payload": "x"}), 100),
+    ],
+)
+def test_a_charge_is_read_as_a_whole(line: dict[str, Any], amount: int) -> None:
+    event = read(line)
+    assert (event.kind, event.external_id, event.money.amount, event.money.currency) == (
+        "charge",
+        "stx1",
+        amount,
+        "XTR",
+    )
+    assert event.money.paid_amount is None
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *(listed(amount=amount) for amount in (0, -1, True, "100", 1.5, None, 10**400)),
+        *(listed(nanostar_amount=part) for part in (-1, NANO, "1", 0.5, None) if part is not None),
+        listed(source=None),
+        listed(receiver=listed()["source"]),
+        listed(source=[1]),
+        {"unreadable": [1]},
+        {},
+    ],
+)
+def test_a_line_of_another_shape_is_news_for_an_operator(line: dict[str, Any]) -> None:
+    event = read(line)
+    assert (event.money, event.concerns_money, bool(event.reason)) == (None, True, True)
+    assert event == read(line), "and the same news each time"
+
+
+def test_a_part_of_a_star_settles_nothing_and_is_counted_exactly() -> None:
+    event = read(listed(nanostar_amount=1))
+    assert (event.reason, event.money.amount, event.money.paid_amount) == (
+        "not a whole number of Stars",
+        100,
+        "100.000000001",
+    )
+
+
+def test_a_withdrawal_that_failed_is_no_alarm() -> None:
+    event = read(listed("receiver", receiver={"type": "fragment", "withdrawal_state": {"type": "failed"}}))
+    assert (event.kind, event.money, event.concerns_money) == ("other", None, False)
+
+
+# In the chat ---------------------------------------------------------------------------------------------------------
+
+
+def customer(db: Database, till: StarsTill, wanted: tuple[str, ...] | None = None) -> Customer:
+    invoices = {"cryptobot": FakeProvider(), stars.NAME: till.invoices}
+    services = Services(db, PRICES, TELEGRAM, invoices, ZoneInfo("Europe/Moscow"), wanted)  # type: ignore[arg-type] # of tests
+    return Customer(services, telegram_id=1)
+
+
+async def charged(db: Database, till: StarsTill, url: str) -> Received:
+    """The customer pays at the link; the bot hears of it as Telegram tells it."""
+    paid = await till.pay(Invoice("", url), None)
+    return await db.run(inbox.receive, paid.told, PRICES)
+
+
+async def test_access_is_bought_by_stars(db: Database, till: StarsTill) -> None:
+    anna = customer(db, till)
+    await anna.go_to_confirm()
+    assert [one["text"] for one in anna.buttons if "оплатить" in one["text"]] == [
+        "✅ Принимаю условия, оплатить 120 ⭐ · Telegram Stars",
+        "✅ Принимаю условия, оплатить 149 ₽ · CryptoBot",
+    ]
+    await anna.press("Telegram Stars")
+    url = anna.button("120 ⭐")["url"]
+    assert url.startswith("https://t.me/$")
+    # tapped again, it is the same link; another method makes the order another one, and there is nothing to take back
+    await anna.go_to_confirm()
+    await anna.press("Telegram Stars")
+    assert anna.button("120 ⭐")["url"] == url
+    await anna.press("Проверить")
+    assert anna.toast == "Оплата пока не пришла"
+    assert (await charged(db, till, url)).outcome == "settled"
+    await anna.press("Проверить")
+    assert anna.toast == "Оплачено ✅"
+    assert await db.run(booked, "clearing:stars") == {"XTR": 120 * NANO}
+    assert await db.run(booked, "revenue") == {"XTR": -120 * NANO}
+
+
+async def test_another_method_makes_way_and_a_late_charge_of_the_old_link_still_settles(
+    db: Database, till: StarsTill
+) -> None:
+    anna = customer(db, till)
+    await anna.go_to_confirm()
+    await anna.press("Telegram Stars")
+    url = anna.button("120 ⭐")["url"]
+    await anna.go_to_confirm()
+    await anna.press("CryptoBot")
+    assert await db.run(lambda tx: tx.values("select status from orders order by id")) == ["replaced", "open"]
+    order = await db.run(lambda tx: tx.value("select purchase_id from orders where provider = 'stars'"))
+    asked = Checkout("q", stars.NAME, order, 1, 120, "XTR")
+    assert (await db.run(decide, asked)).refusal == Refusal.OVER
+    assert (await charged(db, till, url)).outcome == "settled", "what was charged all the same"
+
+
+async def test_the_balance_is_topped_up_by_stars_at_the_orders_value(db: Database, till: StarsTill) -> None:
+    anna = customer(db, till, ("stars",))
+    await anna.tap(Go(to=Place.BALANCE).pack())
+    await anna.press("250 ₽")
+    await anna.press("200 ⭐")
+    assert (await charged(db, till, anna.button("200 ⭐")["url"])).outcome == "settled"
+    assert await db.run(lambda tx: balance.of(tx, tx.value("select id from accounts"))) == Wallets(25_000, 0)
+    assert await db.run(booked, "exchange") == {"XTR": -200 * NANO, "RUB": 25_000}
+
+
+async def test_stars_are_offered_where_the_operator_lists_them(db: Database, till: StarsTill) -> None:
+    for wanted, offered in ((("cryptobot",), False), (("stars",), True), (None, True)):
+        anna = customer(db, till, wanted)
+        await anna.go_to_confirm()
+        assert any("⭐" in one["text"] for one in anna.buttons) is offered
