@@ -7,10 +7,12 @@ import hashlib
 import sys
 import time
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
 import httpx
 
+from lib import currencies
 from lib.settings import pricelist
 from sandbox.node.lab import Origin, ShareLink, TunnelClient, TunnelRefusedError
 from sandbox.system.customer import APPLIED_S, Customer, StepFailedError, need, text_of, urls_of
@@ -27,6 +29,7 @@ SOME_SECONDS: Final = timedelta(seconds=10)
 # Xray lists no client that comes from 127.0.0.1 as online; only Linux has the rest of 127/8 without being asked.
 ELSEWHERE: Final = "127.0.0.2" if sys.platform == "linux" else None
 _LOST = 502
+_ROUNDED: Final = Decimal("0.00001")
 _CUT_S = 10.0
 
 
@@ -40,7 +43,7 @@ class DemoChecks:
 
     async def order(self, customer: Customer) -> Message:
         """Through the buy dialogue to an open invoice, which is returned as Crypto Pay shows it."""
-        price = self._prices.tariffs["basic"].prices[30]
+        price = self.price
         invoice = self.invoice_on(await customer.order("basic", 30, self.invoice_on))
         assert invoice is not None  # noqa: S101 - said to the type checker; `order` waited for it
         need(
@@ -148,25 +151,87 @@ class DemoChecks:
             return "was cut by the node"
         return "was cut by the node"
 
-    async def balance(self) -> str:
-        """The books agree with what was paid in the story."""
+    @property
+    def price(self) -> int:
+        """Of 30 days of the basic tariff, in kopecks."""
+        return self._prices.tariffs["basic"].prices[30]
+
+    async def balance(self, sold: int) -> str:
+        """The books agree with what was sold in the story, so many times 30 days for roubles.
+
+        What was sold for Stars as well was given back.
+        """
         rows = await self._system.sql(
-            "select e.currency, count(*) as entries,"
-            " sum(e.amount) filter (where c.code like 'revenue%') as revenue"
+            "select e.currency, sum(e.amount) filter (where c.code = 'revenue') as revenue,"
+            " sum(e.amount) filter (where d.code = 'refunds') as refunded"
             " from ledger_entries e join ledger_accounts c on c.id = e.credit_account_id"
-            " group by e.currency order by e.currency"
+            " join ledger_accounts d on d.id = e.debit_account_id group by e.currency order by e.currency"
         )
-        price = self._prices.tariffs["basic"].prices[30]
         currency = self._prices.currency
         revenue = next((row["revenue"] for row in rows if row["currency"] == currency), None)
-        need(revenue == 3 * price, f"revenue is {revenue}, not 3 x {price}")
-        paid = await self._system.sql(
-            "select count(*) as n, sum(amount) as total from payments where kind = 'settling'"
+        need(revenue == sold * self.price, f"revenue is {revenue}, not {sold} x {self.price}")
+        need(
+            all(row["revenue"] == row["refunded"] for row in rows if row["currency"] != currency),
+            f"sold for other money and not given back: {rows}",
         )
-        need((paid[0]["n"], paid[0]["total"]) == (3, 3 * price), f"payments: {paid}")
-        orders = await self._system.sql("select count(*) as n from orders where status = 'paid'")
-        need(orders[0]["n"] == 3, f"{orders[0]['n']} orders paid")  # noqa: PLR2004 - as the story went
-        return f"revenue {3 * price / 100:.2f} {currency} from 3 paid orders"
+        orders = await self._system.sql(
+            "select count(*) as n from orders where status = 'paid' and kind = 'subscription' and currency = :currency",
+            currency=currency,
+        )
+        need(orders[0]["n"] == sold, f"{orders[0]['n']} orders paid, not {sold}")
+        return f"revenue {sold * self.price / 100:.2f} {currency} from {sold} paid orders"
+
+    async def holds(self, name: str, amount: int) -> None:
+        """So many kopecks are on this person's balance."""
+        rows = await self._system.sql(
+            "select coalesce(sum(w.balance), 0) as held from ledger_accounts w join accounts a on a.id = w.account_id"
+            " where a.first_name = :name",
+            name=name,
+        )
+        need(rows[0]["held"] == amount, f"{rows[0]['held']} on the balance of {name}, not {amount}")
+
+    async def providers_agree(self) -> str:
+        """Each provider's own account is what the books say: by the sweep that compares them, and by what each says it holds."""
+        found = await self._system.sweep("money")
+        need(not found.get("failed"), f"not compared: {found}")
+        compared = await self._system.sql(
+            "select distinct on (provider) provider, lines, matched, complete from reconciliations"
+            " order by provider, day desc"
+        )
+        held = {**self._crypto_pay(), **self._stars()}
+        for row in compared:
+            need(row["complete"] and row["lines"] == row["matched"], f"compared: {row}")
+        need({f"clearing:{row['provider']}" for row in compared} >= {code for code, _ in held}, f"compared: {compared}")
+        differ = await self._system.sql("select provider, state, external_id, asset from reconciliation_differences")
+        need(not differ, f"they differ: {differ}")
+        for (code, asset), amount in held.items():
+            booked = await self._cleared(code, asset)
+            # each charge's fee has more digits than the books: less than a unit of them for each
+            need(abs(booked - amount) < _ROUNDED, f"{code} holds {amount} {asset}, the books say {booked}")
+        return ", ".join(f"{amount:f} {asset} at {code.partition(':')[2]}" for (code, asset), amount in held.items())
+
+    def _crypto_pay(self) -> dict[tuple[str, str], Decimal]:
+        rows = self._system.cryptopay.methods.balance()
+        return {
+            ("clearing:cryptobot", row["currency_code"]): Decimal(row["available"])
+            for row in rows
+            if row["available"] != "0"
+        }
+
+    def _stars(self) -> dict[tuple[str, str], Decimal]:
+        stars = Decimal(self._system.telegram.payments.balance)
+        return {("clearing:stars", "XTR"): stars} if stars else {}
+
+    async def _cleared(self, code: str, asset: str) -> Decimal:
+        """What a clearing account holds, in whole units."""
+        rows = await self._system.sql(
+            "select coalesce(sum(case when e.debit_account_id = a.id then e.amount else -e.amount end), 0) as held"
+            " from ledger_accounts a join ledger_entries e on a.id in (e.debit_account_id, e.credit_account_id)"
+            " where a.code = :code and a.currency = :asset",
+            code=code,
+            asset=asset,
+        )
+        return Decimal(rows[0]["held"]).scaleb(-currencies.of(asset).digits)
 
     async def payments(self, invoice: Message) -> int:
         """All that was booked for its order, duplicates too, whatever key they came under."""

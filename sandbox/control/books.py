@@ -75,6 +75,16 @@ _TABLES: Final = {
                r.reverses_access, r.reason, r.created_at
         from refunds r join payments p on p.id = r.payment_id left join accounts a on a.id = p.account_id
         order by r.id desc limit :shown""",
+    "comparisons": """
+        select r.provider as id, r.day::text as day, r.compared_at, r.lines, r.matched, r.under_way, r.complete,
+               (select count(*) from reconciliation_differences d where d.provider = r.provider and d.ended_at is null) as differences
+        from (select distinct on (provider) * from reconciliations order by provider, day desc) r order by r.provider
+        limit :shown""",
+    "differences": """
+        select id, provider, state, concat_ws(' ', nullif(kind, ''), nullif(external_id, ''), case when of_fee then '(fee)' end) as line,
+               asset, trim_scale(said)::text as said, trim_scale(booked)::text as booked, trim_scale(off_by)::text as off_by, order_id,
+               first_seen_at, last_seen_at
+        from reconciliation_differences where ended_at is null order by id desc limit :shown""",
     "receipts": """
         select r.payment_id as id, a.first_name as who, r.amount, b.books_currency as currency, r.status, r.number, r.refund_id,
                r.attempts, r.next_attempt_at, r.created_at

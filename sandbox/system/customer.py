@@ -83,7 +83,7 @@ class Customer:
 
     async def start(self) -> Message:
         """Send /start; the menu that comes back."""
-        before = self._last_id()
+        before = self.last_id()
         return await self._until_seen(
             lambda: self.user.send("/start"),
             lambda message: message["message_id"] > before and buttons_of(message),
@@ -98,7 +98,7 @@ class Customer:
         """
         data = _button(message, meaning)
         need(data, f"no button {meaning!r} among {buttons_of(message)} of {text_of(message)!r}")
-        last = self._last_id()
+        last = self.last_id()
 
         def changed(now: Message) -> bool:
             # the same screen once more, as a new message, is an earlier answer that was delivered twice
@@ -122,10 +122,12 @@ class Customer:
             await self._press_until(meaning, goal, f"{following!r} by {meaning!r}")
         return await self._press_until(meanings[-1], until, what)
 
-    async def order(self, tariff: str, days: int, offer: Callable[[Message], object]) -> Message:
+    async def order(
+        self, tariff: str, days: int, offer: Callable[[Message], object], *, method: str = "cryptobot"
+    ) -> Message:
         """Through the buy dialogue until a message makes the `offer`; an invoice that is still being made is asked for again."""
         await self.start()
-        way = ("go:buy", f"tariff:{tariff}", f"period:{days}:", "pay:cryptobot")
+        way = ("go:buy", f"tariff:{tariff}", f"period:{days}:", f"pay:{method}:")
         screen = await self.follow(way, lambda message: offer(message) or _button(message, "order_id="), "an order")
         return screen if offer(screen) else await self.follow(("order_id=",), offer, "an invoice to pay")
 
@@ -191,5 +193,6 @@ class Customer:
         profile = await self.press(menu, "go:profile")
         return link_of(await self.press(profile, "go:key"))
 
-    def _last_id(self) -> int:
+    def last_id(self) -> int:
+        """Of the newest message in their chat, 0 in an empty one."""
         return max((message["message_id"] for message in self.user.messages), default=0)

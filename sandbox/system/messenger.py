@@ -102,6 +102,7 @@ class StandIn:
         self._telegram: Telegram | None = None
         self._server: Server | None = None
         self.token = f"{7_000_000_001}:{home.secret('telegram')}"
+        self._provider_token = f"381764678:TEST:{home.secret('telegram.provider')}"
         self.username = BOT_USERNAME
         self.real = False
         self.api_base = f"http://127.0.0.1:{home.port('telegram')}"
@@ -120,13 +121,21 @@ class StandIn:
             "TELEGRAM_BOT_TOKEN": self.token,
             "TELEGRAM_BOT_USERNAME": self.username,
             "TELEGRAM_API_BASE": self.api_base,
+            "TELEGRAM_PROVIDER_TOKEN": self._provider_token,
             "SUPPORT_URL": "https://t.me/atlas_local_support",
         }
 
     async def open(self, framed: tuple[str, ...] = (), admins: frozenset[int] = frozenset()) -> None:
         """Serve the Bot API and the chat page; deliver where the last run's webhook was."""
         store = self._home.folder("stores") / "telegram.sqlite3"
-        self._telegram = Telegram(self.token, self.username, self._clock, store=store, limits=self._limits)
+        self._telegram = Telegram(
+            self.token,
+            self.username,
+            self._clock,
+            store=store,
+            provider_tokens=[self._provider_token],
+            limits=self._limits,
+        )
         self._telegram.framed, self._telegram.admins = framed, admins
         self._server = Server(self._telegram.app, self._home.port("telegram"))
         await self._server.start()

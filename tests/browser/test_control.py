@@ -263,6 +263,19 @@ async def test_other_money_than_agreed_is_paid_by_buttons_and_waits_in_suspense(
     assert system.cryptopay.faults.standing == Standing()
 
 
+async def test_a_balance_that_is_off_is_a_difference_from_the_books(opened: Page, system: System) -> None:
+    await _press(opened, "run now: payments")
+    await _press(opened, "one less: cryptobot:USDT", "cryptobot says -1 of the smallest unit")
+    await system.travel(timedelta(days=2))
+    await _press(opened, "run now: money", '"sweep":"money"')
+    row = _row(opened, "Differences from the books", "cryptobot").filter(has_text="balance")
+    await expect(row).to_contain_text("-0.000001")
+    await _press(opened, "as it is: cryptobot:USDT", "cryptobot says what it holds")
+    await system.travel(timedelta(days=1))
+    await _press(opened, "run now: money", '"sweep":"money"')
+    await expect(row).to_have_count(0)
+
+
 async def test_a_charge_at_telegram_is_taken_back_by_buttons(opened: Page, system: System) -> None:
     ida = system.telegram.user(6_000_030, "Ida", language_code="en")
     payments = system.telegram.payments

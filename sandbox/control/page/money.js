@@ -24,6 +24,27 @@ const balances = new Table(at("providers"), {
   ],
 });
 
+title("Compared with the books");
+const comparisons = new Table(at("providers"), {
+  label: "Providers compared with the books",
+  none: "not compared yet: a day of the books has to be over for three hours",
+  columns: [
+    text("id", "provider"), text("day", "up to"), moment("compared_at", "compared (UTC)"), right("lines"), right("matched"),
+    right("under_way", "under way"),
+    { title: "differences", number: true, text: (row) => row.differences, mood: (row) => (row.differences ? "bad" : "good") },
+    { title: "", text: (row) => (row.complete ? "" : "not all of it was seen"), mood: () => "busy" },
+  ],
+});
+const differences = new Table(at("providers"), {
+  label: "Differences from the books",
+  none: "no difference",
+  columns: [
+    text("provider"), { title: "what", text: (row) => row.state.replaceAll("_", " "), mood: () => "bad" },
+    { title: "line", kind: "code", text: (row) => row.line }, text("asset"), right("said", "the provider says"), right("booked", "the books say"),
+    right("off_by", "off by"), right("order_id", "order"), moment("first_seen_at", "first seen"), moment("last_seen_at", "last seen"),
+  ],
+});
+
 title("Charges at Telegram");
 const charges = new Table(at("providers"), {
   label: "Charges at Telegram",
@@ -80,6 +101,10 @@ const invoices = new Table(at("providers"), {
 
 export function showMoney(state) {
   balances.show(state.provider_balances);
+  if (state.database === "up") {
+    comparisons.show(state.comparisons);
+    differences.show(state.differences);
+  }
   charges.show(state.charges);
   invoices.show(state.invoices);
 }
