@@ -16,7 +16,7 @@ _MORE: Final = 50_00
 
 
 class MoneyStory:
-    """Of one running system. Emil starts with nothing; what he buys ends within two months."""
+    """Of one running system. Emil starts with nothing; what is bought ends within two months."""
 
     def __init__(self, system: System, tell: Teller, checks: DemoChecks, emil: Customer) -> None:
         self._system = system
@@ -40,7 +40,7 @@ class MoneyStory:
             await self._system.cryptopay.pay(invoice["invoice_id"], instead=(instead, invoice["fiat"]))
             await _receipt(self._emil, last, "came to your balance")
             await self._checks.holds("Emil", _MORE)
-            notes.append(f"the rest of {_MORE / 100:.2f} RUB is on his balance")
+            notes.append(f"the rest of {_MORE / 100:.2f} RUB is on the balance")
 
 
 async def _receipt(customer: Customer, last: int, words: str) -> None:
