@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from contextlib import closing
+from datetime import UTC, datetime
+from fractions import Fraction
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
@@ -13,6 +16,7 @@ from hypothesis import strategies as st
 from lib.db.connection import Connection, Timeouts
 from lib.db.invariants import queries
 from lib.db.transaction import Transaction
+from lib.domain import reconciliation, reports
 from lib.oracle import Sum
 from tests.integration.domain import money_rows
 from tests.integration.domain.booked import NANO, Happenings
@@ -23,6 +27,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _KINDS = ("subscription", "top_up", "gift")
+_LATER = datetime(3000, 1, 1, tzinfo=UTC)
 _CHECKED = ("balances_are_their_entries", "transfer_is_of_its_day")
 
 
@@ -285,6 +290,38 @@ def _begun(shop: Happenings) -> None:
     shop.compare()
 
 
+def _reported(shop: Happenings) -> None:
+    """The month adds up to what the oracle says; and what each provider's account has is the sum of its lines, and nothing else."""
+    month = reports.month(shop.tx)
+    closing = {(one.code, one.currency): one.closing for one in month.standings if one.closing}
+    said = {(code, currency): shop.books.of(code, currency) for code, currency, _ in shop.books.balances}
+    assert closing == {account: held for account, held in said.items() if held}
+    assert all(one.value == one.closing for one in month.standings if one.currency == "RUB")
+    earned: Counter[tuple[str, str]] = Counter()
+    for one in month.results:
+        earned[one.code, one.currency] += one.amount
+        assert one.currency != "RUB" or one.value == one.amount
+    moved = {
+        (one.code, one.currency): one.credit - one.debit
+        for one in month.standings
+        if one.type in {"income", "contra-income", "expense"}
+    }
+    assert {account: amount for account, amount in earned.items() if amount} == {
+        account: amount for account, amount in moved.items() if amount
+    }
+    for provider in ("card", "cryptobot", "stars"):
+        kinds, following = reconciliation.booked_since(shop.tx, provider, None, 0, 10_000)
+        assert following is None
+        lines = reconciliation.booked(shop.tx, provider, sorted(kinds), _LATER)
+        held: dict[str, Fraction] = {}
+        for line in lines.values():
+            assert line.before == {asset: amount for asset, amount in line.side.net().items() if amount}
+            for asset, amount in line.before.items():
+                held[asset] = held.get(asset, Fraction(0)) + Fraction(amount)
+        known = {asset: Fraction(amount) for asset, amount in reconciliation.held(shop.tx, provider, _LATER).items()}
+        assert {asset: amount for asset, amount in held.items() if amount} == known
+
+
 def _example(session: Connection, data: st.DataObject) -> None:
     session.begin()
     try:
@@ -296,6 +333,7 @@ def _example(session: Connection, data: st.DataObject) -> None:
             name = draw.step()
             shop.compare()
             assert name
+        _reported(shop)
         session.simple("set constraints all immediate")  # as at COMMIT
         for name in _CHECKED:
             assert session.execute(queries()[name], {})[1] == [], name
@@ -373,10 +411,12 @@ def test_each_way_that_money_comes_and_goes(session: Connection) -> None:
         _begun(shop)
         _each_way(shop)
         _each_way_with_too_little(shop)
+        _reported(shop)
         session.simple("set constraints all immediate")
         for key in list(shop.transfers)[-40:]:
             shop.reverse(key)
         shop.compare()
+        _reported(shop)
         session.simple("set constraints all immediate")
     finally:
         session.rollback()
