@@ -8,7 +8,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export PIP_ROOT_USER_ACTION = ignore
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo tour test test-all lint acceptance acceptance-sabotage bench sweep psql give-access end-suspense receipts test-purchase logs reset migrate terraform-check lock deploy rollback rotate restore destroy doctor health clean \
+.PHONY: help setup run demo tour test test-all lint acceptance acceptance-sabotage bench sweep psql books give-access end-suspense receipts test-purchase logs reset migrate terraform-check lock deploy rollback rotate restore destroy doctor health clean \
 	node-key node-add node-list node-check
 
 help: ## list the targets
@@ -88,6 +88,9 @@ sweep: .venv/.ready ## run a sweep of the running system now (NAME=expiry)
 PSQL_ENV = $(filter command,$(firstword $(origin ENV)))
 psql: .venv/.ready $(if $(PSQL_ENV),.venv/.ready-deploy) ## a prompt in the running system's database; ENV=prod, dev, local: to read there, as yourself (ROLE=owner REASON=...: to change; wants the project's id typed, or CONFIRM=<PROJECT>)
 	@$(if $(PSQL_ENV),$(PY) -m infra.psql --env "$(ENV)" --role "$(ROLE)" --reason "$$REASON" --confirm "$$CONFIRM",$(PY) -m sandbox psql)
+
+books: .venv/.ready-deploy ## what the books say, changing nothing (ENV=prod [AT=2026-11-30T03:00:00Z MONTH=2026-11] [ACCOUNT="clearing:cryptobot USDT" | CUSTOMER=7 | ORDER=7 | CHARGE=cryptobot:17] [CSV=folder] [ARGS=--json])
+	@$(PY) -m infra.books --env "$(ENV)" --at "$$AT" --month "$$MONTH" --account "$$ACCOUNT" --customer "$$CUSTOMER" --order "$$ORDER" --charge "$$CHARGE" --csv "$$CSV" $(ARGS)
 
 give-access: .venv/.ready-deploy ## give a customer access by hand, once (ENV=prod ACCOUNT=7 TARIFF=basic DAYS=30 OPERATOR=<Telegram id> REASON="..." ONCE=<a ticket's number>)
 	@$(PY) -m infra.give_access --env "$(ENV)" --account "$$ACCOUNT" --tariff "$$TARIFF" --days "$$DAYS" --operator "$$OPERATOR" --reason "$$REASON" --once "$$ONCE"

@@ -206,24 +206,30 @@ class _Standing:
 
 def month(tx: Transaction, of: date | None = None) -> Month:
     """The month of a day of the books, or what there is of it so far; the present one unless said."""
-    days = tx.one(_Days, _MONTH_OF, month=of)
-    about = tx.one(_About, _ABOUT, last=days.last)
+    first, last = days_of(tx, of)
+    about = tx.one(_About, _ABOUT, last=last)
     return Month(
-        days.first,
-        days.last,
+        first,
+        last,
         about.is_closed,
         [
             Result(row.code, row.method, row.tariff, row.currency, row.count, int(row.amount), _whole(row.value))
-            for row in tx.rows(_Result, _RESULTS, first=days.first, last=days.last)
+            for row in tx.rows(_Result, _RESULTS, first=first, last=last)
         ],
         [
             Standing(
                 row.code, row.type, row.currency, int(row.opening), int(row.debit), int(row.credit), _whole(row.value)
             )
-            for row in tx.rows(_Standing, _STANDINGS, first=days.first, last=days.last)
+            for row in tx.rows(_Standing, _STANDINGS, first=first, last=last)
         ],
         about.suspense_oldest,
     )
+
+
+def days_of(tx: Transaction, month: date | None) -> tuple[date, date]:
+    """The first and the last day of the month of a day of the books, the present one unless said."""
+    days = tx.one(_Days, _MONTH_OF, month=month)
+    return days.first, days.last
 
 
 def _whole(value: Decimal | None) -> int | None:
