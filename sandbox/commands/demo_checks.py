@@ -219,7 +219,7 @@ class DemoChecks:
         }
 
     def _stars(self) -> dict[tuple[str, str], Decimal]:
-        stars = Decimal(self._system.telegram.payments.balance)
+        stars = Decimal(self._system.telegram.payments.balance).scaleb(-currencies.of("XTR").digits).normalize()
         return {("clearing:stars", "XTR"): stars} if stars else {}
 
     async def _cleared(self, code: str, asset: str) -> Decimal:

@@ -1,27 +1,33 @@
-"""The demo's chapter about money: more than was agreed."""
+"""The demo's chapter about money: Stars, the balance, more than was agreed."""
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from sandbox.system.customer import text_of
+from sandbox.system.customer import buttons_of, need, text_of, urls_of
 
 if TYPE_CHECKING:
     from sandbox.commands.demo_checks import DemoChecks
     from sandbox.commands.teller import Teller
-    from sandbox.system.customer import Customer
+    from sandbox.system.customer import Customer, Message
     from sandbox.system.system import System
 
+_TOP_UP: Final = 250_00
 _MORE: Final = 50_00
+_TRIES: Final = 5
+_CHECKOUT_IS_OVER: Final = timedelta(seconds=61)
+"""An accepted checkout keeps others of its order out for a minute."""
 
 
 class MoneyStory:
-    """Of one running system. Emil starts with nothing; what is bought ends within two months."""
+    """Of one running system. Dora and Emil start with nothing; what they buy ends within two months."""
 
-    def __init__(self, system: System, tell: Teller, checks: DemoChecks, emil: Customer) -> None:
+    def __init__(self, system: System, tell: Teller, checks: DemoChecks, dora: Customer, emil: Customer) -> None:
         self._system = system
         self._tell = tell
         self._checks = checks
+        self._dora = dora
         self._emil = emil
 
     async def tell(self) -> None:
@@ -30,7 +36,28 @@ class MoneyStory:
         Raises:
             Exception: of the first step that did not hold.
         """
+        await self._top_up_by_stars()
+        await self._from_balance()
         await self._more_than_agreed()
+
+    async def _top_up_by_stars(self) -> None:
+        async with self._tell.step("Dora tops up her balance by Stars") as notes:
+            before, last = self._dora.user.account.stars, self._dora.last_id()
+            await self._dora.start()
+            way = ("go:profile", "go:balance", f"top_up:{_TOP_UP}", "pay_top_up:stars:")
+            await self._pay(self._dora, await self._dora.follow(way, _pay_link, "an invoice in Stars"))
+            await _receipt(self._dora, last, "Added to the balance")
+            await self._checks.holds("Dora", _TOP_UP)
+            notes.append(f"{before - self._dora.user.account.stars} Stars, {_TOP_UP / 100:.2f} RUB on the balance")
+
+    async def _from_balance(self) -> None:
+        async with self._tell.step("30 days are bought from it with one tap, and the key comes") as notes:
+            last = self._dora.last_id()
+            await self._dora.order("basic", 30, lambda message: "go:key" in buttons_of(message), method="balance")
+            await self._dora.gets_key(last)
+            left = _TOP_UP - self._checks.price
+            await self._checks.holds("Dora", left)
+            notes.append(f"{left / 100:.2f} RUB left")
 
     async def _more_than_agreed(self) -> None:
         async with self._tell.step("Emil pays an invoice of CryptoBot with more than was agreed") as notes:
@@ -41,6 +68,22 @@ class MoneyStory:
             await _receipt(self._emil, last, "came to your balance")
             await self._checks.holds("Emil", _MORE)
             notes.append(f"the rest of {_MORE / 100:.2f} RUB is on the balance")
+
+    async def _pay(self, customer: Customer, message: Message) -> str:
+        """By the link of its button; pressed again after a while, as people do, when the answer did not come. The charge's id."""
+        url, tries = str(_pay_link(message)), 1 if customer.patience_s is None else _TRIES
+        payment = await customer.user.pay_link(url)
+        while payment.status != "paid" and (tries := tries - 1):
+            await self._system.travel(_CHECKOUT_IS_OVER)
+            payment = await customer.user.pay_link(url)
+        name = customer.user.account.first_name
+        need(payment.status == "paid", f"{name} could not pay: {payment.status}, {payment.reason}")
+        return payment.charge_ids[0]
+
+
+def _pay_link(message: Message) -> str | None:
+    """Where a button leads to an invoice of Telegram's."""
+    return next((url for url in urls_of(message) if url.startswith("https://t.me/$")), None)
 
 
 async def _receipt(customer: Customer, last: int, words: str) -> None:

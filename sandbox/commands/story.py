@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 _CYRILLIC = re.compile(r"[\u0400-\u04ff]")
 _COPIES = 20
-_SOLD = 4
-"""So often 30 days are sold for roubles: to Anna twice, to Clara and Emil once."""
+_SOLD = 5
+"""So often 30 days are sold for roubles: to Anna twice, to Clara, Dora and Emil once."""
 _A_MINUTE = timedelta(seconds=61)  # every sweep of a minute's schedule has its turn in it
 
 
@@ -36,6 +36,7 @@ class Story:
         self._anna = self._person(1001, "Anna", "ru")
         self._boris = self._person(1002, "Boris", "en")
         self._clara = self._person(1003, "Clara", "en")
+        self._dora = self._person(1004, "Dora", "en")
         self._emil = self._person(1005, "Emil", "en")
         self._links: dict[str, str] = {}
         self._on_each: dict[str, list[str]] = {}
@@ -59,7 +60,7 @@ class Story:
             await self._webhooks_repeat()
             await self._node_fails()
             await self._anna_buys_again()
-            await MoneyStory(self._system, self._tell, self._checks, self._emil).tell()
+            await MoneyStory(self._system, self._tell, self._checks, self._dora, self._emil).tell()
             await self._trial_ends()
             await self._access_ends()
             await self._books_are_right()
@@ -193,7 +194,7 @@ class Story:
             await anext(chunks)
             async with self._tell.step("61 days pass while she downloads: access ends, all who paid are told"):
                 await self._system.travel(timedelta(days=61))
-                for customer in (self._anna, self._clara, self._emil):
+                for customer in (self._anna, self._clara, self._dora, self._emil):
                     await self._checks.told_of_the_end(customer)
             async with self._tell.step("new connections are refused"):
                 await self._checks.refused("Anna", self._on_each["Anna"])
@@ -211,10 +212,10 @@ class Story:
         async with self._tell.step("every invariant holds") as notes:
             violations = await system.invariants()
             need(not violations, f"violated: {violations}")
-            for customer in (self._anna, self._boris, self._clara, self._emil):
+            for customer in (self._anna, self._boris, self._clara, self._dora, self._emil):
                 doubled = [text for text in map(text_of, customer.user.messages) if "Payment received" in text]
                 need(len(doubled) == len(set(doubled)), "a receipt was sent twice")
-            notes.append("4 customers")
+            notes.append("5 customers")
         async with self._tell.step("the books balance") as notes:
             notes.append(await self._checks.balance(_SOLD))
         async with self._tell.step("the books say what the providers say") as notes:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _ROOT = Path(__file__).resolve().parents[2]
-_STEPS = 26
+_STEPS = 28
 
 
 @pytest.fixture
