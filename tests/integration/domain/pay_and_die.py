@@ -1,6 +1,6 @@
 """A process of its own that moves a customer's money: `python -m tests.integration.domain.pay_and_die URL WHAT ACCOUNT ORDER`.
 
-WHAT is `balance`, a purchase from the balance, or `top-up`, money that came for an order. A failpoint ends it (lib/failpoints.py): of
+WHAT is `balance`, a purchase from the balance, `top-up`, money that came for an order, or `stars`, Telegram's update about a charge. A failpoint ends it (lib/failpoints.py): of
 the code, or one of those around the transaction, which are here: `settle.before-claim`, as in the webhook, and `after-commit`.
 """
 
@@ -13,7 +13,8 @@ from lib import failpoints
 from lib.db import Database
 from lib.domain import balance, inbox, orders
 from lib.settings import pricelist
-from tests.integration.domain import test_balance, test_top_up
+from lib.telegram import payments
+from tests.integration.domain import test_balance, test_checkout, test_top_up
 
 
 async def main(url: str, what: str, account_id: int, order_id: int) -> None:
@@ -25,7 +26,10 @@ async def main(url: str, what: str, account_id: int, order_id: int) -> None:
         order = await database.run(orders.of_account, account_id, order_id)
         assert order is not None
         failpoints.reach("settle.before-claim")
-        await database.run(inbox.receive, test_top_up.paid(order), prices)
+        if what == "stars":
+            await database.run(payments.record_charge, *test_checkout.update_of(order), prices)
+        else:
+            await database.run(inbox.receive, test_top_up.paid(order), prices)
     failpoints.reach("after-commit")
     await database.close()
 

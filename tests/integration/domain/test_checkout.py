@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import pytest
 
-from lib.domain import accounts, checkout, inbox, orders
+from lib.domain import accounts, checkout, inbox, listings, orders
 from lib.domain.accounts import Person
 from lib.domain.checkout import LEASE_S, Checkout, Refusal
 from lib.domain.settlement import Event, Money
@@ -18,6 +18,7 @@ from lib.domain.updates import Incoming
 from lib.settings import pricelist
 from lib.telegram import payments
 from tests.integration.by_the_owner import by_the_owner, travel
+from tests.integration.statement_faults import all_or_nothing
 from tests.quoting import at_list_price
 
 if TYPE_CHECKING:
@@ -46,6 +47,19 @@ def about(order: Order, query_id: str = "q1", payer: int = ANNA) -> Checkout:
 def charge(order: Order, charge_id: str = "c1") -> Event:
     money = Money(order.price, order.currency, "", order.purchase_id)
     return Event(order.provider, charge_id, b"{}", "update", "c", money)
+
+
+def update_of(order: Order) -> tuple[Incoming, Event]:
+    """What Telegram tells of a charge of this order."""
+    paid = {
+        "currency": order.currency,
+        "total_amount": order.price,
+        "invoice_payload": str(order.purchase_id),
+        "telegram_payment_charge_id": "stx" * 50,
+    }
+    event = payments.read_charge({"message": {"from": {"id": ANNA}, "successful_payment": paid}}, incoming(1))
+    assert event is not None
+    return incoming(1), event
 
 
 async def refusal(db: Database, asked: Checkout) -> Refusal | None:
@@ -151,6 +165,33 @@ async def test_nothing_is_charged_while_payments_are_switched_off(db: Database) 
     order = await db.run(open_order)
     await db.run(lambda tx: by_the_owner(tx, "insert into flags (name, enabled) values ('payments', false)"))
     assert await refusal(db, about(order)) == Refusal.PAUSED
+
+
+@pytest.mark.proves("S4-2.1.stars")
+async def test_a_fault_at_any_statement_of_a_checkout_leaves_nothing(db: Database, functions_url: str) -> None:
+    order = await db.run(open_order)
+    verdict = await all_or_nothing(functions_url, checkout.decide, about(order))
+    assert verdict.refusal is None
+    assert await refusal(db, about(order, "q2")) == Refusal.BUSY
+
+
+@pytest.mark.proves("S4-2.1.stars")
+async def test_a_fault_at_any_statement_of_a_charge_leaves_nothing(db: Database, functions_url: str) -> None:
+    """Telegram tells it again, so the update is not done either."""
+    order = await db.run(open_order)
+    received = await all_or_nothing(functions_url, payments.record_charge, *update_of(order), PRICES, refusals=False)
+    assert received is not None
+    assert received.outcome == "settled"
+    assert await db.run(lambda tx: tx.values("select status from orders")) == ["paid"]
+
+
+@pytest.mark.proves("S4-2.1.stars")
+async def test_a_fault_at_any_statement_of_a_commission_leaves_nothing(db: Database, functions_url: str) -> None:
+    part = listings.Commission("c1", 1_500_000_000, "XTR")
+    assert await all_or_nothing(functions_url, listings.book_commission, "stars", part)
+    assert not await db.run(listings.book_commission, "stars", part)
+    booked = await db.run(lambda tx: tx.values("select amount from ledger_entries"))
+    assert booked == [1_500_000_000]
 
 
 # By the update -----------------------------------------------------------------------------------------------------

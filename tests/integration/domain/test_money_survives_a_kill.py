@@ -15,6 +15,9 @@ import pytest
 from lib.db.invariants import violations
 from lib.domain import balance, inbox, orders
 from lib.domain.ledger import Wallets
+from lib.payments import stars
+from lib.telegram import payments
+from tests.integration.domain import test_checkout
 from tests.integration.domain.test_balance import NONE, ONE, PRICES, buy, counts, customer, purchase
 from tests.integration.domain.test_top_up import open_top_up, paid
 
@@ -37,6 +40,13 @@ _TOP_UP = {
     "after-claim": ("settle.after-claim", False),
     "mid-transaction": ("settle.mid-transaction", False),
     "in-commit": ("receive.in-commit", None),
+    "after-commit": ("after-commit", True),
+}
+_STARS = {
+    "before-claim": ("settle.before-claim", False),
+    "after-claim": ("settle.after-claim", False),
+    "mid-transaction": ("settle.mid-transaction", False),
+    "in-commit": ("record_charge.in-commit", None),
     "after-commit": ("after-commit", True),
 }
 _PAID_ONCE = {"orders": 1, "payments": 1, "subscription_history": 0, "messages": 1, "outbox": 1}
@@ -69,11 +79,11 @@ def test_the_cells_are_the_acceptance_list() -> None:
     document = tomllib.loads(_LIST.read_text())
     cells = {
         f"S4-13.{operation}.{point}"
-        for operation, places in (("balance", _BALANCE), ("top-up", _TOP_UP))
+        for operation, places in (("balance", _BALANCE), ("top-up", _TOP_UP), ("stars", _STARS))
         for point in [*places, "after-call"]
     }
     listed = {name for part in ("money", "not_applicable") for name in document[part]}
-    assert cells == {name for name in listed if name.startswith(("S4-13.balance.", "S4-13.top-up."))}
+    assert cells == {name for name in listed if name.startswith(("S4-13.balance.", "S4-13.top-up.", "S4-13.stars."))}
 
 
 @pytest.mark.parametrize(("place", "stands"), _cells("balance", _BALANCE))
@@ -107,4 +117,25 @@ async def test_a_top_up(
     settled = await db.run(orders.of_account, order.account_id, order.id)
     assert settled is not None
     assert settled.status == "paid"
+    assert violations(database_url) == []
+
+
+@pytest.mark.parametrize(("place", "stands"), _cells("stars", _STARS))
+async def test_a_charge_by_stars(
+    db: Database, database_url: str, functions_url: str, tmp_path: Path, place: str, *, stands: bool | None
+) -> None:
+    """Telegram delivers the update again, and its list tells it as well: one payment, one grant."""
+    order = await db.run(test_checkout.open_order)
+    open_still, sold = (_OPEN, Wallets(0, 0)), (ONE, Wallets(0, 0))
+    await _dies(functions_url, tmp_path, place, "stars", str(order.account_id), str(order.id))
+    seen = await db.run(_seen, order.account_id)
+    assert seen in {False: [open_still], True: [sold], None: [open_still, sold]}[stands]
+    update, charge = test_checkout.update_of(order)
+    again = await db.run(payments.record_charge, update, charge, PRICES)
+    assert stands is None or (again is None) == stands
+    partner = {"type": "user", "user": {"id": 1}, "invoice_payload": str(order.purchase_id)}
+    line = {"id": charge.external_id, "amount": order.price, "date": 1, "source": partner}
+    listed = stars.event_of(line, b"{}", "sweep", "c-2")
+    assert (await db.run(inbox.receive, listed, PRICES)).outcome == "repeated"
+    assert await db.run(_seen, order.account_id) == sold
     assert violations(database_url) == []
