@@ -160,11 +160,13 @@ async def _read_list(run: Run, this: _Pass) -> None:
                     log.warning("listing_shorter", provider=name, read_to=read)
                     await run.db.run(listings.note_read, name, 0)
                 return
-            await _take_up_lines(run, this, page)
-            start += page.length
+            left = await _take_up_lines(run, this, page)
+            start += page.length if left is None else left
             if start > read:
                 read = start
                 await run.db.run(listings.note_read, name, read)
+            if left is not None:
+                return
 
 
 async def _listed(run: Run, this: _Pass, start: int) -> PaidPage | None:
@@ -176,7 +178,8 @@ async def _listed(run: Run, this: _Pass, start: int) -> PaidPage | None:
         return None
 
 
-async def _take_up_lines(run: Run, this: _Pass, page: PaidPage) -> None:
+async def _take_up_lines(run: Run, this: _Pass, page: PaidPage) -> int | None:
+    """Where in the page the first line stands that is to be read again, because it is too young; None when there is none."""
     name = this.invoices.name
     await _take_up(run, this, page.paid)
     other = {event.external_id: event for said in page.others if (event := _event(this, said)).kind == "other"}
@@ -187,6 +190,23 @@ async def _take_up_lines(run: Run, this: _Pass, page: PaidPage) -> None:
     for key in kept.keys() - await run.db.run(listings.commissions_posted, name, list(kept)) if kept else ():
         async with run.item(provider=name, commission_of=key):
             await run.db.run(listings.book_commission, name, kept[key])
+    return await _take_up_debits(run, this, page) if page.debits else None
+
+
+async def _take_up_debits(run: Run, this: _Pass, page: PaidPage) -> int | None:
+    told_by_now = await run.db.run(listings.told_by_now)
+    left = None
+    for debit, said in page.debits:
+        if debit.moved_at is not None and debit.moved_at > told_by_now:
+            left = debit.position if left is None else left
+            continue
+        async with run.item(provider=this.invoices.name, debit_of=debit.charge_id):
+            event = _event(this, said)
+            received = await run.db.run(listings.take_up_debit, event, debit, pricelist.load())
+            if received.outcome != "repeated":
+                report(event.provider, event.via, received)
+                await enqueue(bootstrap.task_queue(), received.follow_up, after="settle")
+    return left
 
 
 def _event(this: _Pass, said: Mapping[str, Any]) -> Event:

@@ -6,13 +6,20 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lib.db import idempotent
-from lib.domain import ledger
+from lib.domain import inbox, ledger
 from lib.domain.postings import About, Amount, posting, table
+from lib.domain.settlement import Received
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
 
     from lib.db import Transaction
+    from lib.domain.pricelist import PriceList
+    from lib.domain.settlement import Event
+
+TOLD_WITHIN_S = 600
+"""So long after money left may the update of its refund still be on its way; what none told of then is a chargeback."""
 
 
 def read_to(tx: Transaction, provider: str) -> int:
@@ -81,3 +88,90 @@ def book_commission(tx: Transaction, provider: str, commission: Commission) -> b
     except ledger.PostedBefore:
         return False
     return True
+
+
+# Debits --------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Debit:
+    """A line by which a charge's money left.
+
+    Attributes:
+        charge_id: the key of the charge.
+        moved_at: when, as the list says it; None when it does not.
+        number: which of several of this charge in that very second, from 1.
+        amount: all that left, in minor units of the books.
+        position: in its page, from 0.
+    """
+
+    charge_id: str
+    moved_at: datetime | None
+    number: int
+    amount: int
+    currency: str
+    position: int
+
+
+def told_by_now(tx: Transaction) -> datetime:
+    """What left before this moment, and was told of by no update, never will be."""
+    moment: datetime = tx.value("select atlas.now() - make_interval(secs => :seconds)", seconds=TOLD_WITHIN_S)
+    return moment
+
+
+_SEEN = """
+insert into listed_debits (provider, charge_id, moved_at, number)
+values (:provider, :charge_id, coalesce(cast(:moved_at as timestamptz), '-infinity'), :number)
+on conflict do nothing
+"""
+
+# The charge itself is locked first, as wherever its money moves: so one debit of it is taken up after the other.
+_CHARGE = """
+select id from payment_events where provider = :provider and kind = 'charge' and external_id = :charge_id for no key update
+"""
+_OTHERS = """
+select exists (select from listed_debits where provider = :provider and charge_id = :charge_id
+               and (moved_at, number) <> (coalesce(cast(:moved_at as timestamptz), '-infinity'), :number))
+"""
+_TOLD = """
+select exists (select from payment_events
+               where provider = :provider and kind in ('refund', 'chargeback') and external_id = :charge_id)
+"""
+
+
+@idempotent
+def take_up_debit(tx: Transaction, event: Event, debit: Debit, prices: PriceList) -> Received:
+    """Money of a charge left: as its refund told already, as a chargeback that only the list tells of, or once more.
+
+    Args:
+        tx: all of it happens, or nothing.
+        event: the line as news: a chargeback.
+        debit: which line it is.
+        prices: of today.
+    """
+    line = {
+        "provider": event.provider,
+        "charge_id": debit.charge_id,
+        "moved_at": debit.moved_at,
+        "number": debit.number,
+    }
+    if not tx.execute(_SEEN, **line):
+        return Received("repeated", 0)
+    charge = tx.value(_CHARGE, provider=event.provider, charge_id=debit.charge_id)
+    if tx.value(_OTHERS, **line):
+        return _second(tx, event, debit, charge)
+    if tx.value(_TOLD, provider=event.provider, charge_id=debit.charge_id):
+        return Received("repeated", charge or 0)
+    return inbox.receive(tx, event, prices)
+
+
+def _second(tx: Transaction, event: Event, debit: Debit, charge: int | None) -> Received:
+    """One charge can go back once: what is taken again is lost (money.md, Postings)."""
+    if charge is None:
+        return Received("unmatched", 0, reason="a second debit of a charge that is not known")
+    lost = Amount(debit.amount, debit.currency)
+    try:
+        ledger.post(tx, posting(table.SECOND_DEBIT, About(event_id=charge, provider=event.provider), lost=lost))
+    except ledger.PostedBefore:
+        return Received("unmatched", charge, reason="a third debit of one charge: it is not booked")
+    return Received("second_debit", charge)

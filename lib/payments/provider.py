@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import httpx
 
     from lib.domain.inbox import StoredEvent
-    from lib.domain.listings import Commission
+    from lib.domain.listings import Commission, Debit
     from lib.domain.orders import Order
     from lib.domain.reconciliation import Line
     from lib.domain.refunds import Charge
@@ -82,6 +82,7 @@ class PaidPage:
         following: where the next page begins.
         others: what the list tells of beside charges (money that left), likewise.
         commissions: what affiliates got of charges.
+        debits: lines by which money of a charge left, with what `Invoices.event` makes news of; none of them is among `others`.
         length: of the page, in lines of the list; 0 at its end.
     """
 
@@ -89,6 +90,7 @@ class PaidPage:
     following: int
     others: Sequence[Mapping[str, Any]] = ()
     commissions: Sequence[Commission] = ()
+    debits: Sequence[tuple[Debit, Mapping[str, Any]]] = ()
     length: int = 0
 
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 # An operator has to look: money that fits no order, that could not be settled, was paid twice, or of which something else is
 # said than was settled.
-_FOR_AN_OPERATOR = frozenset({"unmatched", "kept", "duplicate", "differs"})
+_FOR_AN_OPERATOR = frozenset({"unmatched", "kept", "duplicate", "differs", "second_debit"})
 
 
 def report(provider: str, via: str, received: Received) -> None:

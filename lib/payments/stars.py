@@ -7,10 +7,12 @@ pre-checkout (`lib/domain/checkout.py`). Charges come as updates; what no update
 from __future__ import annotations
 
 import json
+from collections import Counter
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from lib import json_reader
-from lib.domain.listings import Commission
+from lib.domain.listings import Commission, Debit
 from lib.domain.settlement import Event, Money
 from lib.payments import telegram_charges
 from lib.payments.bot_api import BotApi, NotSent, Refused
@@ -36,6 +38,7 @@ _NANO = 10**9
 _PER_MILLE = 1000
 _ALREADY = "CHARGE_ALREADY_REFUNDED"
 _MOST_STARS = 10**15
+_LATEST = 2**33
 _DIGEST = "sha256:"
 _VIA = "sweep"
 _MOST_BACK = 50
@@ -139,6 +142,13 @@ def moved(line: Mapping[str, Any]) -> tuple[int, int, str]:
         return 0, 0, ""
     ((side, partner),) = sides
     return _gross(line, partner) or 0, _share(partner), side
+
+
+def moment_of(line: Mapping[str, Any]) -> datetime | None:
+    """When it moved; None when the line does not say."""
+    value = line.get("date")
+    whole = isinstance(value, int) and not isinstance(value, bool) and 0 < value < _LATEST
+    return datetime.fromtimestamp(int(str(value)), UTC) if whole else None
 
 
 def _came_back(partner: Mapping[str, Any]) -> bool:
@@ -248,8 +258,15 @@ class Stars:
         """See `Invoices.listed`: from the oldest on; what is new stands at the end."""
         lines = await self.lines(start)
         paid: dict[str, Mapping[str, Any]] = {}
-        others, commissions = [], []
-        for line in lines:
+        others, commissions, debits = [], [], []
+        seen: Counter[tuple[str, datetime | None]] = Counter()
+        for position, line in enumerate(lines):
+            receiver = partner_of(line, "receiver")
+            if receiver is not None and is_invoice(receiver) and partner_of(line, "source") is None:
+                key, at = telegram_charges.key(line.get("id"), line), moment_of(line)
+                seen[key, at] += 1
+                debits.append((Debit(key, at, seen[key, at], moved(line)[0], STAR, position), line))
+                continue
             if partner_of(line, "source") is None or partner_of(line, "receiver") is not None:
                 others.append(line)
                 continue
@@ -257,7 +274,7 @@ class Stars:
             paid[key] = line
             if share := _share(line["source"]):
                 commissions.append(Commission(key, share, STAR))
-        return PaidPage(paid, start + max(1, len(lines)), others, commissions, len(lines))
+        return PaidPage(paid, start + max(1, len(lines)), others, commissions, debits, len(lines))
 
     async def lines(self, start: int, limit: int = PAGE) -> list[dict[str, Any]]:
         """Transactions of the list, the oldest first, from the one on that has so many before it.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from decimal import Context, Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +11,7 @@ from lib.payments.provider import Listed
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
+    from datetime import datetime
 
     from lib.payments.stars import Stars
 
@@ -59,7 +59,7 @@ def lines_of(said: Mapping[str, Any]) -> list[Line]:
     gross, share, side = stars.moved(said)
     if not gross or not side:
         return []
-    key, at = telegram_charges.key(said.get("id"), said), _moment(said.get("date"))
+    key, at = telegram_charges.key(said.get("id"), said), stars.moment_of(said)
     sign = 1 if side == "source" else -1
     found = [Line(_kind(said), key, stars.STAR, sign * _stars(gross), at=at)]
     if share:
@@ -78,8 +78,3 @@ def _kind(said: Mapping[str, Any]) -> str:
 
 def _stars(nanostars: int) -> Decimal:
     return _EXACT.scaleb(Decimal(nanostars), -9)
-
-
-def _moment(value: object) -> datetime | None:
-    whole = isinstance(value, int) and not isinstance(value, bool) and 0 < value < 2**33
-    return datetime.fromtimestamp(int(str(value)), UTC) if whole else None

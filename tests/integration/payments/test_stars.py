@@ -18,20 +18,21 @@ from lib.domain import balance, inbox, listings, orders
 from lib.domain.checkout import LEASE_S, Checkout, Refusal, decide
 from lib.domain.ledger import Wallets
 from lib.domain.orders import CHARGED_WITHIN_S
-from lib.payments import stars
+from lib.payments import stars, telegram_charges
 from lib.payments.provider import Invoice
 from tests.integration.bot.conftest import TELEGRAM
 from tests.integration.bot.customer import Customer, FakeProvider
 from tests.integration.by_the_owner import travel
 from tests.integration.payments.test_contract import PRICES, booked, ordered
 from tests.integration.payments.tills import StarsTill
+from tests.integration.statement_faults import all_or_nothing
 from tests.integration.sweeps.runs import sweep_run
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from lib.db import Database, Transaction
-    from lib.domain.settlement import Received
+    from lib.domain.settlement import Event, Received
     from lib.sweeps.runner import Run
 
 NANO = 10**9
@@ -176,6 +177,84 @@ async def test_an_order_that_is_over_takes_no_more_money(db: Database, till: Sta
     await db.run(travel, timedelta(seconds=LEASE_S + CHARGED_WITHIN_S - 60))
     await swept(db)
     assert await db.run(lambda tx: tx.values(closed)) == [order.id, other.id]
+
+
+# Money that left -----------------------------------------------------------------------------------------------------
+
+
+async def sold(db: Database, till: StarsTill) -> Event:
+    order, invoice = await ordered(db, till)
+    paid = await till.pay(invoice, order)
+    await db.run(inbox.receive, paid.told, PRICES)
+    return paid.told
+
+
+async def told_of(db: Database, kind: str) -> int:
+    return len([one for one in await db.run(events) if one.startswith(f"{kind} ")])
+
+
+LATE = timedelta(seconds=listings.TOLD_WITHIN_S + 1)
+
+
+async def test_a_debit_that_only_the_list_tells_of_is_a_chargeback_once_no_update_can_come(
+    db: Database, till: StarsTill
+) -> None:
+    charge = await sold(db, till)
+    await swept(db)
+    till.stand_in.charge_back(charge.external_id)
+    await swept(db)
+    assert await told_of(db, "chargeback") == 0
+    assert await db.run(listings.read_to, stars.NAME) == 1, "it will be read again"
+    other, invoice = await ordered(db, till, 2)
+    await till.pay(invoice, other)
+    await swept(db)
+    assert await db.run(lambda tx: tx.values("select status from orders")) == ["paid", "paid"], (
+        "what follows waits for none"
+    )
+    await db.run(travel, LATE)
+    for _ in range(3):
+        await swept(db)
+    assert await told_of(db, "chargeback") == 1
+    assert await db.run(listings.read_to, stars.NAME) == 3
+
+
+async def test_a_refund_that_an_update_told_of_is_no_second_one_in_the_list(db: Database, till: StarsTill) -> None:
+    charge = await sold(db, till)
+    till.stand_in.refund(charge.external_id)
+    (update,) = [one for one in till._updates("message") if "refunded_payment" in one["message"]]
+    told = telegram_charges.read_update(update, json.dumps(update).encode(), "told")
+    assert told is not None
+    await db.run(inbox.receive, told, PRICES)
+    await db.run(travel, LATE)
+    for _ in range(2):
+        await swept(db)
+    assert (await told_of(db, "refund"), await told_of(db, "chargeback")) == (1, 0)
+    assert await db.run(booked, "write_offs") == {}
+
+
+async def test_a_second_debit_of_one_charge_is_lost_money(db: Database, till: StarsTill) -> None:
+    """Given back, and taken back by force as well; in one second or later, each once."""
+    charge = await sold(db, till)
+    till.stand_in.charge_back(charge.external_id)
+    till.stand_in.charge_back(charge.external_id, again=True)
+    await db.run(travel, LATE)
+    for _ in range(3):
+        await swept(db)
+    assert await told_of(db, "chargeback") == 1
+    assert await db.run(booked, "write_offs") == {"XTR": 120 * NANO}
+
+
+async def test_a_fault_at_any_statement_of_a_second_debit_leaves_nothing(
+    db: Database, till: StarsTill, functions_url: str
+) -> None:
+    charge = await sold(db, till)
+    line = listed("receiver", id=charge.external_id, amount=120)
+    debit = listings.Debit(charge.external_id, stars.moment_of(line), 1, 120 * NANO, stars.STAR, 0)
+    await db.run(listings.take_up_debit, read(line), debit, PRICES)
+    again = replace(debit, number=2)
+    received = await all_or_nothing(functions_url, listings.take_up_debit, read(line), again, PRICES)
+    assert received.outcome == "second_debit"
+    assert (await db.run(listings.take_up_debit, read(line), again, PRICES)).outcome == "repeated"
 
 
 # Lines of the list ---------------------------------------------------------------------------------------------------
