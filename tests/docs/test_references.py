@@ -303,7 +303,7 @@ def test_the_sum_of_connections_is_told_right() -> None:
 
 # Events ---------------------------------------------------------------------------------------------------------------
 
-_OUTCOMES = ("settled", "repeated", "duplicate", "unmatched", "no_money", "differs", "kept")
+_OUTCOMES = ("settled", "repeated", "duplicate", "unmatched", "no_money", "differs", "kept", "second_debit")
 
 
 def _events(folders: tuple[str, ...], loggers: str) -> set[str]:
@@ -335,7 +335,7 @@ def test_every_event_is_listed_and_every_listed_event_is_logged() -> None:
 
 @pytest.mark.parametrize("outcome", _OUTCOMES)
 def test_every_outcome_of_a_payment_is_one_that_the_code_knows(outcome: str) -> None:
-    code = "".join((ROOT / f"lib/domain/{name}.py").read_text() for name in ("inbox", "settlement"))
+    code = "".join((ROOT / f"lib/domain/{name}.py").read_text() for name in ("inbox", "listings", "settlement"))
     assert f'"{outcome}"' in code
 
 
