@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from lib.domain.pricing import Quote
     from lib.texts import Texts
 
+PAID_HERE = {"cryptobot": "order-open-cryptobot", "stars": "order-open-stars", "card": "order-open-card"}
+"""Where an order is paid, by its provider."""
+
 
 def is_live(tx: Transaction, order: Order) -> bool:
     """Whether the half hour in which it is to be paid still runs."""
@@ -38,6 +41,8 @@ def _open(context: UpdateContext, order: Order, url: str, toast: str) -> Screen:
     say = context.texts
     price = say.money(order.price, order.currency)
     text = say.html("order-open", **_facts(context, order), until=context.moment(order.expires_at))
+    if order.provider in PAID_HERE:
+        text += "\n\n" + say.html(PAID_HERE[order.provider])
     text += "\n\n" + say.html("order-open-top-up" if order.kind == "top_up" else "order-open-access")
     if toast == "toast-unpaid":
         text += "\n\n" + say.html("order-unpaid-yet")
@@ -104,8 +109,11 @@ def provider_down(context: UpdateContext, order: Order) -> Screen:
     """No invoice this time; the button tries again."""
     say = context.texts
     retry = tap(say.plain("button-retry"), CheckOrder(order=order.id))
+    method = context.methods.get(order.provider, order.provider)
     return Screen(
-        say.html("order-provider-down"), ((retry,), (_menu(context),)), toast=say.plain("toast-provider-down")
+        say.html("order-provider-down", method=method),
+        ((retry,), (_menu(context),)),
+        toast=say.plain("toast-provider-down", method=method),
     )
 
 

@@ -126,8 +126,9 @@ order-open =
 
     { $what }: <b>{ $price }</b>
     Pay before: <b>{ $until }</b>
-
-    You pay in CryptoBot, in any of the coins it offers.
+order-open-cryptobot = You pay in CryptoBot, in any of the coins it offers.
+order-open-stars = You pay with Telegram Stars, right here in the app.
+order-open-card = You pay by card, right here in the app; the receipt comes to the email that you give there.
 order-open-access = Access begins by itself as soon as the money arrives; there is no need to check.
 order-open-top-up = The money is on the balance as soon as it arrives; there is no need to check.
 order-unpaid-yet = ⏳ The payment has not arrived yet.
@@ -137,7 +138,7 @@ order-preparing =
     { $what }: <b>{ $price }</b>
 
     The invoice is being prepared, it takes a few seconds.
-order-provider-down = CryptoBot does not answer now: there is no invoice and nothing was charged. Try again in a minute.
+order-provider-down = { $method } does not answer now: there is no invoice and nothing was charged. Try again in a minute.
 order-paid =
     ✅ <b>Order { $number } is paid</b>
 
@@ -170,7 +171,7 @@ toast-unpaid = The payment has not arrived yet
 toast-paid = Paid ✅
 toast-not-yours = You have no such order
 toast-preparing = The invoice is being prepared
-toast-provider-down = CryptoBot does not answer, try again in a minute
+toast-provider-down = { $method } does not answer, try again in a minute
 toast-no-orders = Orders are not taken at the moment
 toast-pending = The key is still being prepared
 

@@ -76,6 +76,7 @@ async def test_from_start_to_a_paid_order(anna: Customer, provider: FakeProvider
     assert (order.tariff, order.period_days, order.price, order.currency) == ("basic", 30, 14_900, "RUB")
     assert (order.status, order.invoice_id) == ("open", "inv-1")
     assert anna.button("Оплатить 149 ₽")["url"] == "https://t.me/CryptoBot?start=inv1"
+    assert "в CryptoBot, любой" in anna.text
     assert provider.descriptions == ["Atlas: Basic, 30 дней"]
     assert await db.run(
         lambda tx: consents.answered(tx, tx.value("select telegram_id from accounts"), consents.Kind.TERMS)

@@ -16,10 +16,12 @@ from lib.bot.callbacks import Platform
 from lib.bot.finance.acts import Field
 from lib.bot.finance.callbacks import Act
 from lib.bot.money_screens import TEXTS
+from lib.bot.order_screen import PAID_HERE
 from lib.bot.routers.reference import APPS
 from lib.domain.accounts import LANGUAGES
 from lib.domain.amounts import Refusal
 from lib.domain.customer_money import State
+from lib.payments import registry
 from lib.settings import pricelist
 from sandbox.telegram.text.html_markup import parse_html
 
@@ -99,7 +101,7 @@ def ids_in_code() -> set[str]:
     found |= {f"button-{language}" for language in LANGUAGES}
     found |= {f"tariff-{name}" for name in pricelist.load().tariffs}
     found |= {step for app in APPS.values() for step in (app.add, app.connect)}
-    found |= {"help", "terms", "privacy"}
+    found |= {"help", "terms", "privacy", *PAID_HERE.values()}
     found |= {f"charge-{state.value}" for state in State} | TEXTS
     found |= {"bot-description", "bot-about"}  # what Telegram shows before the first Start (texts.Texts.profile)
     return found
@@ -109,6 +111,11 @@ def _strings(node: ast.expr) -> set[str]:
     if isinstance(node, ast.IfExp):
         return _strings(node.body) | _strings(node.orelse)
     return {node.value} if isinstance(node, ast.Constant) and isinstance(node.value, str) else set()
+
+
+def test_an_order_says_where_it_is_paid_whoever_takes_the_money() -> None:
+    assert {provider.NAME for provider in registry.PROVIDERS} <= PAID_HERE.keys()
+    assert len({*PAID_HERE.values()}) == len(PAID_HERE)
 
 
 def test_languages_are_those_of_the_accounts() -> None:
