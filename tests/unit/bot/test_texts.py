@@ -113,7 +113,7 @@ def _strings(node: ast.expr) -> set[str]:
     return {node.value} if isinstance(node, ast.Constant) and isinstance(node.value, str) else set()
 
 
-def test_an_order_says_where_it_is_paid_whoever_takes_the_money() -> None:
+def test_an_order_says_where_it_is_paid_with_each_provider() -> None:
     assert {provider.NAME for provider in registry.PROVIDERS} <= PAID_HERE.keys()
     assert len({*PAID_HERE.values()}) == len(PAID_HERE)
 
