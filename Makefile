@@ -95,7 +95,7 @@ books: .venv/.ready-deploy ## what the books say, changing nothing (ENV=prod [AT
 give-access: .venv/.ready-deploy ## give a customer access by hand, once (ENV=prod ACCOUNT=7 TARIFF=basic DAYS=30 OPERATOR=<Telegram id> REASON="..." ONCE=<a ticket's number>)
 	@$(PY) -m infra.give_access --env "$(ENV)" --account "$$ACCOUNT" --tariff "$$TARIFF" --days "$$DAYS" --operator "$$OPERATOR" --reason "$$REASON" --once "$$ONCE"
 
-end-suspense: .venv/.ready-deploy ## end what lies in suspense, once (ENV=prod EVENT=7 HOW=assign|credit|given-back|paid-back ORDER= ACCOUNT= WORTH="149 RUB" PAID= FEE= OPERATOR=<Telegram id> REASON="...")
+end-suspense: .venv/.ready-deploy ## end what lies in suspense, once (ENV=prod EVENT=7 HOW=assign|credit|given-back|paid-back|paid-out|owners ORDER= ACCOUNT= WORTH="149 RUB" PAID= FEE= OPERATOR=<Telegram id> REASON="...")
 	@$(PY) -m infra.end_suspense --env "$(ENV)" --event "$$EVENT" --how "$$HOW" --order "$$ORDER" --account "$$ACCOUNT" --worth "$$WORTH" --paid "$$PAID" --fee "$$FEE" --operator "$$OPERATOR" --reason "$$REASON"
 
 receipts: .venv/.ready-deploy ## what an accountant is told of some days, as a file; what was due of them counts as told (ENV=prod FROM=2026-01-01 TO=2026-01-31 OUT=<a file>)

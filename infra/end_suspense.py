@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 
 from infra import environment, transaction
 from lib import currencies
-from lib.domain import suspense_by_hand
+from lib.domain import inbox, suspense_by_hand
 from lib.domain.postings import Amount
-from lib.domain.suspense_by_hand import By, Refused
+from lib.domain.suspense_by_hand import By, Left, Refused
+from lib.payments import stars
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,13 +24,16 @@ if TYPE_CHECKING:
     from lib.domain.pricelist import PriceList
 
 ASSIGN, CREDIT, GIVEN_BACK, PAID_BACK = "assign", "credit", "given-back", "paid-back"
+PAID_OUT, OWNERS = "paid-out", "owners"
 _TAKES = {
     ASSIGN: ("order", "worth"),
     CREDIT: ("account", "worth"),
     GIVEN_BACK: (),
     PAID_BACK: ("paid", "fee"),
+    PAID_OUT: ("paid",),
+    OWNERS: (),
 }
-_NEEDS = {ASSIGN: "order", CREDIT: "account", PAID_BACK: "paid"}
+_NEEDS = {ASSIGN: "order", CREDIT: "account", PAID_BACK: "paid", PAID_OUT: "paid"}
 NAMES = ("event", "how", "order", "account", "worth", "paid", "fee", "operator", "reason")
 _NUMBER = re.compile(r"[1-9][0-9]{0,18}", re.ASCII)
 _MONEY = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,18})?) ([A-Z0-9]{2,12})", re.ASCII)
@@ -104,10 +108,27 @@ def end(tx: Transaction, wanted: Wanted, by: By, prices: PriceList) -> None:
     elif wanted.how == CREDIT and wanted.account is not None:
         _check_currency(wanted.worth, prices.currency)
         suspense_by_hand.credit(tx, wanted.event, wanted.account, by, prices.currency, worth=worth)
+    elif wanted.how == PAID_OUT and wanted.paid is not None:
+        suspense_by_hand.paid_out(tx, wanted.event, by, _left(tx, wanted.event), wanted.paid)
+    elif wanted.how == OWNERS:
+        suspense_by_hand.taken_by_owner(tx, wanted.event, by, _left(tx, wanted.event))
     elif wanted.how == PAID_BACK and wanted.paid is not None:
         suspense_by_hand.paid_back(tx, wanted.event, by, wanted.paid, wanted.fee)
     else:
         suspense_by_hand.given_back(tx, wanted.event, by)
+
+
+def _left(tx: Transaction, event_id: int) -> Left:
+    """What a line of Telegram's list says left.
+
+    Raises:
+        Refused: the event is no such line.
+    """
+    stored = inbox.read_event(tx, event_id)
+    line = stars.debit_of(stored) if stored is not None and stored.provider == stars.NAME else None
+    if line is None:
+        raise Refused(f"event {event_id} tells of nothing that left a provider by itself")
+    return Left(line[0], Amount(line[1], stars.STAR))
 
 
 def wanted_of(options: Mapping[str, str]) -> Wanted:

@@ -5,11 +5,11 @@ No customer's path loads this module.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from lib import currencies
-from lib.domain import audit, bookings, operators, suspense
+from lib.domain import audit, bookings, ledger, operators, suspense
 from lib.domain.bookings import Assigned, PayableOrder
 from lib.domain.effects import EFFECTS
 from lib.domain.postings import About, Amount, posting, table
@@ -24,6 +24,18 @@ if TYPE_CHECKING:
     from lib.domain.suspense import InSuspense
 
 _MAY = operators.MAY[operators.Action.END_SUSPENSE]
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """What a line of the provider's list says left its account.
+
+    Attributes:
+        external_id: of the line, at the provider.
+    """
+
+    external_id: str
+    amount: Amount
 
 
 class Refused(Exception):
@@ -191,6 +203,71 @@ def noted(tx: Transaction, event_id: int, by: By) -> None:
         raise Refused(f"event {event_id} is {event.status}, and tells of money: it ends where its money goes")
     tx.execute(_NOTE, id=event_id)
     _record(tx, event, by, "noted", {"resolution": "no_money"})
+
+
+def paid_out(tx: Transaction, event_id: int, by: By, left: Left, arrived: Amount) -> None:
+    """A withdrawal that the provider's list tells of arrived in the bank.
+
+    Args:
+        tx: of its own.
+        event_id: the news of it.
+        by: who does it, and why.
+        left: what the provider says.
+        arrived: what came to the bank, in minor units of the books; in the currency that left it is no more than that, and the rest
+            was kept.
+
+    Raises:
+        Refused: not allowed, ended before, money for a customer, or not an amount that it can have been.
+    """
+    event = _moved(tx, event_id, by)
+    kept = left.amount.minor - arrived.minor if arrived.currency == left.amount.currency else 0
+    if arrived.minor <= 0 or kept < 0:
+        raise Refused("what arrived is above zero, and in one currency no more than what left")
+    settled = replace(left.amount, minor=left.amount.minor - kept)
+    ledger.post(
+        tx,
+        posting(
+            table.PAYOUT,
+            About(
+                provider=event.provider,
+                external_id=left.external_id,
+                event_id=event_id,
+                actor_id=by.actor_id,
+                reason=by.reason,
+            ),
+            settled=settled,
+            arrived=arrived,
+            fee=replace(left.amount, minor=kept) if kept else None,
+        ),
+    )
+    _record(tx, event, by, "paid_out", {"amount": arrived.minor, "currency": arrived.currency})
+
+
+def taken_by_owner(tx: Transaction, event_id: int, by: By, left: Left) -> None:
+    """What the provider's list says left was the owner's own doing, and none of the shop's.
+
+    Raises:
+        Refused: not allowed, ended before, or money for a customer.
+    """
+    event = _moved(tx, event_id, by)
+    about = About(
+        provider=event.provider,
+        operation=left.external_id,
+        event_id=event_id,
+        actor_id=by.actor_id,
+        reason=by.reason,
+    )
+    ledger.post(tx, posting(table.OWNER_TAKES_FROM_PROVIDER, about, moved=left.amount))
+    _record(tx, event, by, "taken_by_owner", {"amount": left.amount.minor, "currency": left.amount.currency})
+
+
+def _moved(tx: Transaction, event_id: int, by: By) -> _Event:
+    """News of money that left by itself, which is resolved by this."""
+    event = _locked(tx, event_id, by)
+    if event.status != "unmatched" or event.amount is not None or suspense.lying(tx, event_id) is not None:
+        raise Refused(f"event {event_id} is {event.status}, and tells of a customer's money")
+    tx.execute(suspense.RESOLVE, id=event_id, resolution="moved")
+    return event
 
 
 def paid_back(tx: Transaction, event_id: int, by: By, paid: Amount, fee: Amount | None = None) -> None:

@@ -144,6 +144,19 @@ def moved(line: Mapping[str, Any]) -> tuple[int, int, str]:
     return _gross(line, partner) or 0, _share(partner), side
 
 
+def debit_of(stored: StoredEvent) -> tuple[str, int] | None:
+    """Of news of a line by which Stars left, and no charge's: its id and how many nanostars; None for any other news."""
+    try:
+        line = json_reader.read_object(stored.body)
+    except json_reader.UnreadableJson:
+        return None
+    whole, _, side = moved(line)
+    receiver = partner_of(line, "receiver")
+    if side != "receiver" or not whole or receiver is None or is_invoice(receiver):
+        return None
+    return telegram_charges.key(line.get("id"), line), whole
+
+
 def moment_of(line: Mapping[str, Any]) -> datetime | None:
     """When it moved; None when the line does not say."""
     value = line.get("date")

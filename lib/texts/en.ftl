@@ -388,6 +388,7 @@ finance-event-unmatched = fits nothing
 finance-event-no-money = no money
 finance-event-assigned = assigned to an order
 finance-event-credited = added to a balance
+finance-event-moved = moved by the owner
 finance-event-refunded = given back
 finance-order = order { $number }: { $what }, { $price }, { $status }
 finance-order-open = unpaid

@@ -391,6 +391,7 @@ finance-event-unmatched = ни к чему не подошло
 finance-event-no-money = без денег
 finance-event-assigned = отнесено к заказу
 finance-event-credited = зачислено на баланс
+finance-event-moved = перемещено владельцем
 finance-event-refunded = возвращено
 finance-order = заказ { $number }: { $what }, { $price }, { $status }
 finance-order-open = ждёт оплаты

@@ -4,6 +4,12 @@ create table provider_listings (
     read_to bigint not null check (read_to >= 0)
 );
 
+-- What left by itself, a payout or what is not the shop's, ends as moved money.
+alter table payment_events
+    drop constraint payment_events_resolution_check,
+    add constraint payment_events_resolution_check
+        check (resolution in ('assigned', 'refunded', 'credited', 'no_money', 'moved'));
+
 -- Each debit of a charge in such a list: the first is its refund or chargeback, a further one is money lost.
 create table listed_debits (
     provider text not null references providers,

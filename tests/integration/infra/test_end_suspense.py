@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ import pytest
 from infra import end_suspense, environment
 from lib.db.address import DatabaseAddress
 from lib.domain import inbox, pricelist, subscriptions
+from lib.payments import stars
 from tests.integration.domain.test_settlement import PRICES, open_order, paid
 
 if TYPE_CHECKING:
@@ -155,3 +157,21 @@ async def test_what_is_wrong_is_told_and_changes_nothing(
     assert stray.run(**given) == 2
     assert words in capsys.readouterr().err
     assert await resolution(db) == "-"
+
+
+async def test_stars_that_were_withdrawn_are_paid_out(db: Database, stray: Stray) -> None:
+    """What Telegram's list says left; what arrived, the operator says."""
+    line = {"id": "stx1", "amount": 50, "date": 1, "receiver": {"type": "fragment"}}
+    event = stars.event_of(line, json.dumps(line).encode(), "sweep", "c")
+    number = str((await db.run(inbox.receive, event, PRICES)).event_id)
+    assert stray.run(how="paid-out", paid="60.00 RUB") == 2, "an event of another kind"
+    assert stray.run(how="paid-out", event=number) == 2
+    assert stray.run(how="paid-out", event=number, paid="60.00 RUB") == 0
+    assert stray.run(how="owners", event=number) == 2, "it ended before"
+    found = await db.run(
+        lambda tx: tx.values(
+            "select amount from ledger_entries e join ledger_transfers t on"
+            " t.id = e.transfer_id where t.kind = 'payout' order by amount"
+        )
+    )
+    assert found == [6_000, 50 * 10**9]

@@ -14,12 +14,14 @@ from functions.sweeps import sweep_payments
 from lib import bootstrap
 from lib.bot.callbacks import Go, Place
 from lib.bot.services import Services
-from lib.domain import balance, inbox, listings, orders
+from lib.domain import balance, inbox, listings, orders, suspense_by_hand
 from lib.domain.checkout import LEASE_S, Checkout, Refusal, decide
 from lib.domain.ledger import Wallets
 from lib.domain.orders import CHARGED_WITHIN_S
+from lib.domain.postings import Amount
 from lib.payments import stars, telegram_charges
 from lib.payments.provider import Invoice
+from lib.payments.reconciling import reconcile
 from tests.integration.bot.conftest import TELEGRAM
 from tests.integration.bot.customer import Customer, FakeProvider
 from tests.integration.by_the_owner import travel
@@ -255,6 +257,54 @@ async def test_a_fault_at_any_statement_of_a_second_debit_leaves_nothing(
     received = await all_or_nothing(functions_url, listings.take_up_debit, read(line), again, PRICES)
     assert received.outcome == "second_debit"
     assert (await db.run(listings.take_up_debit, read(line), again, PRICES)).outcome == "repeated"
+
+
+BY = suspense_by_hand.By(17, [17], "seen in the bank's statement", "c")
+
+
+async def test_the_books_say_what_telegram_says(db: Database, till: StarsTill) -> None:
+    """Charges, an affiliate's part, a withdrawal and the owner's own spending: each line matched, and what is held."""
+    till.stand_in.refer(till.stand_in.user(1), till.stand_in.user(7, "Boris"), per_mille=15)
+    await sold(db, till)
+    till.stand_in.withdraw(50 * NANO)
+    till.stand_in.move_stars("receiver", "telegram_ads", 3 * NANO)
+    await swept(db)
+    number = "select id from payment_events where reason like :what"
+    withdrawn = await db.run(lambda tx: tx.value(number, what="withdrawn%"))
+    spent = await db.run(lambda tx: tx.value(number, what="spent%"))
+    for event, how in ((withdrawn, "paid out"), (spent, "owner's")):
+        stored = await db.run(inbox.read_event, event)
+        assert stored is not None
+        found = stars.debit_of(stored)
+        assert found is not None
+        left = suspense_by_hand.Left(found[0], Amount(found[1], stars.STAR))
+        if how == "paid out":
+            arrived = Amount(6_000, "RUB")
+            for wrong in (Amount(0, "RUB"), Amount(51 * NANO, "XTR")):
+                with pytest.raises(suspense_by_hand.Refused):
+                    await db.run(suspense_by_hand.paid_out, event, BY, left, wrong)
+            await db.run(suspense_by_hand.paid_out, event, BY, left, arrived)
+            with pytest.raises(suspense_by_hand.Refused, match="before"):
+                await db.run(suspense_by_hand.paid_out, event, BY, left, arrived)
+        else:
+            await db.run(suspense_by_hand.taken_by_owner, event, BY, left)
+    assert await db.run(booked, "bank") == {"RUB": 6_000}
+    assert await db.run(booked, "clearing:stars") == {"XTR": await till.stand_in_balance()}
+    await db.run(travel, timedelta(hours=1))
+    assert till.account is not None
+    compared = await reconcile(db, stars.NAME, till.account, anyway=True)
+    assert compared is not None
+    assert (compared.outcome.differences, compared.outcome.matched, compared.outcome.under_way) == ([], 4, 0)
+
+
+async def test_a_customers_money_is_no_owners(db: Database, till: StarsTill) -> None:
+    till.stand_in.move_stars("source", "other", 12 * NANO)
+    await swept(db)
+    event = await db.run(lambda tx: tx.value("select id from payment_events"))
+    left = suspense_by_hand.Left("x", Amount(12 * NANO, stars.STAR))
+    for end in (suspense_by_hand.taken_by_owner, lambda *given: suspense_by_hand.paid_out(*given, Amount(1, "RUB"))):
+        with pytest.raises(suspense_by_hand.Refused, match="a customer's money"):
+            await db.run(end, event, BY, left)
 
 
 # Lines of the list ---------------------------------------------------------------------------------------------------

@@ -25,7 +25,7 @@ from lib.payments import registry
 from lib.settings import pricelist
 from sandbox.telegram.text.html_markup import parse_html
 
-EVENT_STATES = ("new", "settled", "duplicate", "unmatched", "no_money", "assigned", "credited", "refunded")
+EVENT_STATES = ("new", "settled", "duplicate", "unmatched", "no_money", "assigned", "credited", "refunded", "moved")
 _ROOT = Path(texts.__file__).parents[2]
 _SAMPLES: dict[str, str | int] = {
     **dict.fromkeys(("days", "count", "gb", "unmatched", "duplicate", "matched", "lines"), 3),
