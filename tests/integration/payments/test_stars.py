@@ -302,9 +302,16 @@ async def test_a_customers_money_is_no_owners(db: Database, till: StarsTill) -> 
     await swept(db)
     event = await db.run(lambda tx: tx.value("select id from payment_events"))
     left = suspense_by_hand.Left("x", Amount(12 * NANO, stars.STAR))
-    for end in (suspense_by_hand.taken_by_owner, lambda *given: suspense_by_hand.paid_out(*given, Amount(1, "RUB"))):
+
+    def out(tx: Transaction) -> None:
+        suspense_by_hand.paid_out(tx, event, BY, left, Amount(1, "RUB"))
+
+    def taken(tx: Transaction) -> None:
+        suspense_by_hand.taken_by_owner(tx, event, BY, left)
+
+    for end in (out, taken):
         with pytest.raises(suspense_by_hand.Refused, match="a customer's money"):
-            await db.run(end, event, BY, left)
+            await db.run(end)
 
 
 # Lines of the list ---------------------------------------------------------------------------------------------------
