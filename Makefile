@@ -8,7 +8,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export PIP_ROOT_USER_ACTION = ignore
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo tour test test-all lint acceptance acceptance-sabotage bench sweep psql books give-access end-suspense receipts test-purchase logs reset migrate terraform-check lock deploy rollback rotate restore destroy doctor health clean \
+.PHONY: help setup run demo tour test test-all lint acceptance acceptance-sabotage bench sweep psql books give-access end-suspense receipts ledger-verify test-purchase logs reset migrate terraform-check lock deploy rollback rotate restore destroy doctor health clean \
 	node-key node-add node-list node-check
 
 help: ## list the targets
@@ -43,6 +43,12 @@ setup: .venv/.ready ## make .venv and install what is pinned (every target that 
 	@.venv-clients/bin/python -m pip install --quiet -r $<
 	@touch $@
 
+.venv-store/.ready: tests/integration/off_site/requirements.txt | .venv/.ready
+	@echo "installing an S3 of one's own, for the tests ..."
+	@.venv-store/bin/python -c '' 2>/dev/null || { rm -rf .venv-store; $(PY) -m venv .venv-store; }
+	@.venv-store/bin/python -m pip install --quiet -r $<
+	@touch $@
+
 .venv-lock/.ready: infra/requirements-lock.txt | .venv/.ready
 	@echo "installing what finds files' hashes ..." >&2
 	@.venv-lock/bin/python -c '' 2>/dev/null || { rm -rf .venv-lock; $(PY) -m venv .venv-lock; }
@@ -58,11 +64,11 @@ demo: .venv/.ready ## one whole customer life on real parts, told line by line, 
 tour: .venv/.ready-test ## play one customer's life in a real browser, with a picture of each step (docs/screens/)
 	@$(PY) -m sandbox tour $(ARGS)
 
-test: lint terraform-check .venv-clients/.ready ## lint, types, Terraform, unit, integration, end to end; of the stand-ins' breadth what changed
+test: lint terraform-check .venv-clients/.ready .venv-store/.ready ## lint, types, Terraform, unit, integration, end to end; of the stand-ins' breadth what changed
 	@$(PY) -m sandbox.commands.browser
 	@$(PY) -m tests.side_by_side $(ARGS)
 
-test-all: lint terraform-check .venv-clients/.ready ## the long sizes, every cell and the stand-ins' whole breadth as well (before a release)
+test-all: lint terraform-check .venv-clients/.ready .venv-store/.ready ## the long sizes, every cell and the stand-ins' whole breadth as well (before a release)
 	@$(PY) -m sandbox.commands.browser
 	@$(PY) -m tests.side_by_side --all $(ARGS)
 
@@ -100,6 +106,9 @@ end-suspense: .venv/.ready-deploy ## end what lies in suspense, once (ENV=prod E
 
 receipts: .venv/.ready-deploy ## what an accountant is told of some days, as a file; what was due of them counts as told (ENV=prod FROM=2026-01-01 TO=2026-01-31 OUT=<a file>)
 	@$(PY) -m infra.write_receipts --env "$(ENV)" --from "$$FROM" --to "$$TO" --out "$$OUT" --form "$$FORM"
+
+ledger-verify: .venv/.ready-deploy ## check the copy of the books off site, by the bucket alone (FROM=s3://bucket/folder, a key that reads in LEDGER_EXPORT_KEY; AGAINST=DATABASE_URL, the variable's name, or ENV=prod: row for row with the books)
+	@$(PY) -m infra.ledger_verify --from "$(FROM)" --against "$(AGAINST)" --env "$(if $(PSQL_ENV),$(ENV))" --known "$(KNOWN)" $(ARGS)
 
 test-purchase: .venv/.ready-deploy ## buy with provider `test`, outside prod only, once (ENV=dev ACCOUNT=7 TARIFF=basic DAYS=30 ONCE=<a name>)
 	@$(PY) -m infra.synthetic_purchase --env "$(ENV)" --account "$$ACCOUNT" --tariff "$$TARIFF" --days "$$DAYS" --once "$$ONCE"
@@ -158,5 +167,5 @@ health: .venv/.ready-deploy ## what health answers to its key, which is not show
 	@$(PY) -m infra.health --env "$(ENV)"
 
 clean: ## remove .venv and every cache; .local/ stays (make reset)
-	@rm -rf .venv .venv-clients .venv-lock .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist
+	@rm -rf .venv .venv-clients .venv-lock .venv-store .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist
 	@find . -name __pycache__ -type d -not -path './.venv*/*' -prune -exec rm -rf {} +

@@ -9,7 +9,7 @@ import os
 from functools import cache
 from typing import TYPE_CHECKING
 
-from lib import target
+from lib import function_table, target
 from lib.db import Database
 from lib.db.connection import Timeouts
 from lib.function_table import PRIVATE
@@ -31,7 +31,7 @@ def database() -> Database:
     Raises:
         lib.settings.plain.MissingSetting: `DATABASE_URL`.
     """
-    return _for_sweeps() if target.name().startswith("sweep_") else _for_others()
+    return _for_sweeps() if function_table.load().is_sweep(target.name()) else _for_others()
 
 
 @cache

@@ -24,6 +24,11 @@ PRIVATE = "private"
 _PRIVATE_MODULE = "functions.private.private"
 
 
+def sweep_name(target: str) -> str:
+    """What a sweep is called in rows, logs and commands: `sweep_expiry` is `expiry`, `export_ledger` itself."""
+    return target.removeprefix("sweep_")
+
+
 @dataclass(frozen=True, slots=True)
 class Queue:
     """A Cloud Tasks queue: how fast it dispatches and for how long it retries. Times in seconds.
@@ -113,6 +118,21 @@ class Table:
         """Functions that only the queue and the scheduler call, by the name in their URL."""
         return {one.service: one for one in self.functions.values() if one.trigger != "public"}
 
+    def sweep(self, name: str) -> Function:
+        """The function that runs a sweep.
+
+        Raises:
+            KeyError: there is no such sweep.
+        """
+        row = self.functions.get(f"sweep_{name}") or self.functions[name]
+        if row.trigger != "schedule":
+            raise KeyError(name)
+        return row
+
+    def is_sweep(self, target: str) -> bool:
+        """Whether the scheduler calls it."""
+        return target in self.functions and self.functions[target].trigger == "schedule"
+
     def longest_s(self, target: str) -> int:
         """The longest that a request of a target may take."""
         served = self.private().values() if target == PRIVATE else [self.functions[target]]
@@ -140,7 +160,7 @@ class Table:
     def silent_after_s(self) -> dict[str, float]:
         """For how long a sweep may not have ended well, by its name: three periods, and as long as its alert waits (alerts.tf)."""
         return {
-            one.name.removeprefix("sweep_"): max(_SILENT_S, min(PERIODS * float(one.period_s), _LONGEST_S))
+            sweep_name(one.name): max(_SILENT_S, min(PERIODS * float(one.period_s), _LONGEST_S))
             for one in self.functions.values()
             if one.period_s is not None
         }

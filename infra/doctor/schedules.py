@@ -8,7 +8,7 @@ from infra.doctor import queues
 from infra.doctor.check import Check, insist
 from infra.doctor.queues import moment, short
 from lib.domain import sweep_runs
-from lib.function_table import PERIODS
+from lib.function_table import PERIODS, sweep_name
 
 if TYPE_CHECKING:
     from infra.doctor.deployment import Deployment, Json
@@ -86,7 +86,7 @@ async def sweeps(deployment: Deployment) -> str:
     last = {run.sweep: run for run in await deployment.read(lambda session: sweep_runs.last(session.transaction))}
     jobs, problems = await _jobs(deployment), []
     for row in _scheduled(deployment):
-        name = row.name.removeprefix("sweep_")
+        name = sweep_name(row.name)
         run, allowed = last.get(name), float(PERIODS * (row.period_s or 0))
         if run is None and await _expected_s(deployment, jobs.get(row.service, {})) <= allowed:
             continue  # its first tick is to come

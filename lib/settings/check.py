@@ -63,6 +63,10 @@ class Settings(BaseSettings):
     xray_api_pin: Annotated[str, _by(values.node_pins)] | None = None
     xray_api_key: Annotated[str, _by(values.api_key)] | None = None
     node_master_keys: Annotated[str, _by(values.master_keys)] | None = None
+    ledger_export_url: Annotated[str, _by(values.store_folder)] | None = None
+    ledger_export_endpoint: Annotated[str, _by(values.store_endpoint)] | None = None
+    ledger_export_region: Annotated[str, _by(values.store_region)] | None = None
+    ledger_export_key: Annotated[str, _by(values.store_key)] | None = None
     support_url: Annotated[str, _by(values.support_address)] | None = None
     display_tz: Annotated[str, _by(values.zone)] | None = None
     health_key: Annotated[str, _by(values.api_key)] | None = None
@@ -109,7 +113,7 @@ def problems(target: str | None = None) -> list[str]:
                 continue
             words = "is not set" if problem["type"] == "missing" else problem["msg"].removeprefix("Value error, ")
             found.append(f"{name.upper()}: {words}")
-    found += _of_the_node()
+    found += _of_the_node() + _of_the_books(target)
     try:
         pricelist.load()
     except pricelist.InvalidPriceList as error:
@@ -135,6 +139,14 @@ def _of_the_node() -> list[str]:
         return []  # told by name already
     except ValueError as error:
         return [f"XRAY_API_PIN: {error}"]
+    return []
+
+
+def _of_the_books(target: str | None) -> list[str]:
+    """What is missing for the copy of the books; the key is given to the function alone that makes it."""
+    url, key = plain.text("LEDGER_EXPORT_URL"), plain.text("LEDGER_EXPORT_KEY")
+    if url and not key and target in (None, "export_ledger"):
+        return ["LEDGER_EXPORT_KEY: is not set, but LEDGER_EXPORT_URL is"]
     return []
 
 

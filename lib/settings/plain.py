@@ -24,6 +24,7 @@ TELEGRAM_API = "https://api.telegram.org"
 CRYPTOPAY_API = "https://pay.crypt.bot"
 CRYPTOPAY_ASSETS = "USDT,TON,BTC"
 DISPLAY_TZ = "Europe/Moscow"
+STORE_REGION = "us-east-1"
 
 __all__ = ["MissingSetting", "UnusableSetting", "WrongSetting"]
 
@@ -228,6 +229,42 @@ def first_node() -> FirstNodeSettings | None:
     except ValueError as error:
         raise WrongSetting(f"XRAY_API_PIN: {error}") from None
     return FirstNodeSettings(url, "XRAY_API_KEY", pins)
+
+
+@dataclass(frozen=True, slots=True)
+class StoreSettings:
+    """The S3-compatible store of the books off site: which folder of which bucket, and the access key to it."""
+
+    bucket: str
+    prefix: str
+    endpoint: str
+    region: str
+    key_id: str = field(repr=False)
+    secret: str = field(repr=False)
+
+    @property
+    def address(self) -> str:
+        """Where it is, without the key."""
+        return "/".join(part for part in (self.endpoint, self.bucket, self.prefix) if part)
+
+
+def ledger_store() -> StoreSettings | None:
+    """Where the books are copied to; None while `LEDGER_EXPORT_URL` is unset: they are not.
+
+    Raises:
+        MissingSetting: without `LEDGER_EXPORT_KEY`.
+        WrongSetting: one of them.
+    """
+    folder = read("LEDGER_EXPORT_URL", values.store_folder)
+    return None if folder is None else store_of(folder)
+
+
+def store_of(folder: tuple[str, str]) -> StoreSettings:
+    """A bucket and a folder in it, by the endpoint, the region and the key of the settings. Raises: MissingSetting, WrongSetting."""
+    region = defaulted("LEDGER_EXPORT_REGION", values.store_region, STORE_REGION)
+    endpoint = defaulted("LEDGER_EXPORT_ENDPOINT", values.store_endpoint, f"https://s3.{region}.amazonaws.com")
+    key_id, secret = required("LEDGER_EXPORT_KEY", values.store_key)
+    return StoreSettings(*folder, endpoint, region, key_id, secret)
 
 
 def health_key() -> str | None:

@@ -52,6 +52,10 @@ _MASTER_KEY = re.compile(r"[!-+\--~]{32,1024}")
 _PROJECT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,99}")
 _LOCATION = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _SERVICE_ACCOUNT = re.compile(r"[A-Za-z0-9._+-]{1,64}@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+")
+_STORE = re.compile(
+    r"s3://(?P<bucket>[a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?P<folder>(?:/[A-Za-z0-9][A-Za-z0-9._-]{0,99}){0,9})/?"
+)
+_STORE_KEY = re.compile(r"(?P<id>[A-Za-z0-9._-]{3,128}):(?P<secret>[!-~]{8,256})")
 _WHOLE = re.compile(r"[0-9]{1,19}")
 _SECONDS = re.compile(r"[0-9]{1,5}(?:\.[0-9]{1,3})?")
 _ZONE = re.compile(r"[A-Za-z0-9_+-]{1,32}(?:/[A-Za-z0-9_+-]{1,32}){0,2}")
@@ -229,6 +233,47 @@ api_key = _shape(_API_KEY, "must be printable ASCII without spaces: it goes in a
 master_keys = listed(_shape(_MASTER_KEY, "each needs at least 32 printable ASCII characters without spaces"))
 project = _shape(_PROJECT, "must be a project's id")
 location = _shape(_LOCATION, "must be a region such as europe-west1")
+
+
+store_region = _shape(re.compile(r"[a-z0-9][a-z0-9-]{0,62}"), "must be a region such as eu-central-1, or auto")
+
+
+def store_folder(text: str) -> tuple[str, str]:
+    """A bucket and a folder in it, "" for none: `s3://bucket/folder`, in characters that no client quotes.
+
+    Raises:
+        ValueError: it is none.
+    """
+    found = _STORE.fullmatch(text)
+    if found is None:
+        raise ValueError("must be s3://bucket/folder: a bucket of a-z 0-9 . -, folders of A-Z a-z 0-9 . _ -")
+    return found["bucket"], found["folder"].removeprefix("/")
+
+
+def store_endpoint(text: str) -> str:
+    """`http_address` of a store, without a path: buckets are its first folder.
+
+    Raises:
+        ValueError: it is none, or the books would go there unencrypted.
+    """
+    address = http_address(text)
+    if _parts(address)[2]:
+        raise ValueError("must have no path")
+    if address.startswith("http:") and not is_loopback(address):
+        raise ValueError("must be https: only a store on this very machine is called without TLS")
+    return address
+
+
+def store_key(text: str) -> tuple[str, str]:
+    """An access key: its id and its secret, with a colon between them, since neither is of use without the other.
+
+    Raises:
+        ValueError: it is none.
+    """
+    found = _STORE_KEY.fullmatch(text)
+    if found is None:
+        raise ValueError("must be an access key's id, a colon, and its secret, in printable ASCII without spaces")
+    return found["id"], found["secret"]
 
 
 def invoker(text: str) -> str:

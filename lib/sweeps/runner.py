@@ -28,12 +28,16 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
     from lib.db import Database, Transaction
+    from lib.function_table import Function
 
 K = TypeVar("K", bound=SupportsInt)
 
 SOFT_BUDGET_S = 45.0
 HARD_LIMIT_S = 120.0
 """Soft: no new page after so long. Hard: the run is cancelled; the platform's own limit is longer."""
+_USUAL_TIMEOUT_S = 150
+_LAST_WORDS_S = 30.0
+"""A sweep to which the table gives more than the usual time works its whole tick through, but for what its end takes."""
 RENEW_S = 10.0
 """Within a page, the lock is shown that its holder lives this often; Postgres frees it after a minute of silence."""
 _BODY_LIMIT = 100 * 1024
@@ -66,6 +70,7 @@ class Run:
         cursors: where an earlier run of the same tick stopped, by list; what the work leaves here is handed on.
         more: something is left that the next run should take up at once.
         broken: how many items raised what no one foresaw: the run went on, and does not count as one that ended well.
+        soft_s: no new page after so long.
     """
 
     db: Database
@@ -80,6 +85,7 @@ class Run:
     failed: int = 0
     more: bool = False
     broken: int = 0
+    soft_s: float = SOFT_BUDGET_S
 
     async def next_page(self) -> bool:
         """Whether there is time for another page; shows Postgres that this runner lives.
@@ -88,7 +94,7 @@ class Run:
             lib.db.lock.LockLost: another runner may be at work.
         """
         await self._show(0.0)
-        if time.monotonic() - self.started > SOFT_BUDGET_S:
+        if time.monotonic() - self.started > self.soft_s:
             self.more = True
             return False
         return True
@@ -108,6 +114,14 @@ class Run:
             self.failed += 1
             self.broken += 1
             log.exception("sweep_item_failed", sweep=self.sweep, error=type(error).__name__, **ids)
+
+    async def alive(self) -> None:
+        """Show within a long page that this runner lives.
+
+        Raises:
+            lib.db.lock.LockLost: another runner may be at work.
+        """
+        await self._show(RENEW_S)
 
     async def _show(self, after_s: float) -> None:
         """That this runner lives, unless it was shown within so many seconds."""
@@ -157,7 +171,7 @@ async def serve(  # noqa: PLR0911 -- one for each answer
     with suppress(plain.UnusableSetting):  # named below, with all the others
         log.configure()
     target = served.name()
-    sweep = target.removeprefix("sweep_")
+    sweep = function_table.sweep_name(target)
     if request.method != "POST":
         return answers.refused(405, "POST only")
     if found := check.problems_once(target):
@@ -208,7 +222,8 @@ async def _exclusive(
     before: Callable[[Tick], Awaitable[None]] | None,
 ) -> Response:
     db = bootstrap.database()
-    flag = function_table.load().functions[f"sweep_{sweep}"].flag
+    function = function_table.load().sweep(sweep)
+    flag = function.flag
     if flag and not await db.run(flags.enabled, flag):
         log.info("sweep_skipped", sweep=sweep, reason="disabled")
         return answers.ok({"sweep": sweep, "skipped": "disabled"})
@@ -219,8 +234,9 @@ async def _exclusive(
         if not lock.held:
             log.info("sweep_skipped", sweep=sweep, reason="running")
             return answers.ok({"sweep": sweep, "skipped": "running"})
-        run = Run(db, sweep, tick.name, dict(tick.cursors), lock)
-        outcome, error = await _bounded(run, work)
+        soft_s, hard_s = budgets(function)
+        run = Run(db, sweep, tick.name, dict(tick.cursors), lock, soft_s=soft_s)
+        outcome, error = await _bounded(run, work, hard_s)
     # After the lock is free, and only when something was done: else two runners could hand on to each other without end.
     if run.more and run.done:
         hop = tick.hop + 1  # in the name too: two runs of a tick that did equally much are two
@@ -241,10 +257,19 @@ async def _exclusive(
     return answers.ok(answer)
 
 
-async def _bounded(run: Run, work: Callable[[Run], Awaitable[None]]) -> tuple[str, str | None]:
+def budgets(function: Function) -> tuple[float, float]:
+    """After how many seconds a sweep begins no new page, and after how many it is cancelled."""
+    if function.timeout_s <= _USUAL_TIMEOUT_S:
+        return SOFT_BUDGET_S, HARD_LIMIT_S
+    return function.timeout_s / 2, function.timeout_s - _LAST_WORDS_S
+
+
+async def _bounded(
+    run: Run, work: Callable[[Run], Awaitable[None]], hard_s: float = HARD_LIMIT_S
+) -> tuple[str, str | None]:
     """The work within its hard limit; the end is logged and recorded in every outcome."""
     outcome, error = "failed", None
-    limit = asyncio.timeout(plain.read("SWEEP_HARD_LIMIT_SECONDS", values.seconds) or HARD_LIMIT_S)
+    limit = asyncio.timeout(plain.read("SWEEP_HARD_LIMIT_SECONDS", values.seconds) or hard_s)
     try:
         async with limit:
             await work(run)
@@ -289,7 +314,7 @@ async def _end(run: Run, outcome: str, error: str | None) -> None:
 
 async def hand_on(sweep: str, key: str, body: dict[str, Any], at: datetime | None = None) -> None:
     """A named task that runs the sweep again; a second one of the same key collapses into the first."""
-    function = function_table.load().functions[f"sweep_{sweep}"]
+    function = function_table.load().sweep(sweep)
     task = Task(
         queue="sweeps",
         name=hashlib.sha256(f"{sweep}-sweep|{key}".encode()).hexdigest()[:40],

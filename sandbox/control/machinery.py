@@ -99,13 +99,12 @@ class Machinery:
 
     def sweeps(self) -> list[Row]:
         """Every job with its last run."""
-        functions = function_table.load().functions
-        scheduler = self._system.scheduler
+        table, scheduler = function_table.load(), self._system.scheduler
         last = {run.job: run for run in scheduler.runs}
         now = self._system.clock.now()
         rows = []
         for name in self._system.sweeps:
-            function = functions[f"sweep_{name}"]
+            function = table.sweep(name)
             run = last.get(function.service)
             rows.append(
                 {

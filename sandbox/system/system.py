@@ -354,15 +354,15 @@ class System:
             )
 
     async def sweep(self, name: str) -> dict[str, Any]:
-        """Run `sweep_<name>` once, as the scheduler does, and return what it answered.
+        """Run a sweep once, as the scheduler does, and return what it answered.
 
         Raises:
             KeyError: there is no such sweep.
             SystemFailedError: it did not answer 200 with JSON.
         """
-        run = await self.scheduler.run_now(self.checkout.table.functions[f"sweep_{name}"].service)
+        run = await self.scheduler.run_now(self.checkout.table.sweep(name).service)
         if run.status != HTTPStatus.OK:
-            raise SystemFailedError(f"sweep_{name}: {run.reason} {run.body[:300]!r}")
+            raise SystemFailedError(f"sweep {name}: {run.reason} {run.body[:300]!r}")
         answer: dict[str, Any] = json.loads(run.body)
         return answer
 
@@ -371,7 +371,7 @@ class System:
         """Names that `sweep` takes."""
         functions = self.checkout.table.functions.values()
         return [
-            function.name.removeprefix("sweep_") for function in functions if function.trigger == platform.SCHEDULED
+            function_table.sweep_name(function.name) for function in functions if function.trigger == platform.SCHEDULED
         ]
 
     async def switch_scheduler(self, *, on: bool) -> None:

@@ -35,13 +35,14 @@ MADE: Final[Mapping[str, Callable[[], str]]] = {
     "TELEGRAM_WEBHOOK_SECRET": lambda: secrets.token_hex(_BYTES),
     "TOKEN_KEYS": lambda: secrets.token_urlsafe(48),
 }
-# The method is not offered, or every node is a row of its own, without them (modules/platform/locals.tf; a test compares).
-OPTIONAL: Final = frozenset({"CRYPTOPAY_TOKEN", "NODE_MASTER_KEYS", "XRAY_API_KEY"})
+# The method is not offered, the books are not copied, or every node is a row of its own, without them (modules/platform/locals.tf; a test compares).
+OPTIONAL: Final = frozenset({"CRYPTOPAY_TOKEN", "LEDGER_EXPORT_KEY", "NODE_MASTER_KEYS", "XRAY_API_KEY"})
 READERS: Final[Mapping[str, Callable[[str], object]]] = {
     "CRYPTOPAY_TOKEN": values.cryptopay_tokens,
     "DATABASE_LOCK_URL": plain.database_url,
     "DATABASE_URL": plain.database_url,
     "HEALTH_KEY": values.api_key,
+    "LEDGER_EXPORT_KEY": values.store_key,
     "MIGRATE_DATABASE_URL": plain.database_url,
     "NODE_MASTER_KEYS": values.master_keys,
     "TELEGRAM_BOT_TOKEN": values.bot_token,

@@ -54,6 +54,9 @@ begin
     revoke update, delete on reconciliations, reconciliation_differences from atlas_app;
     grant update (compared_at, lines, matched, under_way, complete) on reconciliations to atlas_app;
     grant update (said, booked, last_seen_at, ended_at) on reconciliation_differences to atlas_app;
+    -- and what was copied off site was copied so
+    revoke insert, update, delete on ledger_exports from atlas_app;
+    grant insert (store, day, manifest_sha256, protection) on ledger_exports to atlas_app;
     -- likewise what is given and owed; what was given back is of the books
     revoke update, delete on promo_codes, promo_uses, discounts, gifts, withdrawals, refunds, referral_rewards, receipts from atlas_app;
     grant update (uses_taken, stopped_at) on promo_codes to atlas_app;
