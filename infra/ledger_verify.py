@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from datetime import date
 
     from infra.environment import Environment
-    from lib.domain.ledger_export import Due
+    from lib.domain.ledger_export import Copied, Due
     from lib.off_site.verify import Verified
 
 GOOD, BROKEN, NOT_CHECKED = 0, 1, 2
@@ -154,10 +154,13 @@ class Books:
                 return
             after = page.last
 
-    def manifest(self) -> str | None:
+    def recorded(self) -> Copied | None:
         """As above."""
         due = self._due
-        return None if due is None else self._read(lambda tx: ledger_export.recorded(tx, self._store, due.day))
+        found: Copied | None = (
+            None if due is None else self._read(lambda tx: ledger_export.recorded(tx, self._store, due.day))
+        )
+        return found
 
     def newest(self) -> date | None:
         """As above."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from infra.doctor.check import Check, WrongError, insist
 from lib.db import invariants
 from lib.domain import flags, health_snapshot, reconciliation
+from lib.settings import plain, values
 
 if TYPE_CHECKING:
     from infra.doctor.deployment import Deployment
@@ -20,6 +21,8 @@ COMPARED_WITHIN_H = 26
 COMPARED_DAILY = ("cryptobot", "stars")
 """Providers that `sweep_money` asks; a statement of others comes when a person has one."""
 _MOST_NAMED = 20
+OFF_SITE_WITHIN_S = 26 * 3600.0
+"""A day closes once the daily run of its night may be over, and goes with the next one."""
 
 
 async def applied(deployment: Deployment) -> str:
@@ -92,6 +95,37 @@ async def switched_off(deployment: Deployment) -> str:
         ]
     )
     return ""
+
+
+# Days are copied in their order: the first that is owed follows the newest.
+_OFF_SITE = """
+with newest as (
+    select day, protection from ledger_exports where store = :store order by day desc limit 1
+), owed as (
+    select min(c.day) as day, count(*) as days from closed_days c where c.day > coalesce((select n.day from newest n), '-infinity')
+)
+select n.day as copied, n.protection, o.day as owed, o.days,
+       cast(extract(epoch from atlas.now() - (select c.closed_at from closed_days c where c.day = o.day)) as double precision) as owed_s
+from owed o left join newest n on true
+"""
+
+
+async def books_off_site(deployment: Deployment) -> str:
+    """Every day that closed more than a day ago is in the store, which keeps what was written."""
+    if not deployment.settings.get("LEDGER_EXPORT_URL"):
+        return "no store is configured (LEDGER_EXPORT_URL): there is no copy elsewhere"
+    region = deployment.settings.get("LEDGER_EXPORT_REGION") or plain.STORE_REGION
+    endpoint = deployment.settings.get("LEDGER_EXPORT_ENDPOINT") or plain.aws_endpoint(region)
+    store = plain.store_address(values.store_folder(deployment.settings["LEDGER_EXPORT_URL"]), endpoint)
+    (row,) = await deployment.rows(_OFF_SITE, store=store)
+    problems = []
+    if row["owed"] is not None and row["owed_s"] > OFF_SITE_WITHIN_S:
+        since = f"since {row['copied']}" if row["copied"] else "yet"
+        problems.append(f"{row['days']} closed days are owed, the first {row['owed']}; nothing was copied {since}")
+    if row["protection"] == "none":
+        problems.append("the store has neither versions nor object lock, or does not say so: what is there can be lost")
+    insist(problems)
+    return f"up to {row['copied']}, {row['protection']}" if row["copied"] else "no day is closed yet"
 
 
 async def books(deployment: Deployment) -> str:
@@ -220,5 +254,16 @@ CHECKS = (
         page="runbooks/books-differ.md",
         look=providers,
         after=("schema",),
+    ),
+    Check(
+        name="books-off-site",
+        part="money",
+        subject=_SUBJECT,
+        asks="every closed day of the books is in the store elsewhere",
+        customers="none for now; with the database the books would be lost as well.",
+        mend="Read why the copy fails.",
+        page="runbooks/books-not-exported.md",
+        look=books_off_site,
+        after=("settings", "schema"),
     ),
 )

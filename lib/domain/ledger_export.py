@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from lib.db import Transaction
 
 PAGE = 1000
-_BY_HAND = ("operator_credit:", "operator_debit:", "owner_movement:")
-"""Keys that end with what an operator typed."""
+_BY_HAND = ("operator_credit", "operator_debit", "owner_movement")
+"""Kinds whose keys end with what an operator typed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,18 +176,18 @@ def record(tx: Transaction, store: str, copied: Copied, protection: str) -> None
         OtherManifest: it was recorded with another manifest.
     """
     tx.execute(_RECORD, store=store, day=copied.day, sha256=copied.sha256, protection=protection)
-    if recorded(tx, store, copied.day) != copied.sha256:
+    if recorded(tx, store, copied.day) != copied:
         raise OtherManifest(str(copied.day))
 
 
-def recorded(tx: Transaction, store: str, day: date) -> str | None:
-    """The hash of the manifest that a day was copied with, hexadecimal; None when it was not."""
-    found: str | None = tx.value(
-        "select encode(manifest_sha256, 'hex') from ledger_exports where store = :store and day = :day",
+def recorded(tx: Transaction, store: str, day: date) -> Copied | None:
+    """A day as it was recorded as copied; None when it was not."""
+    return tx.row(
+        Copied,
+        "select day, encode(manifest_sha256, 'hex') as sha256 from ledger_exports where store = :store and day = :day",
         store=store,
         day=day,
     )
-    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +220,7 @@ def transfers(tx: Transaction, day: Due, after: Sequence[Any]) -> Page:
     lines = [
         {
             "transfer": one.id,
-            "key": _without_words(one.key),
+            "key": _without_words(one),
             "kind": one.kind,
             "entries": one.entries,
             "order": one.order_id,
@@ -431,12 +431,9 @@ def _between(day: Due, after: Sequence[Any]) -> dict[str, Any]:
     return {"begins": day.begins, "ends": day.ends, "after": moment, "id": last, "page": PAGE}
 
 
-def _without_words(key: str) -> str:
-    """The key; what an operator typed as a part of it may be a name, and is told apart by its hash."""
-    for prefix in _BY_HAND:
-        if key.startswith(prefix):
-            return f"{prefix}sha256:{hashlib.sha256(key.encode()).hexdigest()}"
-    return key
+def _without_words(one: _Transfer) -> str:
+    """Its key; what an operator typed as a part of it may be a name, and is told apart by its hash."""
+    return f"{one.kind}:sha256:{hashlib.sha256(one.key.encode()).hexdigest()}" if one.kind in _BY_HAND else one.key
 
 
 def _moment(at: datetime) -> str:

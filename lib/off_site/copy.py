@@ -1,4 +1,4 @@
-"""One closed day is copied: its files first, its manifest last. Whoever does it, whenever, how often: the same objects.
+"""One closed day is copied: its files first, its manifest last. Who does it, when and how often makes no difference: the same objects.
 
 Nothing is held while the store is waited for: a page of rows is a transaction of its own. A day does not change once it is closed, so
 the pages fit together. What stands under a name stays: it is the same, or the copy is refused.
@@ -151,7 +151,7 @@ async def _manifest_before(store: Store, due: Due) -> Manifest | None:
     body = await read_whole(store.chunks(name), name)
     if body is None:
         raise NotCopiedError(f"{name} is missing, which was copied")
-    if files.sha256_of(body) != due.previous.sha256:
+    if Copied(due.previous.day, files.sha256_of(body)) != due.previous:
         raise NotCopiedError(f"{name} is not what was copied")
     try:
         return Manifest.read(body, due.previous.day)
@@ -257,5 +257,7 @@ async def last_copied_is_there(store: Store, copied: Copied) -> None:
     """
     name = files.manifest_name(copied.day)
     body = await read_whole(store.chunks(name), name)
-    if body is None or files.sha256_of(body) != copied.sha256:
-        raise NotCopiedError(f"{name} is {'missing, which was' if body is None else 'not what was'} copied")
+    if body is None:
+        raise NotCopiedError(f"{name} is missing, which was copied")
+    if Copied(copied.day, files.sha256_of(body)) != copied:
+        raise NotCopiedError(f"{name} is not what was copied")

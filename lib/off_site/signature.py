@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-NOTHING: Final = hashlib.sha256(b"").hexdigest()
+NOTHING: Final = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 """The hash of a request without a body."""
 _ALGORITHM: Final = "AWS4-HMAC-SHA256"
 

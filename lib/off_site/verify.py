@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from zoneinfo import ZoneInfo
 
 from lib import json_reader
+from lib.domain.ledger_export import Copied
 from lib.off_site import copy, files
 from lib.off_site.files import BadManifestError, Kept, Manifest, Sum, Unpacker
 from lib.off_site.store import NotThereError, Source
@@ -51,8 +52,8 @@ class Rows(Protocol):
     def lines(self, kind: str) -> Iterator[bytes]:
         """Its lines of one kind, in their order."""
 
-    def manifest(self) -> str | None:
-        """The hash of the manifest that the books recorded for it; None where they have none of this store."""
+    def recorded(self) -> Copied | None:
+        """What the books recorded of it as copied to this store; None for nothing."""
 
     def newest(self) -> date | None:
         """The last day that the books recorded as copied to this store."""
@@ -65,7 +66,7 @@ class Verified:
     Attributes:
         first, last: its days; None when it has none.
         lines: of each kind.
-        manifest: sha256 of the newest manifest, to be kept elsewhere: whoever rewrites the whole chain can't have that one.
+        manifest: sha256 of the newest manifest, to be kept elsewhere: a chain that was rewritten as a whole has another one.
         totals: the trial balance at the end of the last day.
         wallets: what each customer has, by account and wallet, in its currency; who has nothing is not among them.
     """
@@ -101,7 +102,8 @@ async def verify(source: Source, rows: Rows | None = None, known: str = "") -> V
         checker = _Day(source, manifest, found)
         if rows is not None and not rows.day(day):
             raise BrokenError(name, "the books have no such closed day")
-        if rows is not None and rows.manifest() not in {None, digest}:
+        recorded = rows.recorded() if rows is not None else None
+        if recorded is not None and recorded != Copied(day, digest):
             raise BrokenError(name, "the books recorded another manifest")
         for kind, kept in zip(files.KINDS, manifest.files, strict=True):
             await checker.check(kind, kept, rows.lines(kind) if rows is not None else None)
@@ -192,14 +194,9 @@ class _Day:
             raise BrokenError(kept.name, "is missing") from None
         except ValueError as error:
             raise BrokenError(kept.name, str(error)) from None
-        for what, is_so in (
-            ("bytes", seen.bytes == kept.bytes),
-            ("sha256", seen.sha256 == kept.sha256),
-            ("lines", seen.lines == kept.lines),
-            ("lines' sha256", seen.lines_sha256 == kept.lines_sha256),
-        ):
-            if not is_so:
-                raise BrokenError(kept.name, f"was changed: its {what} are not those of its manifest")
+        for what in ("bytes", "sha256", "lines", "lines_sha256"):
+            if getattr(seen, what) != getattr(kept, what):
+                raise BrokenError(kept.name, f"was changed: its {what} is not that of its manifest")
         if expected is not None and next(expected, None) is not None:
             raise BrokenError(kept.name, "the books have more lines")
         self._found.lines[kind] += number
@@ -280,17 +277,17 @@ def _nothing(_said: dict[str, Any]) -> None:
 def _same(name: str, when: str, here: tuple[Sum, ...], there: tuple[Sum, ...]) -> None:
     if here == there:
         return
-    mine = {(one.account, one.currency): (one.debit, one.credit) for one in here}
-    said = {(one.account, one.currency): (one.debit, one.credit) for one in there}
+    mine = {(one.account, one.currency): one for one in here}
+    said = {(one.account, one.currency): one for one in there}
     for account, currency in sorted({*mine, *said}):
-        key = (account, currency)
-        if mine.get(key) != said.get(key):
+        by_entries, told = mine.get((account, currency)), said.get((account, currency))
+        if by_entries != told:
             raise BrokenError(
                 name,
-                f"the sums {when} of {account} in {currency} differ: {_sums(mine.get(key))} by the entries, {_sums(said.get(key))} here",
+                f"the sums {when} of {account} in {currency} differ: {_sums(by_entries)} by the entries, {_sums(told)} here",
             )
     raise BrokenError(name, f"the sums {when} are not in their order")
 
 
-def _sums(both: tuple[int, int] | None) -> str:
-    return "nothing" if both is None else f"debit {both[0]}, credit {both[1]}"
+def _sums(one: Sum | None) -> str:
+    return "nothing" if one is None else f"debit {one.debit}, credit {one.credit}"

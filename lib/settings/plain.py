@@ -245,7 +245,17 @@ class StoreSettings:
     @property
     def address(self) -> str:
         """Where it is, without the key."""
-        return "/".join(part for part in (self.endpoint, self.bucket, self.prefix) if part)
+        return store_address((self.bucket, self.prefix), self.endpoint)
+
+
+def store_address(folder: tuple[str, str], endpoint: str) -> str:
+    """By what the books know a store: endpoint, bucket and folder in it."""
+    return "/".join(part for part in (endpoint, *folder) if part)
+
+
+def aws_endpoint(region: str) -> str:
+    """The store where none is said."""
+    return f"https://s3.{region}.amazonaws.com"
 
 
 def ledger_store() -> StoreSettings | None:
@@ -262,7 +272,7 @@ def ledger_store() -> StoreSettings | None:
 def store_of(folder: tuple[str, str]) -> StoreSettings:
     """A bucket and a folder in it, by the endpoint, the region and the key of the settings. Raises: MissingSetting, WrongSetting."""
     region = defaulted("LEDGER_EXPORT_REGION", values.store_region, STORE_REGION)
-    endpoint = defaulted("LEDGER_EXPORT_ENDPOINT", values.store_endpoint, f"https://s3.{region}.amazonaws.com")
+    endpoint = defaulted("LEDGER_EXPORT_ENDPOINT", values.store_endpoint, aws_endpoint(region))
     key_id, secret = required("LEDGER_EXPORT_KEY", values.store_key)
     return StoreSettings(*folder, endpoint, region, key_id, secret)
 

@@ -293,6 +293,18 @@ async def _no_xray(shop: Shop, _patch: pytest.MonkeyPatch) -> AsyncIterator[None
     await _xray(shop, up=True)
 
 
+@asynccontextmanager
+async def _owed_day(shop: Shop, _patch: pytest.MonkeyPatch) -> AsyncIterator[None]:
+    """A day that closed two days ago and is in no store."""
+    shop.announce(LEDGER_EXPORT_URL="s3://books/atlas", LEDGER_EXPORT_KEY="an-id:a-secret-key")
+    await shop.system.sql(
+        "insert into closed_days (day, closed_at) values ('2020-01-31', atlas.now() - interval '2 days')"
+    )
+    yield
+    await shop.system.sql("delete from closed_days")
+    shop.announce()
+
+
 _EVENT = (
     "insert into payment_events (provider, external_id, body, meaning, via, status, processed_at, received_at, correlation_id)"
     " values ('cryptobot', 'doctor', '', '', 'webhook', {status}, {processed}, atlas.now() - interval '10 min', 'doctor')"
@@ -386,6 +398,7 @@ BREAKS: dict[str, Break] = {
         " values ('cryptobot', current_date, 'differs', 'charge', 'doctor', 'USDT', false, 2.000001, 2)",
         "delete from reconciliation_differences where external_id = 'doctor'",
     ),
+    "books-off-site": _owed_day,
     "invariants": statement(
         "update subscriptions set expires_at = expires_at + interval '1 day'",
         "update subscriptions set expires_at = expires_at - interval '1 day'",

@@ -1,4 +1,4 @@
-"""The books off site (N-62): the same objects whoever copies, whenever, how often; and never another content under a name."""
+"""The books off site (N-62): the same objects, no matter who copies, when and how often; and never another content under a name."""
 
 from __future__ import annotations
 

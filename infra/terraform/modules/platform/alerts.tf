@@ -26,6 +26,9 @@ locals {
     books_differ = { title = "A provider's account is not what the books say", page = "books-differ", severity = "ERROR", by = ["provider"], counts = {
       books_differ = { more_than = 0, window_s = 60 }
     } }
+    books_not_exported = { title = "The books were not copied off site", page = "books-not-exported", severity = "ERROR", by = [], counts = {
+      books_not_exported = { more_than = 0, window_s = 60 }
+    } }
     node = { title = "A node can't be reached, or refuses Atlas", page = "node-unreachable", severity = "ERROR", by = ["node"], counts = {
       node_call_refused = { more_than = 0, window_s = 60 }
       node_call_failed  = { more_than = 10, window_s = 300 }

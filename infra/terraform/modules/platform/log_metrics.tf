@@ -32,6 +32,11 @@ locals {
       filter = "jsonPayload.event=\"books_differ\""
       labels = { provider = "EXTRACT(jsonPayload.provider)" }
     }
+    books_not_exported = {
+      what   = "Runs that could not copy a closed day of the books: the store refuses, or what stands there is not what was copied."
+      filter = "jsonPayload.event=\"books_not_exported\""
+      labels = {}
+    }
     update_given_up = {
       what   = "Updates of customers that were given up, or could not even be kept."
       filter = "jsonPayload.event=\"update_given_up\" OR jsonPayload.event=\"update_not_kept\""
