@@ -125,7 +125,9 @@ async def books_off_site(deployment: Deployment) -> str:
     if row["protection"] == "none":
         problems.append("the store has neither versions nor object lock, or does not say so: what is there can be lost")
     insist(problems)
-    return f"up to {row['copied']}, {row['protection']}" if row["copied"] else "no day is closed yet"
+    if row["copied"]:
+        return f"up to {row['copied']}, {row['protection']}"
+    return "no day is closed yet" if row["owed"] is None else "nothing is copied yet"
 
 
 async def books(deployment: Deployment) -> str:

@@ -30,6 +30,7 @@ _PAUSE_S: Final = 0.2
 _CODE = re.compile(rb"<Code>([A-Za-z0-9]{1,60})</Code>")
 _LONGEST_ERROR: Final = 64 * 1024
 _LONGEST_LISTING: Final = 4 * 1024 * 1024
+_PAGE: Final = 1_000
 _MOST_PAGES: Final = 1_000
 # What says nothing of the call itself. 409: another write of that name is under way (ConditionalRequestConflict).
 _AGAIN: Final = frozenset(
@@ -118,7 +119,9 @@ class Store:
         """
         prefix, found, token = self._path(f"{folder}/"), list[str](), ""
         for _ in range(_MOST_PAGES):
-            query = {"list-type": "2", "prefix": prefix} | ({"continuation-token": token} if token else {})
+            query = {"list-type": "2", "prefix": prefix, "max-keys": str(_PAGE)} | (
+                {"continuation-token": token} if token else {}
+            )
             body = await self._small(_Call("GET", "", query, {}), _LONGEST_LISTING)
             page = _xml(body)
             cut = len(self._path(""))

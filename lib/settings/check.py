@@ -144,8 +144,11 @@ def _of_the_node() -> list[str]:
 
 def _of_the_books(target: str | None) -> list[str]:
     """What is missing for the copy of the books; the key is given to the function alone that makes it."""
-    url, key = plain.text("LEDGER_EXPORT_URL"), plain.text("LEDGER_EXPORT_KEY")
-    if url and not key and target in (None, "export_ledger"):
+    try:
+        folder = plain.read("LEDGER_EXPORT_URL", values.store_folder)
+    except plain.UnusableSetting:
+        return []  # told by name already
+    if folder and not plain.text("LEDGER_EXPORT_KEY") and target in {None, "export_ledger"}:
         return ["LEDGER_EXPORT_KEY: is not set, but LEDGER_EXPORT_URL is"]
     return []
 

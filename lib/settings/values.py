@@ -272,7 +272,7 @@ def store_key(text: str) -> tuple[str, str]:
     """
     found = _STORE_KEY.fullmatch(text)
     if found is None:
-        raise ValueError("must be an access key's id, a colon, and its secret, in printable ASCII without spaces")
+        raise ValueError("must be an access key's id, a colon, and its other half, in printable ASCII without spaces")
     return found["id"], found["secret"]
 
 

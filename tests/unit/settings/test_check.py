@@ -73,6 +73,10 @@ WRONG = {
     "TASKS_ENDPOINT": "secret-9",
     "FUNCTION_URL_TEMPLATE": "https://secret-10",
     "XRAY_API_URL": "secret-11",
+    "LEDGER_EXPORT_ENDPOINT": "http://secret-18.example",
+    "LEDGER_EXPORT_KEY": "secret-19",
+    "LEDGER_EXPORT_REGION": "Secret-20",
+    "LEDGER_EXPORT_URL": "s3:secret-21",
     "SUPPORT_URL": "secret-12",
     "DISPLAY_TZ": "Secret/13",
     "ENVIRONMENT": "secret-14",
@@ -100,6 +104,16 @@ def test_each_problem_is_told_alone_as_well(name: str, monkeypatch: pytest.Monke
 
 def test_a_key_without_its_node_is_a_problem() -> None:
     assert names(check(GOOD | {"XRAY_API_KEY": "secret"})) == ["XRAY_API_URL"]
+
+
+def test_a_store_without_its_key_is_a_problem_of_the_function_that_copies(monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in (*WRONG, *GOOD):
+        monkeypatch.delenv(variable, raising=False)
+    for variable, value in (GOOD | {"LEDGER_EXPORT_URL": "s3://books/atlas"}).items():
+        monkeypatch.setenv(variable, value)
+    for target, found in ((None, 1), ("export_ledger", 1), ("sweep_expiry", 0)):
+        told = settings_check.problems(target)
+        assert told == ["LEDGER_EXPORT_KEY: is not set, but LEDGER_EXPORT_URL is"] * found
 
 
 def test_the_price_list_is_checked_too_and_its_problems_are_listed_with_the_others(tmp_path: Path) -> None:

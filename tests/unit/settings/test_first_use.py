@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import logging
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -16,6 +17,7 @@ from lib import function_table, log
 from lib.bot.client import bot_for
 from lib.db.address import DatabaseAddress
 from lib.nodes import keys
+from lib.off_site import signature
 from lib.settings import check, plain, pricelist, values
 from lib.tasks.rest import RestTaskQueue, function_url, invoker
 from sandbox.telegram.text.links import check_link
@@ -98,8 +100,6 @@ def _node_key(name: str) -> None:
 
 
 def _zone(_name: str) -> None:
-    from datetime import UTC, datetime
-
     assert datetime.now(UTC).astimezone(plain.zone()).tzname()
 
 
@@ -133,6 +133,20 @@ def _payment_methods(_name: str) -> None:
 
 def _owners(_name: str) -> None:
     assert all(0 < one < 2**63 for one in plain.owners())
+
+
+def _store(_name: str) -> None:
+    """A call to it is signed and made."""
+    read = plain.store_of(plain.read("LEDGER_EXPORT_URL", values.store_folder) or ("books", "atlas"))
+    url = f"{read.endpoint}/{read.bucket}/{read.prefix}"
+    keys_of_it = {"key_id": read.key_id, "secret": read.secret, "region": read.region}
+    at = datetime(2026, 11, 30, tzinfo=UTC)
+    headers = signature.signed("GET", url, {}, {}, body_sha256=signature.NOTHING, at=at, **keys_of_it)
+    request = httpx.Client().build_request("GET", url, headers=headers)
+    assert request.url.host, _NO_HOST
+    assert request.url.raw_path.decode() == f"/{read.bucket}/{read.prefix}"
+    assert request.headers["host"] == request.url.netloc.decode()
+    assert request.headers["authorization"].count("/") == 4, "parts of the scope"
 
 
 def _health(_name: str) -> None:
@@ -200,6 +214,10 @@ FIRST_USE: dict[str, tuple[Callable[[str], Any], list[str]]] = {
     "XRAY_API_KEY": (_node_key, [MARK, f"{MARK},{MARK}"]),
     "NODE_MASTER_KEYS": (_node_key, [MARK * 4, f"{MARK * 5}, {MARK * 4}"]),
     "HEALTH_KEY": (_health, [MARK]),
+    "LEDGER_EXPORT_URL": (_store, [f"s3://books/{MARK}", "s3://books", f"s3://my.books-1/a/{MARK}_-./"]),
+    "LEDGER_EXPORT_ENDPOINT": (_store, [f"https://{MARK}.example.com", "http://127.0.0.1:5000", "https://[::1]:9/"]),
+    "LEDGER_EXPORT_REGION": (_store, ["eu-central-1", "auto", MARK]),
+    "LEDGER_EXPORT_KEY": (_store, [f"AKIA{MARK}:wJalr/{MARK}+=", f"{MARK}:{MARK}:{MARK}"]),
     "DISPLAY_TZ": (
         _zone,
         ["Europe/Moscow", "UTC", "Europe", "Etc/GMT+3", "posixrules", "localtime", "right/UTC", f"Mars/{MARK}"],
@@ -312,6 +330,8 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, str]
             monkeypatch.setenv("XRAY_API_URL", "https://127.0.0.1:1")
         if name == "XRAY_API_URL" and value.strip().lower().startswith("https:"):
             monkeypatch.setenv("XRAY_API_PIN", "0f" * 32)
+        if name.startswith("LEDGER_EXPORT_") and name != "LEDGER_EXPORT_KEY":
+            monkeypatch.setenv("LEDGER_EXPORT_KEY", "an-id:a-secret-key")
         for cached in CACHED:
             cached.cache_clear()
 
@@ -366,6 +386,24 @@ REFUSED = {
         "https://u:p@t.me/x",
         "https://t.me:0/",
     ],
+    "LEDGER_EXPORT_URL": [
+        "books",
+        "s3://",
+        "s3://b",
+        "s3://Books/x",
+        "s3://books//x",
+        "s3://books/../x",
+        "s3://books/a b",
+        "https://books",
+    ],
+    "LEDGER_EXPORT_ENDPOINT": [
+        "https://s3.example.com/path",
+        "http://s3.example.com",
+        "http://localhost:9000",
+        "s3.example.com",
+    ],
+    "LEDGER_EXPORT_REGION": ["EU", "eu central", "-eu", "eu/west"],
+    "LEDGER_EXPORT_KEY": ["AKIAONLY", ":secretsecret", "AKIA:short", "AK/IA:secretsecret", "AKIA:secret secret"],
     "XRAY_API_URL": [
         *(
             "https://node.example.com:8443x",
