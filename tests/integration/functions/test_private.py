@@ -96,7 +96,7 @@ async def _ask(environment: pytest.MonkeyPatch, served: str, method: str, path: 
     async with _served(environment, served) as client:
         answer = await client.request(method, path, content=body, headers={"X-CloudScheduler-ScheduleTime": "now"})
     databases = [bootstrap.database()]
-    with target.serving("sweep_any"):
+    with target.serving("sweep_expiry"):
         databases.append(bootstrap.database())
     for database in databases:
         await database.close()
