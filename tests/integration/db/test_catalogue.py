@@ -19,6 +19,7 @@ NO_MOMENT = {
     "closed_days.day": "a day of the books",
     "closed_months.last_day": "a day of the books",
     "closed_months.month": "a month of the books",
+    "ledger_exports.day": "a day of the books",
     "ledger_snapshots.day": "a day of the books",
     "reconciliations.day": "a day of the books",
     "reconciliation_differences.day": "a day of the books",

@@ -9,6 +9,7 @@ import ast
 import json
 import uuid
 from dataclasses import dataclass
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ from lib.domain import (
     flags,
     health_snapshot,
     inbox,
+    ledger_export,
     orders,
     outbox,
     provisioning,
@@ -118,6 +120,21 @@ insert into withdrawals (account_id, amount, destination_kind, destination, dest
 insert into sweep_runs (sweep, tick, started_at, ended_at, outcome, claimed, done, failed, more)
     select (array['activation', 'expiry', 'outbox', 'payments'])[n % 4 + 1], 't', at, at, 'done', 0, 0, 0, false
     from (select n, atlas.now() - make_interval(mins => 50000 - n % 50000) as at from generate_series(1, {size}) n) runs;
+-- years of closed days, all but the last one copied off site, and what they hold
+insert into closed_days (day, closed_at) select date '2020-01-01' + n, atlas.now() from generate_series(0, 1999) n;
+insert into ledger_exports (store, day, manifest_sha256, protection)
+    select 'https://s3.example.com/books', date '2020-01-01' + n, sha256('m'), 'locked' from generate_series(0, 1998) n;
+insert into ledger_accounts (code, currency, account_id) select 'user:topped_up', 'RUB', n from generate_series(1, 200) n;
+insert into ledger_snapshots (day, ledger_account_id, debit, credit)
+    select date '2020-01-01' + n, a.id, 0, 1 from generate_series(0, 1999) n cross join ledger_accounts a where a.account_id is not null;
+insert into ledger_transfers (key, kind, entries, actor_id, reason, books_day)
+    select 'owner_movement:' || n, 'owner_movement', 1, 1, 'r', date '2020-01-01' + n % 2000 from generate_series(1, {size}) n;
+insert into ledger_entries (transfer_id, number, entries, books_day, debit_account_id, credit_account_id, amount, currency)
+    select t.id, 1, 1, t.books_day, a.first, a.last, 1, 'RUB'
+    from ledger_transfers t, (select min(id) as first, max(id) as last from ledger_accounts where account_id is not null) a;
+insert into payments (provider, charge_id, kind, order_id, account_id, event_id, amount, currency, created_at)
+    select 'balance', 'p' || n, 'settling', n, n, null, 14900, 'RUB', timestamptz '2020-01-01 12:00+00' + make_interval(days => n % 2000)
+    from generate_series(3, {size}, 3) n;
 set session_replication_role = origin;
 """
 
@@ -307,6 +324,28 @@ def _place(tx: Transaction) -> None:
 
 RUN = SweepRun("expiry", "t", "done", 0, 0, 0, more=False, duration_s=1.0, error=None)
 
+_STORE = "https://s3.example.com/books"
+_DAY = ledger_export.Due(
+    date(2024, 1, 1),
+    1,
+    "local",
+    "UTC",
+    None,
+    datetime(2024, 1, 1, tzinfo=UTC),
+    datetime(2100, 1, 1, tzinfo=UTC),
+)
+
+
+def _copied_page(kind: str) -> Callable[[Transaction], object]:
+    """The first page of what a day has of it, and the one after."""
+
+    def read(tx: Transaction) -> None:
+        first = ledger_export.READERS[kind](tx, _DAY, ())
+        ledger_export.READERS[kind](tx, _DAY, first.last)
+
+    return read
+
+
 TRANSACTIONS: dict[str, Callable[[Transaction], object]] = {
     "flags.enabled": lambda tx: flags.enabled(tx, "sweep"),
     "health_snapshot.connections": health_snapshot.connections,
@@ -317,6 +356,17 @@ TRANSACTIONS: dict[str, Callable[[Transaction], object]] = {
     "orders.attach_invoice": lambda tx: orders.attach_invoice(tx, 201, "new", "l"),
     "orders.close_at_provider": _listed,
     "orders.close_without_invoice": lambda tx: orders.close_without_invoice(tx, "cryptobot", 1000),
+    "ledger_export.balances": _copied_page("balances"),
+    "ledger_export.due": lambda tx: ledger_export.due(tx, _STORE),
+    "ledger_export.entries": _copied_page("entries"),
+    "ledger_export.newest_copied": lambda tx: ledger_export.newest_copied(tx, _STORE),
+    "ledger_export.orders": _copied_page("orders"),
+    "ledger_export.payments": _copied_page("payments"),
+    "ledger_export.record": lambda tx: ledger_export.record(
+        tx, _STORE, ledger_export.Copied(date(2025, 6, 22), "0a" * 32), "locked"
+    ),
+    "ledger_export.totals": lambda tx: ledger_export.totals(tx, _DAY.day),
+    "ledger_export.transfers": _copied_page("transfers"),
     "orders.expire_one": lambda tx: orders.expire_one(tx, orders.out_of_time(tx, 0, 1)[0]),
     "orders.out_of_time": lambda tx: orders.out_of_time(tx, 0, PAGE),
     "orders.expire_due": lambda tx: orders.expire_due(tx, 1000),
