@@ -402,7 +402,7 @@ REFUSED = {
         "http://localhost:9000",
         "s3.example.com",
     ],
-    "LEDGER_EXPORT_REGION": ["EU", "eu central", "-eu", "eu/west"],
+    "LEDGER_EXPORT_REGION": ["eu-", "EU", "eu central", "-eu", "eu/west"],
     "LEDGER_EXPORT_KEY": ["AKIAONLY", ":secretsecret", "AKIA:short", "AK/IA:secretsecret", "AKIA:secret secret"],
     "XRAY_API_URL": [
         *(
