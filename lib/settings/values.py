@@ -235,7 +235,9 @@ project = _shape(_PROJECT, "must be a project's id")
 location = _shape(_LOCATION, "must be a region such as europe-west1")
 
 
-store_region = _shape(re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"), "must be a region such as eu-central-1, or auto")
+store_region = _shape(
+    re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"), "must be a region such as eu-central-1, or auto"
+)
 
 
 def store_folder(text: str) -> tuple[str, str]:
