@@ -30,7 +30,15 @@ where t.key = any(cast(:keys as text[])) group by t.id
 
 
 class NotDone(Exception):
-    """Nothing was changed; the text says each reason, one a line."""
+    """Nothing was changed; the text says each reason, one a line.
+
+    Attributes:
+        is_too_low: the balance does not hold as much.
+    """
+
+    def __init__(self, text: str, *, is_too_low: bool = False) -> None:
+        super().__init__(text)
+        self.is_too_low = is_too_low
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +114,7 @@ def debit(tx: Transaction, wanted: Adjustment, owners: Collection[int], *, curre
     try:
         taken = held.balance.spent(wanted.amount)
     except BalanceTooLow as error:
-        raise NotDone(f"the balance is {error.missing} minor units too low") from None
+        raise NotDone(f"the balance is {error.missing} minor units too low", is_too_low=True) from None
     after = Wallets(held.balance.topped_up - taken.topped_up, held.balance.earned - taken.earned)
     parts = {"topped_up": Amount(taken.topped_up, currency), "earned": Amount(taken.earned, currency)}
     ledger.post(tx, posting(table.OPERATOR_DEBIT, _about(wanted), **parts))

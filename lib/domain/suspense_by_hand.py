@@ -6,6 +6,7 @@ No customer's path loads this module.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from lib import currencies
@@ -38,8 +39,32 @@ class Left:
     amount: Amount
 
 
+class Why(StrEnum):
+    """Why it is refused; the end of its text's name on a screen."""
+
+    NOT_ALLOWED = "not-allowed"
+    NO_EVENT = "no-event"
+    ENDED = "ended"
+    NOTHING_LIES = "nothing-lies"
+    HAS_MONEY = "has-money"
+    DUPLICATE = "duplicate"
+    NO_ORDER = "no-order"
+    ORDER_PAID = "order-paid"
+    NOT_SOLD = "not-sold"
+    BEYOND = "beyond"
+    NO_ACCOUNT = "no-account"
+    NO_AMOUNT = "no-amount"
+    ALL_OR_NOTHING = "all-or-nothing"
+    WORTH = "worth"
+    OTHER = "other"
+
+
 class Refused(Exception):
     """Nothing was changed; the text says why, and to whom it was too late what came of the money before."""
+
+    def __init__(self, text: str, why: Why = Why.OTHER) -> None:
+        super().__init__(text)
+        self.why = why
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,18 +129,22 @@ def assign(
     """
     event, held = _take(tx, event_id, by, "assigned")
     if event.status == "duplicate":
-        raise Refused(f"event {event_id} is a further charge of order {event.order_id}: credit it or give it back")
+        raise Refused(
+            f"event {event_id} is a further charge of order {event.order_id}: credit it or give it back", Why.DUPLICATE
+        )
     order = tx.row(PayableOrder, _LOCK_ORDER, id=order_id)
     if order is None:
-        raise Refused(f"there is no order {order_id}")
+        raise Refused(f"there is no order {order_id}", Why.NO_ORDER)
     effect = EFFECTS.get(order.kind)
     if order.status == "paid" or effect is None:
-        raise Refused(f"order {order_id} {'is paid' if effect else f'is a {order.kind}, which is not sold'}")
+        why = Why.ORDER_PAID if effect else Why.NOT_SOLD
+        raise Refused(f"order {order_id} {'is paid' if effect else f'is a {order.kind}, which is not sold'}", why)
     counted = _counted(event, held, order.currency, worth)
     beyond = bookings.rest(order, counted, prices.currency)
     if held.received.currency == beyond.currency and beyond.minor > held.received.minor:
         raise Refused(
-            f"{held.received.minor} {beyond.currency} came: {beyond.minor} beyond the price is more than that"
+            f"{held.received.minor} {beyond.currency} came: {beyond.minor} beyond the price is more than that",
+            Why.BEYOND,
         )
     payment_id = bookings.assign(
         tx,
@@ -159,7 +188,7 @@ def credit(
     """
     event, held = _take(tx, event_id, by, "credited")
     if tx.value(_LOCK_ACCOUNT, id=account_id) is None:
-        raise Refused(f"there is no account {account_id}")
+        raise Refused(f"there is no account {account_id}", Why.NO_ACCOUNT)
     counted = Amount(currencies.of(books).booked(_counted(event, held, books, worth)), books)
     suspense.post(
         tx,
@@ -200,7 +229,9 @@ def noted(tx: Transaction, event_id: int, by: By) -> None:
     """
     event = _locked(tx, event_id, by)
     if event.status != "unmatched" or event.amount is not None or suspense.lying(tx, event_id) is not None:
-        raise Refused(f"event {event_id} is {event.status}, and tells of money: it ends where its money goes")
+        raise Refused(
+            f"event {event_id} is {event.status}, and tells of money: it ends where its money goes", Why.HAS_MONEY
+        )
     tx.execute(_NOTE, id=event_id)
     _record(tx, event, by, "noted", {"resolution": "no_money"})
 
@@ -222,7 +253,7 @@ def paid_out(tx: Transaction, event_id: int, by: By, left: Left, arrived: Amount
     event = _moved(tx, event_id, by)
     kept = left.amount.minor - arrived.minor if arrived.currency == left.amount.currency else 0
     if arrived.minor <= 0 or kept < 0:
-        raise Refused("what arrived is above zero, and in one currency no more than what left")
+        raise Refused("what arrived is above zero, and in one currency no more than what left", Why.NO_AMOUNT)
     settled = replace(left.amount, minor=left.amount.minor - kept)
     ledger.post(
         tx,
@@ -265,7 +296,7 @@ def _moved(tx: Transaction, event_id: int, by: By) -> _Event:
     """News of money that left by itself, which is resolved by this."""
     event = _locked(tx, event_id, by)
     if event.status != "unmatched" or event.amount is not None or suspense.lying(tx, event_id) is not None:
-        raise Refused(f"event {event_id} is {event.status}, and tells of a customer's money")
+        raise Refused(f"event {event_id} is {event.status}, and tells of a customer's money", Why.HAS_MONEY)
     tx.execute(suspense.RESOLVE, id=event_id, resolution="moved")
     return event
 
@@ -285,10 +316,11 @@ def paid_back(tx: Transaction, event_id: int, by: By, paid: Amount, fee: Amount 
     """
     event, held = _take(tx, event_id, by, "refunded")
     if paid.minor <= 0 or (fee is not None and fee.minor <= 0):
-        raise Refused("an amount is above zero")
+        raise Refused("an amount is above zero", Why.NO_AMOUNT)
     if paid.currency == held.received.currency and paid.minor != held.received.minor:
         raise Refused(
-            f"{held.received.minor} {held.received.currency} lie in suspense: all of it is given back, or nothing"
+            f"{held.received.minor} {held.received.currency} lie in suspense: all of it is given back, or nothing",
+            Why.ALL_OR_NOTHING,
         )
     about = About(event_id=event_id, actor_id=by.actor_id, reason=by.reason)
     suspense.post(tx, posting(table.SUSPENSE_PAID_BACK, about, received=held.received, paid=paid, fee=fee))
@@ -300,7 +332,7 @@ def _take(tx: Transaction, event_id: int, by: By, resolution: str) -> tuple[_Eve
     event = _locked(tx, event_id, by)
     held = suspense.lying(tx, event_id)
     if held is None:
-        raise Refused(f"nothing of event {event_id} lies in suspense: it is {event.status}")
+        raise Refused(f"nothing of event {event_id} lies in suspense: it is {event.status}", Why.NOTHING_LIES)
     tx.execute(suspense.RESOLVE, id=event_id, resolution=resolution)
     return event, held
 
@@ -308,12 +340,12 @@ def _take(tx: Transaction, event_id: int, by: By, resolution: str) -> tuple[_Eve
 def _locked(tx: Transaction, event_id: int, by: By) -> _Event:
     """The event, which no one has ended yet: two operators at once queue up here."""
     if not operators.roles(tx, by.actor_id, by.owners) & _MAY:
-        raise Refused(f"{by.actor_id} may not: neither in ADMIN_IDS nor with the role finance")
+        raise Refused(f"{by.actor_id} may not: neither in ADMIN_IDS nor with the role finance", Why.NOT_ALLOWED)
     event = tx.row(_Event, _LOCK, id=event_id)
     if event is None:
-        raise Refused(f"there is no event {event_id}")
+        raise Refused(f"there is no event {event_id}", Why.NO_EVENT)
     if event.resolution is not None:
-        raise Refused(f"event {event_id} was {event.resolution} before")
+        raise Refused(f"event {event_id} was {event.resolution} before", Why.ENDED)
     return event
 
 
@@ -324,14 +356,14 @@ def _counted(event: _Event, held: InSuspense, currency: str, worth: int | None) 
     if held.received.currency == currency:
         came, left = divmod(held.received.minor, known.booked(1))
         if left:
-            raise Refused(f"{held.received.minor} is no whole number of what {currency} is priced in")
+            raise Refused(f"{held.received.minor} is no whole number of what {currency} is priced in", Why.WORTH)
     elif event.currency == currency and event.amount is not None:
         came = int(event.amount)
     if came is not None and worth is not None and worth != came:
-        raise Refused(f"it counts for {came} {currency}, as it came")
+        raise Refused(f"it counts for {came} {currency}, as it came", Why.WORTH)
     counted = came if came is not None else worth
     if counted is None or counted <= 0:
-        raise Refused(f"say what {held.received.minor} {held.received.currency} count for in {currency}")
+        raise Refused(f"say what {held.received.minor} {held.received.currency} count for in {currency}", Why.WORTH)
     return counted
 
 

@@ -19,7 +19,7 @@ from lib.domain.adjustments import Adjustment
 from lib.domain.amounts import Refusal
 from lib.domain.operators import Action
 from lib.domain.postings import Amount
-from lib.domain.suspense_by_hand import By
+from lib.domain.suspense_by_hand import By, Why
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -218,7 +218,7 @@ def attempt(
             try:
                 follow_up = _DO[form.act](tx, context, form, version)
             except (suspense_by_hand.Refused, adjustments.NotDone) as error:
-                refused.append(str(error))
+                refused.append(_why(context, error))
                 raise _Undo from None
             lines = _changes(context, before, _facts(tx, context, form))
             lines += _entries(context, money_desk.posted(tx, newest, context.person.telegram_id))
@@ -227,9 +227,21 @@ def attempt(
                 raise _Undo
     except _Undo:
         if refused:
-            raise NotDone(context.texts.html("finance-refused", why="\n".join(refused))) from None
+            raise NotDone(context.texts.html("finance-refused", why=refused[0])) from None
         return outcome[0] if expected is None else None
     return outcome[0]
+
+
+def _why(context: UpdateContext, error: Exception) -> str:
+    """In the operator's language; a reason that no screen can lead to stays in the domain's words."""
+    say = context.texts
+    match error:
+        case suspense_by_hand.Refused() if error.why is not Why.OTHER:
+            return say.plain(f"finance-why-{error.why.value}")
+        case adjustments.NotDone() if error.is_too_low:
+            return say.plain("finance-why-too-low")
+        case _:
+            return str(error)
 
 
 def _by(context: UpdateContext, form: Form) -> By:

@@ -266,6 +266,7 @@ async def test_two_operators_on_one_event_end_it_once(boss: Customer) -> None:
     assert sorted("Done" in one.text for one in (boss, clerk)) == [False, True]
     loser = clerk if "Done" in boss.text else boss
     assert "Refused" in loser.text
+    assert "ended before" in loser.text
     assert len(await db.run(audited)) == 2  # the role, and one end
 
 
@@ -395,6 +396,7 @@ async def test_more_than_there_is_is_refused_before_it_is_confirmed(boss: Custom
     await boss.tap(f"fin_card:{order.account_id}")
     await walk(boss, "Debit", ">1", f">{REASON}")
     assert "Refused, nothing was changed" in boss.text
+    assert "does not hold that much" in boss.text
     assert not [one for one in boss.buttons if "Confirm" in one["text"]]
     assert await db.run(audited) == []
 

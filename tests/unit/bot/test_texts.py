@@ -21,6 +21,7 @@ from lib.bot.routers.reference import APPS
 from lib.domain.accounts import LANGUAGES
 from lib.domain.amounts import Refusal
 from lib.domain.customer_money import State
+from lib.domain.suspense_by_hand import Why
 from lib.payments import registry
 from lib.settings import pricelist
 from sandbox.telegram.text.html_markup import parse_html
@@ -92,6 +93,7 @@ def ids_in_code() -> set[str]:
     found |= {f"top-up-refused-{why.value}" for why in Refusal}
     found |= {f"finance-amount-{why.value}" for why in Refusal if why is not Refusal.TOO_LITTLE}
     found |= {f"finance-title-{act.value}" for act in Act} | {f"button-finance-{act.value}" for act in Act}
+    found |= {f"finance-why-{why.value}" for why in Why if why is not Why.OTHER}
     states = ("missing-here", "missing-there", "differs", "balance")
     found |= {f"finance-difference-{state}" for state in states}
     found |= {f"finance-ask-{asked.value}" for asked in Field}
