@@ -11,19 +11,17 @@ from typing import TYPE_CHECKING
 import pytest
 
 from functions.sweeps import sweep_money
-from lib import bootstrap, currencies
+from lib import bootstrap
 from lib.domain import inbox, ledger, reconciliation
 from lib.domain.postings import About, Amount, posting, table
 from lib.domain.reconciliation import CHARGE, MOVEMENT, REFUND, Compared, Line, compare, gather
-from lib.payments.provider import Listed, ProviderError
 from lib.payments.reconciling import reconcile
 from tests.integration.by_the_owner import travel
+from tests.integration.payments.planted import Planted, least, listed
 from tests.integration.payments.test_contract import PRICES, ordered
 from tests.integration.sweeps.runs import sweep_run
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping, Sequence
-
     from lib.db import Database, Transaction
     from lib.domain.postings import Fact
     from lib.payments.provider import ProviderAccount
@@ -40,46 +38,6 @@ def account(till: Till) -> Planted:
     return Planted(till.account)
 
 
-class Planted:
-    """A provider's own account, which may say something else than it is.
-
-    Attributes:
-        changed: what takes the place of a line; None: it is missing.
-        added: lines besides.
-        more: held beyond what it holds, by asset.
-        complete: whether its list is.
-    """
-
-    def __init__(self, true: ProviderAccount) -> None:
-        self._true = true
-        self.lists = true.lists
-        self.begins, self.ends = true.begins, true.ends
-        self.changed: dict[str, Line | None] = {}
-        self.added: list[Line] = []
-        self.more: dict[str, Decimal] = {}
-        self.complete = True
-        self.down = False
-
-    async def balances(self) -> Mapping[str, Decimal]:
-        if self.down:
-            raise ProviderError("down")
-        held = dict(await self._true.balances() or {})
-        return held | {asset: held.get(asset, Decimal(0)) + amount for asset, amount in self.more.items()}
-
-    async def lines(self, since: datetime | None) -> AsyncIterator[Listed]:
-        async for page in self._true.lines(since):
-            yield Listed(self._as_planted(page.lines), self.complete and page.complete)
-        yield Listed(self.added, complete=True)
-
-    async def look(self, ids: Sequence[str]) -> Listed:
-        page = await self._true.look(ids)
-        return Listed(self._as_planted(page.lines), self.complete and page.complete)
-
-    def _as_planted(self, lines: Sequence[Line]) -> list[Line]:
-        said = (self.changed.get(line.id, line) for line in lines)
-        return [line for line in said if line is not None]
-
-
 async def compared(db: Database, till: Till, account: ProviderAccount) -> Reconciled:
     found = await reconcile(db, till.provider.NAME, account, anyway=True)
     assert found is not None
@@ -92,16 +50,6 @@ async def sold(db: Database, till: Till, number: int, *, told: bool = True) -> P
     if told:
         await db.run(inbox.receive, paid.told, PRICES)
     return paid
-
-
-async def listed(account: ProviderAccount) -> dict[str, Line]:
-    return {line.id: line async for page in account.lines(None) for line in page.lines}
-
-
-def least(asset: str) -> Decimal:
-    """One minor unit."""
-
-    return Decimal(1).scaleb(-currencies.of(asset).digits)
 
 
 def told(found: Reconciled) -> list[tuple[str, str, str, bool, Decimal]]:
