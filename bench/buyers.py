@@ -11,6 +11,7 @@ import httpx
 from lib.db import Database
 from lib.domain import accounts, orders, pricing
 from lib.domain.accounts import Person
+from lib.domain.pricing import STARS
 from lib.payments.cryptopay import NAME, CryptoPay
 from lib.settings import pricelist
 from lib.settings.plain import CryptoPaySettings
@@ -36,6 +37,17 @@ class Paid:
     headers: dict[str, str]
 
 
+@dataclass(frozen=True, slots=True)
+class Checkout:
+    """What Telegram asks before it charges; `accepted`: the answer is to be yes, else any answer will do."""
+
+    telegram_id: int
+    currency: str
+    amount: int
+    payload: str
+    accepted: bool
+
+
 class Payers(Protocol):
     """Where a benchmark gets them from."""
 
@@ -44,6 +56,9 @@ class Payers(Protocol):
 
     async def paid(self) -> Paid:
         """The next one."""
+
+    async def checkout(self) -> Checkout:
+        """Of another person."""
 
 
 class Buyers:
@@ -68,6 +83,16 @@ class Buyers:
         """Of a person the bot does not know."""
         return next(self._ids)
 
+    async def checkout(self) -> Checkout:
+        """Of a new customer's open order, paid by Stars: it is to be accepted.
+
+        Raises:
+            lib.db.DatabaseError: a part does not work.
+        """
+        telegram_id = self.telegram_id()
+        order = await self.db.run(self._open, Person(telegram_id, "Anna", None, "en"), STARS)
+        return Checkout(telegram_id, order.currency, order.price, str(order.purchase_id), accepted=True)
+
     async def paid(self) -> Paid:
         """The next one. They have started the bot, so their key can be delivered.
 
@@ -82,7 +107,7 @@ class Buyers:
         await self.db.run(orders.attach_invoice, order.id, invoice.invoice_id, invoice.url)
         return await _paid(self._system, user, order.account_id, int(invoice.invoice_id))
 
-    def _open(self, tx: Transaction, person: Person) -> orders.Order:
+    def _open(self, tx: Transaction, person: Person, method: str = NAME) -> orders.Order:
         opened = orders.open_subscription(
             tx,
             accounts.meet(tx, person).id,
@@ -94,10 +119,10 @@ class Buyers:
                 _DAYS,
                 customer=pricing.Customer(),
                 promo=None,
-                method=NAME,
+                method=method,
                 surface=pricing.Surface.CHAT,
             ).quote,
-            provider=NAME,
+            provider=method,
             minutes=self.prices.order_minutes,
         )
         return opened.order
@@ -113,6 +138,10 @@ class ChatBuyers:
     def telegram_id(self) -> int:
         """Of a person the bot does not know."""
         return next(self._ids)
+
+    async def checkout(self) -> Checkout:
+        """For nothing: earlier commits sell nothing by Stars, and answer all the same."""
+        return Checkout(self.telegram_id(), "XTR", 1, "none", accepted=False)
 
     async def paid(self) -> Paid:
         """The next one.

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from pathlib import Path
 
-    from bench.buyers import Buyers, Payers
+    from bench.buyers import Buyers, Checkout, Payers
     from bench.sizes import Sizes
     from sandbox.system.system import System
 
@@ -73,7 +73,7 @@ def contenders(system: System, buyers: Payers) -> list[Contender]:
         return _start_update(buyers.telegram_id(), system.webhook_secret)
 
     async def checkout() -> Question:
-        return _checkout_update(buyers.telegram_id(), system.webhook_secret)
+        return _checkout_update(await buyers.checkout(), system.webhook_secret)
 
     async def settled() -> Question:
         paid = await buyers.paid()
@@ -129,21 +129,21 @@ def _start_update(telegram_id: int, secret: str) -> Question:
     return _telegram_s(update, useful, secret)
 
 
-def _checkout_update(telegram_id: int, secret: str) -> Question:
-    """The last question before a payment, which Telegram gives 10 s; the answer is useful when it is one."""
+def _checkout_update(asked: Checkout, secret: str) -> Question:
+    """The last question before a payment, which Telegram gives 10 s; the answer is useful when it is yes to an open order."""
     query = {
-        "id": str(telegram_id),
-        "from": {"id": telegram_id, "is_bot": False, "first_name": "Anna", "language_code": "en"},
-        "currency": "XTR",
-        "total_amount": 1,
-        "invoice_payload": "none",
+        "id": str(asked.telegram_id),
+        "from": {"id": asked.telegram_id, "is_bot": False, "first_name": "Anna", "language_code": "en"},
+        "currency": asked.currency,
+        "total_amount": asked.amount,
+        "invoice_payload": asked.payload,
     }
-    update = {"update_id": _UPDATES_FROM + telegram_id, "pre_checkout_query": query}
+    update = {"update_id": _UPDATES_FROM + asked.telegram_id, "pre_checkout_query": query}
 
     def useful(body: bytes) -> bool:
         answer = json.loads(body)
         told = answer.get("method"), answer.get("pre_checkout_query_id")
-        return told == ("answerPreCheckoutQuery", str(telegram_id))
+        return told == ("answerPreCheckoutQuery", query["id"]) and (answer.get("ok") is True or not asked.accepted)
 
     return _telegram_s(update, useful, secret)
 

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 from infra.doctor.check import Check, NotCheckedError, WrongError, insist
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from infra.doctor.deployment import Deployment, Json
 
 _ROOT = Path(__file__).resolve().parents[2]
@@ -20,6 +22,11 @@ _WANTED = {
     "HEALTH_KEY": "no full answer of health can be had",
 }
 """What the functions start without and a shop can't do without."""
+_TOKENS = {"cryptobot": "CRYPTOPAY_TOKEN", "card": "TELEGRAM_PROVIDER_TOKEN"}
+"""Methods that Telegram's terms do not ask for, each offered once its token is set."""
+_TERMS = (
+    "Telegram's terms ask for Stars alone where digital goods are sold in the chat: docs/product.md, Payment methods"
+)
 _OF_THE_IMAGE = "TARIFFS_PATH"
 """A path inside the image of the functions, which is not here."""
 
@@ -47,7 +54,16 @@ async def settings(deployment: Deployment) -> str:
     if given.get("ENVIRONMENT", "prod") != deployment.name:
         problems.append(f"ENVIRONMENT: says {given.get('ENVIRONMENT') or 'nothing, so prod'}, not {deployment.name}")
     insist(problems)
-    return f"{len(given)} of them"
+    return "; ".join(filter(None, (f"{len(given)} of them", beside_stars(given))))
+
+
+def beside_stars(given: Mapping[str, str]) -> str:
+    """A warning where more than Stars and the balance is offered, which the operator may want all the same; else nothing."""
+    wanted = [one.strip() for one in given.get("PAYMENT_METHODS", "").split(",") if one.strip()]
+    offered = [name for name, token in _TOKENS.items() if given.get(token) and (not wanted or name in wanted)]
+    if not offered:
+        return ""
+    return f"mind: beside Stars and the balance, customers may pay by {' and '.join(offered)} ({_TERMS})"
 
 
 def _number(version: Json) -> str:

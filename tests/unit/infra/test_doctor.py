@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from infra.doctor import certificate, google_cloud, nodes, report, schedules, telegram
+from infra.doctor import certificate, google_cloud, nodes, report, schedules, settings, telegram
 from infra.doctor.check import Check, State, WrongError
 from infra.doctor.deployment import Deployment
 from infra.doctor.examine import examine
@@ -656,3 +656,21 @@ async def test_a_first_tick_is_expected_since_its_job_was_made(made_s: float | N
 
     job = {} if made_s is None else {"userUpdateTime": (now - timedelta(seconds=made_s)).isoformat()}
     assert await schedules._expected_s(cast("Deployment", Shop()), job) == expected_s
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ({}, ""),
+        ({"TELEGRAM_BOT_TOKEN": "1:x"}, ""),
+        ({"CRYPTOPAY_TOKEN": "1:x"}, "cryptobot"),
+        ({"CRYPTOPAY_TOKEN": "1:x", "TELEGRAM_PROVIDER_TOKEN": "2:y"}, "cryptobot and card"),
+        ({"CRYPTOPAY_TOKEN": "1:x", "PAYMENT_METHODS": "stars, balance"}, ""),
+        ({"CRYPTOPAY_TOKEN": "1:x", "PAYMENT_METHODS": "stars,card"}, ""),
+        ({"CRYPTOPAY_TOKEN": "1:x", "PAYMENT_METHODS": "stars,cryptobot"}, "cryptobot"),
+    ],
+)
+def test_more_than_stars_and_the_balance_is_said(given: dict[str, str], named: str) -> None:
+    said = settings.beside_stars(given)
+    assert bool(said) == bool(named)
+    assert f"may pay by {named} (" in said or not named
