@@ -101,7 +101,9 @@ class Story:
         await self._comes()
         await self._tries()
         await self._buys()
+        await self._tops_up()
         await self._beside()
+        await self._at_the_desk()
         await self._inspects()
         await self._month_passes()
 
@@ -136,9 +138,11 @@ class Story:
         await self._press(re.compile("30 days"))
         await self._sees("Check your order")
         await self._album.take(
-            self._desk, "order", "Three taps to an order, and what it will do is said before it is paid."
+            self._desk,
+            "order",
+            "Three taps to an order. What it will do is said before it is paid, and the terms are accepted with the first payment.",
         )
-        await self._press(re.compile("pay 149"))
+        await self._press(re.compile("accept the terms, pay 149.*CryptoBot"))
         await self._sees("You pay in CryptoBot")
         await self._press(re.compile("Pay 149"))
         frame = self._desk.get_by_role("dialog", name="Crypto Pay").frame_locator("iframe")
@@ -151,6 +155,36 @@ class Story:
         await self._sees("Payment received")
         await self._album.take(self._desk, "receipt", "The receipt: access is longer, the key is the same.")
 
+    async def _tops_up(self) -> None:
+        """By Stars, and a purchase from the balance."""
+        await self._press("Menu")
+        await self._press("Profile")
+        await self._press("Balance")
+        await self._sees("On the balance")
+        await self._album.take(self._desk, "balance", "The balance, and the amounts to top it up by.")
+        await self._press(re.compile("^250"))
+        await self._press(re.compile("Telegram Stars"))
+        await self._sees("You pay with Telegram Stars")
+        await self._press(re.compile("Pay"))
+        sheet = self._desk.get_by_role("dialog", name="Payment")
+        await _shows(sheet, "Top-up")
+        await self._album.take(self._desk, "pay-sheet", "Telegram's own pay sheet, over an invoice in Stars.")
+        await sheet.get_by_role("button", name=re.compile("^Pay")).click()
+        await _shows(sheet, "Paid")
+        await sheet.get_by_role("button", name="Done").click()
+        await self._sees("Added to the balance")
+        await self._album.take(self._desk, "topped-up", "Added to the balance, and said once.")
+        await self._writes("/paysupport")
+        await self._sees("149")
+        await self._album.take(
+            self._desk, "charges", "Questions about payments: the last charges, and what became of each."
+        )
+
+    async def _writes(self, text: str, person: int = ANNA) -> None:
+        field = self._pane(person).locator(".text-field")
+        await field.fill(text)
+        await field.press("Enter")
+
     async def _beside(self) -> None:
         await self._desk.locator(f"[data-user='{BORIS}']").hover()
         await self._desk.get_by_role("button", name="Open Boris beside").click()
@@ -160,6 +194,22 @@ class Story:
         await _shows(self._pane(BORIS).locator("header"), "admin")
         await self._album.take(
             self._desk, "side-by-side", "Several people and admins side by side, each in their own language."
+        )
+
+    async def _at_the_desk(self) -> None:
+        """Money came that fits no order: an operator finds it in the bot."""
+        asked = {"currency_type": "fiat", "fiat": "RUB", "amount": "500", "payload": "a purchase of another shop"}
+        made = await self._system.cryptopay.call("createInvoice", asked)
+        await self._system.cryptopay.pay(made["invoice_id"])
+        await self._system.settled()
+        await self._writes("/finance", BORIS)
+        await self._sees("Деньги", BORIS)
+        await self._press(re.compile("Ждут разбора"), BORIS)
+        await self._sees("USDT", BORIS)
+        await self._press(re.compile("Событие"), BORIS)
+        await self._sees("no such order", BORIS)
+        await self._album.take(
+            self._desk, "desk", "Money that fits nothing waits for an operator, with every way it may go on."
         )
 
     async def _inspects(self) -> None:
@@ -185,6 +235,12 @@ class Story:
             "one => one.scrollIntoView()"
         )
         await self._album.take(self._desk, "books", "Further down: access, what the node holds, the ledger.")
+        await self._desk.get_by_role("heading", name="Suspense, refunds, balances").evaluate(
+            "one => one.scrollIntoView()"
+        )
+        await self._album.take(
+            self._desk, "money", "And the money: suspense, refunds, receipts, balances, and what providers hold."
+        )
         await self._desk.goto(self._chat)
         await self._pane().wait_for()
         asked = self._pane().get_by_text("Payment received")
