@@ -56,6 +56,7 @@ class Why(StrEnum):
     NO_AMOUNT = "no-amount"
     ALL_OR_NOTHING = "all-or-nothing"
     WORTH = "worth"
+    NOTHING_LEFT = "nothing-left"
     OTHER = "other"
 
 

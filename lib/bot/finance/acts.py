@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 from lib import currencies
 from lib.bot.finance.callbacks import Act
-from lib.domain import adjustments, amounts, balance, money_desk, suspense_by_hand
+from lib.domain import adjustments, amounts, balance, inbox, money_desk, suspense_by_hand
 from lib.domain.adjustments import Adjustment
 from lib.domain.amounts import Refusal
 from lib.domain.operators import Action
 from lib.domain.postings import Amount
-from lib.domain.suspense_by_hand import By, Why
+from lib.domain.suspense_by_hand import By, Left, Refused, Why
+from lib.payments import stars
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,6 +54,8 @@ FIELDS: dict[Act, tuple[Field, ...]] = {
     Act.GIVEN_BACK: (Field.REASON,),
     Act.PAID_BACK: (Field.PAID, Field.FEE, Field.REASON),
     Act.NOTE: (Field.REASON,),
+    Act.PAID_OUT: (Field.PAID, Field.REASON),
+    Act.OWNERS: (Field.REASON,),
     Act.GIVE: (Field.AMOUNT, Field.REASON),
     Act.TAKE: (Field.AMOUNT, Field.REASON),
 }
@@ -125,7 +128,9 @@ def missing(tx: Transaction, context: UpdateContext, form: Form) -> Field | None
 def _applies(tx: Transaction, context: UpdateContext, form: Form, asked: Field) -> bool:
     if asked is Field.WORTH:
         return worth_currency(tx, context, form) is not None
-    if asked is Field.PAID:  # in the currency that came all of it is paid back, so there is nothing to say
+    if (
+        asked is Field.PAID and form.act is Act.PAID_BACK
+    ):  # in the currency that came all of it is paid back, so there is nothing to say
         lying = money_desk.lying(tx, form.subject)
         return lying is not None and lying.received.currency != context.prices.currency
     return True
@@ -217,7 +222,7 @@ def attempt(
             before, newest = _facts(tx, context, form), money_desk.last_transfer(tx)
             try:
                 follow_up = _DO[form.act](tx, context, form, version)
-            except (suspense_by_hand.Refused, adjustments.NotDone) as error:
+            except (Refused, adjustments.NotDone) as error:
                 refused.append(_why(context, error))
                 raise _Undo from None
             lines = _changes(context, before, _facts(tx, context, form))
@@ -236,7 +241,7 @@ def _why(context: UpdateContext, error: Exception) -> str:
     """In the operator's language; a reason that no screen can lead to stays in the domain's words."""
     say = context.texts
     match error:
-        case suspense_by_hand.Refused() if error.why is not Why.OTHER:
+        case Refused() if error.why is not Why.OTHER:
             return say.plain(f"finance-why-{error.why.value}")
         case adjustments.NotDone() if error.is_too_low:
             return say.plain("finance-why-too-low")
@@ -279,7 +284,35 @@ def _paid_back(tx: Transaction, context: UpdateContext, form: Form, _version: in
     return []
 
 
+def left_by_itself(tx: Transaction, event_id: int) -> Left | None:
+    """What a line of a provider's list says left its account and was no customer's; None of any other news."""
+    stored = inbox.read_event(tx, event_id)
+    line = stars.debit_of(stored) if stored is not None and stored.provider == stars.NAME else None
+    return None if line is None else Left(line[0], Amount(line[1], stars.STAR))
+
+
+def _left(tx: Transaction, form: Form) -> Left:
+    left = left_by_itself(tx, form.subject)
+    if left is None:
+        raise Refused(f"event {form.subject} tells of nothing that left a provider by itself", Why.NOTHING_LEFT)
+    return left
+
+
+def _paid_out(tx: Transaction, context: UpdateContext, form: Form, _version: int) -> list[Item]:
+    books = currencies.of(context.prices.currency)
+    arrived = Amount(books.booked(int(form.values[Field.PAID.value])), books.code)
+    suspense_by_hand.paid_out(tx, form.subject, _by(context, form), _left(tx, form), arrived)
+    return []
+
+
+def _owners(tx: Transaction, context: UpdateContext, form: Form, _version: int) -> list[Item]:
+    suspense_by_hand.taken_by_owner(tx, form.subject, _by(context, form), _left(tx, form))
+    return []
+
+
 def _note(tx: Transaction, context: UpdateContext, form: Form, _version: int) -> list[Item]:
+    if left_by_itself(tx, form.subject) is not None:
+        raise Refused(f"event {form.subject} tells of money that left", Why.HAS_MONEY)
     suspense_by_hand.noted(tx, form.subject, _by(context, form))
     return []
 
@@ -316,6 +349,8 @@ _DO: dict[Act, Callable[[Transaction, UpdateContext, Form, int], list[Item]]] = 
     Act.GIVEN_BACK: _given_back,
     Act.PAID_BACK: _paid_back,
     Act.NOTE: _note,
+    Act.PAID_OUT: _paid_out,
+    Act.OWNERS: _owners,
     Act.GIVE: _give,
     Act.TAKE: _take,
 }

@@ -20,6 +20,8 @@ class Act(StrEnum):
     GIVEN_BACK = "given-back"
     PAID_BACK = "paid-back"
     NOTE = "note"
+    PAID_OUT = "paid-out"
+    OWNERS = "owners"
     GIVE = "give"
     TAKE = "take"
 

@@ -6,6 +6,7 @@ import html
 from typing import TYPE_CHECKING
 
 from lib.bot import money_screens, order_screen
+from lib.bot.finance import acts
 from lib.bot.finance.callbacks import Act, Begin, Books, Customer, Differences, Event, Home, Search, Statement, Waiting
 from lib.bot.routers import operator
 from lib.bot.screen import Screen, tap
@@ -102,7 +103,10 @@ def event(tx: Transaction, context: UpdateContext, event_id: int, toast: str = "
         if one.account_id is not None
         else ()
     )
-    ways = _ways(context, one, order, lies=lying is not None)
+    left = acts.left_by_itself(tx, event_id) if lying is None else None
+    if left is not None:
+        lines.append(say.html("finance-event-left", amount=say.booked(left.amount.minor, left.amount.currency)))
+    ways = _ways(context, one, order, lies=lying is not None, left=left is not None)
     back = tap(say.plain("button-finance-waiting"), Waiting(before=0))
     return Screen("\n".join(lines), (*ways, *known, (back, _home(context))), toast=_toast(context, toast))
 
@@ -111,14 +115,15 @@ def _state(one: News) -> str:
     return (one.resolution or one.status).replace("_", "-")
 
 
-def _ways(context: UpdateContext, one: News, order: OrderLine | None, *, lies: bool) -> Rows:
+def _ways(context: UpdateContext, one: News, order: OrderLine | None, *, lies: bool, left: bool) -> Rows:
     say = context.texts
     if one.resolution is not None:
         return ()
     if not lies:
-        if one.status == "unmatched" and one.amount is None:
-            return ((_act(context, Act.NOTE, one.id),),)
-        return ()
+        if one.status != "unmatched" or one.amount is not None:
+            return ()
+        ends = (Act.PAID_OUT, Act.OWNERS) if left else (Act.NOTE,)
+        return tuple((_act(context, act, one.id),) for act in ends)
     rows: list[tuple[Button, ...]] = []
     if one.status == "unmatched":
         if order is not None and order.status != "paid":

@@ -324,6 +324,52 @@ async def test_news_without_money_is_noted(boss: Customer) -> None:
     assert "Refused" in boss.text
 
 
+_LEFT = """
+insert into payment_events (provider, external_id, body, meaning, via, correlation_id, status, processed_at, reason)
+values ('stars', 'line-1', cast(:body as bytea), 'm', 'sweep', 'c', 'unmatched', atlas.now(), 'withdrawn: 50 XTR') returning id
+"""
+MOVED = {
+    "paid-out": (("A payout", ">sixty", ">60"), "suspense.paid_out", "clearing:stars"),
+    "owners": (("The owner",), "suspense.taken_by_owner", "clearing:stars"),
+}
+
+
+@pytest.mark.proves("N-23.operator")
+@pytest.mark.parametrize("way", MOVED)
+async def test_what_left_a_provider_by_itself_is_booked_once(boss: Customer, way: str) -> None:
+    db = boss.services.db
+    line = {"id": "w1", "amount": 50, "date": 1_790_000_000, "receiver": {"type": "fragment"}}
+    body = json.dumps(line).encode()
+    event_id = await db.run(lambda tx: tx.value(_LEFT, body=body))
+    steps, action, account = MOVED[way]
+    await boss.tap(f"fin_event:{event_id}")
+    assert "Left the provider's account: <b>50 ⭐</b>" in boss.text
+    assert not [one for one in boss.buttons if "No money" in one["text"]]
+    await walk(boss, *steps, f">{REASON}")
+    assert account in boss.text
+    await both_at_once(boss, boss.data("Confirm"), 4)
+    assert "Done" in boss.text
+    assert await db.run(audited) == [f"{OWNER} {action} {event_id}"]
+    assert await db.run(resolution, event_id) == "moved"
+    await boss.tap(f"fin_event:{event_id}")
+    assert len(boss.buttons) == 2
+    # noted as news without money it would leave the books with more Stars than there are
+    await boss.tap(f"fin_act:note:{event_id}:0")
+    await boss.say(REASON)
+    assert "Refused" in boss.text
+
+
+async def test_acts_on_what_left_are_refused_for_all_other_news(boss: Customer) -> None:
+    db = boss.services.db
+    _, event_id = await waits(db)
+    before = await db.run(everything)
+    for act in ("paid-out", "owners"):
+        await boss.tap(f"fin_act:{act}:{event_id}:0")
+        await walk(boss, *((">60",) if act == "paid-out" else ()), f">{REASON}")
+        assert "does not tell of anything that left" in boss.text
+    assert await db.run(everything) == before
+
+
 # Customers -------------------------------------------------------------------------------------------------------
 
 
