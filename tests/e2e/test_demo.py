@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sandbox.commands import demo
+from sandbox.commands.money_story import MoneyStory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -72,3 +73,20 @@ async def test_a_broken_part_turns_it_red(
     told = capsys.readouterr().out
     assert f"This step did not hold: {step}" in told
     assert f"Logs: {folder / 'logs'}" in told
+
+
+@pytest.mark.full  # the whole story once more; that the comparison itself sees it is tests/integration/payments/test_reconciling.py
+async def test_a_provider_that_holds_a_last_digit_less_than_the_books_say_turns_it_red(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tells = MoneyStory.tell
+
+    async def tell(self: MoneyStory) -> None:
+        await tells(self)
+        self._system.cryptopay.faults.change(balance_off=-1)
+
+    monkeypatch.setattr(MoneyStory, "tell", tell)
+    assert await demo.tell(folder, 1) == 1
+    told = capsys.readouterr().out
+    assert "This step did not hold: the books say what the providers say" in told
+    assert "'state': 'balance'" in told
