@@ -140,8 +140,13 @@ class Money:
                     telegram.charge_back(charge_id)
                     told = "the list of transactions and the balance" if by_stars else "the provider's statement"
                     return {"said": f"{_charged(charge)} were taken back: only {told} will say so."}
+                case "second-debit" if not (by_stars and charge.returned):
+                    raise RefusedError("only Stars that went back are debited a second time")
+                case "second-debit":
+                    telegram.charge_back(charge_id, again=True)
+                    return {"said": f"{_charged(charge)} were taken a second time, as the list of transactions says."}
                 case what:
-                    raise RefusedError(f"a charge meets a refund or a chargeback, not {what!r}")
+                    raise RefusedError(f"a charge meets a refund, a chargeback or a second debit, not {what!r}")
         except ApiError as error:
             raise RefusedError(error.description) from None
 

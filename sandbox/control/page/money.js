@@ -70,6 +70,13 @@ const charges = new Table(at("providers"), {
           act: asksFirst(`Take ${row.amount} of ${row.who} back by force?`, "/charge/chargeback", { id: row.id }),
           off: Boolean(row.returned),
         },
+        {
+          text: "second debit",
+          label: `second debit: ${row.short}`,
+          danger: true,
+          act: asksFirst(`Take ${row.amount}, which went back, a second time?`, "/charge/second-debit", { id: row.id }),
+          gone: row.method !== "stars" || !row.returned,
+        },
       ],
     },
   ],

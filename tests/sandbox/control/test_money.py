@@ -185,6 +185,8 @@ async def test_a_refund_from_outside_is_told_and_a_chargeback_is_not(desk: _Desk
     for what in ("refund", "chargeback"):
         with pytest.raises(RefusedError, match="CHARGE_ALREADY_REFUNDED"):
             await desk.press("charge", {"id": first}, what=what)
+    assert "a second time" in await desk.press("charge", {"id": first}, what="second-debit")
+    assert [row["says"] for row in desk.money.state()["provider_balances"]] == ["-50 XTR"]
 
 
 async def test_of_a_cards_chargeback_the_statement_alone_tells(desk: _Desk) -> None:
@@ -201,12 +203,17 @@ _BAD_CHARGES: list[tuple[str, dict[str, Any], str]] = [
     ("refund", {}, "text is needed"),
     ("refund", {"id": 5}, "text is needed"),
     ("burn", {"id": ""}, "text is needed"),
+    ("second-debit", {"id": "none"}, "no such charge"),
 ]
 
 
 async def test_a_charge_that_is_none_or_meets_nothing_known_is_refused_in_words(desk: _Desk) -> None:
     charge = await desk.charged("XTR")
-    for what, body, why in [*_BAD_CHARGES, ("burn", {"id": charge}, "not 'burn'")]:
+    for what, body, why in [
+        *_BAD_CHARGES,
+        ("burn", {"id": charge}, "not 'burn'"),
+        ("second-debit", {"id": charge}, "only Stars that went back"),
+    ]:
         with pytest.raises(RefusedError, match=why):
             await desk.press("charge", body, what=what)
     assert [row["returned"] for row in desk.money.state()["charges"]] == [""]
