@@ -14,7 +14,7 @@ import functions_framework.aio
 from lib import bootstrap, failpoints, function_table, log, side_by_side
 from lib.db import StatementFailed
 from lib.domain import inbox, listings, orders
-from lib.payments import provider
+from lib.payments import giving_back, provider
 from lib.payments.provider import ProviderError
 from lib.payments.reporting import report
 from lib.settings import pricelist
@@ -76,6 +76,7 @@ async def _work(run: Run) -> None:
     except StatementFailed:
         await run.one_by_one(orders.out_of_time, 0, _PAGE, lambda one: run.db.run(orders.expire_one, one))
     await side_by_side.all_of(_ask(run, _Pass(invoices)) for invoices in bootstrap.invoices().values())
+    await giving_back.make_due(run)
 
 
 async def _ask(run: Run, this: _Pass) -> None:

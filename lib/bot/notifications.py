@@ -143,6 +143,8 @@ def compose(
             )
         case "credited":
             screen = _credited(say, params)
+        case "refund":
+            screen = _refund(say, params, zone)
         case "key":
             # of another UUID than today's: that key is gone, and today's has a message of its own
             is_current = params.get("uuid_start", current.uuid_start) == current.uuid_start
@@ -179,6 +181,16 @@ def _receipt(say: Texts, params: dict[str, Any], zone: ZoneInfo) -> Screen:
 def _credited(say: Texts, params: dict[str, Any]) -> Screen:
     text = say.html("message-credited", amount=say.money(params["amount"], params["currency"]))
     return Screen(text, ((tap(say.plain("button-menu"), Go(to=Place.MENU)),),))
+
+
+def _refund(say: Texts, params: dict[str, Any], zone: ZoneInfo) -> Screen:
+    route = {"wallet": "balance"}.get(params["route"], params["route"])
+    lines = [say.html(f"message-refund-{route}", amount=say.money(params["amount"], params["currency"]))]
+    if number := params.get("order_id"):
+        lines.append(say.html("message-refund-order", number=str(number)))
+    if until := params.get("until"):
+        lines.append(say.html("message-refund-until", until=say.moment(datetime.fromisoformat(until), zone)))
+    return Screen("\n".join(lines), ((tap(say.plain("button-menu"), Go(to=Place.MENU)),),))
 
 
 def _top_up_receipt(say: Texts, params: dict[str, Any]) -> Screen:

@@ -106,7 +106,7 @@ select o.id from orders o where o.status = 'open' and o.provider_closed_at is no
 -- name: event_is_its_payment
 -- News that had an effect, by itself or by an operator, left a payment of that kind, and no payment stands on news that had none.
 select coalesce(e.id, p.event_id)
-from (select * from payment_events where status in ('settled', 'duplicate') or resolution = 'assigned') e
+from (select * from payment_events where kind = 'charge' and (status in ('settled', 'duplicate') or resolution = 'assigned')) e
 full join (select * from payments where event_id is not null) p on p.event_id = e.id
 where (case when e.status = 'settled' or e.resolution = 'assigned' then 'settling' else e.status end) is distinct from p.kind;
 
@@ -206,7 +206,7 @@ with held as (
     where 'suspense' in (d.code, c.code) group by t.event_id
 )
 select e.id from payment_events e left join held h on h.event_id = e.id
-where e.status <> 'new' and (coalesce(h.amount, 0) <> 0) is distinct from
+where e.status <> 'new' and e.kind = 'charge' and (coalesce(h.amount, 0) <> 0) is distinct from
       (e.status in ('unmatched', 'duplicate') and e.resolved_at is null and e.amount is not null
        and coalesce(e.reason, '') not like '%not booked: %');
 
@@ -352,6 +352,20 @@ where p.kind <> 'settling' or p.provider in ('balance', 'promo') or r.buyer_id <
 -- name: refund_is_of_its_payment
 -- No more was given back than was paid, and in the same currency.
 select r.id from refunds r join payments p on p.id = r.payment_id where r.currency <> p.currency or r.amount > p.amount;
+
+-- name: refund_is_in_the_books
+-- What went back has its transfer: of its own, or out of suspense.
+select r.id from refunds r
+where not exists (select from ledger_transfers t where t.refund_id = r.id and t.kind = r.kind)
+  and not exists (select from ledger_transfers t where t.event_id = r.charge_event_id and t.kind = 'suspense_resolved');
+
+-- name: held_is_what_is_asked_for
+-- Kept back of a balance is what refunds that are under way will take, and nothing else.
+select coalesce(a.account_id, r.account_id) from (
+    select account_id, held from ledger_accounts where held <> 0
+) a full join (
+    select account_id, sum(held) as held from refund_requests where status in ('requested', 'sent') and held > 0 group by account_id
+) r using (account_id) where a.held is distinct from r.held;
 
 -- name: gift_is_its_order
 -- A gift stands for an order of a gift that is paid, and every such order has its gift.

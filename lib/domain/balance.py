@@ -23,7 +23,7 @@ PROVIDER = "balance"
 
 # A customer who never had any money has no wallets yet.
 _HELD = """
-select cast(coalesce(sum(balance) filter (where code = 'user:topped_up'), 0) as bigint) as topped_up,
+select cast(coalesce(sum(balance - held) filter (where code = 'user:topped_up'), 0) as bigint) as topped_up,
        cast(coalesce(sum(balance) filter (where code = 'user:earned'), 0) as bigint) as earned
 from ledger_accounts where coalesce(account_id, 0) = :account_id
 """
@@ -77,7 +77,7 @@ class Bought:
 
 
 def of(tx: Transaction, account_id: int) -> Wallets:
-    """The balance as it is now, for a screen: it may move before anything is paid from it."""
+    """What can be spent of the balance now, for a screen: it may move before anything is paid from it."""
     return tx.one(ledger.Wallets, _HELD, account_id=account_id)
 
 

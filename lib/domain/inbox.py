@@ -36,9 +36,9 @@ class _Stored:
 
 # The idempotency key. A second delivery at the same moment waits here for the first one's commit.
 _RECORD = """
-insert into payment_events (provider, kind, external_id, body, meaning, via, correlation_id, payer_telegram_id, amount, currency)
+insert into payment_events (provider, kind, external_id, body, meaning, via, correlation_id, payer_telegram_id, amount, currency, charge_id)
 values (:provider, :kind, :external_id, :body, :meaning, :via, :correlation_id, :payer_telegram_id, :amount,
-        (select code from currencies where code = :currency))
+        (select code from currencies where code = :currency), :charge_id)
 on conflict (provider, kind, external_id) do update set attempts = payment_events.attempts + 1
 returning id, status, xmax = 0 as is_new, meaning = :meaning as same, reason,
           -- that an operator saw no money in it ends no money that is told of later
@@ -57,7 +57,8 @@ with before as (
 update payment_events
 set body = :body, meaning = :meaning, via = :via, correlation_id = :correlation_id, status = 'new', reason = null,
     processed_at = null, resolved_at = null, resolution = null,
-    payer_telegram_id = coalesce(:payer_telegram_id, payer_telegram_id), amount = :amount, currency = (select code from currencies where code = :currency)
+    payer_telegram_id = coalesce(:payer_telegram_id, payer_telegram_id), amount = :amount,
+    currency = (select code from currencies where code = :currency), charge_id = coalesce(:charge_id, charge_id)
 where id = :id
 """
 
@@ -120,6 +121,7 @@ def _news(event: Event) -> dict[str, object]:
         "via": event.via,
         "correlation_id": event.correlation_id,
         "payer_telegram_id": event.payer_telegram_id,
+        "charge_id": event.charge_id or None,
         "amount": None if money is None or money.amount <= 0 else money.amount,
         "currency": None if money is None or money.amount <= 0 else money.currency,
     }

@@ -267,7 +267,7 @@ class Wallets:
 # Locked in the order of their ledger accounts, as a posting locks them.
 _WALLETS = """
 with held as (
-    select account_id, code, balance from ledger_accounts where coalesce(account_id, 0) = any(cast(:account_ids as bigint[]))
+    select account_id, code, balance - held as balance from ledger_accounts where coalesce(account_id, 0) = any(cast(:account_ids as bigint[]))
     order by id for no key update
 )
 select account_id, cast(coalesce(sum(balance) filter (where code = 'user:topped_up'), 0) as text) as topped_up,
@@ -284,7 +284,9 @@ class _Held:
 
 
 def lock_wallets(tx: Transaction, *account_ids: int) -> dict[int, Wallets]:
-    """The wallets of these customers, held until COMMIT; zeros of one who has none yet.
+    """What these customers can spend, locked until COMMIT; zeros of one who has no wallets yet.
+
+    What is kept back for a refund that is under way (`hold`) is not among it.
 
     Nothing is locked after it but what `post` opens: events, customers, orders and all else come before (docs/data.md, Books). Of
     several customers they are taken by one call, or two calls could wait for each other.
@@ -294,6 +296,22 @@ def lock_wallets(tx: Transaction, *account_ids: int) -> dict[int, Wallets]:
         one: Wallets(int(held[one].topped_up), int(held[one].earned)) if one in held else Wallets()
         for one in account_ids
     }
+
+
+_HOLD = """
+update ledger_accounts set held = held + cast(:amount as numeric)
+where coalesce(account_id, 0) = :account_id and code = 'user:topped_up'
+"""
+
+
+def hold(tx: Transaction, account_id: int, amount: int) -> None:
+    """Keep back so much of what a customer topped up, in minor units of the books; below zero it is let go.
+
+    Raises:
+        StatementFailed: `held_is_there`: there is not so much.
+    """
+    if amount:
+        tx.execute(_HOLD, account_id=account_id, amount=str(amount))
 
 
 def _row(number: int, entry: Entry, posting: Posting) -> dict[str, object]:

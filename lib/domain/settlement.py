@@ -99,6 +99,8 @@ limit 1
 for no key update of a, o
 """
 
+_GOES_BACK = frozenset({"refund", "chargeback"})
+
 _WITHOUT_EFFECT = """
 update payment_events
 set status = :status, reason = :reason, processed_at = atlas.now(), order_id = :order_id
@@ -106,7 +108,9 @@ where id = :id
 """
 
 
-def settle(tx: Transaction, event_id: int, event: Event, prices: PriceList, *, is_new: bool = True) -> Received:
+def settle(  # noqa: PLR0911 -- one for each of what can have come
+    tx: Transaction, event_id: int, event: Event, prices: PriceList, *, is_new: bool = True
+) -> Received:
     """Give the event its effect: the order it pays for, or the reason why it pays for none.
 
     Args:
@@ -120,6 +124,10 @@ def settle(tx: Transaction, event_id: int, event: Event, prices: PriceList, *, i
         StatementFailed, ArithmeticError, LookupError, RuntimeError, TypeError, ValueError: nothing was changed that the caller's
             savepoint does not undo.
     """
+    if event.kind in _GOES_BACK:
+        from lib.domain import refunds  # noqa: PLC0415 -- customers wait for charges, and these are rare
+
+        return refunds.receive(tx, event_id, event, prices)
     money = event.money
     if money is None or event.kind != "charge":
         return _without_effect(tx, event_id, event, event.reason or "given back, as its provider says")

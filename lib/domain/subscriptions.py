@@ -114,8 +114,9 @@ returning s.id as subscription_id, s.uuid, s.version, new.expires_before, s.expi
 _WANT = """
 with history as (
     insert into subscription_history
-        (subscription_id, event, source, tariff, uuid, version, expires_before, expires_at, payment_id, actor_id)
-    values (:subscription_id, :event, :source, :tariff, :uuid, :version, :expires_before, :expires_at, :payment_id, :actor_id)
+        (subscription_id, event, source, tariff, uuid, version, expires_before, expires_at, payment_id, actor_id, refund_id)
+    values (:subscription_id, :event, :source, :tariff, :uuid, :version, :expires_before, :expires_at, :payment_id, :actor_id,
+            :refund_id)
 ), held as (
     update node_clients c
     set uuid = :uuid, version = :version, expires_at = :expires_at,
@@ -129,6 +130,23 @@ select :subscription_id, n.id, :uuid, :version, true, :expires_at from nodes n
 where n.state = 'active' and n.lost_since is null
 on conflict (subscription_id, node_id) do nothing
 """
+
+# As in a grant, what is written now is for the nodes of this generation.
+_SHORTEN = """
+update subscriptions
+set expires_at = :expires_at, version = version + 1, trial_until = least(trial_until, :expires_at),
+    last_auto_renewal_at = least(last_auto_renewal_at, :expires_at), placement = (select generation from placement),
+    updated_at = atlas.now()
+where id = :id
+returning uuid, version
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class _Shortened:
+    uuid: UUID
+    version: int
+
 
 _TARIFFS_HELD = """
 select distinct tariff from subscriptions where status <> 'expired'
@@ -265,8 +283,33 @@ def grant(
         expires_at=given.expires_at,
         payment_id=payment_id,
         actor_id=actor_id,
+        refund_id=None,
     )
     return given
+
+
+def take_off(
+    tx: Transaction, held: Subscription, expires_at: datetime, *, refund_id: int, actor_id: int | None
+) -> None:
+    """Access ends at `expires_at`, which is before its end so far and not over: a refund took the rest off. Nodes are told.
+
+    An end that is now is the sweep's, as any other. The caller holds the subscription's row (`locked`).
+    """
+    shortened = tx.one(_Shortened, _SHORTEN, id=held.id, expires_at=expires_at)
+    tx.execute(
+        _WANT,
+        subscription_id=held.id,
+        event="refunded",
+        source=held.source,
+        tariff=held.tariff,
+        uuid=shortened.uuid,
+        version=shortened.version,
+        expires_before=held.expires_at,
+        expires_at=expires_at,
+        payment_id=None,
+        actor_id=actor_id,
+        refund_id=refund_id,
+    )
 
 
 def tariffs_held(tx: Transaction) -> list[str]:

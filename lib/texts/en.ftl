@@ -326,6 +326,11 @@ message-receipt =
     Access until: <b>{ $until }</b>
 message-receipt-rest = You paid more than the price: { $amount } came to your balance.
 message-credited = 💰 We got one more payment of yours for what was paid already: { $amount } came to your balance.
+message-refund-provider = ↩️ { $amount } went back to you the way you paid.
+message-refund-balance = ↩️ { $amount } went back to you: the money is on your balance.
+message-refund-bank = ↩️ { $amount } went back to you by transfer.
+message-refund-order = This is the refund of order { $number }.
+message-refund-until = The access that this order paid for was taken off. Access now runs until <b>{ $until }</b>.
 message-receipt-top-up =
     ✅ <b>Payment received</b>
 

@@ -329,6 +329,11 @@ message-receipt =
     Доступ до: <b>{ $until }</b>
 message-receipt-rest = Пришло больше цены: { $amount } зачислено на ваш баланс.
 message-credited = 💰 Пришёл ещё один ваш платёж за уже оплаченное: { $amount } зачислено на ваш баланс.
+message-refund-provider = ↩️ Вам возвращено { $amount } тем же способом, которым вы платили.
+message-refund-balance = ↩️ Вам возвращено { $amount }: деньги на вашем балансе.
+message-refund-bank = ↩️ Вам возвращено { $amount } переводом.
+message-refund-order = Это возврат за заказ { $number }.
+message-refund-until = Доступ, оплаченный этим заказом, снят. Теперь доступ действует до <b>{ $until }</b>.
 message-receipt-top-up =
     ✅ <b>Оплата получена</b>
 

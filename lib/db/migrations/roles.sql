@@ -34,7 +34,7 @@ begin
                   reason)
         on ledger_transfers to atlas_app;
     revoke insert, update on ledger_accounts from atlas_app;
-    grant insert (code, currency, account_id), update (balance) on ledger_accounts to atlas_app;
+    grant insert (code, currency, account_id), update (balance, held) on ledger_accounts to atlas_app;
     revoke insert, update, delete on ledger_codes, providers from atlas_app;
     -- so do what operators did, and what people answered (which goes with the rest of a person's data)
     revoke update, delete on audit_log from atlas_app;
@@ -67,6 +67,8 @@ begin
                   destination_erased_at) on withdrawals to atlas_app;
     grant update (status, earned_at, reversed_at, refund_id, written_off) on referral_rewards to atlas_app;
     grant update (status, number, refund_id, refunded_at, attempts, next_attempt_at, issued_at, annulled_at) on receipts to atlas_app;
+    revoke update, delete on refund_requests from atlas_app;
+    grant update (status, held, claimed_by, claimed_until, attempts, next_attempt_at, last_answer, ended_at) on refund_requests to atlas_app;
     -- where a withdrawal goes is for finance's screens, not for those who read the database
     revoke select on withdrawals from atlas_readonly;
     grant select (id, account_id, amount, destination_kind, destination_erased_at, status, approved_by, confirmed_by, ended_by,

@@ -305,6 +305,8 @@ WITHDRAWAL_BOUNCED = Fact(
 
 _REFUND, _OF_REFUND = "refund:{provider}:{external_id}", ("refund_id", "payment_id", "order_id")
 _OF_BUYER = (*_OF_REFUND, "account_id")
+# of money that fitted nothing and was credited there is no payment
+_OF_BALANCE = ("refund_id", "account_id")
 
 REFUND_BY_PROVIDER = Fact(
     "refund of a sale by the provider", "refund", _REFUND, (*_out("refunds", CLEARING), _FEE), _OF_REFUND
@@ -333,21 +335,21 @@ REFUND_OF_BALANCE_BY_PROVIDER = Fact(
     "refund",
     _REFUND,
     (Leg("user:topped_up", CLEARING, "given_back", "taken"), _FEE),
-    _OF_BUYER,
+    _OF_BALANCE,
 )
 REFUND_OF_BALANCE_FROM_OUTSIDE = Fact(
     "refund of the same that the provider made by itself",
     "refund",
     _REFUND,
     (Leg("user:topped_up", CLEARING, "given_back", "taken"), _LOST, _FEE),
-    _OF_BUYER,
+    _OF_BALANCE,
 )
 REFUND_OF_BALANCE_BY_HAND = Fact(
     "refund of the same by hand",
     "refund",
     _REFUND,
     (Leg("user:topped_up", "bank", "given_back", "taken"), _BANK_FEE),
-    _OF_BUYER,
+    _OF_BALANCE,
 )
 
 REFUND_OF_GIFT_BY_PROVIDER = Fact(
@@ -401,7 +403,7 @@ CHARGEBACK_OF_BALANCE = Fact(
     "chargeback",
     _REFUND,
     (Leg("user:topped_up", CLEARING, "given_back", "taken"), _LOST, _FEE),
-    _OF_BUYER,
+    _OF_BALANCE,
 )
 CHARGEBACK_OF_GIFT = Fact(
     "chargeback of an unclaimed gift",

@@ -334,8 +334,27 @@ insert into referral_rewards (payment_id, buyer_id, referrer_id, base, buyers, p
 update referral_rewards set status = 'reversed', reversed_at = atlas.now();
 
 -- planted: refund_is_of_its_payment
-insert into refunds (payment_id, kind, provider, external_id, route, amount, currency)
-    select id, 'refund', provider, '9', 'provider', amount + 1, currency from payments where id = {payment};
+insert into refunds (payment_id, charge_event_id, kind, provider, external_id, route, amount, currency)
+    select id, event_id, 'refund', provider, '9', 'provider', amount + 1, currency from payments where id = {payment};
+insert into ledger_accounts (code, currency) values ('refunds', 'RUB'), ('bank', 'RUB');
+insert into ledger_transfers (key, kind, entries, payment_id, order_id, refund_id)
+    select 'refund:cryptobot:9', 'refund', 1, p.id, p.order_id, r.id from payments p join refunds r on r.payment_id = p.id;
+insert into ledger_entries (transfer_id, number, entries, books_day, debit_account_id, credit_account_id, amount, currency)
+    select t.id, 1, 1, t.books_day, d.id, c.id, 1, 'RUB' from ledger_transfers t, ledger_accounts d, ledger_accounts c
+    where t.kind = 'refund' and d.code = 'refunds' and c.code = 'bank' and c.currency = 'RUB';
+update receipts set status = 'annulled', annulled_at = atlas.now(), refunded_at = atlas.now(), refund_id = r.id
+    from refunds r where r.payment_id = receipts.payment_id;
+
+-- planted: refund_is_in_the_books
+insert into refunds (payment_id, charge_event_id, kind, provider, external_id, route, amount, currency)
+    select id, event_id, 'refund', provider, '9', 'provider', amount, currency from payments where id = {payment};
+update receipts set status = 'annulled', annulled_at = atlas.now(), refunded_at = atlas.now(), refund_id = r.id
+    from refunds r where r.payment_id = receipts.payment_id;
+
+-- planted: held_is_what_is_asked_for
+insert into ledger_accounts (code, currency, account_id) select 'user:topped_up', 'RUB', account_id from payments where id = {payment};
+insert into refund_requests (event_id, account_id, held, reason, correlation_id)
+    select event_id, account_id, 1, 'asked', 'c' from payments where id = {payment};
 
 -- planted: gift_is_its_order
 insert into gifts (order_id, account_id, link_key_id, link_sha256, claimable_until)

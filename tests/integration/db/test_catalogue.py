@@ -44,6 +44,7 @@ NO_REFERENCE = {
     "orders.renewal_charge_id": "the provider's",
     "payment_events.external_id": "the provider's",
     "payments.charge_id": "the provider's",
+    "payment_events.charge_id": "the provider's",
     "reconciliation_differences.external_id": "the provider's",
     "refunds.external_id": "the provider's",
     "subscription_history.actor_id": "Telegram's; operators need no account",

@@ -28,6 +28,7 @@ from lib.domain import (
     orders,
     outbox,
     provisioning,
+    refunds,
     retention,
     subscriptions,
     sweep_runs,
@@ -93,6 +94,10 @@ insert into payment_events (provider, external_id, body, meaning, via, status, p
     select 'cryptobot', n, '', '', 'webhook', case when n % 1000 = 0 then 'new' else 'settled' end,
            case when n % 1000 <> 0 then atlas.now() end, 'c', n
     from generate_series(3, {size}, 3) n;
+insert into refund_requests (event_id, reason, correlation_id, status, ended_at, next_attempt_at)
+    select id, 'asked', 'c', case when id % 100 = 0 then 'requested' else 'done' end,
+           case when id % 100 <> 0 then atlas.now() end, atlas.now() + make_interval(mins => cast(id % 500 as integer) - 100)
+    from payment_events;
 insert into outbox (queue, target, payload, correlation_id, created_at, not_before, enqueued_at, done_at)
     select (array['nodes', 'messages', 'payments', 'updates'])[n % 4 + 1], 'task_notify', '{{}}', 'c',
            atlas.now() - make_interval(days => n % 8), atlas.now() - make_interval(days => n % 8),
@@ -308,6 +313,10 @@ def _enqueued(tx: Transaction) -> None:
     outbox.mark_enqueued(tx, found)
 
 
+def _claimed(tx: Transaction) -> refunds.Claimed:
+    return refunds.claim(tx, ["cryptobot"], 1, 60.0)[0]
+
+
 def _listed(tx: Transaction) -> None:
     watched = orders.watched(tx, "cryptobot", 0, 1000)
     ids = [order.id for order in watched]
@@ -350,6 +359,10 @@ TRANSACTIONS: dict[str, Callable[[Transaction], object]] = {
     "flags.enabled": lambda tx: flags.enabled(tx, "sweep"),
     "health_snapshot.connections": health_snapshot.connections,
     "health_snapshot.overdue": lambda tx: health_snapshot.overdue(tx, 60.0),
+    "refunds.claim": lambda tx: refunds.claim(tx, ["cryptobot"], PAGE, 60.0),
+    "refunds.put_off": lambda tx: refunds.put_off(tx, _claimed(tx), 1.0, "later", may_be_made=True),
+    "refunds.refused": lambda tx: refunds.refused(tx, _claimed(tx), "no"),
+    "refunds.wake": lambda tx: refunds.wake(tx, PAGE),
     "inbox.page_in_turn": lambda tx: inbox.page_in_turn(tx, 1000),
     "inbox.receive": _receive,
     "inbox.unknown_of": lambda tx: inbox.unknown_of(tx, "cryptobot", [str(n) for n in range(1000)]),

@@ -213,9 +213,9 @@ FORBIDDEN = {
         "transfer_of_the_payments_refund",
         transfer(entry(), **(REFUND | {"payment_id": "2"})),
     ),
-    "a refund without its payment": (
-        "refund_with_its_payment",
-        transfer(entry(), refund_id="1"),
+    "a refund that is none": (
+        "transfer_of_a_refund",
+        transfer(entry(), key="'refund:card:7'", kind="'refund'", refund_id="7"),
     ),
     "a withdrawal that is none": (
         "ledger_transfers_withdrawal_id_fkey",
@@ -287,7 +287,7 @@ FORBIDDEN = {
     "money given back on another provider's news": (
         "refund_on_its_providers_event",
         """insert into refunds (payment_id, kind, provider, external_id, route, amount, currency, event_id)
-           values (1, 'chargeback', 'stars', 'r', 'provider', 14900, 'RUB', 2)""",
+           values (2, 'chargeback', 'stars', 'r', 'provider', 14900, 'RUB', 2)""",
     ),
     "money from outside that no event told of": ("outside_money_has_an_event", payment(event_id="null")),
     "an amount of nothing": ("nothing_is_paid_at_full_discount", payment(amount="0")),

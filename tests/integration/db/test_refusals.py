@@ -47,6 +47,7 @@ insert into gifts (order_id, account_id, link_key_id, link_sha256, claimable_unt
 insert into withdrawals (account_id, amount, destination_kind, destination) values (1, 50000, 'sbp', '+70000000000');
 insert into refunds (payment_id, kind, provider, external_id, route, amount, currency)
     values (2, 'refund', 'cryptobot', 'refund-2', 'provider', 25000, 'RUB');
+insert into refund_requests (event_id, reason, correlation_id) values (1, 'why', 'c');
 insert into referral_rewards (payment_id, referrer_id, buyer_id, base, buyers, percent, amount, held_until)
     values (1, 1, 2, 14900, 3, 10, 1490, atlas.now() + interval '14 days');
 insert into closed_days (day) values ('2020-01-31');
@@ -374,7 +375,52 @@ REFUNDS: list[tuple[str, ...]] = [
     ("fee_is_whole", "update refunds set fee_amount = 1"),
     ("chargebacks_are_the_providers", f"{_REFUND} (1, 'chargeback', 'balance', '1', 'balance', 1, 'RUB')"),
     ("refunds_provider_external_id_key", f"{_REFUND} (1, 'chargeback', 'cryptobot', 'refund-2', 'provider', 1, 'RUB')"),
-    ("refunds_once_per_payment", f"{_REFUND} (2, 'refund', 'balance', '2', 'balance', 1, 'RUB')"),
+    (
+        "refunds_once_per_payment",
+        f"{_REFUND} (2, 'refund', 'balance', '2', 'balance', 1, 'RUB')",
+        f"{_REFUND} (2, 'refund', 'transfer', '3', 'bank', 1, 'RUB')",
+    ),
+    ("refunds_one_debit_per_payment", f"{_REFUND} (2, 'chargeback', 'cryptobot', 'cb', 'provider', 1, 'RUB')"),
+    (
+        "refunds_once_per_charge",
+        "update refunds set charge_event_id = 2",
+        (
+            "insert into refunds (charge_event_id, kind, provider, external_id, route, amount, currency)"
+            " values (2, 'chargeback', 'cryptobot', 'cb', 'provider', 1, 'RUB')"
+        ),
+    ),
+    ("refunds_charge_event_id_fkey", "update refunds set charge_event_id = 9"),
+    ("refund_is_of_something", "update refunds set payment_id = null"),
+]
+
+_REQUEST = "insert into refund_requests (event_id, reason, correlation_id) values"
+_SENT = "update refund_requests set status = 'sent'"
+_REFUSED = "update refund_requests set status = 'refused', ended_at = atlas.now()"
+
+REFUND_REQUESTS: list[tuple[str, ...]] = [
+    ("refund_requests_event_id_fkey", f"{_REQUEST} (9, 'why', 'c')"),
+    ("refund_requests_account_id_fkey", "update refund_requests set account_id = 9"),
+    (
+        "refund_requests_status_check",
+        _UNTRIGGERED,
+        "update refund_requests set status = 'lost', ended_at = atlas.now()",
+    ),
+    ("refund_requests_held_check", "update refund_requests set held = -1, account_id = 1"),
+    ("refund_requests_held_check", "update refund_requests set held = 'NaN', account_id = 1"),
+    ("refund_requests_made_by_check", "update refund_requests set made_by = 0"),
+    ("refund_requests_reason_check", "update refund_requests set reason = ''"),
+    ("refund_requests_attempts_check", "update refund_requests set attempts = -1"),
+    ("refund_claim_is_whole", "update refund_requests set claimed_by = gen_random_uuid()"),
+    ("refund_end_has_time", "update refund_requests set ended_at = atlas.now()"),
+    ("refund_end_has_time", _SENT, "update refund_requests set status = 'done'"),
+    ("held_is_of_a_balance", "update refund_requests set held = 1"),
+    ("refund_requests_one", f"{_REQUEST} (1, 'why', 'c')"),
+    (
+        "refund_requests_begin",
+        "insert into refund_requests (event_id, reason, correlation_id, status) values (2, 'w', 'c', 'sent')",
+    ),
+    ("refund_requests_arrows", _REFUSED, "update refund_requests set status = 'requested', ended_at = null"),
+    ("refund_requests_arrows", _REFUSED, "update refund_requests set status = 'done'"),
 ]
 
 _EARNED = "update referral_rewards set status = 'earned', earned_at = held_until"
@@ -500,7 +546,7 @@ CLOSING: list[tuple[str, ...]] = [
     ("transfer_of_an_open_day", _at("2020-01-30 12:00"), _SALE),
 ]
 
-REFUSED = [*CLOSING, *ORDERS, *PROMO, *GIFTS, *WITHDRAWALS, *REFUNDS, *REWARDS, *RECEIPTS]
+REFUSED = [*CLOSING, *ORDERS, *PROMO, *GIFTS, *WITHDRAWALS, *REFUNDS, *REFUND_REQUESTS, *REWARDS, *RECEIPTS]
 
 
 @pytest.mark.parametrize("case", REFUSED, ids=[f"{number}-{case[0]}" for number, case in enumerate(REFUSED)])
@@ -547,7 +593,7 @@ union
 select t.tgname from pg_trigger t where not t.tgisinternal and t.tgrelid = any (cast(cast(:tables as text[]) as regclass[]))
 """
 TABLES = (
-    "orders", "promo_codes", "promo_uses", "discounts", "gifts", "withdrawals", "refunds", "referral_rewards", "receipts",
+    "orders", "promo_codes", "promo_uses", "discounts", "gifts", "withdrawals", "refunds", "refund_requests", "referral_rewards", "receipts",
     "closed_days", "closed_months", "ledger_snapshots",
 )  # fmt: skip
 # unique because they are targets of foreign keys; with a primary key in them nothing can break them
@@ -578,6 +624,7 @@ def _granted(session: Connection, right: str, *, each_column: bool = False) -> s
 CHANGEABLE = {
     "orders": "status paid_at invoice_id invoice_url invoice_asked_at invoice_claimed_by invoice_claimed_until checkout_query_id"
     " checkout_until provider_closed_at provider_missing_since",
+    "refund_requests": "status held claimed_by claimed_until attempts next_attempt_at last_answer ended_at",
     "promo_codes": "uses_taken stopped_at",
     "promo_uses": "status used_at released_at",
     "discounts": "withdrawn_at",
@@ -640,6 +687,8 @@ DUE = {
     "referral_rewards_due": "select payment_id from referral_rewards where status = 'held' and held_until <= now()"
     " order by held_until, payment_id",
     "referral_rewards_of_referrer": "select count(distinct buyer_id) from referral_rewards where referrer_id = 1",
+    "refund_requests_due": "select id from refund_requests where status in ('requested', 'sent') and next_attempt_at <= now()"
+    " order by next_attempt_at, id",
     "receipts_due": "select payment_id from receipts where status in ('due', 'annulling') and next_attempt_at <= now()"
     " order by next_attempt_at, payment_id",
     "orders_of_account": "select id from orders where account_id = 1 order by id desc limit 10",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from lib.domain import inbox, receipts
+from lib.domain import inbox, ledger, receipts
 from lib.domain.settlement import Event, Money
 from lib.receipts import csv_file, registry
 from lib.settings import pricelist
@@ -43,9 +43,18 @@ def give_back(tx: Transaction, payment_id: int | None = None, kind: str = "refun
     payment_id = payment_id or tx.value("select max(id) from payments")
     refund_id = tx.value(
         "insert into refunds (payment_id, kind, provider, external_id, route, amount, currency)"
-        " select id, :kind, provider, :kind || charge_id, 'provider', amount, currency from payments where id = :id returning id",
+        " select id, :kind, provider, :kind || charge_id, case :kind when 'refund' then 'bank' else 'provider' end, amount, currency"
+        " from payments where id = :id returning id",
         id=payment_id,
         kind=kind,
+    )
+    order_id = tx.value("select order_id from payments where id = :id", id=payment_id)
+    sides = ("refunds", "bank") if kind == "refund" else ("chargebacks", "clearing:card")
+    entry = ledger.Entry(*sides, 1, "RUB")
+    key = f"refund:card:{refund_id}"
+    ledger.post(
+        tx,
+        ledger.Posting(kind, key, (entry,), order_id=order_id, payment_id=payment_id, refund_id=refund_id),
     )
     return receipts.annul(tx, int(payment_id or 0), refund_id)
 
