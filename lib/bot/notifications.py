@@ -184,8 +184,17 @@ def _credited(say: Texts, params: dict[str, Any]) -> Screen:
 
 
 def _refund(say: Texts, params: dict[str, Any], zone: ZoneInfo) -> Screen:
-    route = {"wallet": "balance"}.get(params["route"], params["route"])
-    lines = [say.html(f"message-refund-{route}", amount=say.money(params["amount"], params["currency"]))]
+    route, amount = params["route"], say.money(params["amount"], params["currency"])
+    lines = [
+        say.html(
+            "message-refund-provider"
+            if route == "provider"
+            else "message-refund-bank"
+            if route == "bank"
+            else "message-refund-balance",
+            amount=amount,
+        )
+    ]
     if number := params.get("order_id"):
         lines.append(say.html("message-refund-order", number=str(number)))
     if until := params.get("until"):

@@ -342,7 +342,8 @@ def lock(tx: Transaction, paid: Paid) -> PayableOrder | None:
 
 def _told(event_id: int, event: Event, money: Money, paid: Paid, request: Request | None) -> Refund:
     return Refund(
-        kind=event.kind,
+        # a list may not tell what we asked for from what was taken by force
+        kind="refund" if request is not None and request.status == "sent" else event.kind,
         provider=event.provider,
         external_id=event.external_id,
         route="provider",

@@ -414,6 +414,21 @@ async def test_a_refund_of_ours_is_a_row_before_it_is_made_and_ends_with_its_new
 
 
 @pytest.mark.proves("N-33")
+async def test_a_debit_that_is_listed_while_we_wait_for_the_answer_is_our_refund(
+    db: Database, database_url: str
+) -> None:
+    order, charge = await bought(db)
+    await db.run(refund, Wanted(Route.PROVIDER, await db.run(payment_of, order)))
+    await db.run(claim)
+    assert (await db.run(inbox.receive, went_back(charge, kind="chargeback"), PRICES)).outcome == "settled"
+    assert await db.run(entries) == [f"refunds>clearing:card {order.price} RUB"]
+    assert (await db.run(inbox.receive, went_back(charge), PRICES)).outcome == "settled", "its answer comes too"
+    assert await db.run(count, "refunds") == 1
+    assert await db.run(entries, "second_debit") == []
+    assert violations(database_url) == []
+
+
+@pytest.mark.proves("N-33")
 async def test_a_run_that_died_leaves_a_refund_whose_outcome_is_asked_for(db: Database) -> None:
     order, _ = await bought(db)
     await db.run(refund, Wanted(Route.PROVIDER, await db.run(payment_of, order)))
