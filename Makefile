@@ -8,7 +8,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export PIP_ROOT_USER_ACTION = ignore
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo tour test test-all lint acceptance acceptance-sabotage bench sweep psql books give-access end-suspense receipts ledger-verify test-purchase logs reset migrate terraform-check lock deploy rollback rotate restore destroy doctor health clean \
+.PHONY: help setup run demo tour test test-all lint acceptance acceptance-sabotage bench sweep psql books give-access end-suspense receipts card-statement ledger-verify test-purchase logs reset migrate terraform-check lock deploy rollback rotate restore destroy doctor health clean \
 	node-key node-add node-list node-check
 
 help: ## list the targets

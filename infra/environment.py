@@ -163,7 +163,7 @@ class Environment(Protocol):
         """
 
 
-_SECRET_EVERYWHERE: Final = frozenset({OWNER_SECRET, "TELEGRAM_PROVIDER_TOKEN", "TOKEN_KEYS", "PSEUDONYM_KEY"})
+_SECRET_EVERYWHERE: Final = frozenset({OWNER_SECRET, "TOKEN_KEYS", "PSEUDONYM_KEY"})
 
 
 def secret_names() -> frozenset[str]:

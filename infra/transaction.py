@@ -26,6 +26,43 @@ _TIMEOUTS = Timeouts(statement_ms=30_000, lock_ms=10_000, idle_in_transaction_ms
 """A person waits for it: longer than a function would, and never for ever."""
 
 
+class Session:
+    """An operator's session, for several transactions one after the other; to be closed."""
+
+    def __init__(self, driver: pg8000.native.Connection) -> None:
+        """Raises: SchemaTooOld: the database lacks migrations that this code needs. DatabaseError: the session can't be set."""
+        self._driver = driver
+        try:
+            self._connection = AdoptedConnection(driver, timeouts=_TIMEOUTS, needs=schema.needed())
+        except BaseException:
+            self.close()
+            raise
+
+    def run(self, function: Callable[Concatenate[Transaction, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """`function(tx, ...)` as one transaction, once.
+
+        Raises:
+            lib.db.OutcomeUnknown: lost during COMMIT; to say it again tells whether it was done.
+            lib.db.DatabaseError: refused or lost; nothing was changed.
+        """
+        name = getattr(function, "__name__", "transaction")
+        self._connection.begin()
+        tx = Transaction(self._connection, lambda: False, name)
+        try:
+            result = function(tx, *args, **kwargs)
+            tx.assert_sound()
+        except BaseException:
+            self._connection.rollback()
+            raise
+        self._connection.commit(f"{name}.in-commit")
+        return result
+
+    def close(self) -> None:
+        """End it."""
+        with contextlib.suppress(OSError, pg8000.exceptions.InterfaceError):  # what was lost is closed already
+            self._driver.close()
+
+
 def run(
     session: pg8000.native.Connection,
     function: Callable[Concatenate[Transaction, P], T],
@@ -40,22 +77,11 @@ def run(
         lib.db.OutcomeUnknown: lost during COMMIT; to say it again tells whether it was done.
         lib.db.DatabaseError: refused or lost; nothing was changed.
     """
-    name = getattr(function, "__name__", "transaction")
+    opened = Session(session)
     try:
-        connection = AdoptedConnection(session, timeouts=_TIMEOUTS, needs=schema.needed())
-        connection.begin()
-        tx = Transaction(connection, lambda: False, name)
-        try:
-            result = function(tx, *args, **kwargs)
-            tx.assert_sound()
-        except BaseException:
-            connection.rollback()
-            raise
-        connection.commit(f"{name}.in-commit")
-        return result
+        return opened.run(function, *args, **kwargs)
     finally:
-        with contextlib.suppress(OSError, pg8000.exceptions.InterfaceError):  # what was lost is closed already
-            session.close()
+        opened.close()
 
 
 def exit_code(

@@ -39,6 +39,11 @@ class Currency:
         """An amount of prices and payments in the minor units of the books."""
         return int(price * 10 ** (self.digits - self.price_digits))
 
+    def decimal(self, price: int) -> str:
+        """An amount of prices and payments in whole units, exact: 14900 kopecks are `149.00`, 100 Stars `100`."""
+        whole, part = divmod(price, 10**self.price_digits)
+        return f"{whole}.{part:0{self.price_digits}}" if self.price_digits else str(whole)
+
 
 FIAT = frozenset(_FIAT)
 """What Crypto Pay makes invoices in."""

@@ -36,7 +36,7 @@ def write(lines: Sequence[Line]) -> bytes:
                 line.kind,
                 line.payment_id,
                 line.moment,
-                sign + decimal(line.amount, currencies.of(line.currency).digits),
+                sign + currencies.of(line.currency).decimal(line.amount),
                 line.currency,
                 line.order_id,
                 line.what,
@@ -44,19 +44,11 @@ def write(lines: Sequence[Line]) -> bytes:
                 line.period_days or "",
                 line.provider,
                 _text(line.charge_id),
-                sign + decimal(line.paid_amount, currencies.of(line.paid_currency).price_digits),
+                sign + currencies.of(line.paid_currency).decimal(line.paid_amount),
                 line.paid_currency,
             )
         )
     return text.getvalue().encode("utf-8-sig")
-
-
-def decimal(minor: int, digits: int) -> str:
-    """Minor units as a decimal string, exact: 14900 with 2 digits is `149.00`."""
-    if not digits:
-        return str(minor)
-    whole, part = divmod(minor, 10**digits)
-    return f"{whole}.{part:0{digits}}"
 
 
 def _text(value: str) -> str:

@@ -50,6 +50,8 @@ class Settings(BaseSettings):
     telegram_api_base: HttpAddress | None = None
     admin_ids: Annotated[str, _by(values.ids)] | None = None
     ask_data_consent: Annotated[str, _by(values.switch)] | None = None
+    telegram_provider_token: Annotated[str, _by(plain.provider_token)] | None = None
+    card_receipt: Annotated[str, _by(values.card_receipt)] | None = None
     cryptopay_token: Annotated[str, _by(values.cryptopay_tokens)] | None = None
     cryptopay_api_base: HttpAddress | None = None
     cryptopay_assets: Annotated[str, _by(values.assets)] | None = None

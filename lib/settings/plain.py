@@ -15,7 +15,7 @@ from lib.settings import values
 from lib.settings.values import UnusableSetting, WrongSetting
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from zoneinfo import ZoneInfo
 
 T = TypeVar("T")
@@ -150,6 +150,35 @@ def cryptopay() -> CryptoPaySettings:
         tokens=read("CRYPTOPAY_TOKEN", values.cryptopay_tokens) or (),
         api_base=defaulted("CRYPTOPAY_API_BASE", values.http_address, CRYPTOPAY_API),
         assets=defaulted("CRYPTOPAY_ASSETS", values.assets, CRYPTOPAY_ASSETS),
+    )
+
+
+def provider_token(given: str) -> str:
+    """The reader of the card provider's token.
+
+    Raises:
+        ValueError: none that @BotFather gives; in prod one of a provider's test, with which access would be given for no money.
+    """
+    read_as = values.provider_token(given)
+    if values.is_of_a_test(given) and environment() == "prod":
+        raise ValueError("is a test token, which takes no money: prod needs a live one")
+    return read_as
+
+
+@dataclass(frozen=True, slots=True)
+class CardSettings:
+    """Cards by Telegram Payments; `token` is empty when the method is not offered, `receipt` when the provider is told nothing."""
+
+    token: str = field(repr=False)
+    receipt: Mapping[str, str]
+
+
+@cache
+def card() -> CardSettings:
+    """Raises: WrongSetting."""
+    return CardSettings(
+        token=read("TELEGRAM_PROVIDER_TOKEN", provider_token) or "",
+        receipt=read("CARD_RECEIPT", values.card_receipt) or {},
     )
 
 

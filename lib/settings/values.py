@@ -46,6 +46,7 @@ _APP_LINK = re.compile(r"tg://[A-Za-z0-9_-]+(?:\?(?:[A-Za-z0-9._~!$&'()*+,;=:@/?
 _BOT_TOKEN = re.compile(r"[0-9]{1,20}:[A-Za-z0-9_-]{8,256}")
 _BOT_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{3,31}")
 _WEBHOOK_SECRET = re.compile(r"[A-Za-z0-9_-]{1,256}")
+_PROVIDER_TOKEN = re.compile(r"[0-9]{1,20}:(?:LIVE|TEST):[A-Za-z0-9_:.-]{1,256}")
 _CRYPTOPAY_TOKEN = re.compile(r"[0-9]{1,20}:[!-+\--~]{8,256}")
 _API_KEY = re.compile(r"[!-~]{1,1024}")
 _MASTER_KEY = re.compile(r"[!-+\--~]{32,1024}")
@@ -229,6 +230,9 @@ bot_token = _shape(_BOT_TOKEN, "must look like 123456:ABC...")
 bot_name = _shape(_BOT_NAME, "must be a bot's name without @")
 webhook_secrets = listed(_shape(_WEBHOOK_SECRET, "1 to 256 of A-Z a-z 0-9 _ - each"))
 cryptopay_tokens = listed(_shape(_CRYPTOPAY_TOKEN, "must look like 12345:AA..."))
+provider_token = _shape(
+    _PROVIDER_TOKEN, "must look like 123456789:LIVE:..., as @BotFather gives it for a payment provider"
+)
 api_key = _shape(_API_KEY, "must be printable ASCII without spaces: it goes in a header")
 master_keys = listed(_shape(_MASTER_KEY, "each needs at least 32 printable ASCII characters without spaces"))
 project = _shape(_PROJECT, "must be a project's id")
@@ -278,6 +282,11 @@ def store_key(text: str) -> tuple[str, str]:
     return found["id"], found["secret"]
 
 
+def is_of_a_test(text: str) -> bool:
+    """Whether a payment provider's token is of its test, in which no money moves."""
+    return ":TEST:" in text
+
+
 def invoker(text: str) -> str:
     """As whom tasks call: a service account's address, in which {queue} is the name of the task's queue, for every queue.
 
@@ -320,6 +329,36 @@ def assets(text: str) -> tuple[str, ...]:
         return code
 
     return listed(one)(text)
+
+
+# What a receipt's item may say, by 54-FZ's own words, as card providers take them (docs/configuration.md#receipts-of-cards).
+_RECEIPT = {
+    "vat_code": frozenset(str(code) for code in range(1, 13)),
+    "tax_system_code": frozenset(str(code) for code in range(1, 7)),
+    "payment_subject": frozenset(("commodity", "excise", "job", "service", "payment", "composite", "another")),
+    "payment_mode": frozenset(
+        ("full_prepayment", "prepayment", "advance", "full_payment", "partial_payment", "credit", "credit_payment")
+    ),
+}
+
+
+def card_receipt(text: str) -> dict[str, str]:
+    """What a card's provider is told for the receipt: `vat_code=1,payment_subject=service` and the like.
+
+    Raises:
+        ValueError: it names what there is not, a value that there is not, a name twice, or no `vat_code`.
+    """
+    found: dict[str, str] = {}
+    for part in text.split(","):
+        name, _, value = (one.strip() for one in part.partition("="))
+        if name not in _RECEIPT or value not in _RECEIPT[name] or name in found:
+            raise ValueError(
+                f"must be such as vat_code=1,payment_subject=service, each of {', '.join(_RECEIPT)} at most once"
+            )
+        found[name] = value
+    if "vat_code" not in found:
+        raise ValueError("must say a vat_code")
+    return found
 
 
 def switch(text: str) -> bool:

@@ -24,9 +24,9 @@ __all__ = ["PROVIDER", "ROOT", "Fleet", "settings_of"]
 def settings_of(function: Function, settings: Mapping[str, str], table: Table | None = None) -> dict[str, str]:
     """The settings that this function would have when deployed: of the secrets, those its row names and no other.
 
-    `PROVIDER` is one that no row names yet. `HOST` is functions-framework's own: it would listen on every interface of this machine.
+    `HOST` is functions-framework's own: it would listen on every interface of this machine.
     """
-    secret = {name for row in (table or HERE.table).functions.values() for name in row.secrets} | {PROVIDER}
+    secret = {name for row in (table or HERE.table).functions.values() for name in row.secrets}
     given = {name: value for name, value in settings.items() if name not in secret or name in function.secrets}
     if endpoint := given.get("TASKS_ENDPOINT"):
         given["TASKS_ENDPOINT"] = (

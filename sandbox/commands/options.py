@@ -22,6 +22,7 @@ _API_BASE: Final = "TELEGRAM_API_BASE"
 TAKEN_OVER: Final[tuple[str, ...]] = (
     "ADMIN_IDS",
     "ASK_DATA_CONSENT",
+    "CARD_RECEIPT",
     "CRYPTOPAY_ASSETS",
     "DISPLAY_TZ",
     "LEDGER_EXPORT_ENDPOINT",

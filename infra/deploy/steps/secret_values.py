@@ -36,7 +36,7 @@ MADE: Final[Mapping[str, Callable[[], str]]] = {
     "TOKEN_KEYS": lambda: secrets.token_urlsafe(48),
 }
 # The method is not offered, the books are not copied, or every node is a row of its own, without them (modules/platform/locals.tf; a test compares).
-OPTIONAL: Final = frozenset({"CRYPTOPAY_TOKEN", "LEDGER_EXPORT_KEY", "NODE_MASTER_KEYS", "XRAY_API_KEY"})
+OPTIONAL: Final = frozenset({"CRYPTOPAY_TOKEN", "LEDGER_EXPORT_KEY", "NODE_MASTER_KEYS", "TELEGRAM_PROVIDER_TOKEN", "XRAY_API_KEY"})
 READERS: Final[Mapping[str, Callable[[str], object]]] = {
     "CRYPTOPAY_TOKEN": values.cryptopay_tokens,
     "DATABASE_LOCK_URL": plain.database_url,
@@ -46,6 +46,7 @@ READERS: Final[Mapping[str, Callable[[str], object]]] = {
     "MIGRATE_DATABASE_URL": plain.database_url,
     "NODE_MASTER_KEYS": values.master_keys,
     "TELEGRAM_BOT_TOKEN": values.bot_token,
+    "TELEGRAM_PROVIDER_TOKEN": values.provider_token,
     "TELEGRAM_WEBHOOK_SECRET": values.webhook_secrets,
     "XRAY_API_KEY": values.api_key,
 }
@@ -156,6 +157,8 @@ def _unfit(world: World, setting: str, value: str) -> str | None:
         READERS.get(setting, values.api_key)(value)
     except ValueError as error:
         return str(error)
+    if setting == "TELEGRAM_PROVIDER_TOKEN" and values.is_of_a_test(value) and world.environment == "prod":
+        return "is a test token, which takes no money: prod needs a live one"
     if setting == "TELEGRAM_BOT_TOKEN":
         return _unknown_bot(world, value)
     return None

@@ -31,7 +31,7 @@ def test_a_first_deploy_makes_what_is_ours_and_takes_what_is_given(tmp_path: Pat
     _store(setting)
     numbers = variable_files.secret_versions(setting.world.folder)
     assert numbers is not None
-    assert set(numbers) == set(fakes.SECRETS) - {"CRYPTOPAY_TOKEN", "XRAY_API_KEY"}
+    assert set(numbers) == set(fakes.SECRETS) - {"CRYPTOPAY_TOKEN", "TELEGRAM_PROVIDER_TOKEN", "XRAY_API_KEY"}
     stored = {name: versions[-1][0] for name, versions in setting.cloud.versions.items()}
     assert stored["telegram-bot-token"] == fakes.TOKEN
     values.webhook_secrets(stored["telegram-webhook-secret"])

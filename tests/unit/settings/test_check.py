@@ -70,6 +70,8 @@ WRONG = {
     "CRYPTOPAY_API_BASE": "gopher://secret-8",
     "CRYPTOPAY_ASSETS": "USDT,SECRET16",
     "PAYMENT_METHODS": "stars,secret-17",
+    "TELEGRAM_PROVIDER_TOKEN": "1:secret-18",
+    "CARD_RECEIPT": "vat_code=secret-19",
     "TASKS_ENDPOINT": "secret-9",
     "FUNCTION_URL_TEMPLATE": "https://secret-10",
     "XRAY_API_URL": "secret-11",

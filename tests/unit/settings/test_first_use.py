@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import json
 import logging
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -65,6 +66,12 @@ def _cryptopay(_name: str) -> None:
     assert request.url.host, _NO_HOST
     assert request.url.path.endswith("/api/getMe")
     assert all(asset.isascii() for asset in read.assets)
+
+
+def _card(_name: str) -> None:
+    read = plain.card()
+    assert ":LIVE:" in read.token or not read.token
+    json.dumps(dict(read.receipt))
 
 
 def _tasks(_name: str) -> None:
@@ -184,6 +191,11 @@ FIRST_USE: dict[str, tuple[Callable[[str], Any], list[str]]] = {
     ),
     "ADMIN_IDS": (_owners, ["1001,1002", "7", "0", "1001, 1002,"]),
     "ASK_DATA_CONSENT": (lambda _name: str(plain.asks_data()), ["yes", "no", "YES", "1", "true"]),
+    "TELEGRAM_PROVIDER_TOKEN": (_card, [f"1:LIVE:{MARK}", f"1:TEST:{MARK}", f"1:{MARK}", f"LIVE:{MARK}"]),
+    "CARD_RECEIPT": (
+        _card,
+        ["vat_code=1", "vat_code=1, payment_subject=service", "vat_code=0", "payment_mode=advance", MARK],
+    ),
     "CRYPTOPAY_TOKEN": (_cryptopay, [f"12345:AA{MARK}", f"1:{MARK},2:{MARK}"]),
     "CRYPTOPAY_API_BASE": (_cryptopay, [f"https://{MARK}.crypt.bot", f"http://127.0.0.1:1/{MARK}"]),
     "CRYPTOPAY_ASSETS": (_cryptopay, ["USDT,TON,BTC", "USDT", "USDT, TON,", "RUB", "USDT,XTR", MARK]),
@@ -307,6 +319,7 @@ CACHED = (
         plain.telegram,
         plain.telegram_secrets,
         plain.cryptopay,
+        plain.card,
         plain.tasks,
         plain.first_node,
         plain.zone,
@@ -447,6 +460,16 @@ REFUSED = {
     "DB_CONNECTIONS": ["\u0662", "1", "101", "2.0", "1_0", "+2", "0x2", "9" * 5000],
     "ADMIN_IDS": ["\u0661\u0662", "0", "-1", str(2**63), "1;2", "12\u00b2", ",", "1.0"],
     "CRYPTOPAY_ASSETS": ["RUB", "USDT,EUR", "XTR", "usdt", "DOGE", ","],
+    "TELEGRAM_PROVIDER_TOKEN": ["1:TEST:x", "1:x", "\u0661:LIVE:x", "1:LIVE:", "1:LIVE:a b", "1:live:x"],
+    "CARD_RECEIPT": [
+        "vat_code",
+        "vat_code=13",
+        "vat_code=\u0661",
+        "vat_code=1,vat_code=1",
+        "tax_system_code=1",
+        "vat_code=1,rate=20",
+        ",",
+    ],
     "PAYMENT_METHODS": ["cash", "stars,stars", "Stars", "stars;card", ",", "test", "promo"],
     "TELEGRAM_BOT_TOKEN": [
         "1:aaaaaaaa,2:bbbbbbbb",
@@ -514,6 +537,11 @@ ACCEPTED = {
     "XRAY_API_PIN": ["0a" * 32, f"{'0A' * 32}, {'0b' * 32}"],
     "ADMIN_IDS": ["1001,1002", " 7 , ", str(2**63 - 1)],
     "CRYPTOPAY_ASSETS": ["USDT", "BTC, ETH,"],
+    "TELEGRAM_PROVIDER_TOKEN": ["381764678:LIVE:71_x-Y.z"],
+    "CARD_RECEIPT": [
+        "vat_code=1,payment_subject=service,payment_mode=full_prepayment,tax_system_code=2",
+        " vat_code = 12 ",
+    ],
     "PAYMENT_METHODS": ["balance", "transfer,balance,card,cryptobot,stars", " stars , balance, "],
     "DB_CONNECTIONS": ["2", "100", " 3 "],
     "DISPLAY_TZ": ["America/Argentina/Buenos_Aires", "Etc/GMT-14", "UTC"],

@@ -124,7 +124,7 @@ locals {
   secret_ids = {
     for setting in local.secret_settings : setting => setting == "DATABASE_URL" && var.database.url_secret != null ? var.database.url_secret : lower(replace(setting, "_", "-"))
   }
-  optional_secrets = ["CRYPTOPAY_TOKEN", "LEDGER_EXPORT_KEY", "NODE_MASTER_KEYS", "XRAY_API_KEY"] # method not offered; no books off site; one node only; nodes are rows of their own
+  optional_secrets = ["CRYPTOPAY_TOKEN", "LEDGER_EXPORT_KEY", "NODE_MASTER_KEYS", "TELEGRAM_PROVIDER_TOKEN", "XRAY_API_KEY"] # method not offered; no books off site; one node only; cards not offered; nodes are rows of their own
   missing_secrets  = [for setting in sort(tolist(local.secret_settings)) : setting if !contains(concat(local.optional_secrets, keys(var.secret_versions)), setting)]
 
 }
