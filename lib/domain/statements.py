@@ -249,7 +249,7 @@ def event_of_body(provider: str, said: Mapping[str, Any], body: bytes, via: str,
         amount=_whole(said["amount"]),
         currency=currencies.of(said["currency"]).code,
         invoice_id="",
-        purchase_id=UUID(said["purchase"]) if said["purchase"] else None,
+        purchase_id=UUID(str(said["purchase"])) if said["purchase"] else None,
         fee_asset=said["currency"] if fee else None,
         fee_amount=currencies.of(said["currency"]).decimal(fee) if fee else None,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lib.domain.settlement import Event
-from lib.payments import cryptopay, stars, synthetic
+from lib.payments import card, cryptopay, stars, synthetic
 from lib.settings import plain
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 PROVIDERS: tuple[Provider, ...] = (
     cryptopay,
     stars,
+    card,
 )  # fmt: skip
 _OUTSIDE_PROD: tuple[Provider, ...] = (
     synthetic,

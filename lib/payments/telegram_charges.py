@@ -1,4 +1,7 @@
-"""What Telegram tells of money, by Stars and by card: one reader of its messages, whose key is `telegram_payment_charge_id`.
+"""What Telegram tells of money, by Stars and by card: one reader of its messages.
+
+The key of Stars is `telegram_payment_charge_id`, which Telegram's own list has as well; of a card it is the id at its provider, which the
+provider's statement has and Telegram's id it has not (decision 0028).
 
 Plain Python: Telegram's updates of money are read without aiogram.
 """
@@ -108,12 +111,14 @@ def charged(amount: object, currency: object, payload: object) -> tuple[Money | 
 
 
 def _event(message: Mapping[str, Any], payment: Mapping[str, Any], kind: str, stored: _Stored) -> Event:
-    charge_id = key(payment.get("telegram_payment_charge_id"), payment)
+    provider = provider_of(payment.get("currency"))
+    said = payment.get("provider_payment_charge_id") if provider == CARD else None
+    charge_id = key(said if isinstance(said, str) and said else payment.get("telegram_payment_charge_id"), payment)
     money, reason = charged(payment.get("total_amount"), payment.get("currency"), payment.get("invoice_payload"))
     if money is not None and kind == "refund":
         money = replace(money, purchase_id=None)  # a refund is of its charge, whatever else is said
     return Event(
-        provider_of(payment.get("currency")),
+        provider,
         charge_id,
         stored.body,
         stored.via,

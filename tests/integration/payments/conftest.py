@@ -11,7 +11,7 @@ from lib.db.migrate import list_providers
 from lib.payments import registry
 from lib.settings import plain
 from tests.integration.payments import sample
-from tests.integration.payments.tills import CryptoPayTill, SampleTill, StarsTill, TestTill
+from tests.integration.payments.tills import CardTill, CryptoPayTill, SampleTill, StarsTill, TestTill
 from tests.integration.sweeps.runs import Queue
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 TILLS: dict[str, Callable[[pytest.MonkeyPatch], Till]] = {
     "cryptobot": CryptoPayTill,
     "stars": StarsTill,
+    "card": CardTill,
     "test": TestTill,
     "sample": SampleTill,
 }

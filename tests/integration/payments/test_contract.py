@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import pytest
 
 from lib import currencies, json_reader
-from lib.domain import accounts, inbox, orders
+from lib.domain import accounts, inbox, orders, statements
 from lib.domain.accounts import Person
 from lib.domain.inbox import StoredEvent
 from lib.domain.refunds import Charge
-from lib.payments import provider, registry
+from lib.domain.statements import Said
+from lib.payments import card, provider, registry
 from lib.payments.provider import Answer, InvoiceOver, ProviderError
 from lib.settings import pricelist
 from tests.quoting import at_list_price
@@ -66,13 +68,24 @@ async def ordered(db: Database, till: Till, telegram_id: int = 1) -> tuple[Order
 async def every_way(till: Till, told: Event, invoice: Invoice) -> list[Event]:
     """The news by itself, by asking about its invoice, and by the list of all that was paid."""
     news = [told]
-    if till.invoices is not None:
+    if till.provider is card:
+        news.append(card_statement_line(told))
+    elif till.invoices is not None:
         listed = await till.invoices.listed(0)
         news.append(till.invoices.event(listed.paid[told.external_id], "sweep", "listed"))
     if till.invoices is not None and not till.invoices.asks_first:
         looked = await till.invoices.look([invoice.invoice_id])
         news.append(till.invoices.event(looked.paid[invoice.invoice_id], "sweep", "looked"))
     return news
+
+
+def card_statement_line(told: Event) -> Event:
+    """The news that the charge's line in the provider's statement is, when it names our purchase."""
+    assert told.money is not None
+    at = datetime(2026, 11, 30, tzinfo=UTC)
+    amount, currency, purchase_id = told.money.amount, told.money.currency, told.money.purchase_id
+    said = Said(2, "charge", told.external_id, "", amount, 522, currency, at, purchase_id)
+    return statements.event_of(card.NAME, said, "stated")
 
 
 def stored(event: Event) -> StoredEvent:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import httpx
 
-from lib.payments import cryptopay, stars, synthetic, telegram_charges
+from lib.payments import card, cryptopay, stars, synthetic, telegram_charges
 from lib.payments.bot_api import BotApi
 from lib.payments.provider import Invoice
 from lib.settings import plain
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from lib.payments.provider import GivesBack, Invoices, Provider, ProviderAccount
 
 TOKEN = "1:contract-token"
-_BOT, _CARD = "42:contract-token", "2:contract-card"
+_BOT, _CARD = "42:contract-token", "2:LIVE:contract-card"
 
 
 @dataclass(frozen=True)
@@ -158,6 +158,24 @@ class StarsTill:
         await self.client.aclose()
         self.stand_in.close()
         plain.telegram.cache_clear()
+
+
+class CardTill(StarsTill):
+    """Over the same Telegram, by the token of a payment provider."""
+
+    def __init__(self, environment: Any) -> None:
+        super().__init__(environment)
+        environment.setenv("TELEGRAM_PROVIDER_TOKEN", _CARD)
+        environment.setenv("CARD_RECEIPT", "vat_code=1,tax_system_code=2")
+        plain.card.cache_clear()
+        self.provider = card
+        self.invoices = card.connect(lambda: self.client)
+        self.giver = self.provider.gives_back(lambda: self.client)
+        self.account = self.provider.account(lambda: self.client)
+
+    async def close(self) -> None:
+        await super().close()
+        plain.card.cache_clear()
 
 
 class SampleTill:

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
+from uuid import UUID
 
 import pytest
 
@@ -67,7 +67,7 @@ def charge(**payment: Any) -> dict[str, Any]:
 INCOMING = Incoming(1, "{}", "tg-1")
 
 
-PURCHASE = uuid4()
+PURCHASE = UUID("3d5f6a0c-0f1e-4c1e-9a60-0b8f6c1f0a11")
 
 
 @pytest.mark.parametrize(
