@@ -259,7 +259,7 @@ def _ways_to_pay(
 ) -> tuple[Rows, list[str]]:
     """A button for each method that takes the price, and a line for each that does not."""
     say = context.texts
-    labels = dict(context.methods)
+    labels = {name: context.label(name) for name in context.methods}
     notes = [
         say.html("buy-confirm-minimum", method=labels[name], minimum=say.money(one.minimum, one.quote.currency))
         for name, one in offered.items()

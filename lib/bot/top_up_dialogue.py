@@ -107,7 +107,7 @@ def _confirm(
     parts += [
         say.html(
             "buy-confirm-minimum",
-            method=context.methods[method],
+            method=context.label(method),
             minimum=say.money(one.minimum, one.quote.currency),
         )
         for method, one in offered.items()
@@ -119,9 +119,7 @@ def _confirm(
     rows: Rows = tuple(
         (
             tap(
-                order_screen.pay_label(
-                    context, quote, context.methods[method], alone=len(payable) == 1, accepts=accepts
-                ),
+                order_screen.pay_label(context, quote, context.label(method), alone=len(payable) == 1, accepts=accepts),
                 PayTopUp(method=method, version=state.version),
             ),
         )

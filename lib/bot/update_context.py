@@ -96,6 +96,10 @@ class UpdateContext:
         """The catalogue of the customer's language."""
         return texts.of(self.shown_in or self.account.language)
 
+    def label(self, method: str) -> str:
+        """What a provider is called on a button: by its own name, or in the customer's language where it is no name."""
+        return self.texts.plain("method-card") if method == _CARD else self.methods[method]
+
     @property
     def correlation_id(self) -> str:
         """Of the update."""
@@ -110,6 +114,7 @@ class UpdateContext:
         return replace(self, shown_in=language)
 
 
+_CARD = "card"
 E = TypeVar("E", bound=ExternalCall)
 
 

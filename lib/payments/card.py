@@ -91,7 +91,7 @@ class Card:
     @property
     def label(self) -> str:
         """See `Invoices`."""
-        return "Card"
+        return "Bank card"
 
     @property
     def page(self) -> int:

@@ -52,6 +52,7 @@ button-top-up = 💰 Top up the balance
 button-balance = 💰 Balance
 button-other-amount = ✍️ Another amount
 method-balance = from the balance
+method-card = Bank card
 button-pay-url = 💳 Pay { $price }
 button-check = 🔄 Check payment
 button-refresh = 🔄 Refresh

@@ -55,6 +55,7 @@ button-top-up = 💰 Пополнить баланс
 button-balance = 💰 Баланс
 button-other-amount = ✍️ Другая сумма
 method-balance = с баланса
+method-card = Банковская карта
 button-pay-url = 💳 Оплатить { $price }
 button-check = 🔄 Проверить оплату
 button-refresh = 🔄 Обновить
