@@ -107,6 +107,9 @@ end-suspense: .venv/.ready-deploy ## end what lies in suspense, once (ENV=prod E
 receipts: .venv/.ready-deploy ## what an accountant is told of some days, as a file; what was due of them counts as told (ENV=prod FROM=2026-01-01 TO=2026-01-31 OUT=<a file>)
 	@$(PY) -m infra.write_receipts --env "$(ENV)" --from "$$FROM" --to "$$TO" --out "$$OUT" --form "$$FORM"
 
+card-statement: .venv/.ready-deploy ## take up a card provider's statement: what was never heard of, fees, refunds, payouts; then compare it (ENV=prod FILE=<a CSV file> FROM= TO= DRY_RUN=1)
+	@$(PY) -m infra.card_statement --env "$(ENV)" --file "$$FILE" --from "$$FROM" --to "$$TO" --dry-run "$$DRY_RUN"
+
 ledger-verify: .venv/.ready-deploy ## check the copy of the books off site, by the bucket alone (FROM=s3://bucket/folder, a key that reads in LEDGER_EXPORT_KEY; AGAINST=DATABASE_URL, the variable's name, or ENV=prod: row for row with the books)
 	@$(PY) -m infra.ledger_verify --from "$(FROM)" --against "$(AGAINST)" --env "$(if $(PSQL_ENV),$(ENV))" --known "$(KNOWN)" $(ARGS)
 

@@ -36,7 +36,9 @@ MADE: Final[Mapping[str, Callable[[], str]]] = {
     "TOKEN_KEYS": lambda: secrets.token_urlsafe(48),
 }
 # The method is not offered, the books are not copied, or every node is a row of its own, without them (modules/platform/locals.tf; a test compares).
-OPTIONAL: Final = frozenset({"CRYPTOPAY_TOKEN", "LEDGER_EXPORT_KEY", "NODE_MASTER_KEYS", "TELEGRAM_PROVIDER_TOKEN", "XRAY_API_KEY"})
+OPTIONAL: Final = frozenset(
+    {"CRYPTOPAY_TOKEN", "LEDGER_EXPORT_KEY", "NODE_MASTER_KEYS", "TELEGRAM_PROVIDER_TOKEN", "XRAY_API_KEY"}
+)
 READERS: Final[Mapping[str, Callable[[str], object]]] = {
     "CRYPTOPAY_TOKEN": values.cryptopay_tokens,
     "DATABASE_LOCK_URL": plain.database_url,
