@@ -1,7 +1,7 @@
 """What Telegram tells of money, by Stars and by card: one reader of its messages.
 
 The key of Stars is `telegram_payment_charge_id`, which Telegram's own list has as well; of a card it is the id at its provider, which the
-provider's statement has and Telegram's id it has not (decision 0028).
+provider's statement has and Telegram's id it has not (decision 0029).
 
 Plain Python: Telegram's updates of money are read without aiogram.
 """
