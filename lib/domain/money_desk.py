@@ -49,9 +49,10 @@ class Event:
 
 
 _COLUMNS = """
-select n.id, n.provider, n.external_id, n.status, n.reason, n.amount, n.currency, n.order_id, o.status as order_status,
+       n.id, n.provider, n.external_id, n.status, n.reason, n.amount, n.currency, n.order_id, o.status as order_status,
        o.kind as order_kind, coalesce(o.account_id, a.id) as account_id, n.payer_telegram_id, n.received_at, n.resolution
-from {rows} n left join orders o on o.id = n.order_id left join accounts a on a.telegram_id = n.payer_telegram_id
+"""
+_ORDER_AND_PAYER = """left join orders o on o.id = n.order_id left join accounts a on a.telegram_id = n.payer_telegram_id
 """
 
 # Two conditions, each with an index of its own.
@@ -61,10 +62,10 @@ with waiting as (
     union all
     (select * from payment_events where status = 'duplicate' and resolved_at is null and id < :before order by id desc limit :most)
 )
-{_COLUMNS.format(rows="waiting")} order by n.id desc limit :most
+select {_COLUMNS} from waiting n {_ORDER_AND_PAYER} order by n.id desc limit :most
 """  # noqa: S608 -- constant fragments
 
-_ONE = f"{_COLUMNS.format(rows='payment_events')} where n.id = :id"
+_ONE = f"select {_COLUMNS} from payment_events n {_ORDER_AND_PAYER} where n.id = :id"  # noqa: S608 -- constant fragments
 
 _COUNTS = """
 select count(*) filter (where status = 'unmatched') as unmatched, count(*) filter (where status = 'duplicate') as duplicate
