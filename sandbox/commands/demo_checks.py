@@ -13,6 +13,10 @@ from typing import TYPE_CHECKING, Final
 import httpx
 
 from lib import currencies
+from lib.db import Database
+from lib.domain import refunds_by_hand
+from lib.domain.refunds_by_hand import Route, Wanted
+from lib.domain.suspense_by_hand import By
 from lib.settings import pricelist
 from sandbox.node.lab import Origin, ShareLink, TunnelClient, TunnelRefusedError
 from sandbox.system.customer import APPLIED_S, Customer, StepFailedError, need, text_of, urls_of
@@ -29,6 +33,7 @@ SOME_SECONDS: Final = timedelta(seconds=10)
 # Xray lists no client that comes from 127.0.0.1 as online; only Linux has the rest of 127/8 without being asked.
 ELSEWHERE: Final = "127.0.0.2" if sys.platform == "linux" else None
 _LOST = 502
+_OPERATOR: Final = 1
 _ROUNDED: Final = Decimal("0.00001")
 _CUT_S = 10.0
 
@@ -190,6 +195,17 @@ class DemoChecks:
         )
         need(rows[0]["held"] == amount, f"{rows[0]['held']} on the balance of {name}, not {amount}")
 
+    async def refund(self, provider: str, charge_id: str) -> None:
+        """An operator has a charge given back by its provider, with the access that it paid for."""
+        db = Database(self._system.database.functions_url, connections=2, application="demo")
+        by = By(_OPERATOR, {_OPERATOR}, "the customer wants it back", "demo-refund")
+        try:
+            event_id = await db.run(refunds_by_hand.charge, provider, charge_id)
+            wanted = Wanted(Route.PROVIDER, event_id=event_id, reverses_access=True)
+            await db.run(refunds_by_hand.refund, wanted, by, self._prices)
+        finally:
+            await db.close()
+
     async def providers_agree(self) -> str:
         """Each provider's own account is what the books say: by the sweep that compares them, and by what each says it holds."""
         found = await self._system.sweep("money")
@@ -198,12 +214,15 @@ class DemoChecks:
             "select distinct on (provider) provider, lines, matched, complete from reconciliations"
             " order by provider, day desc"
         )
-        held = {**self._crypto_pay(), **self._stars()}
+        asked = {**self._crypto_pay(), **self._stars()}
         for row in compared:
             need(row["complete"] and row["lines"] == row["matched"], f"compared: {row}")
-        need({f"clearing:{row['provider']}" for row in compared} >= {code for code, _ in held}, f"compared: {compared}")
+        need(
+            {f"clearing:{row['provider']}" for row in compared} >= {code for code, _ in asked}, f"compared: {compared}"
+        )
         differ = await self._system.sql("select provider, state, external_id, asset from reconciliation_differences")
         need(not differ, f"they differ: {differ}")
+        held = asked | self._cards()  # no one can be asked about those: an operator uploads the provider's statement
         for (code, asset), amount in held.items():
             booked = await self._cleared(code, asset)
             # each charge's fee has more digits than the books: less than a unit of them for each
@@ -221,6 +240,15 @@ class DemoChecks:
     def _stars(self) -> dict[tuple[str, str], Decimal]:
         stars = Decimal(self._system.telegram.payments.balance).scaleb(-currencies.of("XTR").digits).normalize()
         return {("clearing:stars", "XTR"): stars} if stars else {}
+
+    def _cards(self) -> dict[tuple[str, str], Decimal]:
+        charges = [one for one in self._system.telegram.payments.charges if one.currency != "XTR" and not one.returned]
+        found: dict[tuple[str, str], Decimal] = {}
+        for one in charges:
+            digits = currencies.of(one.currency).price_digits
+            key = ("clearing:card", one.currency)
+            found[key] = found.get(key, Decimal(0)) + Decimal(one.amount).scaleb(-digits)
+        return found
 
     async def _cleared(self, code: str, asset: str) -> Decimal:
         """What a clearing account holds, in whole units."""

@@ -1,4 +1,4 @@
-"""The demo's chapter about money: Stars, the balance, more than was agreed."""
+"""The demo's chapter about money: Stars, the balance, a card, more than was agreed, a refund."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 _TOP_UP: Final = 250_00
 _MORE: Final = 50_00
 _TRIES: Final = 5
-_CHECKOUT_IS_OVER: Final = timedelta(seconds=61)
-"""An accepted checkout keeps others of its order out for a minute."""
+_A_MINUTE: Final = timedelta(seconds=61)
+"""Every sweep of a minute's schedule has its turn in it; and so long an accepted checkout keeps others of its order out."""
 
 
 class MoneyStory:
@@ -38,7 +38,9 @@ class MoneyStory:
         """
         await self._top_up_by_stars()
         await self._from_balance()
+        await self._by_card()
         await self._more_than_agreed()
+        await self._given_back()
 
     async def _top_up_by_stars(self) -> None:
         async with self._tell.step("Dora tops up her balance by Stars") as notes:
@@ -59,22 +61,51 @@ class MoneyStory:
             await self._checks.holds("Dora", left)
             notes.append(f"{left / 100:.2f} RUB left")
 
+    async def _by_card(self) -> None:
+        async with self._tell.step("Emil pays by card, with an email for the receipt") as notes:
+            last = self._emil.last_id()
+            await self._pay(self._emil, await self._emil.order("basic", 30, _pay_link, method="card"))
+            await self._emil.gets_key(last)
+            [charge] = [one for one in self._system.telegram.payments.charges if one.currency == "RUB"]
+            need(charge.amount == self._checks.price, f"charged {charge.amount}")
+            need(charge.to_provider.get("email") and charge.to_provider.get("provider_data"), "no receipt can be sent")
+            notes.append(f"{charge.amount / 100:.2f} RUB")
+
     async def _more_than_agreed(self) -> None:
-        async with self._tell.step("Emil pays an invoice of CryptoBot with more than was agreed") as notes:
-            invoice = await self._checks.order(self._emil)
+        async with self._tell.step("an invoice of CryptoBot is paid with more than was agreed") as notes:
+            before, invoice = await self._checks.end("Emil"), await self._checks.order(self._emil)
             instead = f"{(self._checks.price + _MORE) / 100:.2f}"
             last = self._emil.last_id()
             await self._system.cryptopay.pay(invoice["invoice_id"], instead=(instead, invoice["fiat"]))
             await _receipt(self._emil, last, "came to your balance")
             await self._checks.holds("Emil", _MORE)
-            notes.append(f"the rest of {_MORE / 100:.2f} RUB is on the balance")
+            need(await self._checks.end("Emil") - before == timedelta(days=30), "not 30 days more")
+            notes.append(f"30 days more, the rest of {_MORE / 100:.2f} RUB is on the balance")
+
+    async def _given_back(self) -> None:
+        async with self._tell.step(
+            "Dora pays by Stars and wants them back: the Stars go back, and the time they bought"
+        ) as notes:
+            account, end, last = self._dora.user.account, await self._checks.end("Dora"), self._dora.last_id()
+            stars = account.stars
+            charge_id = await self._pay(self._dora, await self._dora.order("basic", 30, _pay_link, method="stars"))
+            await _receipt(self._dora, last, "Access until")
+            paid = stars - account.stars
+            await self._checks.refund("stars", charge_id)
+            await self._system.travel(_A_MINUTE)  # the sweep that asks Telegram
+            await self._dora.sees(lambda message: "refunded_payment" in message, "the Stars that went back")
+            await self._system.settled()
+            need(account.stars == stars, f"{stars - account.stars} Stars are lacking")
+            after = await self._checks.end("Dora")
+            need(abs(after - end) < _A_MINUTE, f"the end moved by {after - end}")
+            notes.append(f"{paid} Stars, 30 days")
 
     async def _pay(self, customer: Customer, message: Message) -> str:
         """By the link of its button; pressed again after a while, as people do, when the answer did not come. The charge's id."""
         url, tries = str(_pay_link(message)), 1 if customer.patience_s is None else _TRIES
         payment = await customer.user.pay_link(url)
         while payment.status != "paid" and (tries := tries - 1):
-            await self._system.travel(_CHECKOUT_IS_OVER)
+            await self._system.travel(_A_MINUTE)
             payment = await customer.user.pay_link(url)
         name = customer.user.account.first_name
         need(payment.status == "paid", f"{name} could not pay: {payment.status}, {payment.reason}")

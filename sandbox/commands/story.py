@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 _CYRILLIC = re.compile(r"[\u0400-\u04ff]")
 _COPIES = 20
-_SOLD = 5
-"""So often 30 days are sold for roubles: to Anna twice, to Clara, Dora and Emil once."""
+_SOLD = 6
+"""So often 30 days are sold for roubles: to Anna and Emil twice, to Clara and Dora once."""
 _A_MINUTE = timedelta(seconds=61)  # every sweep of a minute's schedule has its turn in it
 
 

@@ -71,9 +71,16 @@ _TABLES: Final = {
         left join orders o on o.id = e.order_id left join accounts a on a.id = o.account_id
         where e.status in ('unmatched', 'duplicate') and e.resolved_at is null order by e.id desc limit :shown""",
     "refunds": """
-        select r.id, a.first_name as who, r.kind, r.amount, r.currency, r.route, r.provider, r.external_id, p.order_id, r.payment_id,
-               r.reverses_access, r.reason, r.created_at
-        from refunds r join payments p on p.id = r.payment_id left join accounts a on a.id = p.account_id
+        select r.id, a.first_name as who, r.kind, r.amount, r.currency, r.route, r.provider, r.external_id,
+               coalesce(p.order_id, e.order_id) as order_id, r.payment_id, r.reverses_access, r.reason, r.created_at
+        from refunds r left join payments p on p.id = r.payment_id left join payment_events e on e.id = r.charge_event_id
+        left join orders o on o.id = coalesce(p.order_id, e.order_id) left join accounts a on a.id = o.account_id
+        order by r.id desc limit :shown""",
+    "refund_requests": """
+        select r.id, a.first_name as who, e.provider, e.external_id, cast(coalesce(p.amount, e.amount) as bigint) as amount,
+               coalesce(p.currency, e.currency) as currency, r.status, r.attempts, r.last_answer, r.next_attempt_at, r.requested_at
+        from refund_requests r join payment_events e on e.id = r.event_id left join payments p on p.event_id = e.id
+        left join orders o on o.id = e.order_id left join accounts a on a.id = o.account_id
         order by r.id desc limit :shown""",
     "comparisons": """
         select r.provider as id, r.day::text as day, r.compared_at, r.lines, r.matched, r.under_way, r.complete,
@@ -133,7 +140,7 @@ select currency as id, currency, sum(debits) as debits, sum(credits) as credits,
 ) moved group by currency order by currency
 """
 _MONEY: Final = ("amount", "debits", "credits", "topped_up", "earned")
-_PRICED: Final = frozenset({"orders", "payments", "refunds"})
+_PRICED: Final = frozenset({"orders", "payments", "refunds", "refund_requests"})
 """Tables whose amounts are prices; all others are in the minor units of the books."""
 
 

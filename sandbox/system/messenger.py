@@ -116,12 +116,13 @@ class StandIn:
         return self._telegram
 
     def settings(self) -> dict[str, str]:
-        """The bot, and a support account that exists nowhere."""
+        """The bot, a provider of cards with receipts by email, and a support account that exists nowhere."""
         return {
             "TELEGRAM_BOT_TOKEN": self.token,
             "TELEGRAM_BOT_USERNAME": self.username,
             "TELEGRAM_API_BASE": self.api_base,
             "TELEGRAM_PROVIDER_TOKEN": self._provider_token,
+            "CARD_RECEIPT": "vat_code=1,payment_subject=service",
             "SUPPORT_URL": "https://t.me/atlas_local_support",
         }
 

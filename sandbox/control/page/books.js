@@ -150,10 +150,22 @@ const refunds = new Table(at("waiting"), {
   none: "nothing went back",
   columns: [
     number("id"), text("who"), { title: "kind", text: (row) => row.kind, mood: (row) => (row.kind === "chargeback" ? "bad" : "") },
-    money("amount"), text("route", "went to"), text("provider"), { title: "under", kind: "code", text: (row) => row.external_id },
+    money("amount"), text("route", "went to"), text("provider"), { title: "under", kind: "code", text: (row) => row.external_id.slice(0, 24) },
     number("order_id", "order"), number("payment_id", "payment"),
     { title: "access", text: (row) => (row.reverses_access ? "taken back" : "kept") },
     { title: "reason", kind: "long", text: (row) => row.reason }, moment("created_at", "at"),
+  ],
+});
+title("waiting", "Refunds that providers are asked for");
+const requests = new Table(at("waiting"), {
+  label: "Refunds that providers are asked for",
+  none: "none was asked for",
+  columns: [
+    number("id"), text("who"), money("amount"), text("provider"),
+    { title: "charge", kind: "code", text: (row) => row.external_id.slice(0, 12) },
+    { title: "status", text: (row) => row.status, mood: (row) => ({ done: "good", refused: "bad" })[row.status] ?? "busy" },
+    number("attempts", "tries"), { title: "last answer", kind: "long", text: (row) => row.last_answer },
+    moment("requested_at", "asked"), moment("next_attempt_at", "next try"),
   ],
 });
 title("waiting", "Receipts");
@@ -267,6 +279,7 @@ export function showBooks(state) {
   events.show(state.payment_events);
   suspense.show(state.suspense);
   refunds.show(state.refunds);
+  requests.show(state.refund_requests);
   receipts.show(state.receipts);
   wallets.show(state.wallets);
   messages.show(state.messages);

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, cast
+from uuid import uuid4
 
 import pytest
 
-from lib.domain import inbox, receipts, suspense_by_hand
+from lib.domain import inbox, receipts, refunds, suspense_by_hand
+from lib.domain.settlement import Event, Money
 from sandbox.control.books import Books
 from tests.integration.domain import money_rows
 from tests.integration.domain.test_settlement import PRICES, open_order, paid
@@ -82,3 +84,27 @@ async def test_what_went_back_and_its_receipt_are_shown(racing_db: Database, boo
     }  # fmt: skip
     [receipt] = read["receipts"]
     assert (receipt["status"], receipt["refund_id"]) == ("annulled", refund_id)
+
+
+async def test_a_refund_that_its_provider_is_asked_for_is_shown(racing_db: Database, books: Books) -> None:
+    order = await racing_db.run(open_order, 1)
+    received = await racing_db.run(inbox.receive, paid(order, **RUB), PRICES)
+    await racing_db.run(refunds.ask, received.event_id, "RUB", reason="as the customer wrote", correlation_id="op-1")
+    [row] = books.read()["refund_requests"]
+    assert (row["who"], row["amount"], row["currency"], row["status"]) == ("Anna", "149.00", "RUB", "requested")
+
+
+async def test_what_went_back_of_a_charge_without_an_order_is_shown(racing_db: Database, books: Books) -> None:
+    received = await racing_db.run(
+        inbox.receive,
+        Event("stars", "stx", b"{}", "update", "c-1", Money(120, "XTR", "", uuid4())),
+        PRICES,
+    )
+    assert received.outcome == "unmatched"
+    await racing_db.run(
+        inbox.receive,
+        Event("stars", "stx", b"{}", "update", "c-2", Money(120, "XTR", "", None), kind="refund", charge_id="stx"),
+        PRICES,
+    )
+    [row] = books.read()["refunds"]
+    assert (row["amount"], row["currency"], row["who"], row["payment_id"]) == ("120", "XTR", None, None)
