@@ -81,7 +81,7 @@ lint: .venv/.ready-test ## rules, format, types, and who may import whom
 acceptance: .venv/.ready-test ## the acceptance list with its tests (ISSUE=main: of one issue)
 	@$(PY) -m tests.acceptance list $(if $(ISSUE),--issue $(ISSUE))
 
-acceptance-sabotage: .venv/.ready-test ## break each property on purpose; its tests must turn red (IDS="S0-2 N-3": these only; SHARD=1/4: a quarter of them)
+acceptance-sabotage: .venv/.ready-test .venv-store/.ready ## break each property on purpose; its tests must turn red (IDS="S0-2 N-3": these only; SHARD=1/4: a quarter of them)
 	@$(PY) -m tests.acceptance sabotage $(if $(SHARD),--shard $(SHARD)) $(IDS)
 
 bench: .venv/.ready-test ## measure, and write bench/results/

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
     from lib.settings.plain import StoreSettings
 
 ROOT = Path(__file__).resolve().parents[3]
-PYTHON = ROOT / ".venv-store" / "bin" / "python"
+PYTHON = Path(sys.prefix).parent / ".venv-store" / "bin" / "python"
+"""Beside the environment that runs the tests: a copy of the tree that is broken on purpose has none."""
 _VERSIONING = '<VersioningConfiguration xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><Status>{}</Status></VersioningConfiguration>'
 
 
@@ -58,7 +60,8 @@ class Bucket:
 
     async def objects(self, folder: str | None = None) -> dict[str, bytes]:
         """All of it, by name within the folder."""
-        prefix = f"{self.settings.prefix if folder is None else folder}/"
+        chosen = self.settings.prefix if folder is None else folder
+        prefix = f"{chosen}/" if chosen else ""
         store = self.elsewhere(prefix.removesuffix("/"))
         found = {}
         for name in sorted({one.removeprefix(prefix) for one in await self.versions() if one.startswith(prefix)}):

@@ -14,6 +14,7 @@ from lib.db import Database
 from lib.domain import books, ledger_export
 from lib.off_site import files
 from lib.off_site.copy import NotCopiedError
+from lib.off_site.files import Small
 from lib.off_site.verify import verify
 from tests.integration.by_the_owner import by_the_owner, travel
 from tests.integration.off_site import shop
@@ -35,7 +36,7 @@ async def closed_days(db: Database) -> int:
 
 async def test_what_is_copied_is_the_books_and_rebuilds_them(racing_db: Database, bucket: Bucket) -> None:
     days = await closed_days(racing_db)
-    assert days >= 4
+    assert days >= 3
     assert await copy_all(racing_db, bucket.store) == days
     found = await verify(bucket.store)
     assert found.days == days
@@ -79,7 +80,7 @@ async def test_a_second_copy_is_the_first_one_byte_for_byte_whatever_its_pages_a
     monkeypatch.setattr(ledger_export, "PAGE", 2)
     await copy_all(racing_db, bucket.elsewhere("second"))
     one, other = await bucket.objects("first"), await bucket.objects("second")
-    assert len(one) >= 4 * 6
+    assert len(one) >= 2 * 6
     assert one == other
 
 
@@ -91,7 +92,7 @@ async def test_a_run_that_is_made_again_writes_nothing(racing_db: Database, buck
     assert len(before) == len(set(before))
     assert await copy_all(racing_db, bucket.store) == 0
     await racing_db.run(by_the_owner, "delete from ledger_exports")
-    assert await copy_all(racing_db, bucket.store) >= 4
+    assert await copy_all(racing_db, bucket.store) >= 3
     assert await bucket.versions() == before
 
 
@@ -125,19 +126,20 @@ async def test_what_another_library_packed_is_the_same_while_its_lines_are(racin
     await bucket.put(name, packed_otherwise)
     await copy_all(racing_db, bucket.store)
     assert (await bucket.objects())[name] == packed_otherwise
-    assert (await verify(bucket.store)).days >= 4
+    assert (await verify(bucket.store)).days >= 3
 
 
-@pytest.mark.parametrize("kind", [*files.KINDS, "manifest"])
-async def test_another_content_under_a_name_is_refused_and_left(racing_db: Database, bucket: Bucket, kind: str) -> None:
+async def test_another_content_under_a_name_is_refused_and_left(racing_db: Database, bucket: Bucket) -> None:
     [first, *_] = await open_and_close(racing_db)
-    name = files.manifest_name(first) if kind == "manifest" else files.file_name(first, kind)
-    body = b"{}" if kind == "manifest" else gzip.compress(b'{"not":"ours"}\n', mtime=0)
-    await bucket.put(name, body)
-    with pytest.raises(NotCopiedError, match="is there with other content"):
-        await copy_all(racing_db, bucket.store)
-    assert (await bucket.objects())[name] == body
-    assert await racing_db.run(ledger_export.newest_copied, bucket.store.address) is None
+    for kind in (*files.KINDS, "manifest"):
+        name = files.manifest_name(first) if kind == "manifest" else files.file_name(first, kind)
+        body = b"{}" if kind == "manifest" else gzip.compress(b'{"not":"ours"}\n', mtime=0)
+        taken = bucket.elsewhere(kind)
+        await taken.put_new(name, Small(body))
+        with pytest.raises(NotCopiedError, match="is there with other content"):
+            await copy_all(racing_db, taken)
+        assert (await bucket.objects(kind))[name] == body
+        assert await racing_db.run(ledger_export.newest_copied, taken.address) is None
 
 
 async def open_and_close(db: Database) -> list[date]:
@@ -145,22 +147,24 @@ async def open_and_close(db: Database) -> list[date]:
     return await close_all(db)
 
 
-@pytest.mark.parametrize("how", ["missing", "changed"])
 async def test_the_chain_goes_on_from_no_manifest_but_the_one_that_was_copied(
-    racing_db: Database, bucket: Bucket, how: str
+    racing_db: Database, bucket: Bucket
 ) -> None:
     await closed_days(racing_db)
     await copy_all(racing_db, bucket.store)
     newest = await racing_db.run(ledger_export.newest_copied, bucket.store.address)
     assert newest is not None
     name = files.manifest_name(newest.day)
-    if how == "missing":
-        await bucket.remove(name)
-    else:
-        await bucket.put(name, (await bucket.objects())[name].replace(b'"number":', b'"number": '))
+    as_it_was = (await bucket.objects())[name]
     await close_all(racing_db)
-    with pytest.raises(NotCopiedError, match=name):
+    await bucket.remove(name)
+    with pytest.raises(NotCopiedError, match=f"{name} is missing"):
         await copy_all(racing_db, bucket.store)
+    await bucket.put(name, as_it_was.replace(b'"number":', b'"number": '))
+    with pytest.raises(NotCopiedError, match=f"{name} is not what was copied"):
+        await copy_all(racing_db, bucket.store)
+    await bucket.put(name, as_it_was)
+    assert await copy_all(racing_db, bucket.store) >= 1
 
 
 @pytest.mark.breaks_invariants

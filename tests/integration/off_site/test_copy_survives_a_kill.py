@@ -31,7 +31,7 @@ PLACES = [
     "record.in-commit",
     "export.recorded",
 ]
-_FEW = {"export.in-put", "export.entries.after-put", "export.manifest.after-put", "record.in-commit"}
+_FEW = {"export.entries.after-put", "record.in-commit"}
 
 
 async def copies(url: str, bucket: Bucket, failpoints: Path) -> int:

@@ -9,30 +9,41 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import httpx
 import pytest
 
+from lib.db import Database
 from lib.off_site import files
 from lib.off_site.files import DayFile, Kept, Manifest
 from lib.off_site.verify import BrokenError, verify
+from lib.settings.plain import StoreSettings
 from tests.integration.off_site import shop
-from tests.integration.off_site.buckets import Objects
+from tests.integration.off_site.buckets import Bucket, Objects
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import date
 
-    from lib.db import Database
-    from tests.integration.off_site.buckets import Bucket
+    from tests.integration.databases import Databases
 
 pytestmark = pytest.mark.proves("N-62")
 
 
-@pytest.fixture
-async def copied(racing_db: Database, bucket: Bucket) -> dict[str, bytes]:
-    await shop.open_days(racing_db)
-    await shop.close_all(racing_db)
-    await shop.copy_all(racing_db, bucket.store)
-    return await bucket.objects()
+@pytest.fixture(scope="module")
+async def copied(databases: Databases, endpoint: str) -> dict[str, bytes]:
+    """The objects of a copy, which every test changes in a way of its own."""
+    url = databases.take()
+    db = Database(url, connections=2, application="copies", guards=False)
+    async with httpx.AsyncClient(trust_env=False) as client:
+        bucket = Bucket(client, StoreSettings("to-verify", "", endpoint, "us-east-1", "an-id", "a-secret-key"))
+        await bucket.make()
+        await shop.open_days(db)
+        await shop.close_all(db)
+        await shop.copy_all(db, bucket.store)
+        held = await bucket.objects()
+    await db.close()
+    databases.give_back(url)
+    return held
 
 
 async def test_every_changed_byte_is_found_and_its_object_named(copied: dict[str, bytes]) -> None:
