@@ -11,7 +11,20 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench import against, burst, clock, cold_start, first_message, machine, pairs, payment, report, updates
+from bench import (
+    against,
+    burst,
+    clock,
+    cold_start,
+    first_message,
+    machine,
+    pairs,
+    payment,
+    report,
+    settlement,
+    storm,
+    updates,
+)
 from bench.buyers import Buyers
 from bench.checkouts import NoSuchCommitError
 from bench.places import RESULTS, scratch
@@ -27,9 +40,12 @@ if TYPE_CHECKING:
 _ON_A_SYSTEM: dict[str, Callable[[System, Buyers, Sizes], Awaitable[Outcome]]] = {
     "P1": updates.measure,
     "P2": cold_start.measure,
+    "P3": settlement.measure,
+    "P9": storm.measure,
     "P11": payment.measure,
     "P12": burst.measure,
 }
+_INSTANCES = {"P9": {"cryptobot_webhook": storm.PROCESSES}}
 _FIRST_MESSAGE = "first-message"
 _NAMES = [*_ON_A_SYSTEM, *(name for name in against.ITEMS if name not in _ON_A_SYSTEM), _FIRST_MESSAGE]
 
@@ -56,7 +72,7 @@ async def _on_a_system(names: list[str], sizes: Sizes) -> list[Outcome]:
     outcomes = []
     for name in names:
         with scratch() as folder:
-            async with System(folder, durable=True) as system:
+            async with System(folder, instances=_INSTANCES.get(name), durable=True) as system:
                 await clock.as_deployed(system)
                 buyers = Buyers(system)
                 try:

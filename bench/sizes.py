@@ -23,6 +23,13 @@ class Sizes:
         burst: people of P12 who press /start in the same moment.
         burst_payments: webhooks of a quiet time of P12.
         burst_rounds: quiet times and bursts.
+        settled: orders of each of P3's four workers, in a round.
+        settled_rounds: rounds of P3, ours and pgbench's.
+        settled_among: orders in the database meanwhile; its cost is looked at with a tenth of them as well.
+        settled_growth: and with so many times as many.
+        storm: payment webhooks of P9.
+        storm_copies: how often each of them is sent.
+        storm_rounds: storms and quiet times.
         pairs: laps of each commit with --against, after one that is thrown away.
         lap_orders: orders of one by one, of in parallel, and of those unwatched, in a lap.
         again: whether the whole system is started a second time, warm, for the first message.
@@ -41,6 +48,13 @@ class Sizes:
     burst: int
     burst_payments: int
     burst_rounds: int
+    settled: int
+    settled_rounds: int
+    settled_among: int
+    settled_growth: int
+    storm: int
+    storm_copies: int
+    storm_rounds: int
     pairs: int
     lap_orders: int
     again: bool
@@ -60,6 +74,13 @@ FULL = Sizes(
     burst=200,
     burst_payments=40,
     burst_rounds=7,
+    settled=500,
+    settled_rounds=7,
+    settled_among=100_000,
+    settled_growth=10,
+    storm=1000,
+    storm_copies=20,
+    storm_rounds=3,
     pairs=12,
     lap_orders=30,
     again=True,
@@ -78,6 +99,13 @@ SMALL = Sizes(
     burst=8,
     burst_payments=4,
     burst_rounds=1,
+    settled=3,
+    settled_rounds=1,
+    settled_among=100,
+    settled_growth=2,
+    storm=8,
+    storm_copies=4,
+    storm_rounds=1,
     pairs=2,
     lap_orders=2,
     again=False,

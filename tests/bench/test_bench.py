@@ -12,7 +12,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-# four whole systems are started one after the other: half a minute on a quiet machine, minutes on a crowded one
+# six whole systems are started one after the other: half a minute on a quiet machine, minutes on a crowded one
 
 
 @pytest.fixture(scope="module")
@@ -43,10 +43,30 @@ def test_every_target_of_the_contract_is_judged(content: dict[str, Any]) -> None
         [
             *(("P1", "≥ 1.2x"), ("P1", "≤ 0.8x"), ("P1", "≤ 0.9x")),
             *(("P2", "≤ 4x"), ("P2", "≤ 0.4x"), ("P2", "≤ 2x"), ("P2", "≤ 2x")),
+            *(("P3", "≥ 0.5x"), ("P3", "≤ 12 statements")),
+            *(("P9", "≤ 1.2x"), ("P9", "≤ 0 settlements")),
             *(("P11", "≤ 2.3x"), ("P11", "≤ 6x")),
             *(("P12", "≤ 3x"), ("P12", "≤ 0 errors")),
         ]
     )
+
+
+def test_workers_and_pgbench_settled_by_the_same_statements(content: dict[str, Any]) -> None:
+    measured = content["measured"]["P3"]
+    assert 0 < len(measured["statements"]) <= 12
+    assert any(one.startswith("insert into payment_events") for one in measured["statements"])
+    assert any("insert into ledger_entries" in one for one in measured["statements"])
+    assert measured["seconds"]["n"] == 4 * 3
+    assert min(one["median"] for one in measured["per_second"].values()) > 0
+    assert list(measured["median_s_by_orders"]) == ["10", "100", "200"]
+
+
+def test_a_storm_of_copies_settled_each_order_once(content: dict[str, Any]) -> None:
+    measured = content["measured"]["P9"]
+    assert (measured["settled"], measured["orders"]) == (8, 8)
+    for series in measured["p99_s"].values():
+        assert series["n"] == 1
+        assert series["median"] > 0
 
 
 def test_three_servers_answered_the_same_updates(content: dict[str, Any]) -> None:
