@@ -96,13 +96,15 @@ where provider = :provider and kind = 'charge' and external_id = :id
 
 @dataclass(frozen=True, slots=True)
 class _Refund:
+    """`payment_id` and `order_id` are None of money that fitted no order."""
+
     id: int
-    payment_id: int
-    order_id: int
+    payment_id: int | None
+    order_id: int | None
 
 
 _REFUND = """
-select r.id, r.payment_id, p.order_id from refunds r join payments p on p.id = r.payment_id
+select r.id, r.payment_id, p.order_id from refunds r left join payments p on p.id = r.payment_id
 where r.provider = :provider and r.external_id = :id
 """
 
@@ -161,6 +163,10 @@ def _fee(tx: Transaction, provider: str, said: Said, _prices: PriceList, _correl
     refund = None if event else tx.row(_Refund, _REFUND, provider=provider, id=said.charge)
     if event is None and refund is None:
         return Taken("lacking", f"neither a charge nor a refund {said.charge} is known")
+    if refund is not None and refund.payment_id is None:
+        return Taken(
+            "refused", f"refund {said.charge} is of money that fitted no order: its fee is booked by an engineer"
+        )
     return _keep_fee(tx, provider, said.amount, said.currency, event=event, refund=refund)
 
 

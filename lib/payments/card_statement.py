@@ -220,6 +220,6 @@ def _shown(text: str) -> str:
 
 
 def all_of(statement: Statement) -> Iterator[Said]:
-    """The lines in the order in which they are taken: charges first, for the others speak of them."""
-    for kind in KINDS:
+    """The lines in the order in which they are taken: charges first, then what went back, for fees speak of either."""
+    for kind in (CHARGE, REFUND, CHARGEBACK, FEE, PAYOUT):
         yield from (line for line in statement.lines if line.kind == kind)

@@ -64,6 +64,7 @@ def values(tree: Path) -> Values:
             "HEALTH_KEY": "1",
             "MIGRATE_DATABASE_URL": "1",
             "TELEGRAM_BOT_TOKEN": "3",
+            "TELEGRAM_PROVIDER_TOKEN": "1",
             "TELEGRAM_WEBHOOK_SECRET": "1",
             "XRAY_API_KEY": "1",
             "NODE_MASTER_KEYS": "1",

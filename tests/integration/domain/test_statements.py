@@ -11,7 +11,7 @@ import pytest
 from lib.domain import accounts, inbox, orders, statements
 from lib.domain.accounts import Person
 from lib.domain.settlement import Event, Money
-from lib.domain.statements import CHARGE, FEE, PAYOUT, Said
+from lib.domain.statements import CHARGE, CHARGEBACK, FEE, PAYOUT, REFUND, Said
 from lib.settings import pricelist
 from tests.integration.statement_faults import all_or_nothing
 from tests.quoting import at_list_price
@@ -113,6 +113,42 @@ async def test_a_payout_is_booked_once_with_what_was_kept(db: Database) -> None:
     assert await db.run(moves) == ["bank>clearing:card 14378", "provider_fees>clearing:card 100"]
 
 
+def receipt(tx: Transaction) -> list[Any]:
+    return tx.values("select status from receipts order by payment_id")
+
+
+@pytest.mark.proves("N-5.statement")
+async def test_a_refund_in_the_providers_cabinet_is_booked_once_and_its_receipt_annulled(db: Database) -> None:
+    order = await db.run(open_order)
+    await db.run(inbox.receive, news(order), PRICES)
+    line = said(REFUND, "r-1", 14_900, charge="ch-1", fee=100)
+    assert await take(db, line, line) == ["settled", "known"]
+    fee = said(FEE, "f-1", 100, charge="r-1")
+    assert await take(db, fee, replace(fee, amount=99)) == ["known", "differs"]
+    assert await db.run(moves) == [SALE, "refunds>clearing:card 14900", "provider_fees>clearing:card 100"]
+    assert await db.run(receipt) == ["annulled"]
+    assert await db.run(lambda tx: tx.values("select route || ' ' || external_id from refunds")) == ["provider r-1"]
+
+
+@pytest.mark.proves("N-5.statement")
+async def test_a_chargeback_is_booked_and_its_fee_that_is_known_only_later(db: Database) -> None:
+    order = await db.run(open_order)
+    await db.run(inbox.receive, news(order), PRICES)
+    fee = said(FEE, "f-1", 150_000, charge="cb-1")
+    assert await take(db, fee) == ["lacking"]
+    assert await take(db, said(CHARGEBACK, "cb-1", 14_900, charge="ch-1"), fee, fee) == ["settled", "booked", "known"]
+    assert await db.run(moves) == [SALE, "chargebacks>clearing:card 14900", "provider_fees>clearing:card 150000"]
+    assert await db.run(receipt) == ["annulled"]
+
+
+async def test_a_refund_of_less_than_its_charge_waits_for_an_operator(db: Database) -> None:
+    order = await db.run(open_order)
+    await db.run(inbox.receive, news(order), PRICES)
+    assert await take(db, said(REFUND, "r-1", 14_899, charge="ch-1")) == ["unmatched"]
+    assert await db.run(moves) == [SALE]
+    assert await db.run(receipt) == ["due"]
+
+
 @pytest.mark.proves("S4-2.1.statement")
 @pytest.mark.parametrize("known", [True, False])
 async def test_a_fault_at_any_statement_of_a_charges_line_leaves_nothing(
@@ -127,6 +163,18 @@ async def test_a_fault_at_any_statement_of_a_charges_line_leaves_nothing(
     )
     assert taken.outcome == ("booked" if known else "unmatched")
     assert await db.run(moves) == [SALE if known else SUSPENSE, FEE_MOVE]
+
+
+@pytest.mark.proves("S4-2.1.statement")
+async def test_a_fault_at_any_statement_of_a_refund_leaves_nothing(db: Database, functions_url: str) -> None:
+    order = await db.run(open_order)
+    await db.run(inbox.receive, news(order), PRICES)
+    line = said(REFUND, "r-1", 14_900, charge="ch-1", fee=100)
+    taken = await all_or_nothing(
+        functions_url, lambda tx: statements.take(tx, "card", line, PRICES, "s"), refusals=False
+    )
+    assert taken.outcome == "settled"
+    assert await db.run(receipt) == ["annulled"]
 
 
 @pytest.mark.proves("S4-2.1.statement")

@@ -89,6 +89,26 @@ async def test_a_statement_is_taken_up_once_and_a_broken_line_is_named(
     assert await run(tmp_path, rows[0], rows[2], rows[3]) == 0
 
 
+async def test_refunds_and_their_fees_are_compared_too(
+    db: Database, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await sold(db, 1, "ch-1")
+    at = await db.run(now)
+    rows = (
+        f"refund;r-1;ch-1;149.00;;RUB;{at}",
+        f"fee;f-2;r-1;1.00;;RUB;{at}",
+        f"charge;ch-1;;149.00;;RUB;{at}",
+        f"fee;f-1;ch-1;5.22;;RUB;{at}",
+        f"payout;po-1;;100.00;0.50;RUB;{at}",
+    )
+    assert await run(tmp_path, *rows) == 0
+    said = told(capsys)
+    assert "line 2: refund r-1: settled, event N, order N\n" in said
+    assert "Compared with the books: 3 of 3 lines match." in said
+    assert await run(tmp_path, *rows) == 0
+    assert "Lines: known 5; can't be read 0." in told(capsys)
+
+
 async def test_what_the_books_have_and_the_statement_lacks_is_named(
     db: Database, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

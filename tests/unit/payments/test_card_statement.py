@@ -164,4 +164,4 @@ def test_charges_are_taken_first() -> None:
         "fee;f-1;ch-1;1;;RUB;2026-11-30 12:00:00;",
         GOOD,
     )
-    assert [line.kind for line in all_of(statement)] == ["charge", "fee", "refund", "payout"]
+    assert [line.kind for line in all_of(statement)] == ["charge", "refund", "fee", "payout"]
