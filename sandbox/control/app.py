@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
-from starlette.responses import FileResponse, JSONResponse, PlainTextResponse
+from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from lib import log
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from starlette.requests import Request
-    from starlette.responses import Response
 
     from sandbox.system.system import System
 
@@ -54,6 +53,7 @@ class Control:
             routes=[
                 Route("/", self._file, methods=["GET"]),
                 Route("/state", self._state, methods=["GET"]),
+                Route("/card-statement.csv", self._card_statement, methods=["GET"]),
                 Route("/log/{name}/{instance:int}", self._log, methods=["GET"]),
                 Route("/{name}", self._file, methods=["GET"]),
                 *(Route(path, self._answering(act), methods=["POST"]) for path, act in self._table().items()),
@@ -100,6 +100,10 @@ class Control:
 
     async def _state(self, _request: Request) -> Response:
         return JSONResponse(await self._view.state(), headers=_HEADERS)
+
+    async def _card_statement(self, _request: Request) -> Response:
+        headers = _HEADERS | {"Content-Disposition": "attachment"}
+        return Response(self._money.card_statement(), headers=headers, media_type="text/csv")
 
     async def _log(self, request: Request) -> Response:
         try:

@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
 from sandbox.control.asking import RefusedError, body_of, text, whole
+from sandbox.control.card_statement import statement
 from sandbox.cryptopay.faults import MOST_OFF
 from sandbox.cryptopay.invoices import InvoiceError
 from sandbox.telegram.payments.invoices import CURRENCIES, STARS
@@ -80,6 +81,10 @@ class Money:
         nanostars = payments.balance + payments.balance_off
         stars = f"{Decimal(nanostars) / NANOSTARS:f} {STARS}"
         return [{"id": "stars:XTR", "provider": "stars", "says": stars, "off": payments.balance_off}, *said]
+
+    def card_statement(self) -> str:
+        """What the provider of cards says of its charges, as CSV; of a real one there is none here."""
+        return statement([] if self._system.messenger.real else self._system.telegram.payments.charges)
 
     # -- buttons -------------------------------------------------------------------------------------------------------
 

@@ -82,6 +82,11 @@ const charges = new Table(at("providers"), {
   ],
 });
 
+const download = element("a", "the card provider's statement (CSV)");
+download.href = "/card-statement.csv";
+download.download = "card-statement.csv";
+at("providers").append(download);
+
 title("Invoices of Crypto Pay");
 const invoices = new Table(at("providers"), {
   label: "Invoices of Crypto Pay",

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
+from zoneinfo import ZoneInfo
 
 import httpx
 import pytest
 from starlette.responses import JSONResponse
 
+from lib.payments import card_statement
 from sandbox.control.active_faults import _of_cryptopay, _of_stars
 from sandbox.control.asking import RefusedError
 from sandbox.control.money import Money
@@ -28,7 +31,8 @@ if TYPE_CHECKING:
 
 _TOKEN = "42:TEST"
 _CARD = "381764678:TEST:1"
-_OFFER: dict[str, Any] = {"title": "30 days", "description": "Three devices", "payload": "order-1"}
+_PURCHASE = "0f8fad5b-d9cb-469f-a165-70867728950e"
+_OFFER: dict[str, Any] = {"title": "30 days", "description": "Three devices", "payload": _PURCHASE}
 
 
 class _Bot:
@@ -196,6 +200,19 @@ async def test_of_a_cards_chargeback_the_statement_alone_tells(desk: _Desk) -> N
     with pytest.raises(RefusedError, match="provider's statement"):
         await desk.press("charge", {"id": charge}, what="refund")
     assert "provider's statement" in await desk.press("charge", {"id": charge}, what="chargeback")
+    await desk.charged("XTR")
+    read = card_statement.read(desk.money.card_statement().encode(), currency="RUB", zone=ZoneInfo("Europe/Moscow"))
+    assert read.broken == ()
+    [came] = [line for line in read.lines if line.kind == "charge"]
+    [back] = [line for line in read.lines if line.kind == "chargeback"]
+    [paid] = [one for one in desk.system.telegram.payments.charges if one.currency == "RUB"]
+    assert (came.id, came.amount, came.fee, came.at) == (
+        paid.provider_charge_id,
+        14_900,
+        417,
+        datetime.fromtimestamp(paid.date, UTC),
+    )
+    assert (back.charge, back.amount) == (paid.provider_charge_id, 14_900)
 
 
 _BAD_CHARGES: list[tuple[str, dict[str, Any], str]] = [
@@ -259,6 +276,7 @@ async def test_the_real_telegram_takes_no_orders(desk: _Desk) -> None:
     await real.press("invoice", {"id": await real.invoice()}, what="pay")
     state = real.money.state()
     assert state["charges"] == []
+    assert real.money.card_statement().count("\n") == 1, "titles alone"
     assert [row["provider"] for row in state["provider_balances"]] == ["cryptobot"]
     with pytest.raises(RefusedError, match="real Telegram"):
         await real.press("charge", {"id": "1"}, what="refund")
