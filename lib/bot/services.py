@@ -9,7 +9,7 @@ from lib.domain.balance import PROVIDER as BALANCE
 from lib.settings import values
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Collection, Mapping
     from zoneinfo import ZoneInfo
 
     from lib.db import Database
@@ -27,6 +27,7 @@ class Services:
         zone: in which times are shown (`DISPLAY_TZ`).
         asks_data: whether a person is asked before anything of them is kept (`ASK_DATA_CONSENT`).
         owners: Telegram ids of those who may do everything (`ADMIN_IDS`).
+        giving_back: names the providers that give charges back; asked when an operator comes.
         wanted: the ways to pay that the operator wants, in their order (`PAYMENT_METHODS`); None: all that there are.
     """
 
@@ -38,6 +39,7 @@ class Services:
     wanted: tuple[str, ...] | None = None
     asks_data: bool = False
     owners: frozenset[int] = frozenset()
+    giving_back: Callable[[], Collection[str]] | None = None
 
     @property
     def methods(self) -> dict[str, str]:

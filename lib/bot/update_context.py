@@ -49,6 +49,7 @@ class UpdateContext:
         methods: the providers that one can pay by, by name, and what each is called on a button.
         balance_offered: whether one can pay from the balance.
         owners: Telegram ids of those who may do everything (`ADMIN_IDS`).
+        gives_back: the providers that give charges back; None: not known here.
         asks_data: whether the shop asks for a person's data before it keeps any (`ASK_DATA_CONSENT`).
         start_payload: of the deep link that the person came by.
         starts: it is /start.
@@ -71,6 +72,7 @@ class UpdateContext:
     methods: Mapping[str, str]
     balance_offered: bool
     owners: frozenset[int] = frozenset()
+    gives_back: frozenset[str] | None = None
     asks_data: bool = False
     start_payload: str | None = None
     starts: bool = False

@@ -31,6 +31,7 @@ def services() -> Services:
         plain.payment_methods(),
         plain.asks_data(),
         plain.owners(),
+        bootstrap.giving_back,
     )
 
 

@@ -27,6 +27,7 @@ class State(StrEnum):
     REFUNDED = "refunded"
     TO_BALANCE = "to-balance"
     CHARGED_BACK = "charged-back"
+    ASKED_BACK = "asked-back"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,7 @@ class Charge:
         payment_id: None while it fits no order.
         event_id: of the provider's news; None of what was paid from the balance.
         amount: minor units of prices; None where what came is in no currency of prices.
-        state: `WAITING`: it lies in suspense until an operator ends it.
+        state: `WAITING`: it lies in suspense until an operator ends it; `ASKED_BACK`: its provider is asked to give it back.
         order_kind, tariff, period_days, value: of its order, None without one.
     """
 
@@ -63,18 +64,22 @@ class Charge:
 
 # Each payment, and news without one: of this customer's orders, or of what waits and says that they paid it. What an operator ended
 # has a payment of its own (assigned), or stands among the moves of the balance. A chargeback says more than the refund beside it.
-_CHARGES = """
-with of_payments as (
+_PAYMENT = """
     select p.id as payment_id, p.event_id, p.created_at as at, p.provider, p.charge_id, p.amount, p.currency,
            case when exists (select from refunds r where r.payment_id = p.id and r.kind = 'chargeback') then 'charged-back'
                 when exists (select from refunds r where r.payment_id = p.id and r.route in ('wallet', 'balance')) then 'to-balance'
                 when exists (select from refunds r where r.payment_id = p.id) then 'refunded'
+                when exists (select from refund_requests q where q.event_id = p.event_id and q.ended_at is null) then 'asked-back'
                 when p.kind = 'settling' then 'paid'
                 when n.resolution = 'refunded' then 'refunded'
                 when n.resolution = 'credited' then 'credited'
                 else 'waiting' end as state,
            p.order_id
     from payments p left join payment_events n on n.id = p.event_id
+"""
+_CHARGES = f"""
+with of_payments as (
+    {_PAYMENT}
     where p.account_id = :account_id
     order by p.id desc limit :most
 ), waiting as (
@@ -86,7 +91,10 @@ with of_payments as (
 ), of_events as (
     select cast(null as bigint) as payment_id, n.id as event_id, n.received_at as at, n.provider, n.external_id as charge_id,
            n.amount, n.currency,
-           case n.resolution when 'credited' then 'credited' when 'refunded' then 'refunded' else 'waiting' end as state,
+           case when exists (select from refunds r where r.charge_event_id = n.id) then 'refunded'
+                when exists (select from refund_requests q where q.event_id = n.id and q.ended_at is null) then 'asked-back'
+                when n.resolution in ('credited', 'refunded') then n.resolution
+                else 'waiting' end as state,
            n.order_id
     from payment_events n join waiting w on w.id = n.id
     where n.kind = 'charge' and n.amount is not null and coalesce(n.resolution, '') not in ('assigned', 'no_money')
@@ -97,12 +105,21 @@ select c.payment_id, c.event_id, c.at, c.provider, c.charge_id, c.amount, c.curr
        o.tariff, o.period_days, o.value
 from (select * from of_payments union all select * from of_events) c left join orders o on o.id = c.order_id
 order by c.at desc, c.event_id desc nulls last, c.payment_id desc limit :most
-"""
+"""  # noqa: S608 -- a constant fragment
+_ONE = f"""
+select c.*, o.kind as order_kind, o.tariff, o.period_days, o.value
+from ({_PAYMENT} where p.id = :payment_id) c left join orders o on o.id = c.order_id
+"""  # noqa: S608 -- a constant fragment
 
 
 def charges(tx: Transaction, account_id: int, most: int) -> list[Charge]:
     """The newest charges of a customer, those that wait in suspense as well, newest first."""
     return tx.rows(Charge, _CHARGES, account_id=account_id, most=most)
+
+
+def payment(tx: Transaction, payment_id: int) -> Charge | None:
+    """One payment."""
+    return tx.row(Charge, _ONE, payment_id=payment_id)
 
 
 @dataclass(frozen=True, slots=True)

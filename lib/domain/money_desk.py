@@ -30,6 +30,7 @@ class Event:
         amount: minor units of prices, as its provider said; None where it said none that can be.
         account_id: the customer of its order, else the one who paid as far as the provider said it; None when neither is known.
         order_status, order_kind: of the order that it names.
+        asked_back: its provider is asked to give it back.
     """
 
     id: int
@@ -46,11 +47,13 @@ class Event:
     payer_telegram_id: int | None
     received_at: datetime
     resolution: str | None
+    asked_back: bool
 
 
 _COLUMNS = """
        n.id, n.provider, n.external_id, n.status, n.reason, n.amount, n.currency, n.order_id, o.status as order_status,
-       o.kind as order_kind, coalesce(o.account_id, a.id) as account_id, n.payer_telegram_id, n.received_at, n.resolution
+       o.kind as order_kind, coalesce(o.account_id, a.id) as account_id, n.payer_telegram_id, n.received_at, n.resolution,
+       exists (select from refund_requests q where q.event_id = n.id and q.ended_at is null) as asked_back
 """
 _ORDER_AND_PAYER = """left join orders o on o.id = n.order_id left join accounts a on a.telegram_id = n.payer_telegram_id
 """

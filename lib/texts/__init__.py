@@ -26,7 +26,8 @@ _SIGNS = {"RUB": "₽", "USD": "$", "EUR": "€", "XTR": "⭐"}
 _GROUP = "\u00a0"
 _LISTED = re.compile(r"^/([a-z0-9_]+)(?:: | — )(.+)$", re.MULTILINE)
 """A command and what it does, in the help."""
-_DATES = {"ru": "%d.%m.%Y %H:%M", "en": "%d %b %Y %H:%M"}
+_DAYS = {"ru": "%d.%m.%Y", "en": "%d %b %Y"}
+_DATES = {language: f"{day} %H:%M" for language, day in _DAYS.items()}
 
 
 class Texts:
@@ -107,6 +108,10 @@ class Texts:
         point = "," if self.language == "ru" else "."
         number = f"{whole:,}".replace(",", _GROUP) + (f"{point}{decimals}" if decimals else "")
         return f"{'−' if amount < 0 else ''}{number} {_SIGNS.get(currency, currency)}"  # noqa: RUF001 -- a minus
+
+    def day(self, when: datetime, zone: ZoneInfo) -> str:
+        """A day in the operator's zone."""
+        return when.astimezone(zone).strftime(_DAYS[self.language])
 
     def moment(self, when: datetime, zone: ZoneInfo) -> str:
         """A time in the operator's zone, which is named."""

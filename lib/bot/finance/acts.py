@@ -14,11 +14,23 @@ from typing import TYPE_CHECKING, Any
 
 from lib import currencies
 from lib.bot.finance.callbacks import Act
-from lib.domain import adjustments, amounts, balance, inbox, money_desk, suspense_by_hand
+from lib.domain import (
+    adjustments,
+    amounts,
+    balance,
+    customer_money,
+    inbox,
+    money_desk,
+    refunds_by_hand,
+    subscriptions,
+    suspense_by_hand,
+)
 from lib.domain.adjustments import Adjustment
 from lib.domain.amounts import Refusal
 from lib.domain.operators import Action
 from lib.domain.postings import Amount
+from lib.domain.refunds import NotRefunded
+from lib.domain.refunds_by_hand import Route, Wanted
 from lib.domain.suspense_by_hand import By, Left, Refused, Why
 from lib.payments import stars
 
@@ -32,6 +44,8 @@ if TYPE_CHECKING:
 
 LEAST_REASON, MOST_REASON = 10, 500
 _MOST_DIGITS = 18
+KEEP, TAKE_OFF = "keep", "take"
+"""What becomes of the access that a payment gave, when that goes back."""
 MOST_BY_HAND = 100_000_000
 """Minor units of the books: the most that one act gives or takes by hand."""
 
@@ -39,6 +53,8 @@ MOST_BY_HAND = 100_000_000
 class Field(StrEnum):
     """What an operator is asked for; the end of its texts' names."""
 
+    ROUTE = "route"
+    ACCESS = "access"
     ORDER = "order"
     ACCOUNT = "account"
     WORTH = "worth"
@@ -58,11 +74,20 @@ FIELDS: dict[Act, tuple[Field, ...]] = {
     Act.OWNERS: (Field.REASON,),
     Act.GIVE: (Field.AMOUNT, Field.REASON),
     Act.TAKE: (Field.AMOUNT, Field.REASON),
+    Act.REFUND: (Field.ROUTE, Field.ACCESS, Field.PAID, Field.FEE, Field.REASON),
+    Act.ASK_BACK: (Field.REASON,),
+    Act.TAKEN: (Field.REASON,),
 }
 """In the order in which they are asked for."""
 OF_CUSTOMERS = frozenset({Act.GIVE, Act.TAKE})
-"""Acts whose subject is a customer; that of the others is an event."""
-NEEDS: dict[Act, Action] = {act: Action.ADJUST if act in OF_CUSTOMERS else Action.END_SUSPENSE for act in Act}
+"""Acts whose subject is a customer."""
+OF_PAYMENTS = frozenset({Act.REFUND})
+"""Acts whose subject is a payment; that of all others is an event."""
+_REFUNDS = frozenset({Act.REFUND, Act.ASK_BACK, Act.TAKEN})
+NEEDS: dict[Act, Action] = {
+    act: Action.ADJUST if act in OF_CUSTOMERS else Action.REFUND if act in _REFUNDS else Action.END_SUSPENSE
+    for act in Act
+}
 _TARGET = {Act.ASSIGN: Field.ORDER, Act.CREDIT: Field.ACCOUNT}
 
 
@@ -128,12 +153,48 @@ def missing(tx: Transaction, context: UpdateContext, form: Form) -> Field | None
 def _applies(tx: Transaction, context: UpdateContext, form: Form, asked: Field) -> bool:
     if asked is Field.WORTH:
         return worth_currency(tx, context, form) is not None
+    if form.act is Act.REFUND:
+        return _applies_to_refund(tx, context, form, asked)
     if (
         asked is Field.PAID and form.act is Act.PAID_BACK
     ):  # in the currency that came all of it is paid back, so there is nothing to say
         lying = money_desk.lying(tx, form.subject)
         return lying is not None and lying.received.currency != context.prices.currency
     return True
+
+
+def _applies_to_refund(tx: Transaction, context: UpdateContext, form: Form, asked: Field) -> bool:
+    by_hand = form.values.get(Field.ROUTE.value) == Route.BANK.value
+    payment = customer_money.payment(tx, form.subject)
+    match asked:
+        case Field.ACCESS:
+            return payment is not None and payment.order_kind == "subscription"
+        case Field.PAID:
+            return by_hand and payment is not None and payment.currency != context.prices.currency
+        case Field.FEE:
+            return by_hand
+        case _:
+            return True
+
+
+def choices(tx: Transaction, context: UpdateContext, form: Form, asked: Field) -> tuple[str, ...]:
+    """What may be picked for a field; nothing where it is typed."""
+    if asked is Field.ACCESS:
+        return (KEEP, TAKE_OFF)
+    if asked is Field.ROUTE:
+        return tuple(route.value for route in routes(tx, context, payment_id=form.subject))
+    return ()
+
+
+def routes(
+    tx: Transaction, context: UpdateContext, *, payment_id: int | None = None, event_id: int | None = None
+) -> tuple[Route, ...]:
+    """By which ways it may go back now; its provider's own only where that gives back."""
+    found = refunds_by_hand.look(tx, payment_id=payment_id, event_id=event_id)
+    if found is None:
+        return ()
+    able = context.gives_back is None or found.paid.provider in context.gives_back
+    return tuple(route for route in found.routes if able or route is not Route.PROVIDER)
 
 
 def worth_currency(tx: Transaction, context: UpdateContext, form: Form) -> str | None:
@@ -161,6 +222,8 @@ def accept(tx: Transaction, context: UpdateContext, form: Form, asked: Field, te
             return form.having(asked, _account(tx, context, text))
         case Field.REASON:
             return form.having(asked, _reason(context, text))
+        case Field.ROUTE | Field.ACCESS:
+            raise NotDone(context.texts.html("finance-pick"))
         case _:
             currency = worth_currency(tx, context, form) if asked is Field.WORTH else None
             return form.having(asked, _amount(context, text, currency or context.prices.currency))
@@ -222,7 +285,7 @@ def attempt(
             before, newest = _facts(tx, context, form), money_desk.last_transfer(tx)
             try:
                 follow_up = _DO[form.act](tx, context, form, version)
-            except (Refused, adjustments.NotDone) as error:
+            except (Refused, adjustments.NotDone, NotRefunded) as error:
                 refused.append(_why(context, error))
                 raise _Undo from None
             lines = _changes(context, before, _facts(tx, context, form))
@@ -343,6 +406,39 @@ def _take(tx: Transaction, context: UpdateContext, form: Form, version: int) -> 
     return []
 
 
+def _refund(tx: Transaction, context: UpdateContext, form: Form, _version: int) -> list[Item]:
+    books, fee = currencies.of(context.prices.currency), int(form.values.get(Field.FEE.value) or 0)
+    route = Route(str(form.values[Field.ROUTE.value]))
+    wanted = Wanted(
+        route,
+        payment_id=form.subject,
+        reverses_access=form.values.get(Field.ACCESS.value) == TAKE_OFF,
+        paid=_sent(tx, context, form) if route is Route.BANK else None,
+        fee=Amount(books.booked(fee), books.code) if fee else None,
+    )
+    made = refunds_by_hand.refund(tx, wanted, _by(context, form), context.prices, context.gives_back)
+    return list(made.follow_up)
+
+
+def _sent(tx: Transaction, context: UpdateContext, form: Form) -> Amount:
+    """What left the bank: what was said, else all of what was paid, in the currency of the books."""
+    books, said = currencies.of(context.prices.currency), form.values.get(Field.PAID.value)
+    payment = customer_money.payment(tx, form.subject)
+    paid = payment.amount if payment is not None and payment.currency == books.code else None
+    return Amount(books.booked(int(said if said is not None else paid or 0)), books.code)
+
+
+def _ask_back(tx: Transaction, context: UpdateContext, form: Form, _version: int) -> list[Item]:
+    wanted = Wanted(Route.PROVIDER, event_id=form.subject)
+    made = refunds_by_hand.refund(tx, wanted, _by(context, form), context.prices, context.gives_back)
+    return list(made.follow_up)
+
+
+def _taken(tx: Transaction, context: UpdateContext, form: Form, _version: int) -> list[Item]:
+    made = refunds_by_hand.taken_by_provider(tx, form.subject, _by(context, form), context.prices)
+    return list(made.follow_up)
+
+
 _DO: dict[Act, Callable[[Transaction, UpdateContext, Form, int], list[Item]]] = {
     Act.ASSIGN: _assign,
     Act.CREDIT: _credit,
@@ -353,6 +449,9 @@ _DO: dict[Act, Callable[[Transaction, UpdateContext, Form, int], list[Item]]] = 
     Act.OWNERS: _owners,
     Act.GIVE: _give,
     Act.TAKE: _take,
+    Act.REFUND: _refund,
+    Act.ASK_BACK: _ask_back,
+    Act.TAKEN: _taken,
 }
 
 _Facts = dict[str, str]
@@ -363,20 +462,45 @@ def _facts(tx: Transaction, context: UpdateContext, form: Form) -> _Facts:
     say = context.texts
     found: _Facts = {}
     account_id = form.subject if form.act in OF_CUSTOMERS else form.values.get(Field.ACCOUNT.value)
-    if form.act not in OF_CUSTOMERS:
+    order_id = int(form.values.get(Field.ORDER.value, 0))
+    if form.act in OF_PAYMENTS:
+        payment = customer_money.payment(tx, form.subject)
+        if payment is not None:
+            label = say.plain("finance-payment-number", number=str(form.subject))
+            found[label] = say.plain(f"charge-{payment.state.value}")
+            order_id = payment.order_id or 0
+    elif form.act not in OF_CUSTOMERS:
         event = money_desk.event(tx, form.subject)
         if event is not None:
             label = say.plain("finance-event-number", number=str(event.id))
-            found[label] = say.plain(f"finance-event-{(event.resolution or event.status).replace('_', '-')}")
-    order = money_desk.order(tx, int(form.values.get(Field.ORDER.value, 0)))
+            found[label] = say.plain(f"finance-event-{event_state(event)}")
+            account_id = event.account_id if account_id is None else account_id
+    order = money_desk.order(tx, order_id)
     if order is not None:
         label = say.plain("order-number", number=str(order.id))
         found[label] = say.plain(f"finance-order-{order.status}")
         account_id = order.account_id
     if account_id is not None:
-        label = say.plain("finance-balance-of", number=str(account_id))
-        found[label] = say.booked(balance.of(tx, int(account_id)).total, context.prices.currency)
+        found |= _customer_facts(tx, context, int(account_id))
     return found
+
+
+def _customer_facts(tx: Transaction, context: UpdateContext, account_id: int) -> _Facts:
+    say, held = context.texts, subscriptions.current(tx, account_id)
+    funds = say.booked(balance.of(tx, account_id).total, context.prices.currency)
+    # to the day: an end that is reckoned from now is another one in each attempt
+    until = say.day(held.expires_at, context.zone) if held is not None and held.is_current else "—"
+    return {
+        say.plain("finance-balance-of", number=str(account_id)): funds,
+        say.plain("finance-access-of", number=str(account_id)): until,
+    }
+
+
+def event_state(event: money_desk.Event) -> str:
+    """The end of its text's name."""
+    if event.resolution is None and event.asked_back:
+        return "asked-back"
+    return (event.resolution or event.status).replace("_", "-")
 
 
 def _changes(context: UpdateContext, before: _Facts, after: _Facts) -> list[str]:

@@ -24,6 +24,9 @@ class Act(StrEnum):
     OWNERS = "owners"
     GIVE = "give"
     TAKE = "take"
+    REFUND = "refund"
+    ASK_BACK = "ask-back"
+    TAKEN = "taken"
 
 
 class Home(CallbackData, prefix="fin"):
@@ -56,13 +59,26 @@ class Begin(CallbackData, prefix="fin_act"):
     """Begin to do something.
 
     Attributes:
-        subject: the event or customer it is done to.
+        subject: the event, payment or customer it is done to.
         target: the order or customer it is for, where the button names one.
     """
 
     act: Act
     subject: Id
     target: IdOrNone = 0
+
+
+class Payment(CallbackData, prefix="fin_pay"):
+    """One payment."""
+
+    payment: Id
+
+
+class Pick(CallbackData, prefix="fin_pick"):
+    """One of the answers that the form offers."""
+
+    value: Annotated[str, Field(min_length=1, max_length=12, pattern=r"^[a-z]+$")]
+    version: IdOrNone
 
 
 class NoFee(CallbackData, prefix="fin_no_fee"):
@@ -94,10 +110,38 @@ class Differences(CallbackData, prefix="fin_differ"):
     after: IdOrNone
 
 
-Pressed = Home | Waiting | Event | Search | Customer | Begin | NoFee | Confirm | Books | Statement | Differences
+Pressed = (
+    Home
+    | Waiting
+    | Event
+    | Search
+    | Customer
+    | Begin
+    | NoFee
+    | Confirm
+    | Books
+    | Statement
+    | Differences
+    | Payment
+    | Pick
+)
 _BUTTONS: dict[str, type[Pressed]] = {
     one.__prefix__: one
-    for one in (Home, Waiting, Event, Search, Customer, Begin, NoFee, Confirm, Books, Statement, Differences)
+    for one in (
+        Home,
+        Waiting,
+        Event,
+        Search,
+        Customer,
+        Begin,
+        NoFee,
+        Confirm,
+        Books,
+        Statement,
+        Differences,
+        Payment,
+        Pick,
+    )
 }
 
 

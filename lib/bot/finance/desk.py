@@ -5,6 +5,7 @@ A person without a role is told what any unknown command or button is told.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from lib.bot.finance import acts, callbacks, form, views
@@ -15,8 +16,9 @@ from lib.bot.finance.callbacks import (
     Customer,
     Differences,
     Event,
-    Home,
     NoFee,
+    Payment,
+    Pick,
     Pressed,
     Search,
     Statement,
@@ -36,6 +38,7 @@ _SEES = {
     Waiting: Action.SEE_MONEY,
     Event: Action.SEE_MONEY,
     Books: Action.SEE_MONEY,
+    Payment: Action.SEE_MONEY,
     Differences: Action.SEE_MONEY,
     Statement: Action.SEE_MONEY,
     Search: Action.SEE_CUSTOMER,
@@ -48,7 +51,7 @@ def needs(tx: Transaction, context: UpdateContext, pressed: Pressed) -> Action |
     """What a button does, for the table of roles; None of what every operator may."""
     if isinstance(pressed, Begin):
         return acts.NEEDS[pressed.act]
-    if isinstance(pressed, Confirm | NoFee):
+    if isinstance(pressed, Confirm | NoFee | Pick):
         act = form.needed(chat_state.read(tx, context.account.id))
         return None if act is None else acts.NEEDS[act]
     return _SEES.get(type(pressed))
@@ -68,7 +71,25 @@ def press(tx: Transaction, context: UpdateContext, data: str) -> Screen | Render
     return _led(tx, context, held, pressed)
 
 
-def _led(tx: Transaction, context: UpdateContext, held: frozenset[Role], pressed: Pressed) -> Screen | Rendered:  # noqa: C901, PLR0911 -- a way for each button
+def _led(tx: Transaction, context: UpdateContext, held: frozenset[Role], pressed: Pressed) -> Screen | Rendered:  # noqa: PLR0911 -- a way for each
+    match pressed:
+        case Begin():
+            return form.begin(tx, context, pressed.act, pressed.subject, pressed.target)
+        case Pick():
+            return form.pick(tx, context, pressed.value, pressed.version)
+        case NoFee():
+            return form.without_fee(tx, context, pressed.version)
+        case Confirm():
+            return form.confirm(tx, context, pressed.version)
+        case Customer():
+            return views.customer(tx, context, held, pressed.account)
+        case Payment():
+            return views.payment(tx, context, held, pressed.payment)
+        case _:
+            return _read(tx, context, held, pressed)
+
+
+def _read(tx: Transaction, context: UpdateContext, held: frozenset[Role], pressed: Pressed) -> Screen:  # noqa: PLR0911 -- as above
     match pressed:
         case Waiting():
             return views.waiting(tx, context, pressed.before)
@@ -76,21 +97,13 @@ def _led(tx: Transaction, context: UpdateContext, held: frozenset[Role], pressed
             return views.event(tx, context, pressed.event)
         case Search():
             return views.ask_whom(tx, context)
-        case Customer():
-            return views.customer(tx, context, held, pressed.account)
-        case Begin():
-            return form.begin(tx, context, pressed.act, pressed.subject, pressed.target)
-        case NoFee():
-            return form.without_fee(tx, context, pressed.version)
-        case Confirm():
-            return form.confirm(tx, context, pressed.version)
         case Books():
             return views.books(tx, context)
         case Statement():
             return views.statement(tx, context, pressed.ledger_account, pressed.before)
         case Differences():
             return views.differences(tx, context, pressed.after)
-        case Home():
+        case _:
             return views.home(tx, context, held)
 
 
@@ -117,14 +130,20 @@ def _roles(tx: Transaction, context: UpdateContext) -> frozenset[Role]:
 
 async def opened(runner: UpdateRunner) -> None:
     """Answer /finance."""
-    await runner.run(open_desk)
+    await _with_what_gives_back(runner).run(open_desk)
 
 
 async def pressed(runner: UpdateRunner, data: str) -> None:
     """Answer a button."""
-    await runner.run(press, data)
+    await _with_what_gives_back(runner).run(press, data)
 
 
 async def typed(runner: UpdateRunner, text: str) -> None:
     """Answer a text that was asked for."""
-    await runner.run(take_text, text)
+    await _with_what_gives_back(runner).run(take_text, text)
+
+
+def _with_what_gives_back(runner: UpdateRunner) -> UpdateRunner:
+    named = runner.services.giving_back
+    runner.context = replace(runner.context, gives_back=None if named is None else frozenset(named()))
+    return runner

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from lib.bot.finance import acts
 from lib.bot.finance.acts import Field, Form, NotDone
-from lib.bot.finance.callbacks import Act, Confirm, Customer, Event, Home, NoFee
+from lib.bot.finance.callbacks import Act, Confirm, Customer, Event, Home, NoFee, Payment, Pick
 from lib.bot.routers import operator
 from lib.bot.screen import Rendered, Screen, tap
 from lib.domain import chat_state
@@ -46,9 +46,26 @@ def without_fee(tx: Transaction, context: UpdateContext, version: int) -> Screen
     """The bank took nothing beside it."""
     state = chat_state.read(tx, context.account.id)
     form = Form.of(state)
-    if form is None or state.version != version or acts.missing(tx, context, form) is not Field.FEE:
+    if (
+        form is None
+        or state.state != operator.FORM
+        or state.version != version
+        or acts.missing(tx, context, form) is not Field.FEE
+    ):
         return show(tx, context, state, "toast-stale")
     return _next(tx, context, form.having(Field.FEE, 0))
+
+
+def pick(tx: Transaction, context: UpdateContext, value: str, version: int) -> Screen | Rendered:
+    """One of the answers that are offered; a forged one is asked for again."""
+    state = chat_state.read(tx, context.account.id)
+    form = Form.of(state)
+    if form is None or state.state != operator.FORM or state.version != version:
+        return show(tx, context, state, "toast-stale")
+    asked = acts.missing(tx, context, form)
+    if asked is None or value not in acts.choices(tx, context, form, asked):
+        return show(tx, context, state, "toast-stale")
+    return _next(tx, context, form.having(asked, value))
 
 
 def confirm(tx: Transaction, context: UpdateContext, version: int) -> Screen | Rendered:
@@ -126,9 +143,13 @@ def _ask(
     values = {"currency": currency or context.prices.currency} if asked in _OF_MONEY else {}
     text = f"{_title(context, form)}\n\n{say.html(f'finance-ask-{asked.value}', **values)}"
     none = ((tap(say.plain("button-finance-no-fee"), NoFee(version=state.version)),),) if asked is Field.FEE else ()
+    offered = tuple(
+        (tap(say.plain(f"button-finance-{asked.value}-{value}"), Pick(value=value, version=state.version)),)
+        for value in acts.choices(tx, context, form, asked)
+    )
     return Screen(
         f"{refusal}\n\n{text}" if refusal else text,
-        (*none, (_subject(context, form), _home(context))),
+        (*offered, *none, (_subject(context, form), _home(context))),
         toast=say.plain(toast) if toast else "",
     )
 
@@ -168,6 +189,8 @@ def _title(context: UpdateContext, form: Form) -> str:
 
 def _subject(context: UpdateContext, form: Form) -> Button:
     say = context.texts.plain
+    if form.act in acts.OF_PAYMENTS:
+        return tap(say("button-finance-payment", number=str(form.subject)), Payment(payment=form.subject))
     if form.act in acts.OF_CUSTOMERS:
         return tap(say("button-finance-customer", number=str(form.subject)), Customer(account=form.subject))
     return tap(say("button-finance-event", number=str(form.subject)), Event(event=form.subject))

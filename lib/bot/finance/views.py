@@ -7,7 +7,19 @@ from typing import TYPE_CHECKING
 
 from lib.bot import money_screens, order_screen
 from lib.bot.finance import acts
-from lib.bot.finance.callbacks import Act, Begin, Books, Customer, Differences, Event, Home, Search, Statement, Waiting
+from lib.bot.finance.callbacks import (
+    Act,
+    Begin,
+    Books,
+    Customer,
+    Differences,
+    Event,
+    Home,
+    Payment,
+    Search,
+    Statement,
+    Waiting,
+)
 from lib.bot.routers import operator
 from lib.bot.screen import Screen, tap
 from lib.domain import balance, chat_state, customer_money, money_desk, operators, reconciliation, subscriptions
@@ -22,12 +34,14 @@ if TYPE_CHECKING:
     from lib.bot.screen import Button, Rows
     from lib.bot.update_context import UpdateContext
     from lib.db import Transaction
+    from lib.domain.customer_money import Charge
     from lib.domain.money_desk import Event as News
     from lib.domain.money_desk import Found, Line, OrderLine
     from lib.domain.operators import Role
     from lib.texts import Texts
 
 _PAGE, _LINES, _FOUND, _LAST = 6, 8, 6, 5
+_MOST_ENTRIES = 20
 _LONGEST = 120
 """Characters of a text of others in a list: an id of a charge, a reason."""
 
@@ -62,7 +76,7 @@ def waiting(tx: Transaction, context: UpdateContext, before: int) -> Screen:
             when=context.moment(one.received_at),
             amount=_came(tx, context, one),
             provider=one.provider,
-            status=say.plain(f"finance-event-{one.status.replace('_', '-')}"),
+            status=say.plain(f"finance-event-{acts.event_state(one)}"),
         )
         for one in page
     ]
@@ -83,7 +97,7 @@ def event(tx: Transaction, context: UpdateContext, event_id: int, toast: str = "
     lines = [
         say.html("finance-event", number=str(one.id), provider=one.provider, charge=_short(one.external_id)),
         say.html("finance-event-when", when=context.moment(one.received_at)),
-        say.html("finance-event-state", state=say.plain(f"finance-event-{_state(one)}")),
+        say.html("finance-event-state", state=say.plain(f"finance-event-{acts.event_state(one)}")),
     ]
     if one.amount is not None:
         lines.append(say.html("finance-event-said", amount=money_screens.price(say, int(one.amount), one.currency)))
@@ -107,17 +121,15 @@ def event(tx: Transaction, context: UpdateContext, event_id: int, toast: str = "
     if left is not None:
         lines.append(say.html("finance-event-left", amount=say.booked(left.amount.minor, left.amount.currency)))
     ways = _ways(context, one, order, lies=lying is not None, left=left is not None)
+    if one.resolution is None and lying is not None and acts.routes(tx, context, event_id=event_id):
+        ways = (*ways, (_act(context, Act.ASK_BACK, event_id),))
     back = tap(say.plain("button-finance-waiting"), Waiting(before=0))
     return Screen("\n".join(lines), (*ways, *known, (back, _home(context))), toast=_toast(context, toast))
 
 
-def _state(one: News) -> str:
-    return (one.resolution or one.status).replace("_", "-")
-
-
 def _ways(context: UpdateContext, one: News, order: OrderLine | None, *, lies: bool, left: bool) -> Rows:
     say = context.texts
-    if one.resolution is not None:
+    if one.resolution is not None or one.asked_back:
         return ()
     if not lies:
         if one.status != "unmatched" or one.amount is not None:
@@ -194,19 +206,7 @@ def customer(tx: Transaction, context: UpdateContext, held: Collection[Role], ac
     if ordered:
         parts.append("\n".join((say.html("finance-orders"), *(_order(context, order) for order in ordered))))
     if charges:
-        told = (
-            say.html(
-                "finance-charge",
-                number=str(charge.payment_id or f"e{charge.event_id}"),
-                when=context.moment(charge.at),
-                amount=money_screens.price(say, charge.amount, charge.currency),
-                provider=charge.provider,
-                charge=_short(charge.charge_id),
-                state=say.plain(f"charge-{charge.state.value}"),
-            )
-            for charge in charges
-        )
-        parts.append("\n".join((say.html("charges"), *told)))
+        parts.append("\n".join((say.html("charges"), *(_charge(context, charge) for charge in charges))))
     if moves:
         lines = (
             say.html(
@@ -223,12 +223,52 @@ def customer(tx: Transaction, context: UpdateContext, held: Collection[Role], ac
         rows.append((_act(context, Act.GIVE, account_id), _act(context, Act.TAKE, account_id)))
     if operators.may(held, Action.SEE_MONEY):
         waits = [charge.event_id for charge in charges if charge.state is customer_money.State.WAITING]
+        paid = [charge.payment_id for charge in charges if charge.payment_id is not None]
+        choice = tuple(tap(say.plain("button-finance-payment", number=str(one)), Payment(payment=one)) for one in paid)
+        rows += [choice[at : at + 2] for at in range(0, len(choice), 2)]
         rows += [
             (tap(say.plain("button-finance-event", number=str(event_id)), Event(event=event_id)),)
             for event_id in waits
             if event_id is not None
         ]
     return Screen("\n\n".join(parts), (*rows, (tap(say.plain("button-finance-search"), Search()), _home(context))))
+
+
+def payment(tx: Transaction, context: UpdateContext, held: Collection[Role], payment_id: int) -> Screen:
+    """One payment: what became of it, everything that was booked for it, and the ways in which it may go back."""
+    say = context.texts
+    one = customer_money.payment(tx, payment_id)
+    order = None if one is None or one.order_id is None else money_desk.order(tx, one.order_id)
+    if one is None or order is None:
+        return Screen(say.html("finance-not-found"), ((_home(context),),), toast=_toast(context, "toast-stale"))
+    booked = [
+        f"<code>{html.escape(move.debit)} → {html.escape(move.credit)}</code> {say.booked(move.amount, move.currency)}"
+        for move in ledger_books.moves_of_order(tx, order.id)[:_MOST_ENTRIES]
+    ]
+    rows: list[tuple[Button, ...]] = []
+    if operators.may(held, Action.REFUND):
+        if acts.routes(tx, context, payment_id=payment_id):
+            rows.append((_act(context, Act.REFUND, payment_id),))
+        if one.event_id is not None and one.state is not customer_money.State.CHARGED_BACK:
+            rows.append((_act(context, Act.TAKEN, one.event_id),))
+    account = tap(
+        say.plain("button-finance-customer", number=str(order.account_id)), Customer(account=order.account_id)
+    )
+    parts = [_charge(context, one), _order(context, order), "\n".join((say.html("finance-booked"), *booked))]
+    return Screen("\n\n".join(parts), (*rows, (account, _home(context))))
+
+
+def _charge(context: UpdateContext, charge: Charge) -> str:
+    say = context.texts
+    return say.html(
+        "finance-charge",
+        number=str(charge.payment_id or f"e{charge.event_id}"),
+        when=context.moment(charge.at),
+        amount=money_screens.price(say, charge.amount, charge.currency),
+        provider=charge.provider,
+        charge=_short(charge.charge_id),
+        state=say.plain(f"charge-{charge.state.value}"),
+    )
 
 
 def _who(context: UpdateContext, one: Found) -> str:

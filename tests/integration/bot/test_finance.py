@@ -14,8 +14,9 @@ import pytest
 from lib.bot.finance import acts, callbacks, desk
 from lib.bot.finance.callbacks import Act
 from lib.bot.update_context import UpdateContext, take_effect
-from lib.domain import accounts, balance, operators, orders, reconciliation, suspense, suspense_by_hand
+from lib.domain import accounts, adjustments, balance, operators, orders, reconciliation, suspense, suspense_by_hand
 from lib.domain.accounts import Person
+from lib.domain.adjustments import Adjustment
 from lib.domain.ledger import Wallets
 from lib.domain.operators import Role
 from lib.domain.reconciliation import Difference, Outcome
@@ -40,7 +41,7 @@ REASON = "the provider's cabinet says so"
 @pytest.fixture
 def boss(racing_db: Database, provider: FakeProvider) -> Customer:
     """An owner, in English; every transaction runs twice, and numbers of rows go on counting."""
-    services = replace(services_over(racing_db, provider), owners=frozenset({OWNER}))
+    services = replace(services_over(racing_db, provider), owners=frozenset({OWNER}), giving_back=tuple)
     return Customer(services, OWNER, name="Olga", language="en")
 
 
@@ -112,6 +113,8 @@ ALL_DATA = [
     "fin_find",
     "fin_card:1",
     *(f"fin_act:{act.value}:1:1" for act in Act),
+    "fin_pay:1",
+    "fin_pick:wallet:1",
     "fin_no_fee:1",
     "fin_do:1",
     "fin_books",
@@ -138,11 +141,13 @@ async def test_a_stranger_is_told_what_any_unknown_button_is_told(boss: Customer
     assert await db.run(everything) == before
 
 
+# without an act under way they lead to the desk, whoever presses them
+OF_A_FORM = ("fin_pick:wallet:1", "fin_no_fee:1", "fin_do:1")
 ALLOWED = {
     Role.FINANCE: set(ALL_DATA),
-    Role.SUPPORT: {"fin", "fin_find", "fin_card:1", "fin_no_fee:1", "fin_do:1"},
-    Role.MARKETING: {"fin", "fin_no_fee:1", "fin_do:1"},
-    Role.OBSERVER: {"fin", "fin_no_fee:1", "fin_do:1"},
+    Role.SUPPORT: {"fin", "fin_find", "fin_card:1", *OF_A_FORM},
+    Role.MARKETING: {"fin", *OF_A_FORM},
+    Role.OBSERVER: {"fin", *OF_A_FORM},
 }
 
 
@@ -370,6 +375,145 @@ async def test_acts_on_what_left_are_refused_for_all_other_news(boss: Customer) 
     assert await db.run(everything) == before
 
 
+# What goes back --------------------------------------------------------------------------------------------------
+
+
+def refunded(tx: Transaction) -> list[Any]:
+    return tx.values("select route || ' ' || amount || ' ' || reverses_access from refunds order by id")
+
+
+def asked_back(tx: Transaction) -> list[Any]:
+    return tx.values("select event_id from refund_requests order by id")
+
+
+async def sold(db: Database) -> tuple[Order, int, int]:
+    """A paid order of Anna, its payment and its event."""
+    order = await db.run(open_order)
+    event_id = await db.run(comes, order, "paid")
+    payment = await db.run(lambda tx: tx.value("select id from payments where event_id = :id", id=event_id))
+    return order, int(payment), event_id
+
+
+async def bought(db: Database) -> tuple[int, int]:
+    """Anna buys from a balance that was given to her: her account, the payment."""
+    order = await db.run(open_order)
+
+    def buy(tx: Transaction) -> int:
+        given = Adjustment(order.account_id, 20_000, OWNER, "for a test", "test")
+        adjustments.credit(tx, given, {OWNER}, currency="RUB", correlation_id="c")
+        quote = at_list_price(PRICES, "basic", 30)
+        made = balance.buy(tx, balance.Purchase(order.account_id, "k", "basic", 30, quote), PRICES, "c")
+        return int(tx.value("select id from payments where order_id = :id", id=made.order.id))
+
+    return order.account_id, await db.run(buy)
+
+
+BACK = {
+    "balance-keep": (("To the customer's balance", "Keep"), "balance 14900 false", 14_900),
+    "balance-take": (("To the customer's balance", "Take off"), "balance 14900 true", 14_900),
+    "bank": (("From the bank", "Take off", "No fee"), "bank 14900 true", 0),
+    "bank-fee": (("From the bank", "Keep", ">1.50"), "bank 14900 false", 0),
+}
+
+
+@pytest.mark.proves("N-23.operator")
+@pytest.mark.parametrize("way", BACK)
+async def test_a_payment_goes_back_once_by_the_way_that_was_picked(boss: Customer, way: str) -> None:
+    db = boss.services.db
+    order, payment, _ = await sold(db)
+    steps, refund, credited = BACK[way]
+    await boss.tap(f"fin_card:{order.account_id}")
+    await walk(boss, f"Payment {payment}", "Give it back")
+    assert not [one for one in boss.buttons if "By the provider" in one["text"]]  # it gives nothing back
+    await boss.say("by the bank")
+    assert "choose by a button" in boss.text
+    await walk(boss, *steps, f">{REASON}")
+    assert f"payment {payment}: paid ✅ → " in boss.text
+    ends = f"access of customer {order.account_id}: "
+    assert (ends in boss.text) is refund.endswith("true")
+    assert await db.run(refunded) == []
+    tap = boss.data("Confirm")
+    await both_at_once(boss, tap, 4)
+    again = boss.tap_of(tap)
+    assert (await boss.give(again)).reply == (await boss.give(again)).reply
+    assert "Done" in boss.text
+    assert await db.run(refunded) == [refund]
+    assert await db.run(audited) == [f"{OWNER} refund.made {payment}"]
+    assert await db.run(balance.of, order.account_id) == Wallets(credited, 0)
+    assert (await db.run(lambda tx: tx.values("select kind from messages order by id")))[-1] == "refund"
+    await boss.press(f"Payment {payment}")
+    assert not [one for one in boss.buttons if "Give it back" in one["text"]]
+    await boss.tap(f"fin_act:refund:{payment}:0")
+    assert not [one for one in boss.buttons if one["text"].startswith(("↩️", "💰"))]
+    anna = Customer(boss.services, 21)
+    await anna.say("/paysupport")
+    assert ("возвращён на баланс" if credited else "— возвращён") in anna.text
+    await anna.tap("moves:0")
+    assert ("+149 ₽</b> · возврат" in anna.text) is bool(credited)
+
+
+async def test_what_the_balance_paid_goes_back_to_it(boss: Customer) -> None:
+    db = boss.services.db
+    account_id, payment = await bought(db)
+    await boss.tap(f"fin_pay:{payment}")
+    await walk(boss, "Give it back", "To the balance that paid", "Keep", f">{REASON}", "Confirm")
+    assert "Done" in boss.text
+    assert await db.run(refunded) == ["wallet 14900 false"]
+    assert await db.run(balance.of, account_id) == Wallets(20_000, 0)
+
+
+@pytest.mark.proves("N-23.operator")
+async def test_a_provider_that_gives_back_is_asked_once(boss: Customer) -> None:
+    boss.services = replace(boss.services, giving_back=lambda: ("cryptobot",))
+    db = boss.services.db
+    order, payment, event_id = await sold(db)
+    await boss.tap(f"fin_pay:{payment}")
+    await walk(boss, "Give it back", "By the provider", "Take off", f">{REASON}")
+    assert "on its way back" in boss.text
+    await both_at_once(boss, boss.data("Confirm"), 4)
+    assert await db.run(asked_back) == [event_id]
+    assert await db.run(audited) == [f"{OWNER} refund.asked {payment}"]
+    assert await db.run(refunded) == []
+    await boss.tap(f"fin_card:{order.account_id}")
+    assert "on its way back" in boss.text
+    anna = Customer(boss.services, 21)
+    await anna.say("/paysupport")
+    assert "возвращается" in anna.text
+    # a route that is forged, or that another configuration had
+    boss.services = replace(boss.services, giving_back=tuple)
+    await boss.tap(f"fin_act:refund:{payment}:0")
+    version = await db.run(lambda tx: tx.value("select max(version) from fsm"))
+    for value in ("provider", "wallet", "anything", "keep"):
+        await boss.tap(f"fin_pick:{value}:{version}")
+    assert await db.run(asked_back) == [event_id]
+
+
+async def test_a_provider_is_asked_for_money_that_fits_nothing(boss: Customer) -> None:
+    boss.services = replace(boss.services, giving_back=lambda: ("cryptobot",))
+    db = boss.services.db
+    _, event_id = await waits(db)
+    await boss.tap(f"fin_event:{event_id}")
+    await walk(boss, "Ask the provider", f">{REASON}", "Confirm")
+    assert await db.run(asked_back) == [event_id]
+    await boss.tap(f"fin_event:{event_id}")
+    assert "asked to give it back" in boss.text
+    assert not [one for one in boss.buttons if one["text"].startswith(("🧾", "💰", "↩️", "🏛"))]
+
+
+@pytest.mark.proves("N-23.operator")
+async def test_what_a_provider_took_by_force_is_booked_once(boss: Customer) -> None:
+    db = boss.services.db
+    _, payment, _ = await sold(db)
+    await boss.tap(f"fin_pay:{payment}")
+    await walk(boss, "The provider took", f">{REASON}")
+    await both_at_once(boss, boss.data("Confirm"), 4)
+    assert await db.run(refunded) == ["provider 14900 false"]
+    assert await db.run(audited) == [f"{OWNER} refund.told {payment}"]
+    await boss.tap(f"fin_pay:{payment}")
+    assert "taken back through the bank" in boss.text
+    assert not [one for one in boss.buttons if one["text"].startswith(("↩️", "⚠️"))]
+
+
 # Customers -------------------------------------------------------------------------------------------------------
 
 
@@ -556,6 +700,9 @@ ACTS = {
     **{way: WAYS[way][0] for way in ("assign", "credit", "given-back", "paid-back")},
     "give": ("Customer", "Credit", ">300", f">{REASON}"),
     "take": ("Customer", "Debit", ">1", f">{REASON}"),
+    "refund": ("To the customer's balance", "Take off", f">{REASON}"),
+    "ask-back": ("By the provider", "Keep", f">{REASON}"),
+    "taken": (f">{REASON}",),
 }
 
 
@@ -565,11 +712,16 @@ async def test_a_fault_at_any_statement_of_an_act_leaves_nothing(boss: Customer,
     """The update that confirms it, whole: what is shown, the act, its audit row, the operator's place and the reply."""
     db = boss.services.db
     _, event_id = await waits(db)
-    if act == "take":
+    if act in {"refund", "ask-back", "taken"}:
+        boss.services = replace(boss.services, giving_back=lambda: ("cryptobot",))
+        _, payment, paid = await sold(db)
+        await boss.tap(f"fin_act:taken:{paid}:0" if act == "taken" else f"fin_act:refund:{payment}:0")
+    elif act == "take":
         by = suspense_by_hand.By(OWNER, {OWNER}, REASON, "c")
         order = await db.run(open_order)
         await db.run(suspense_by_hand.credit, event_id, order.account_id, by, "RUB")
-    await boss.tap(f"fin_event:{event_id}")
+    if act not in {"refund", "ask-back", "taken"}:
+        await boss.tap(f"fin_event:{event_id}")
     await walk(boss, *ACTS[act])
     tap = boss.tap_of(boss.data("Confirm"))
     handled = await all_or_nothing(

@@ -13,7 +13,7 @@ from fluent.syntax.visitor import Visitor
 
 from lib import texts
 from lib.bot.callbacks import Platform
-from lib.bot.finance.acts import Field
+from lib.bot.finance.acts import KEEP, TAKE_OFF, Field
 from lib.bot.finance.callbacks import Act
 from lib.bot.money_screens import TEXTS
 from lib.bot.order_screen import PAID_HERE
@@ -21,12 +21,24 @@ from lib.bot.routers.reference import APPS
 from lib.domain.accounts import LANGUAGES
 from lib.domain.amounts import Refusal
 from lib.domain.customer_money import State
+from lib.domain.refunds_by_hand import Route
 from lib.domain.suspense_by_hand import Why
 from lib.payments import registry
 from lib.settings import pricelist
 from sandbox.telegram.text.html_markup import parse_html
 
-EVENT_STATES = ("new", "settled", "duplicate", "unmatched", "no_money", "assigned", "credited", "refunded", "moved")
+EVENT_STATES = (
+    "new",
+    "settled",
+    "duplicate",
+    "unmatched",
+    "no_money",
+    "assigned",
+    "credited",
+    "refunded",
+    "moved",
+    "asked-back",
+)
 _ROOT = Path(texts.__file__).parents[2]
 _SAMPLES: dict[str, str | int] = {
     **dict.fromkeys(("days", "count", "gb", "unmatched", "duplicate", "matched", "lines"), 3),
@@ -94,6 +106,8 @@ def ids_in_code() -> set[str]:
     found |= {f"finance-amount-{why.value}" for why in Refusal if why is not Refusal.TOO_LITTLE}
     found |= {f"finance-title-{act.value}" for act in Act} | {f"button-finance-{act.value}" for act in Act}
     found |= {f"finance-why-{why.value}" for why in Why if why is not Why.OTHER}
+    found |= {f"button-finance-route-{route.value}" for route in Route}
+    found |= {f"button-finance-access-{choice}" for choice in (KEEP, TAKE_OFF)}
     states = ("missing-here", "missing-there", "differs", "balance")
     found |= {f"finance-difference-{state}" for state in states}
     found |= {f"finance-ask-{asked.value}" for asked in Field}
