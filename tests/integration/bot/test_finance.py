@@ -141,7 +141,7 @@ async def test_a_stranger_is_told_what_any_unknown_button_is_told(boss: Customer
     assert await db.run(everything) == before
 
 
-# without an act under way they lead to the desk, whoever presses them
+# without an act under way they lead to the desk, by every role
 OF_A_FORM = ("fin_pick:wallet:1", "fin_no_fee:1", "fin_do:1")
 ALLOWED = {
     Role.FINANCE: set(ALL_DATA),
