@@ -185,6 +185,7 @@ with settled as (
     union all
     select p.id, p.fee_asset, -p.fee_amount * power(cast(10 as numeric), k.exponent)
     from settled p join currencies k on k.code = p.fee_asset
+    where not exists (select from ledger_transfers f where f.kind = 'fee' and f.event_id = p.event_id) -- known alone, before this news
 ), moved as (
     select said.id, said.currency, said.amount from said join ledger_transfers t on t.key = 'payment:' || said.id
     union all

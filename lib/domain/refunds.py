@@ -319,6 +319,16 @@ def write(tx: Transaction, paid: Paid, refund: Refund) -> int:
     return refund_id
 
 
+def write_left(tx: Transaction, event_id: int, *, made_by: int, reason: str) -> None:
+    """The row of money in suspense that its provider gave back, as an operator says: the first debit listed of it is this one."""
+    paid = tx.one(Paid, _OF_EVENT, id=event_id)
+    if paid.amount > 0:
+        left = Refund(
+            "refund", paid.provider, f"event:{event_id}", "provider", paid.amount, made_by=made_by, reason=reason
+        )
+        write(tx, paid, left)
+
+
 def about(paid: Paid, refund: Refund, refund_id: int, account_id: int | None) -> About:
     """What the transfer of a refund names."""
     return About(

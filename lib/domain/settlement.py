@@ -7,7 +7,7 @@ they settle by the same one transaction.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING
 
@@ -158,9 +158,16 @@ def settle(  # noqa: PLR0911 -- one for each of what can have come
     payment_id = _book(tx, charge, order, kind="settling")
     tx.reach("settle.mid-transaction")
     follow_up = effect.deliver(tx, order, payment_id, prices, paid=money.amount, correlation_id=event.correlation_id)
+    if not is_new and suspense.late_fee_is_booked(tx, event_id):
+        money = _without_fee(money)
     ledger.post(tx, effect.sale(event.provider, money, order, payment_id, books=prices.currency))
     reason = bookings.not_booked(money)
     return Received("settled", event_id, order.id, reason=reason, follow_up=tuple(follow_up))
+
+
+def _without_fee(money: Money) -> Money:
+    """The fee of a charge is booked once: it was booked when it was known alone."""
+    return replace(money, fee_asset=None, fee_amount=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +204,8 @@ def _duplicate(tx: Transaction, charge: _Charge, order: PayableOrder, prices: Pr
     if reason:
         tx.execute("update payment_events set reason = :reason where id = :id", reason=reason, id=event_id)
     if charge.money.currency != prices.currency:
+        if held is not None and charge.money.currency == order.currency:
+            _ask_back(tx, charge, prices)
         return Received("duplicate", event_id, order.id, reason=reason)
     follow_up = suspense.credit_duplicate(
         tx,
@@ -212,6 +221,20 @@ def _duplicate(tx: Transaction, charge: _Charge, order: PayableOrder, prices: Pr
     return Received("duplicate", event_id, order.id, reason=reason, follow_up=tuple(follow_up))
 
 
+def _ask_back(tx: Transaction, charge: _Charge, prices: PriceList) -> None:
+    """It can't be credited, so its provider gives it back (product.md, Payment methods): the payments sweep sees to it."""
+    from lib.domain import refunds  # noqa: PLC0415 -- customers wait for charges, and these are rare
+
+    if refunds.open_request(tx, charge.event_id) is None:
+        refunds.ask(
+            tx,
+            charge.event_id,
+            prices.currency,
+            reason="a further charge of an order that was paid",
+            correlation_id=charge.event.correlation_id,
+        )
+
+
 def _unmatched(tx: Transaction, charge: _Charge, reason: str, order_id: int | None = None) -> Received:
     if _put_aside(tx, charge, order_id) is None:
         reason = f"{reason}; {bookings.not_booked(charge.money)}"
@@ -220,7 +243,10 @@ def _unmatched(tx: Transaction, charge: _Charge, reason: str, order_id: int | No
 
 def _put_aside(tx: Transaction, charge: _Charge, order_id: int | None) -> InSuspense | None:
     """What is in suspense now: what was said last, which takes the place of what was said before."""
-    posting = bookings.suspense(charge.event.provider, charge.money, charge.event_id, order_id)
+    # a fee that was booked by itself stays; what is said of it again is not booked twice
+    known = not charge.is_new and suspense.late_fee_is_booked(tx, charge.event_id)
+    money = _without_fee(charge.money) if known else charge.money
+    posting = bookings.suspense(charge.event.provider, money, charge.event_id, order_id)
     held = None if posting is None else suspense.of(posting)
     if held == charge.lying:
         return held

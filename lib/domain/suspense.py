@@ -68,6 +68,17 @@ def lying(tx: Transaction, event_id: int) -> InSuspense | None:
     return InSuspense(found[False], found.get(True)) if False in found else None
 
 
+_LATE_FEE = """
+select exists (select from ledger_transfers t left join ledger_transfers undone on undone.reverses_id = t.id
+               where t.event_id = :id and t.kind = 'fee' and undone.id is null)
+"""
+
+
+def late_fee_is_booked(tx: Transaction, event_id: int) -> bool:
+    """Whether what a charge cost was booked by itself, after its news. The event's row is locked."""
+    return bool(tx.value(_LATE_FEE, id=event_id))
+
+
 def post(tx: Transaction, posted: Posting) -> None:
     """Write a transfer to suspense or out of it. The event's row is locked: from the second of its kind on the key has a number.
 

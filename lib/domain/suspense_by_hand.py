@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from lib import currencies
-from lib.domain import audit, bookings, ledger, operators, suspense
+from lib.domain import audit, bookings, ledger, operators, refunds, suspense
 from lib.domain.bookings import Assigned, PayableOrder
 from lib.domain.effects import EFFECTS
 from lib.domain.postings import About, Amount, posting, table
@@ -214,6 +214,7 @@ def given_back(tx: Transaction, event_id: int, by: By) -> None:
     event, held = _take(tx, event_id, by, "refunded")
     about = About(event_id=event_id, provider=event.provider, actor_id=by.actor_id, reason=by.reason)
     suspense.post(tx, posting(table.SUSPENSE_GIVEN_BACK, about, received=held.received))
+    refunds.write_left(tx, event_id, made_by=by.actor_id, reason=by.reason)
     _record(tx, event, by, "given_back", {"amount": held.received.minor, "currency": held.received.currency})
 
 
@@ -331,6 +332,8 @@ def paid_back(tx: Transaction, event_id: int, by: By, paid: Amount, fee: Amount 
 def _take(tx: Transaction, event_id: int, by: By, resolution: str) -> tuple[_Event, InSuspense]:
     """The event, which is resolved by this: two operators at once queue up here, and the second is told."""
     event = _locked(tx, event_id, by)
+    if refunds.open_request(tx, event_id) is not None:
+        raise Refused(f"the refund of event {event_id} is under way")
     held = suspense.lying(tx, event_id)
     if held is None:
         raise Refused(f"nothing of event {event_id} lies in suspense: it is {event.status}", Why.NOTHING_LIES)

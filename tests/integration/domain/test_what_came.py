@@ -19,7 +19,7 @@ from lib.db.invariants import violations
 from lib.domain import accounts, health_snapshot, inbox, ledger, operators, orders, suspense_by_hand
 from lib.domain.accounts import Person
 from lib.domain.effects import EFFECTS
-from lib.domain.postings import Amount
+from lib.domain.postings import About, Amount, posting, table
 from lib.domain.suspense_by_hand import By, Refused
 from lib.payments import cryptopay, reporting
 from lib.settings import plain
@@ -636,3 +636,23 @@ async def test_what_was_written_of_it_stays(db: Database) -> None:
     await db.run(suspense_by_hand.given_back, event_id, BY)
     with pytest.raises(StatementFailed):
         await db.run(lambda tx: tx.execute("update payment_events set status = 'settled' where id = :id", id=event_id))
+
+
+@pytest.mark.parametrize("fits", [False, True], ids=["still fits nothing", "settles"])
+async def test_a_fee_that_was_booked_by_itself_is_not_booked_again_with_later_news(
+    db: Database, database_url: str, *, fits: bool
+) -> None:
+    """It fitted nothing and named no fee; the fee came alone; then the same charge is told of with its fee."""
+    order = await db.run(open_order, 1)
+    first = await receive(db, paid(order, amount=1, fee_asset=None, fee_amount=None))
+    assert first.outcome == "unmatched"
+
+    def late(tx: Transaction) -> None:
+        about = About(event_id=first.event_id, provider="cryptobot")
+        ledger.post(tx, posting(table.FEE, about, fee=Amount(55_875, "USDT")))
+
+    await db.run(late)
+    again = await receive(db, paid(order, **({} if fits else {"amount": 2})))
+    assert again.outcome == ("settled" if fits else "unmatched")
+    assert (await db.run(books))["provider_fees USDT"] == 55_875
+    assert violations(database_url) == []
