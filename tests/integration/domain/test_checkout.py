@@ -226,6 +226,23 @@ async def test_an_update_is_answered_the_same_when_it_comes_again(db: Database) 
     assert await db.run(payments.answer_checkout, incoming(4), {"id": 17}) == []
 
 
+@pytest.mark.proves("N-5.ids")
+async def test_charge_ids_of_any_length_are_told_apart(db: Database) -> None:
+    """Stars' are longer than 128 characters today; what no index takes is digested."""
+    base = ["c", "stx" + "a" * 141, "x" * 512, "y" * 513, "z" * 100_000, "карта", "7"]
+    ids = [*base, *(one[:-1] + "0" for one in base if len(one) > 1)]
+    for number, charge_id in enumerate(ids, 1):
+        paid = {"currency": "XTR", "total_amount": 1, "telegram_payment_charge_id": charge_id}
+        for again in (0, 1):
+            update = incoming(10 * number + again)
+            event = payments.read_charge({"message": {"successful_payment": paid}}, update)
+            assert event is not None
+            received = await db.run(payments.record_charge, update, event, PRICES)
+            assert received is not None
+            assert received.outcome == ("repeated" if again else "unmatched")
+    assert await db.run(lambda tx: tx.value("select count(distinct external_id) from payment_events")) == len(ids)
+
+
 @pytest.mark.proves("N-18.unknown")
 async def test_a_charge_of_an_unknown_order_is_kept_for_an_operator(db: Database) -> None:
     """It came with the secret, and names no order of ours, or another's money."""

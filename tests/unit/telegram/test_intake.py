@@ -70,6 +70,7 @@ INCOMING = Incoming(1, "{}", "tg-1")
 PURCHASE = UUID("3d5f6a0c-0f1e-4c1e-9a60-0b8f6c1f0a11")
 
 
+@pytest.mark.proves("N-5.ids")
 @pytest.mark.parametrize(
     ("currency", "provider", "money"),
     [
