@@ -19,8 +19,8 @@ from lib.domain.checkout import LEASE_S, Checkout, Refusal, decide
 from lib.domain.ledger import Wallets
 from lib.domain.orders import CHARGED_WITHIN_S
 from lib.domain.postings import Amount
-from lib.payments import stars, telegram_charges
-from lib.payments.provider import Invoice
+from lib.payments import giving_back, stars, telegram_charges
+from lib.payments.provider import Answer, GivenBack, Invoice
 from lib.payments.reconciling import reconcile
 from tests.integration.bot.conftest import TELEGRAM
 from tests.integration.bot.customer import Customer, FakeProvider
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from lib.db import Database, Transaction
+    from lib.domain.refunds import Charge
     from lib.domain.settlement import Event, Received
     from lib.sweeps.runner import Run
 
@@ -46,6 +47,7 @@ pytestmark = pytest.mark.usefixtures("queue")
 async def till(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[StarsTill]:
     made = StarsTill(monkeypatch)
     monkeypatch.setattr(bootstrap, "invoices", lambda: {stars.NAME: made.invoices})
+    monkeypatch.setattr(bootstrap, "giving_back", lambda: {stars.NAME: made.giver})
     yield made
     await made.close()
 
@@ -80,8 +82,10 @@ async def test_what_no_update_told_of_is_settled_by_the_sweep(db: Database, till
     await till.pay(await till.invoice(foreign), foreign)
     run = await swept(db)
     assert await db.run(lambda tx: tx.values("select status from orders")) == ["paid", "paid"]
-    assert await db.run(events) == ["charge settled", "charge settled", "charge duplicate", "charge duplicate"]
+    told = ["charge settled", "charge settled", "charge duplicate", "charge duplicate"]
+    assert await db.run(events) == [*told, "refund settled", "refund settled"], "what was charged again goes back"
     assert (run.broken, await db.run(listings.read_to, stars.NAME)) == (0, 4)
+    await db.run(travel, LATE)
     again = await swept(db)
     assert (again.done, again.failed) == (0, 0)
     held = await till.stand_in_balance()
@@ -218,6 +222,8 @@ async def test_a_debit_that_only_the_list_tells_of_is_a_chargeback_once_no_updat
         await swept(db)
     assert await told_of(db, "chargeback") == 1
     assert await db.run(listings.read_to, stars.NAME) == 3
+    assert await db.run(booked, "chargebacks") == {"XTR": 120 * NANO}
+    assert await db.run(booked, "clearing:stars") == {"XTR": await till.stand_in_balance()}
 
 
 async def test_a_refund_that_an_update_told_of_is_no_second_one_in_the_list(db: Database, till: StarsTill) -> None:
@@ -232,6 +238,8 @@ async def test_a_refund_that_an_update_told_of_is_no_second_one_in_the_list(db: 
         await swept(db)
     assert (await told_of(db, "refund"), await told_of(db, "chargeback")) == (1, 0)
     assert await db.run(booked, "write_offs") == {}
+    assert await db.run(booked, "refunds") == {"XTR": 120 * NANO}
+    assert await db.run(booked, "clearing:stars") == {}
 
 
 async def test_a_second_debit_of_one_charge_is_lost_money(db: Database, till: StarsTill) -> None:
@@ -244,6 +252,12 @@ async def test_a_second_debit_of_one_charge_is_lost_money(db: Database, till: St
         await swept(db)
     assert await told_of(db, "chargeback") == 1
     assert await db.run(booked, "write_offs") == {"XTR": 120 * NANO}
+    assert await db.run(booked, "clearing:stars") == {"XTR": await till.stand_in_balance()}
+    await db.run(travel, timedelta(hours=1))
+    assert till.account is not None
+    compared = await reconcile(db, stars.NAME, till.account, anyway=True)
+    assert compared is not None
+    assert compared.outcome.differences == []
 
 
 async def test_a_fault_at_any_statement_of_a_second_debit_leaves_nothing(
@@ -257,6 +271,98 @@ async def test_a_fault_at_any_statement_of_a_second_debit_leaves_nothing(
     received = await all_or_nothing(functions_url, listings.take_up_debit, read(line), again, PRICES)
     assert received.outcome == "second_debit"
     assert (await db.run(listings.take_up_debit, read(line), again, PRICES)).outcome == "repeated"
+
+
+async def paid_twice(db: Database, till: StarsTill) -> Event:
+    """The second charge of an order's link, which lies in suspense."""
+    order, invoice = await ordered(db, till)
+    first, second = [(await till.pay(invoice, order)).told for _ in range(2)]
+    assert [(await db.run(inbox.receive, one, PRICES)).outcome for one in (first, second)] == ["settled", "duplicate"]
+    return second
+
+
+@pytest.mark.proves("N-5.duplicate")
+async def test_a_second_charge_is_given_back_at_once(db: Database, till: StarsTill) -> None:
+    """To who paid, by Telegram; the books have what Telegram holds, and its list tells nothing new of it."""
+    await paid_twice(db, till)
+    had = till.stand_in.user(1).account.stars
+    await swept(db)
+    assert till.stand_in.user(1).account.stars - had == 120
+    assert await db.run(booked, "suspense") == {}
+    assert await db.run(booked, "clearing:stars") == {"XTR": await till.stand_in_balance()}
+    await db.run(travel, LATE)
+    for _ in range(2):
+        await swept(db)
+    assert await told_of(db, "refund") == 1
+    assert await told_of(db, "chargeback") == 0
+    assert [call.method for call in till.stand_in.calls].count("refundStarPayment") == 1
+
+
+@pytest.mark.proves("N-5.duplicate")
+@pytest.mark.parametrize("executed", [True, False], ids=["it had its effect", "it had none"])
+async def test_a_call_whose_outcome_is_unknown_is_asked_about_and_not_repeated_blindly(
+    db: Database, till: StarsTill, monkeypatch: pytest.MonkeyPatch, *, executed: bool
+) -> None:
+    charge = await paid_twice(db, till)
+
+    async def lost(_self: object, charge: Charge, _id: str) -> GivenBack:
+        if executed:
+            till.stand_in.refund(charge.charge_id)
+        return GivenBack(Answer.UNKNOWN, reason="the answer was lost")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(stars.GivesBack, "give_back", lost)
+        await swept(db)
+        await swept(db)  # claimed: no one asks again yet
+    assert await db.run(booked, "suspense") == {"XTR": -120 * NANO}
+    await db.run(travel, timedelta(seconds=giving_back._FIRST_S * 2))
+    await swept(db)
+    assert await db.run(booked, "suspense") == {}
+    refunds = [one for one in till.stand_in.payments.transactions if "receiver" in one]
+    assert [one["id"] for one in refunds] == [charge.external_id]
+
+
+@pytest.mark.proves("N-5.duplicate")
+async def test_what_telegram_refuses_to_give_back_waits_for_an_operator(
+    db: Database, till: StarsTill, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await paid_twice(db, till)
+
+    async def refused(*_: object) -> GivenBack:
+        return GivenBack(Answer.REFUSED, reason="refundStarPayment: HTTP 400 USER_BOT_INVALID")
+
+    monkeypatch.setattr(stars.GivesBack, "give_back", refused)
+    for _ in range(2):
+        await swept(db)
+        await db.run(travel, timedelta(hours=1))
+    found = await db.run(lambda tx: tx.values("select status || ' ' || last_answer from refund_requests"))
+    assert found == ["refused refundStarPayment: HTTP 400 USER_BOT_INVALID"]
+    assert (
+        await db.run(lambda tx: tx.value("select resolved_at from payment_events where status = 'duplicate'")) is None
+    )
+
+
+async def test_telegram_away_is_asked_again(db: Database, till: StarsTill) -> None:
+    await paid_twice(db, till)
+    till.stand_in.fail_next("refundStarPayment", 429, "Too Many Requests", times=2)
+    for _ in range(3):
+        await swept(db)
+        await db.run(travel, timedelta(seconds=giving_back._FIRST_S * 4 + 1))
+    assert await db.run(booked, "suspense") == {}
+
+
+@pytest.mark.proves("S4-2.1.stars")
+async def test_a_fault_at_any_statement_of_a_second_charge_leaves_nothing(
+    db: Database, till: StarsTill, functions_url: str
+) -> None:
+    order, invoice = await ordered(db, till)
+    first, second = [(await till.pay(invoice, order)).told for _ in range(2)]
+    await db.run(inbox.receive, first, PRICES)
+    received = await all_or_nothing(functions_url, inbox.receive, second, PRICES, refusals=False)
+    assert received.outcome == "duplicate"
+    asked = await db.run(lambda tx: tx.values("select status from refund_requests"))
+    assert asked == ["requested"], "and told again it is asked for once"
+    assert (await db.run(inbox.receive, replace(second, via="sweep"), PRICES)).outcome == "repeated"
 
 
 BY = suspense_by_hand.By(17, [17], "seen in the bank's statement", "c")
