@@ -8,7 +8,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export PIP_ROOT_USER_ACTION = ignore
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo tour test test-all lint acceptance acceptance-sabotage bench sweep psql books give-access end-suspense receipts card-statement ledger-verify test-purchase logs reset migrate terraform-check lock deploy rollback rotate restore destroy doctor health clean \
+.PHONY: help setup run demo tour test test-all lint acceptance acceptance-sabotage bench sweep psql books give-access end-suspense refund receipts card-statement ledger-verify test-purchase logs reset migrate terraform-check lock deploy rollback rotate restore destroy doctor health clean \
 	node-key node-add node-list node-check
 
 help: ## list the targets
@@ -103,6 +103,9 @@ give-access: .venv/.ready-deploy ## give a customer access by hand, once (ENV=pr
 
 end-suspense: .venv/.ready-deploy ## end what lies in suspense, once (ENV=prod EVENT=7 HOW=assign|credit|given-back|paid-back|paid-out|owners ORDER= ACCOUNT= WORTH="149 RUB" PAID= FEE= OPERATOR=<Telegram id> REASON="...")
 	@$(PY) -m infra.end_suspense --env "$(ENV)" --event "$$EVENT" --how "$$HOW" --order "$$ORDER" --account "$$ACCOUNT" --worth "$$WORTH" --paid "$$PAID" --fee "$$FEE" --operator "$$OPERATOR" --reason "$$REASON"
+
+refund: .venv/.ready-deploy ## a payment goes back, once; a dry run without AMOUNT (ENV=prod ORDER=7|EVENT=9 HOW=provider|wallet|balance|bank|chargeback ACCESS=keep|end PAID= FEE= AMOUNT="149.00 RUB" OPERATOR=<Telegram id> REASON="...")
+	@$(PY) -m infra.refund --env "$(ENV)" --order "$$ORDER" --event "$$EVENT" --how "$$HOW" --access "$$ACCESS" --paid "$$PAID" --fee "$$FEE" --amount "$$AMOUNT" --operator "$$OPERATOR" --reason "$$REASON"
 
 receipts: .venv/.ready-deploy ## what an accountant is told of some days, as a file; what was due of them counts as told (ENV=prod FROM=2026-01-01 TO=2026-01-31 OUT=<a file>)
 	@$(PY) -m infra.write_receipts --env "$(ENV)" --from "$$FROM" --to "$$TO" --out "$$OUT" --form "$$FORM"

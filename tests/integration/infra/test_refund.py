@@ -1,0 +1,83 @@
+"""The command that gives a payment back: a dry run first, then once, by the exact amount."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from infra import environment, refund
+from lib.domain import subscriptions
+from tests.integration.domain.test_refunds import bought, count, entries
+from tests.integration.infra.test_end_suspense import OWNER, Found
+
+if TYPE_CHECKING:
+    from lib.db import Database
+
+
+def run(sold: int, *, env: str = "local", **words: str) -> int:
+    given = {"order": str(sold), "operator": str(OWNER), "reason": "as the customer wrote"} | words
+    return refund.main(["--env", env, *(word for name, value in given.items() for word in (f"--{name}", value))])
+
+
+@pytest.fixture
+async def sold(db: Database, database_url: str, monkeypatch: pytest.MonkeyPatch) -> int:
+    order, _ = await bought(db)
+    monkeypatch.setattr(environment, "load", lambda name: Found(database_url, name))
+    return order.id
+
+
+@pytest.mark.proves("N-33")
+@pytest.mark.parametrize(
+    ("words", "posted"),
+    [
+        ({"how": "balance", "access": "end"}, ["refunds>user:topped_up 14900 RUB"]),
+        ({"how": "bank", "paid": "149 RUB", "fee": "5 RUB"}, ["refunds>bank 14900 RUB", "provider_fees>bank 500 RUB"]),
+        ({"how": "chargeback"}, ["chargebacks>clearing:card 14900 RUB"]),
+        ({"how": "provider"}, ["clearing:card>revenue 14900 RUB"]),
+    ],
+    ids=["balance", "bank", "chargeback", "provider"],
+)
+async def test_a_dry_run_comes_first_and_changes_nothing(
+    db: Database, sold: int, capsys: pytest.CaptureFixture[str], words: dict[str, str], posted: list[str]
+) -> None:
+    before = await db.run(count, "ledger_transfers")
+    assert run(sold, **words) == 0
+    assert 'AMOUNT="149.00 RUB"' in capsys.readouterr().out
+    assert run(sold, **words, amount="148.00 RUB") == 2
+    assert await db.run(count, "ledger_transfers") == before
+    assert await db.run(count, "audit_log") == 0
+    assert run(sold, **words, amount="149.00 RUB") == 0
+    assert await db.run(entries) == posted
+    assert await db.run(count, "audit_log") == 1
+    assert await db.run(count, "refund_requests") == (words["how"] == "provider")
+    assert run(sold, **words, amount="149.00 RUB") == 2, "once"
+    account = await db.run(lambda tx: tx.value("select account_id from payments"))
+    held = await db.run(subscriptions.current, account)
+    assert held is not None
+    assert held.is_current == ("access" not in words)
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        ({"how": "cash"}, "HOW must be"),
+        ({"how": "bank"}, "PAID is not given"),
+        ({"how": "balance", "paid": "1 RUB"}, "PAID is nothing"),
+        ({"how": "balance", "event": "1"}, "either ORDER or EVENT"),
+        ({"how": "balance", "access": "stop"}, "ACCESS must be"),
+        ({"how": "balance", "reason": "short"}, "REASON must"),
+        ({"how": "balance", "order": "0"}, "ORDER must"),
+        ({"how": "wallet"}, "not by wallet"),
+        ({"how": "balance", "order": "99"}, "no payment settled"),
+        ({"how": "balance", "env": "dev"}, "belongs to environment local"),
+        ({"how": "balance", "operator": "5"}, "may not"),
+        ({"how": "bank", "paid": "148.99 RUB", "amount": "149.00 RUB"}, "all of it"),
+    ],
+)
+async def test_what_can_not_be_is_refused_in_words(
+    db: Database, sold: int, capsys: pytest.CaptureFixture[str], words: dict[str, str], why: str
+) -> None:
+    assert run(sold, **words) == 2
+    assert why in capsys.readouterr().err
+    assert await db.run(count, "refunds") == 0
