@@ -301,6 +301,7 @@ def _made_up(event: str, severity: str = "ERROR", **fields: object) -> Entry:
     [
         ("payment_unmatched", _made_up("payment_unmatched", reason="amount"), True),
         ("payment_unmatched", _made_up("payment_duplicate"), True),
+        ("payment_unmatched", _made_up("payment_second_debit"), True),
         ("payment_unmatched", _made_up("payment_settled", "INFO"), False),
         ("payment_kept", _made_up("payment_kept"), True),
         ("books_differ", _made_up("books_differ", provider="cryptobot", new=1), True),

@@ -441,6 +441,44 @@ async def test_a_chargeback_is_not_told(bench: Bench) -> None:
     assert refusal == "Bad Request: CHARGE_ALREADY_REFUNDED"
 
 
+async def test_an_affiliates_part_is_beside_what_the_bot_got(bench: Bench) -> None:
+    """In nanostars, of a charge and of its refund alike; and a second debit of one charge is a line of its own."""
+    await ready(bench)
+    boris = bench.telegram.user(888, "Boris")
+    bench.telegram.refer(bench.telegram.user(777), boris, per_mille=15)
+    [charge_id] = (await bench.telegram.user(777).pay(await invoice(bench))).charge_ids
+    share = {"amount": 0, "nanostar_amount": 750_000_000}
+    assert (await bench.call("getMyStarBalance"))["result"] == {"amount": 49, "nanostar_amount": 250_000_000}
+    assert (await bench.call("refundStarPayment", user_id=777, telegram_payment_charge_id=charge_id))["ok"]
+    bench.telegram.charge_back(charge_id, again=True)
+    came, refunded, again = (await bench.call("getStarTransactions"))["result"]["transactions"]
+    assert (came["amount"], came["nanostar_amount"]) == (49, 250_000_000)
+    assert came["source"]["affiliate"] == {
+        "affiliate_user": boris.account.user(),
+        "commission_per_mille": 15,
+        **share,
+    }
+    assert refunded["receiver"]["affiliate"]["nanostar_amount"] == -750_000_000
+    assert refunded["id"] == again["id"] == charge_id
+    assert (await bench.call("getMyStarBalance"))["result"] == {"amount": -49, "nanostar_amount": -250_000_000}
+    with pytest.raises(ValueError, match="of each 1000"):
+        bench.telegram.refer(bench.telegram.user(777), boris, per_mille=1000)
+
+
+async def test_what_moves_beside_charges_is_listed(bench: Bench) -> None:
+    await ready(bench)
+    bench.telegram.move_stars("source", "other", 5_500_000_000)
+    withdrawn = bench.telegram.withdraw(2_000_000_000)
+    bench.telegram.move_stars("receiver", "telegram_ads", 1_000_000_000)
+    lines = (await bench.call("getStarTransactions"))["result"]["transactions"]
+    assert [(line["amount"], line.get("nanostar_amount", 0)) for line in lines] == [(5, 500_000_000), (2, 0), (1, 0)]
+    assert lines[1]["id"] == withdrawn
+    assert lines[1]["receiver"]["withdrawal_state"]["type"] == "succeeded"
+    assert (await bench.call("getMyStarBalance"))["result"] == {"amount": 2, "nanostar_amount": 500_000_000}
+    with pytest.raises(ValueError, match="above zero"):
+        bench.telegram.withdraw(0)
+
+
 @pytest.mark.parametrize(
     "info",
     [

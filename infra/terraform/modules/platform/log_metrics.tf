@@ -19,7 +19,7 @@ locals {
     }
     payment_unmatched = {
       what   = "Payments that belong to no order, to none that they fit, or that are the second one of theirs."
-      filter = "jsonPayload.event=~\"^payment_(unmatched|differs|duplicate)$\""
+      filter = "jsonPayload.event=~\"^payment_(unmatched|differs|duplicate|second_debit)$\""
       labels = { event = "EXTRACT(jsonPayload.event)" }
     }
     payment_kept = {
