@@ -562,7 +562,15 @@ def tell(
 
 
 class NotRefunded(Exception):
-    """Nothing was changed; the text says why."""
+    """Nothing was changed; the text says why.
+
+    Attributes:
+        is_spent: the balance that was credited with it does not hold it any more.
+    """
+
+    def __init__(self, text: str, *, is_spent: bool = False) -> None:
+        super().__init__(text)
+        self.is_spent = is_spent
 
 
 _REQUEST = """
@@ -650,7 +658,7 @@ def ask(
             held = SaleParts.of(paid, order, left, books).rest if order and is_sold(tx, paid, order) else left.credited
             there = ledger.lock_wallets(tx, owner)[owner].topped_up
             if there < held:
-                raise NotRefunded(f"the balance of account {owner} holds {there} of {held} {books}")
+                raise NotRefunded(f"the balance of account {owner} holds {there} of {held} {books}", is_spent=True)
     request_id: int = tx.value(
         _REQUEST,
         event_id=event_id,

@@ -251,7 +251,7 @@ def _by_hand(
     if left.owner is not None and owed:
         there = ledger.lock_wallets(tx, left.owner)[left.owner].topped_up
         if there < owed:
-            raise NotRefunded(f"the balance of account {left.owner} holds {there} of {owed} {books}")
+            raise NotRefunded(f"the balance of account {left.owner} holds {there} of {owed} {books}", is_spent=True)
     if parts is None or order is None:
         if sent.currency == books and sent.minor != left.credited:
             raise NotRefunded(f"{left.credited} {books} are given back: all of it, or nothing")

@@ -466,6 +466,7 @@ finance-why-no-account = There is no such customer.
 finance-why-no-amount = The amount must be above zero.
 finance-why-all-or-nothing = All of it goes back, or nothing.
 finance-why-worth = This money can't count for that: it came in this very currency, or its provider said what it is.
+finance-why-spent = The balance has spent this money: it can't go back.
 finance-why-too-low = The balance does not hold that much.
 finance-nowhere = There is no such act under way. Here is where one begins.
 finance-books = 📚 <b>Trial balance</b>: debits less credits

@@ -308,6 +308,8 @@ def _why(context: UpdateContext, error: Exception) -> str:
             return say.plain(f"finance-why-{error.why.value}")
         case adjustments.NotDone() if error.is_too_low:
             return say.plain("finance-why-too-low")
+        case NotRefunded() if error.is_spent:
+            return say.plain("finance-why-spent")
         case _:
             return str(error)
 

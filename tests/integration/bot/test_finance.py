@@ -26,6 +26,7 @@ from tests.integration.bot.conftest import services_over
 from tests.integration.bot.customer import Customer
 from tests.integration.bot.test_buttons import both_at_once
 from tests.integration.bot.test_money_screens import PRICES, comes
+from tests.integration.domain.test_top_up import open_top_up
 from tests.integration.statement_faults import all_or_nothing
 from tests.quoting import at_list_price
 
@@ -460,6 +461,19 @@ async def test_what_the_balance_paid_goes_back_to_it(boss: Customer) -> None:
     assert "Done" in boss.text
     assert await db.run(refunded) == ["wallet 14900 false"]
     assert await db.run(balance.of, account_id) == Wallets(20_000, 0)
+
+
+async def test_a_top_up_that_was_spent_does_not_go_back(boss: Customer) -> None:
+    db = boss.services.db
+    order = await db.run(open_top_up)
+    await db.run(comes, order, "topped-up")
+    spent = Adjustment(order.account_id, 1, OWNER, "for a test", "test")
+    await db.run(lambda tx: adjustments.debit(tx, spent, {OWNER}, currency="RUB", correlation_id="c"))
+    payment = await db.run(lambda tx: tx.value("select id from payments where order_id = :id", id=order.id))
+    await boss.tap(f"fin_pay:{payment}")
+    await walk(boss, "Give it back", "From the bank", "No fee", f">{REASON}")
+    assert "has spent this money" in boss.text
+    assert await db.run(refunded) == []
 
 
 @pytest.mark.proves("N-23.operator")
