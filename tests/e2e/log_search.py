@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from sandbox.system.system import System
 
 _UUID = re.compile(rb"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
+# A system without a copy of its books off site has no key to it.
+_OFF_SITE = frozenset({"LEDGER_EXPORT_KEY"})
 _LINK = re.compile(rb"vless://\S")
 
 
@@ -22,7 +24,7 @@ async def secrets(system: System) -> dict[str, str]:
     """What must be in no log, by a name that may be told."""
     settings = system.settings()
     named = {name for row in function_table.load().functions.values() for name in row.secrets}
-    found = {name: settings[name] for name in sorted(named)}
+    found = {name: settings[name] for name in sorted(named - (_OFF_SITE - settings.keys()))}
     owner = unquote(system.database.owner_url.partition("@")[0].rpartition(":")[2])
     functions = unquote(system.database.functions_url.partition("@")[0].rpartition(":")[2])
     found |= {
