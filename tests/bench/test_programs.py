@@ -38,6 +38,7 @@ def test_its_texts_are_ours() -> None:
     for language in LANGUAGES:
         say = THEIRS["TEXTS"][language]
         assert say["welcome"].format(name="Anna") == of(language).html("menu-welcome", name="Anna")
+        assert say["data"] == of(language).html("menu-welcome-data")
         for name in {name for row in (("trial",), *THEIRS["ROWS"]) for name in row}:
             assert say[name] == of(language).plain(f"button-{name}")
 

@@ -70,13 +70,16 @@ select a.trial_used_at is null
 from accounts a where a.id = $1
 """
 FINISH = """
-update updates set done_at = coalesce(done_at, atlas.now()), reply = cast($1 as jsonb), last_error = null
-where update_id = $2
+update updates set done_at = coalesce(done_at, atlas.now()), reply = cast($1 as jsonb), last_error = null,
+    body = case when $2 then '{}' else body end
+where update_id = $3
 """
+FORGET_BODY = False
 TEXTS = {
     "en": {
         "welcome": "👋 Hello, {name}!\n\n<b>Atlas</b> is a VPN that is set up within a minute: an app, a key, done.\n\n"
         "Where shall we begin?",
+        "data": "🔒 We keep only what the bot can't work without; what that is: /privacy",
         "trial": "🎁 Try it free",
         "buy": "💳 Buy access",
         "key": "🔑 My key",
@@ -88,6 +91,7 @@ TEXTS = {
     "ru": {
         "welcome": "👋 Здравствуйте, {name}!\n\n<b>Atlas</b> — VPN, который подключается за минуту: приложение, ключ — и готово.\n\n"
         "Выберите, с чего начать:",  # noqa: RUF001 -- Russian
+        "data": "🔒 Мы храним только то, без чего бот не работает; что именно — /privacy",
         "trial": "🎁 Попробовать бесплатно",
         "buy": "💳 Купить доступ",
         "key": "🔑 Мой ключ",
@@ -128,7 +132,7 @@ async def have_one_effect(
         stored = []
         if isinstance(reply, SendMessage):
             stored.append({"method": reply.__api_method__, **reply.model_dump(mode="json", exclude_unset=True)})
-        await connection.execute(FINISH, json.dumps(stored), event.update_id)
+        await connection.execute(FINISH, json.dumps(stored), FORGET_BODY, event.update_id)
         return reply
 
 
@@ -146,9 +150,12 @@ async def on_start(message: Message, event_update: Update, connection: asyncpg.C
     say = TEXTS[account["language"]]
     rows = (("trial",), *ROWS) if offered else ROWS
     buttons = [[InlineKeyboardButton(text=say[to], callback_data=f"go:{to}") for to in row] for row in rows]
+    text = say["welcome"].format(name=html.escape(account["first_name"], quote=False))
+    if account["is_new"]:
+        text += "\n\n" + say["data"]
     return SendMessage(
         chat_id=message.chat.id,
-        text=say["welcome"].format(name=html.escape(account["first_name"], quote=False)),
+        text=text,
         parse_mode="HTML",
         reply_markup=InlineKeyboardMarkup(inline_keyboard=buttons),
         link_preview_options=LinkPreviewOptions(is_disabled=True),
