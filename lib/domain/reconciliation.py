@@ -342,16 +342,18 @@ def booked(tx: Transaction, provider: str, subjects: Sequence[Subject], before: 
     return found
 
 
-# By the index of the account and the day; a page of transfers, in their order.
+# Each side of an entry by its index of the account and the day; a page of transfers, in their order.
 _BOOKED_SINCE = f"""
-with account as (
+with since as (
+    select coalesce(cast(cast(:since as timestamptz) at time zone d.books_zone as date), '-infinity') as day from deployment d
+), account as (
     select a.id from ledger_accounts a where a.code = :clearing
 ), page as (
-    select distinct e.transfer_id as id from account a
-    join ledger_entries e on a.id in (e.debit_account_id, e.credit_account_id)
-    where e.books_day >= (select coalesce(cast(cast(:since as timestamptz) at time zone d.books_zone as date), '-infinity')
-                          from deployment d)
-      and e.transfer_id > :after
+    select e.transfer_id as id from account a join ledger_entries e on e.debit_account_id = a.id
+    where e.books_day >= (select day from since) and e.transfer_id > :after
+    union
+    select e.transfer_id from account a join ledger_entries e on e.credit_account_id = a.id
+    where e.books_day >= (select day from since) and e.transfer_id > :after
     order by id limit :page
 )
 select t.id as transfer_id, k.kind, l.id

@@ -338,6 +338,8 @@ class _Work:
 @pytest.mark.parametrize("name", SWEEPS)
 def test_a_sweep_says_what_it_did(ask: Functions, name: str) -> None:
     ask.setting("CRYPTOPAY_TOKEN", "")
+    if name in {"sweep_payments", "sweep_money"}:  # no provider is there that could be asked
+        ask.setting("TELEGRAM_BOT_TOKEN", "")
     answer = ask(name)
     assert answer.status == 200
     assert answer.body.pop("ms") >= 0
