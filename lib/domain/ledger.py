@@ -206,11 +206,11 @@ class ReversedBefore(RuntimeError):
     """Each transfer is reversed once."""
 
 
-def reverse(tx: Transaction, transfer_id: int, *, actor_id: int, reason: str) -> int:
+def reverse(tx: Transaction, transfer_id: int, *, actor_id: int | None, reason: str) -> int:
     """Undo a transfer by one of today that names it; the id of that one, which can itself be reversed.
 
     Everything is moved back, wallets too; rows beside the books (an order, a reward) are for the caller. `actor_id` is the operator, by
-    Telegram id; `reason` is in their words, 1 to 1000 characters.
+    Telegram id; `reason` is in their words, 1 to 1000 characters. By itself only an affiliate's part is undone (`listings`).
 
     Raises:
         NoSuchTransfer: there is no such transfer.

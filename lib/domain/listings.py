@@ -102,6 +102,7 @@ class Debit:
         moved_at: when, as the list says it; None when it does not.
         number: which of several of this charge in that very second, from 1.
         amount: all that left, in minor units of the books.
+        commission: what of it came from an affiliate, whose part is undone.
         position: in its page, from 0.
     """
 
@@ -111,6 +112,7 @@ class Debit:
     amount: int
     currency: str
     position: int
+    commission: int = 0
 
 
 def told_by_now(tx: Transaction) -> datetime:
@@ -160,9 +162,28 @@ def take_up_debit(tx: Transaction, event: Event, debit: Debit, prices: PriceList
     charge = tx.value(_CHARGE, provider=event.provider, charge_id=debit.charge_id)
     if tx.value(_OTHERS, **line):
         return _second(tx, event, debit, charge)
+    if debit.commission:
+        _undo_commission(tx, event.provider, debit)
     if tx.value(_TOLD, provider=event.provider, charge_id=debit.charge_id):
         return Received("repeated", charge or 0)
     return inbox.receive(tx, event, prices)
+
+
+_COMMISSION = """
+select t.id from ledger_transfers t left join ledger_transfers undone on undone.reverses_id = t.id
+where t.key = :key and undone.id is null
+  and (select sum(e.amount) from ledger_entries e where e.transfer_id = t.id) = :amount
+"""
+_CAME_BACK = "came back with its charge"
+"""The one reason for which a transfer is undone without an operator: the database knows it too."""
+
+
+def _undo_commission(tx: Transaction, provider: str, debit: Debit) -> None:
+    """The affiliate gave its part back, all of it; another amount is left to the comparison with the provider."""
+    key = f"affiliate_commission:{provider}:{debit.charge_id}"
+    transfer_id = tx.value(_COMMISSION, key=key, amount=debit.commission)
+    if transfer_id is not None:
+        ledger.reverse(tx, transfer_id, actor_id=None, reason=_CAME_BACK)
 
 
 def _second(tx: Transaction, event: Event, debit: Debit, charge: int | None) -> Received:

@@ -278,7 +278,8 @@ class Stars:
             if receiver is not None and is_invoice(receiver) and partner_of(line, "source") is None:
                 key, at = telegram_charges.key(line.get("id"), line), moment_of(line)
                 seen[key, at] += 1
-                debits.append((Debit(key, at, seen[key, at], moved(line)[0], STAR, position), line))
+                whole, share, _ = moved(line)
+                debits.append((Debit(key, at, seen[key, at], whole, STAR, position, share), line))
                 continue
             if partner_of(line, "source") is None or partner_of(line, "receiver") is not None:
                 others.append(line)

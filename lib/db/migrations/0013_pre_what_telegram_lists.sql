@@ -10,6 +10,14 @@ alter table payment_events
     add constraint payment_events_resolution_check
         check (resolution in ('assigned', 'refunded', 'credited', 'no_money', 'moved'));
 
+-- An affiliate's part comes back with its charge: the one correction that no operator makes.
+alter table ledger_transfers
+    drop constraint operators_say_who_and_why,
+    add constraint operators_say_who_and_why check (
+        kind not in ('operator_credit', 'operator_debit', 'owner_movement', 'correction')
+        or (actor_id is not null and reason is not null)
+        or (kind = 'correction' and actor_id is null and coalesce(reason = 'came back with its charge', false)));
+
 -- Each debit of a charge in such a list: the first is its refund or chargeback, a further one is money lost.
 create table listed_debits (
     provider text not null references providers,

@@ -242,6 +242,27 @@ async def test_a_refund_that_an_update_told_of_is_no_second_one_in_the_list(db: 
     assert await db.run(booked, "clearing:stars") == {}
 
 
+async def test_an_affiliates_part_comes_back_with_its_charge(db: Database, till: StarsTill) -> None:
+    """What the bot loses is less by it, so the cost of it is undone, once."""
+    till.stand_in.refer(till.stand_in.user(1), till.stand_in.user(7, "Boris"), per_mille=15)
+    charge = await sold(db, till)
+    await swept(db)
+    part = 120 * NANO * 15 // 1000
+    assert await db.run(booked, "provider_fees") == {"XTR": part}
+    till.stand_in.charge_back(charge.external_id)
+    await db.run(travel, LATE)
+    for _ in range(2):
+        await swept(db)
+    assert await db.run(booked, "provider_fees") == {}
+    assert await db.run(booked, "clearing:stars") == {}
+    assert await till.stand_in_balance() == 0
+    await db.run(travel, timedelta(hours=1))
+    assert till.account is not None
+    compared = await reconcile(db, stars.NAME, till.account, anyway=True)
+    assert compared is not None
+    assert compared.outcome.differences == []
+
+
 async def test_a_second_debit_of_one_charge_is_lost_money(db: Database, till: StarsTill) -> None:
     """Given back, and taken back by force as well; in one second or later, each once."""
     charge = await sold(db, till)
