@@ -441,7 +441,7 @@ insert into ledger_snapshots (day, ledger_account_id, debit, credit)
     where exists (select from ledger_entries e where a.id in (e.debit_account_id, e.credit_account_id));
 
 -- planted: snapshots_are_their_entries
-update deployment set clock_offset = clock_offset + interval '2 days';
+update deployment set clock_offset = clock_offset + interval '3 days';
 insert into closed_days (day) select books_day from ledger_transfers limit 1;
 insert into ledger_snapshots (day, ledger_account_id, debit, credit)
     select d.day, a.id, coalesce((select sum(e.amount) from ledger_entries e where e.debit_account_id = a.id), 0),
