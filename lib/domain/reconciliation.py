@@ -7,7 +7,7 @@ difference; neither is the part of an amount below the currency's least unit, wh
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from decimal import ROUND_HALF_EVEN, Context, Decimal
 from typing import TYPE_CHECKING
@@ -41,7 +41,7 @@ class Line:
 
     Attributes:
         kind: `CHARGE`, `REFUND`, `PAYOUT`, `COMMISSION` or `MOVEMENT`.
-        id: the provider's: of a charge as in `payments.charge_id`, of a refund as in `refunds.external_id`, of a payout or commission as
+        id: the provider's: of a charge as in `payments.charge_id`, of a refund its own or the charge's, of a payout or commission as
             in its transfer's key; of a movement what an operator names it by.
         asset: a code, also one that the list of currencies lacks.
         amount: whole units, exact; above zero it came to the provider's account, below zero it left.
@@ -250,6 +250,7 @@ class _Entry:
 
 
 # Which line of its provider a transfer belongs to, by what it names. A correction belongs where the transfer does that it undoes.
+# All that went back of a charge is one line, under the charge's id: an operator may have booked it before its own id was told.
 # What leaves suspense by the provider's account is the charge's own side when other news took its place, and else money given back:
 # the last of a charge that an operator, or the provider, gave back.
 _OF_A_LINE = """
@@ -257,6 +258,7 @@ _OF_A_LINE = """
     left join payments p on p.id = t.payment_id
     left join payment_events n on n.id = coalesce(t.event_id, p.event_id)
     left join refunds r on r.id = t.refund_id
+    left join payment_events g on g.id = r.charge_event_id
     cross join lateral (select coalesce(o.kind, t.kind) as kind, coalesce(o.key, t.key) as key, coalesce(o.id, t.id) as id) f
     cross join lateral (select case
         when t.refund_id is not null or f.kind = 'second_debit' then 'refund'
@@ -270,7 +272,8 @@ _OF_A_LINE = """
     cross join lateral (select case
         when k.kind in ('payout', 'commission') then substr(f.key, length(f.kind || ':' || :provider || ':') + 1)
         when k.kind = 'movement' then substr(f.key, length('owner_movement:') + 1)
-        else coalesce(r.external_id, n.external_id) end as id) l"""
+        when k.kind = 'refund' then coalesce(n.charge_id, g.external_id, n.external_id, r.external_id)
+        else n.external_id end as id) l"""
 
 # Found by the ids that were asked for, each by its index; only what they name is read.
 _BOOKED = f"""
@@ -280,6 +283,8 @@ with asked as (
     select n.id from payment_events n
     where n.provider = :provider and n.kind = any(array['charge', 'refund', 'chargeback', 'other'])
       and n.external_id = any(cast(:ids as text[]))
+    union
+    select n.id from payment_events n where n.provider = :provider and n.charge_id = any(cast(:ids as text[]))
 ), named as (
     select t.id from ledger_transfers t where t.key = any(cast(:keys as text[]))
 ), found as (
@@ -289,7 +294,7 @@ with asked as (
     where t.payment_id = any(array(select p.id from payments p where p.event_id = any(array(select id from news))))
     union
     select t.id from ledger_transfers t where t.refund_id = any(array(
-        select r.id from refunds r where r.provider = :provider and r.external_id = any(cast(:ids as text[]))))
+        select r.id from refunds r where r.charge_event_id = any(array(select id from news))))
     union
     select id from named
     union
@@ -340,6 +345,27 @@ def booked(tx: Transaction, provider: str, subjects: Sequence[Subject], before: 
         )
         _add(line.before, row.asset, _whole(row.before, row.asset))
     return found
+
+
+_CHARGES_OF = """
+select external_id as refund_id, min(charge_id) as charge_id from payment_events
+where provider = :provider and kind = any(array['refund', 'chargeback']) and external_id = any(cast(:ids as text[]))
+  and charge_id is not null
+group by external_id
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class _GoneBack:
+    refund_id: str
+    charge_id: str
+
+
+def under_their_charges(tx: Transaction, provider: str, lines: Sequence[Line]) -> list[Line]:
+    """The lines, each refund under the id of the charge that went back, as far as news of it has told that."""
+    ids = sorted({line.id for line in lines if line.kind == REFUND})
+    known = {row.refund_id: row.charge_id for row in tx.rows(_GoneBack, _CHARGES_OF, provider=provider, ids=ids)}
+    return [replace(line, id=known.get(line.id, line.id)) if line.kind == REFUND else line for line in lines]
 
 
 # Each side of an entry by its index of the account and the day; a page of transfers, in their order.

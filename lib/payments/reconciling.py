@@ -121,7 +121,7 @@ async def _look(
     async for page in account.lines(since):
         if not await next_page():
             raise OutOfTime
-        lines += page.lines
+        lines += await db.run(reconciliation.under_their_charges, provider, list(page.lines))
         complete &= page.complete
     after = await account.balances()
     said = {subject: side for subject, side in gather(lines).items() if _speaks_of(account, side.at)}

@@ -15,6 +15,7 @@ from lib import bootstrap
 from lib.domain import inbox, ledger, reconciliation
 from lib.domain.postings import About, Amount, posting, table
 from lib.domain.reconciliation import CHARGE, MOVEMENT, REFUND, Compared, Line, compare, gather
+from lib.domain.refunds import Charge
 from lib.payments.reconciling import reconcile
 from tests.integration.by_the_owner import travel
 from tests.integration.payments.planted import Planted, least, listed
@@ -201,6 +202,25 @@ async def test_an_opening_balance_is_no_line(db: Database, till: Till, account: 
     account.more = {"RUB": Decimal("123.45")}
     found = await compared(db, till, account)
     assert (found.outcome.differences, found.outcome.lines) == ([], 0)
+
+
+@pytest.mark.parametrize("till", ["stars", "sample"], indirect=True)
+async def test_a_charge_that_went_back_is_matched_under_its_own_id(db: Database, till: Till, account: Planted) -> None:
+    assert till.giver is not None
+    paid = await sold(db, till, 1)
+    money = paid.told.money
+    assert money is not None
+    charge = Charge(till.provider.NAME, paid.told.external_id, money.amount, money.currency, payer_telegram_id=1)
+    given = await till.giver.give_back(charge, "c")
+    assert given.news is not None
+    await db.run(travel, AN_HOUR)
+    assert {(state, kind) for state, kind, *_ in told(await compared(db, till, account))} == {
+        ("missing_here", REFUND),
+        ("balance", ""),
+    }
+    await db.run(inbox.receive, given.news, PRICES)
+    await db.run(travel, AN_HOUR)
+    assert told(await compared(db, till, account)) == []
 
 
 # Without a database ---------------------------------------------------------------------------------------------------
