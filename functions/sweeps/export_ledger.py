@@ -41,6 +41,7 @@ async def _work(run: Run) -> None:
     except (NotCopiedError, StoreError) as error:
         run.failed += 1
         run.broken += 1
+        run.again = isinstance(error, StoreError)  # the next tick is a day away
         log.error("books_not_exported", store=store.address, error=str(error))
 
 

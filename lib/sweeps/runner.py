@@ -71,6 +71,7 @@ class Run:
         more: something is left that the next run should take up at once.
         broken: how many items raised what no one foresaw: the run went on, and does not count as one that ended well.
         soft_s: no new page after so long.
+        again: what the run needs could not be had: the scheduler is told to try again, which it does with what runs seldom.
     """
 
     db: Database
@@ -86,6 +87,7 @@ class Run:
     more: bool = False
     broken: int = 0
     soft_s: float = SOFT_BUDGET_S
+    again: bool = False
 
     async def next_page(self) -> bool:
         """Whether there is time for another page; shows Postgres that this runner lives.
@@ -242,6 +244,8 @@ async def _exclusive(
         hop = tick.hop + 1  # in the name too: two runs of a tick that did equally much are two
         body = {"tick": tick.name, "cursors": run.cursors, "hop": hop}
         await hand_on(sweep, f"{tick.name}|{_said(run.cursors)}|{hop}", body)
+    if run.again:
+        return answers.unavailable("what it needs can't be had")
     answer = {
         "sweep": sweep,
         "claimed": run.claimed,

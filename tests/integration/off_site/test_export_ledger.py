@@ -12,6 +12,7 @@ from infra.doctor.check import WrongError
 from lib import bootstrap, function_table, log
 from lib.off_site import files, store
 from lib.off_site.verify import verify
+from lib.settings import plain
 from lib.sweeps import runner
 from tests.integration.by_the_owner import by_the_owner
 from tests.integration.off_site import shop
@@ -100,6 +101,35 @@ async def test_what_can_not_be_copied_is_told_and_the_run_is_none_that_ended_wel
     (fields,) = (fields for event, fields in told if event == "books_not_exported")
     assert "can't be had" in fields["error"]
     assert configured.settings.secret not in str(told)
+
+
+async def test_the_scheduler_is_told_to_try_again_when_the_store_is_away_and_only_then(
+    racing_db: Database, functions_url: str, configured: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another content stays another content: a person looks at it."""
+    monkeypatch.setenv("DATABASE_URL", functions_url)
+    monkeypatch.setattr(bootstrap, "database", lambda: racing_db)
+    plain.database.cache_clear()
+    await shop.open_days(racing_db)
+    first, *_ = await shop.close_all(racing_db)
+    await configured.put(files.file_name(first, "entries"), b"not ours")
+
+    async def answered() -> int:
+        answer = await runner._exclusive("export_ledger", runner.Tick("t"), export_ledger._work, None)
+        return answer.status_code
+
+    try:
+        assert await answered() == 200
+        with monkeypatch.context() as away:
+            away.setenv("LEDGER_EXPORT_ENDPOINT", "http://127.0.0.1:9")
+            assert await answered() == 503
+        await configured.remove(files.file_name(first, "entries"))
+        assert await answered() == 200
+    finally:
+        plain.database.cache_clear()
+    assert (await verify(configured.store)).first == first
+    outcomes = "select outcome || ' ' || coalesce(error, '') from sweep_runs order by id"
+    assert await racing_db.run(lambda tx: tx.values(outcomes)) == ["failed items", "failed items", "done "]
 
 
 async def test_a_store_that_keeps_nothing_is_told_each_time(
