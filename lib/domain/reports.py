@@ -240,6 +240,8 @@ _MOVES_OF_CHARGE = """
 with charge as (
     select n.id as event_id, p.id as payment_id from payment_events n left join payments p on p.event_id = n.id
     where n.provider = :provider and n.external_id = :charge_id
+    union
+    select n.id, null from payment_events n where n.provider = :provider and n.charge_id = :charge_id
 )
 select t.id as transfer_id, e.number, t.key, t.kind, t.booked_at, d.code as debit, c.code as credit, e.amount, e.currency,
        t.reverses_id, t.actor_id, t.reason
@@ -247,7 +249,9 @@ from ledger_transfers t join ledger_entries e on e.transfer_id = t.id
 join ledger_accounts d on d.id = e.debit_account_id join ledger_accounts c on c.id = e.credit_account_id
 where t.event_id = any(array(select event_id from charge))
    or t.payment_id = any(array(select payment_id from charge where payment_id is not null))
-   or t.refund_id = any(array(select r.id from refunds r where r.provider = :provider and r.external_id = :charge_id))
+   or t.refund_id = any(array(select r.id from refunds r where r.provider = :provider and r.external_id = :charge_id
+                              union
+                              select r.id from refunds r where r.charge_event_id = any(array(select event_id from charge))))
 order by t.id, e.number
 """
 
