@@ -52,6 +52,7 @@ class Order:
         received: what came for it and is still there to be given back.
         rest: what was credited beyond the price; `rest_received` is what came for that.
         given_back: it went back, by a refund or by force.
+        to_balance: it went back to the customer's balance, and its provider may still take it from there.
         refund_fee_known: what that cost is booked.
     """
 
@@ -68,6 +69,7 @@ class Order:
     rest: int = 0
     rest_received: Sum = field(default_factory=lambda: Sum(0))
     given_back: bool = False
+    to_balance: bool = False
     refund_fee_known: bool = False
 
 
@@ -461,7 +463,8 @@ class Books:
         outside), `hand`, where `sent` is what left the bank for the price, if not the price itself.
         """
         order = self.orders[name]
-        if order.state == "open" or order.given_back:
+        from_there = order.to_balance and route in {"outside", "chargeback"}
+        if order.state == "open" or (order.given_back and not from_there):
             raise Refused(f"{name} has nothing to give back")
         moves = self._owed_for(order, route)
         if route == "wallets":
@@ -471,7 +474,8 @@ class Books:
             moves += [("user:topped_up", SHOP, order.customer, -order.value)]
         elif self._is_in_balance(order):
             where = self._leaves(order, route)
-            moves = self._from_balance(order.customer, where, route, order.value, sent or order.received)
+            all_of_it = Sum(order.received.minor + order.rest_received.minor, order.received.currency)
+            moves = self._from_balance(order.customer, where, route, order.value + order.rest, sent or all_of_it)
         else:
             where = self._leaves(order, route)
             left = sent or order.received
@@ -482,8 +486,9 @@ class Books:
             where = self._leaves(order, route)
             moves += [(where, fee.currency, None, -fee.minor), ("provider_fees", fee.currency, None, fee.minor)]
         if any(amount for *_, amount in moves):
-            self._move(f"refund:{name}", *moves)
+            self._move(f"refund:{name}:from the balance" if from_there else f"refund:{name}", *moves)
         order.given_back, order.refund_fee_known = True, fee is not None
+        order.to_balance = route == "balance"
 
     def late_fee_of_refund(self, name: str, fee: Sum) -> None:
         """What the provider took for a refund or a chargeback is known now."""
@@ -503,8 +508,8 @@ class Books:
 
     @staticmethod
     def _is_in_balance(order: Order) -> bool:
-        """A top-up, or a gift that went back to the balance: the money is in the customer's wallet."""
-        return order.kind == "top_up" or order.state == "returned"
+        """A top-up, what was given back to the balance, a gift that went back there: the money is in the customer's wallet."""
+        return order.kind == "top_up" or order.state == "returned" or order.to_balance
 
     @staticmethod
     def _owed_for(order: Order, route: str) -> list[Move]:

@@ -479,7 +479,9 @@ class Happenings:
         unclaimed = order.kind == "gift" and order.state == "paid"
         in_balance = order.kind == "top_up" or order.state == "returned"
         cost = None if fee is None else Sum(fee, "RUB" if route == "hand" else order.received.currency)
-        sent = order.received
+        credited = order.value + order.rest
+        all_of_it = Sum(order.received.minor + order.rest_received.minor, order.received.currency)
+        sent = all_of_it if in_balance else order.received
         if route == "hand" and order.currency != "RUB":
             sent = Sum(order.value)
         elif route == "hand":
@@ -512,7 +514,7 @@ class Happenings:
                 fact = table.REFUND_OF_GIFT_TO_BALANCE if unclaimed else table.REFUND_TO_BALANCE
                 self.post(fact, about, price=price, value=rub(order.value))
             elif in_balance:
-                back = had_back(sent.minor, credited=order.value, there=order.value if ours else there)
+                back = had_back(sent.minor, credited=credited, there=credited if ours else there)
                 fact = {
                     "provider": table.REFUND_OF_BALANCE_BY_PROVIDER,
                     "hand": table.REFUND_OF_BALANCE_BY_HAND,

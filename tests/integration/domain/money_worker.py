@@ -1,0 +1,173 @@
+"""A process of its own that moves money at random: `python -m tests.integration.domain.money_worker URL SEED STEPS`.
+
+Each line of its output is one transaction: its place in the order of all commits, what was done, and what came of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import sys
+from typing import TYPE_CHECKING, Any
+
+from lib.db import Database
+from lib.domain import adjustments, balance, inbox, refunds_by_hand
+from lib.domain.adjustments import Adjustment, NotDone
+from lib.domain.balance import Purchase
+from lib.domain.ledger import BalanceTooLow
+from lib.domain.refunds import NotRefunded
+from lib.domain.refunds_by_hand import Route, Wanted
+from tests.integration.domain.test_refunds import BY, PRICES, ordered, paid, top_up, went_back
+from tests.quoting import at_list_price
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from lib.db import Transaction
+
+CUSTOMERS = (1, 2)
+# Taken last of all and held until COMMIT: the moments are in the order of the commits.
+_PLACE = "select pg_advisory_xact_lock(7399)"
+_MOMENT = "select cast(extract(epoch from clock_timestamp()) * 1000000 as bigint)"
+_CHARGES = """
+select jsonb_build_object('charge', e.external_id, 'order', p.order_id, 'kind', p.kind, 'amount', p.amount)
+from payments p join payment_events e on e.id = p.event_id order by p.id
+"""
+_PAYMENTS = "select jsonb_build_object('payment', id, 'order', order_id, 'provider', provider) from payments where kind = 'settling' order by id"
+
+Said = dict[str, Any]
+
+
+class Worker:
+    """Draws what happens from what is there."""
+
+    def __init__(self, seed: int) -> None:
+        self._dice = random.Random(seed)  # noqa: S311 -- a test's
+        self._seed, self._number = seed, 0
+
+    def draw(self) -> Callable[[Transaction], Said]:
+        """One happening; its choices are made once, however often the transaction is run."""
+        self._number += 1
+        ways = (self._paid, self._paid, self._again, self._bought, self._bought, self._went_back, self._went_back)
+        way = self._dice.choice((*ways, self._adjusted, self._given_back))
+        luck = [self._dice.random() for _ in range(4)]
+        name = f"{self._seed}-{self._number}"
+
+        def run(tx: Transaction) -> Said:
+            done = way(tx, name, luck)
+            tx.execute(_PLACE)
+            return done | {"at": tx.value(_MOMENT)}
+
+        return run
+
+    @staticmethod
+    def _paid(tx: Transaction, name: str, luck: list[float]) -> Said:
+        person = CUSTOMERS[int(luck[0] * len(CUSTOMERS))]
+        over = int(luck[1] * 9_000) if luck[2] < 0.4 else 0
+        order = top_up(tx, 10_000 + int(luck[1] * 20_000)) if luck[3] < 0.5 else ordered(tx, telegram_id=person)
+        charge = paid(order, name, amount=order.price + over)
+        outcome = inbox.receive(tx, charge, PRICES).outcome
+        return {
+            "did": "paid", "order": order.id, "customer": order.account_id, "kind": order.kind, "price": order.price,
+            "charge": name, "amount": order.price + over, "outcome": outcome,
+        }  # fmt: skip
+
+    @staticmethod
+    def _again(tx: Transaction, name: str, luck: list[float]) -> Said:
+        found = [one for one in tx.values(_CHARGES) if one["kind"] == "settling"]
+        if not found:
+            return {"did": "nothing"}
+        first = found[int(luck[0] * len(found))]
+        purchase = tx.value("select purchase_id from orders where id = :id", id=first["order"])
+        order = _order(tx, first["order"])
+        amount = 100 + int(luck[1] * 9_000)
+        charge = paid(order, name, amount=amount, purchase_id=purchase)
+        outcome = inbox.receive(tx, charge, PRICES).outcome
+        return {"did": "again", "order": order.id, "charge": name, "amount": amount, "outcome": outcome}
+
+    @staticmethod
+    def _bought(tx: Transaction, name: str, luck: list[float]) -> Said:
+        account = _account(tx, luck[0])
+        if account is None:
+            return {"did": "nothing"}
+        quote = at_list_price(PRICES, "basic", 30, method="balance")
+        said = {"did": "bought", "customer": account, "price": quote.price}
+        try:
+            with tx.savepoint("purchase"):
+                made = balance.buy(tx, Purchase(account, name, "basic", 30, quote), PRICES, "c")
+        except BalanceTooLow:
+            return said | {"outcome": "too little", "order": f"none-{name}"}
+        return said | {"outcome": "bought", "order": made.order.id}
+
+    @staticmethod
+    def _went_back(tx: Transaction, name: str, luck: list[float]) -> Said:
+        found = tx.values(_CHARGES)
+        if not found:
+            return {"did": "nothing"}
+        one = found[int(luck[0] * len(found))]
+        kind = "refund" if luck[1] < 0.5 else "chargeback"
+        charge = paid(_order(tx, one["order"]), one["charge"], amount=one["amount"])
+        received = inbox.receive(tx, went_back(charge, f"re-{name}", kind), PRICES)
+        said = {"did": "went back", "order": one["order"], "charge": one["charge"], "of": one["kind"], "kind": kind}
+        return said | {"amount": one["amount"], "news": name, "outcome": received.outcome, "reason": received.reason}
+
+    @staticmethod
+    def _adjusted(tx: Transaction, name: str, luck: list[float]) -> Said:
+        account = _account(tx, luck[0])
+        if account is None:
+            return {"did": "nothing"}
+        amount = 1 + int(luck[1] * 9_000)
+        wanted = Adjustment(account, amount, BY.actor_id, "by chance", name)
+        gives = luck[2] < 0.5
+        said = {"did": "credit" if gives else "debit", "customer": account, "amount": amount, "name": name}
+        try:
+            with tx.savepoint("adjustment"):
+                how = adjustments.credit if gives else adjustments.debit
+                how(tx, wanted, BY.owners, currency="RUB", correlation_id="c")
+        except (BalanceTooLow, NotDone):
+            return said | {"outcome": "too little"}
+        return said | {"outcome": "done"}
+
+    @staticmethod
+    def _given_back(tx: Transaction, _name: str, luck: list[float]) -> Said:
+        found = tx.values(_PAYMENTS)
+        if not found:
+            return {"did": "nothing"}
+        one = found[int(luck[0] * len(found))]
+        route = Route.WALLET if one["provider"] == "balance" else Route.BALANCE
+        said = {"did": "given back", "order": one["order"], "route": str(route)}
+        try:
+            with tx.savepoint("refund"):
+                refunds_by_hand.refund(tx, Wanted(route, one["payment"]), BY, PRICES)
+        except NotRefunded as error:
+            return said | {"outcome": f"refused: {error}"}
+        return said | {"outcome": "done"}
+
+
+def _order(tx: Transaction, order_id: int) -> Any:
+    from lib.domain import orders
+
+    account = tx.value("select account_id from orders where id = :id", id=order_id)
+    found = orders.of_account(tx, account, order_id)
+    assert found is not None
+    return found
+
+
+def _account(tx: Transaction, luck: float) -> int | None:
+    known = tx.values("select id from accounts order by id")
+    return int(known[int(luck * len(known))]) if known else None
+
+
+async def main(url: str, seed: int, steps: int) -> None:
+    worker = Worker(seed)
+    database = Database(url, connections=1, application="money", guards=False)
+    for _ in range(steps):
+        run = worker.draw()
+        run.idempotent = True  # type: ignore[attr-defined] # run again after a deadlock: nothing of it is left then
+        sys.stdout.write(json.dumps(await database.run(run)) + "\n")
+    await database.close()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3])))
