@@ -117,7 +117,7 @@ ledger-verify: .venv/.ready-deploy ## check the copy of the books off site, by t
 	@$(PY) -m infra.ledger_verify --from "$(FROM)" --against "$(AGAINST)" --env "$(if $(PSQL_ENV),$(ENV))" --known "$(KNOWN)" $(ARGS)
 
 test-purchase: .venv/.ready-deploy ## buy with provider `test`, outside prod only, once (ENV=dev ACCOUNT=7 TARIFF=basic DAYS=30 ONCE=<a name>)
-	@$(PY) -m infra.synthetic_purchase --env "$(ENV)" --account "$$ACCOUNT" --tariff "$$TARIFF" --days "$$DAYS" --once "$$ONCE"
+	@$(PY) -m infra.synthetic_purchase --env "$(ENV)" --account "$$ACCOUNT" --tariff "$$TARIFF" --days "$$DAYS" --once "$$ONCE" --give-back "$$GIVE_BACK"
 
 logs: .venv/.ready ## follow every log of the running system
 	@$(PY) -m sandbox logs

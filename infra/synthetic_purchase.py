@@ -30,6 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--env", required=True, help="local or dev")
     for name in NAMES:
         parser.add_argument(f"--{name}", default="")
+    parser.add_argument("--give-back", default="", help="1: give it back at once, its access with it")
     options = vars(parser.parse_args(arguments))
     return transaction.exit_code(
         lambda: _buy(options),
@@ -46,7 +47,14 @@ def _buy(options: Mapping[str, str]) -> int:
     prices = environment.prices(found)
     received = transaction.run(found.connect("owner"), synthetic.buy, wanted, prices)
     sys.stdout.write(f"{wanted.once}: {received.outcome} {received.reason}{received.error}".rstrip() + "\n")
-    return 0 if received.outcome in {"settled", "repeated"} else 1
+    if received.outcome not in {"settled", "repeated"}:
+        return 1
+    if options["give_back"]:
+        asked = transaction.run(found.connect("owner"), synthetic.ask_back, wanted, prices)
+        sys.stdout.write(
+            f"{wanted.once}: {'is given back' if asked else 'was given back before'}, its access with it\n"
+        )
+    return 0
 
 
 def purchase_of(options: Mapping[str, str]) -> Purchase:

@@ -108,6 +108,37 @@ def buy(tx: Transaction, wanted: Purchase, prices: PriceList) -> Received:
     return inbox.receive(tx, told, prices)
 
 
+def ask_back(tx: Transaction, wanted: Purchase, prices: PriceList) -> bool:
+    """Ask for a purchase to be given back, its access with it; the payments sweep does. False when that was asked for before.
+
+    Raises:
+        NotHere: nothing was changed.
+    """
+    from lib.domain import refunds  # noqa: PLC0415 -- a command's alone
+
+    _belongs(tx, wanted.environment)
+    event_id = tx.value(
+        "select id from payment_events where provider = :provider and kind = 'charge' and external_id = :once",
+        provider=NAME,
+        once=wanted.once,
+    )
+    if event_id is None:
+        raise NotHere(f"nothing was bought under the name {wanted.once}")
+    if tx.value(
+        "select exists (select from refund_requests where event_id = :id and status <> 'refused')", id=event_id
+    ):
+        return False
+    refunds.ask(
+        tx,
+        event_id,
+        prices.currency,
+        reverses_access=True,
+        reason="the purchase that proved a release",
+        correlation_id=f"test-purchase:{wanted.once}",
+    )
+    return True
+
+
 def read(stored: StoredEvent) -> Event:
     """See `Provider.read`."""
     if stored.kind == "refund":

@@ -11,7 +11,7 @@ import pytest
 from infra import environment, synthetic_purchase
 from lib.db import Database, StatementFailed
 from lib.db.migrate import migrate
-from lib.domain import accounts
+from lib.domain import accounts, inbox, refunds, subscriptions
 from lib.domain.accounts import Person
 from lib.domain.inbox import StoredEvent
 from lib.payments import registry, synthetic
@@ -126,3 +126,21 @@ async def test_what_can_not_be_bought_is_told(racing_db: Database, changes: dict
     with pytest.raises(NotHere, match=words):
         await racing_db.run(synthetic.buy, replace(wanted, **changes), PRICES)  # type: ignore[arg-type] # names are checked by replace
     assert await racing_db.run(statuses) == []
+
+
+async def test_a_purchase_is_given_back_with_its_access(
+    racing_db: Database, database_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    account = await racing_db.run(meet)
+    monkeypatch.setattr(environment, "load", lambda name, **_: Found(database_url, name))
+    given = ["--env", "local", "--account", str(account), "--tariff", "basic", "--days", "30", "--once", "release-1"]
+    assert (synthetic_purchase.main([*given, "--give-back", "1"]), synthetic_purchase.main(given)) == (0, 0)
+    assert "is given back" in capsys.readouterr().out
+    (claimed,) = await racing_db.run(refunds.claim, ["test"], 10, 60.0)
+    answer = await synthetic.GivesBack().give_back(claimed.charge, "c")
+    assert answer.news is not None
+    assert (await racing_db.run(inbox.receive, answer.news, PRICES)).outcome == "settled"
+    held = await racing_db.run(subscriptions.current, account)
+    assert held is not None
+    assert not held.is_current
+    assert await racing_db.run(lambda tx: tx.values("select status from refund_requests")) == ["done"]
