@@ -40,7 +40,7 @@ from lib.domain import (
 )
 from lib.domain.listings import Commission, Debit
 from lib.domain.provisioning import Answer, Dropped, Heard
-from lib.domain.reconciliation import CHARGE, Difference, Outcome
+from lib.domain.reconciliation import CHARGE, REFUND, Difference, Line, Outcome
 from lib.domain.settlement import Event, Money
 from lib.domain.sweep_runs import SweepRun
 from lib.domain.webhook_state import Looked
@@ -434,6 +434,9 @@ TRANSACTIONS: dict[str, Callable[[Transaction], object]] = {
     "reconciliation.due": _compared,
     "reconciliation.held": _compared,
     "reconciliation.record": _compared,
+    "reconciliation.under_their_charges": lambda tx: reconciliation.under_their_charges(
+        tx, "cryptobot", [Line(REFUND, str(n), "RUB", Decimal(-1)) for n in range(PAGE)]
+    ),
     "listings.book_commission": _commission,
     "listings.commissions_posted": _commission,
     "listings.note_read": lambda tx: listings.note_read(tx, "stars", 100),
