@@ -71,6 +71,8 @@ class Paid:
         kind: settling or duplicate; None of money that fits nothing.
         amount: as agreed, minor units of prices.
         asset: what came for it, where that is another.
+        charged, charged_currency: what its provider charged, minor units of prices: of money that an operator assigned, `amount` is
+            what it counted for.
     """
 
     event_id: int | None
@@ -83,6 +85,8 @@ class Paid:
     amount: int
     currency: str
     asset: str
+    charged: int
+    charged_currency: str
     resolution: str | None
 
 
@@ -90,7 +94,8 @@ _OF_EVENT = """
 select e.id as event_id, p.id as payment_id, p.kind, e.provider, e.external_id as charge_id,
        coalesce(p.order_id, e.order_id) as order_id, coalesce(p.account_id, o.account_id) as account_id,
        cast(coalesce(p.amount, e.amount, 0) as bigint) as amount, coalesce(p.currency, e.currency, '') as currency,
-       coalesce(p.paid_asset, p.currency, e.currency, '') as asset, e.resolution
+       coalesce(p.paid_asset, p.currency, e.currency, '') as asset, cast(coalesce(e.amount, p.amount, 0) as bigint) as charged,
+       coalesce(e.currency, p.currency, '') as charged_currency, e.resolution
 from payment_events e
 left join payments p on p.event_id = e.id
 left join orders o on o.id = e.order_id
@@ -98,7 +103,8 @@ where e.id = :id
 """
 _OF_PAYMENT = """
 select p.event_id, p.id as payment_id, p.kind, p.provider, p.charge_id, p.order_id, p.account_id, p.amount, p.currency,
-       coalesce(p.paid_asset, p.currency) as asset, e.resolution
+       coalesce(p.paid_asset, p.currency) as asset, cast(coalesce(e.amount, p.amount) as bigint) as charged,
+       coalesce(e.currency, p.currency) as charged_currency, e.resolution
 from payments p left join payment_events e on e.id = p.event_id
 where p.id = :id
 """
@@ -231,7 +237,7 @@ def receive(  # noqa: PLR0911 -- one for each of what can have happened
         if request is not None:
             end_request(tx, request, "refused", "the money had left by another way")
         return _end(tx, event_id, "settled", _SECOND, paid.order_id)
-    if (money.amount, money.currency) != (paid.amount, paid.currency):
+    if (money.amount, money.currency) != (paid.charged, paid.charged_currency):
         return _end(tx, event_id, "unmatched", "not the amount of its charge", paid.order_id)
     refund = _told(event_id, event, money, paid, request)
     follow_up = debit(tx, paid, refund, request, prices=prices, correlation_id=event.correlation_id)
@@ -257,7 +263,7 @@ def _amount(money: Money, paid: Paid, left: Standing) -> Amount:
     """What left, in the asset that came."""
     if left.there.currency == money.currency or left.there.minor <= 0:
         return Amount(currencies.of(money.currency).booked(money.amount), money.currency)
-    return Amount(left.there.minor * money.amount // max(1, paid.amount), left.there.currency)
+    return Amount(left.there.minor * money.amount // max(1, paid.charged), left.there.currency)
 
 
 _REFUND = """
@@ -401,7 +407,8 @@ def debit(
         suspense.post(tx, posting(table.SUSPENSE_GIVEN_BACK, given_back, received=lying.received))
         tx.execute(suspense.RESOLVE, id=paid.event_id, resolution="refunded")
     else:
-        _post_debit(tx, paid, refund, refund_id, order=order, books=prices.currency, ours=request is not None)
+        ours = request is not None and refund.kind == "refund"  # it may be taken by force before it is asked for
+        _post_debit(tx, paid, refund, refund_id, order=order, books=prices.currency, ours=ours)
     return follow_up
 
 
@@ -693,7 +700,7 @@ with due as (
     returning r.id, r.event_id, r.claimed_by, r.attempts, r.correlation_id, due.status = 'sent' as may_be_made
 )
 select c.id, c.claimed_by, c.attempts, c.correlation_id, c.may_be_made, e.provider, e.external_id as charge_id,
-       cast(coalesce(p.amount, e.amount) as bigint) as amount, coalesce(p.currency, e.currency) as currency, e.payer_telegram_id
+       cast(coalesce(e.amount, p.amount) as bigint) as amount, coalesce(e.currency, p.currency) as currency, e.payer_telegram_id
 from claimed c join payment_events e on e.id = c.event_id left join payments p on p.event_id = e.id
 order by c.id
 """
@@ -751,6 +758,13 @@ def refused(tx: Transaction, claimed: Claimed, answer: str) -> None:
     """The provider won't, and nothing has left: the request ends, and what was kept back is let go."""
     if (request := tx.row(Request, _OF_CLAIM, id=claimed.id, claimed_by=claimed.claimed_by)) is not None:
         end_request(tx, request, "refused", answer[:1000])
+
+
+def is_told(tx: Transaction, event_id: int) -> bool:
+    """Whether the news of a refund had its effect, now or before: what is known of it and could not be booked ends no request."""
+    return bool(
+        tx.value("select exists (select from payment_events where id = :id and status = 'settled')", id=event_id)
+    )
 
 
 # Late ----------------------------------------------------------------------------------------------------------------

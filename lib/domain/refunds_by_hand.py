@@ -304,16 +304,17 @@ def taken_by_provider(tx: Transaction, event_id: int, by: By, prices: PriceList,
         raise NotRefunded("its provider's debit is booked")
     if refunds.left_by_another_way(tx, paid):
         raise NotRefunded("it was paid back by hand: what its provider takes is booked when it lists it")
+    request = refunds.open_request(tx, event_id)
     told = Refund(
         kind="chargeback" if chargeback else "refund",
         provider=paid.provider,
         external_id=f"event:{event_id}",
         route="provider",
         amount=paid.amount,
+        reverses_access=request is not None and request.reverses_access,
         made_by=by.actor_id,
         reason=by.reason,
     )
-    request = refunds.open_request(tx, event_id)
     follow_up = refunds.debit(tx, paid, told, request, prices=prices, correlation_id=by.correlation_id)
     if follow_up is None:
         raise NotRefunded("what came for it is not in the books")

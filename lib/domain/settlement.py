@@ -132,7 +132,8 @@ def settle(  # noqa: PLR0911 -- one for each of what can have come
     if money is None or event.kind != "charge":
         return _without_effect(tx, event_id, event, event.reason or "given back, as its provider says")
     lying = None if is_new else suspense.lying(tx, event_id)
-    charge = _Charge(event_id, event, money, lying, is_new=is_new)
+    goes_back = lying is not None and _goes_back(tx, event_id)
+    charge = _Charge(event_id, event, money, lying, is_new=is_new, goes_back=goes_back)
     order = (
         None
         if event.reason
@@ -153,6 +154,8 @@ def settle(  # noqa: PLR0911 -- one for each of what can have come
         return _unmatched(tx, charge, f"{order.kind} is not sold", order.id)
     if money.currency != order.currency or money.amount < order.price:
         return _unmatched(tx, charge, "not the amount agreed", order.id)
+    if goes_back:
+        return _unmatched(tx, charge, "its refund is under way", order.id)
     if lying is not None:
         suspense.post(tx, suspense.superseded(lying, event_id, event.provider))
     payment_id = _book(tx, charge, order, kind="settling")
@@ -172,13 +175,19 @@ def _without_fee(money: Money) -> Money:
 
 @dataclass(frozen=True, slots=True)
 class _Charge:
-    """News that says how much came; `lying` is what of it is in suspense already."""
+    """News that says how much came.
+
+    Attributes:
+        lying: what of it is in suspense already.
+        goes_back: its provider is asked for a refund of it: until that ends it pays for nothing else.
+    """
 
     event_id: int
     event: Event
     money: Money
     lying: InSuspense | None
     is_new: bool
+    goes_back: bool
 
 
 def _book(tx: Transaction, charge: _Charge, order: PayableOrder, *, kind: str) -> int:
@@ -203,6 +212,8 @@ def _duplicate(tx: Transaction, charge: _Charge, order: PayableOrder, prices: Pr
     reason = bookings.not_booked(charge.money)
     if reason:
         tx.execute("update payment_events set reason = :reason where id = :id", reason=reason, id=event_id)
+    if charge.goes_back:
+        return Received("duplicate", event_id, order.id, reason=reason)
     if charge.money.currency != prices.currency:
         if held is not None and charge.money.currency == order.currency:
             _ask_back(tx, charge, prices)
@@ -225,14 +236,20 @@ def _ask_back(tx: Transaction, charge: _Charge, prices: PriceList) -> None:
     """It can't be credited, so its provider gives it back (product.md, Payment methods): the payments sweep sees to it."""
     from lib.domain import refunds  # noqa: PLC0415 -- customers wait for charges, and these are rare
 
-    if refunds.open_request(tx, charge.event_id) is None:
-        refunds.ask(
-            tx,
-            charge.event_id,
-            prices.currency,
-            reason="a further charge of an order that was paid",
-            correlation_id=charge.event.correlation_id,
-        )
+    refunds.ask(
+        tx,
+        charge.event_id,
+        prices.currency,
+        reason="a further charge of an order that was paid",
+        correlation_id=charge.event.correlation_id,
+    )
+
+
+def _goes_back(tx: Transaction, event_id: int) -> bool:
+    """Whether a refund of the charge is under way."""
+    from lib.domain import refunds  # noqa: PLC0415 -- as above: asked of money in suspense alone
+
+    return refunds.open_request(tx, event_id) is not None
 
 
 def _unmatched(tx: Transaction, charge: _Charge, reason: str, order_id: int | None = None) -> Received:

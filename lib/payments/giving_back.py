@@ -85,7 +85,7 @@ async def _receive(run: Run, one: Claimed, news: Event) -> None:
     received = await run.db.run(inbox.receive, news, pricelist.load())
     report(news.provider, news.via, received)
     await enqueue(bootstrap.task_queue(), received.follow_up, after="refund")
-    if received.outcome in {"settled", "repeated"}:
+    if await run.db.run(refunds.is_told, received.event_id):
         run.done += 1
         # it ended with the news, unless that was told before it was asked for
         await run.db.run(refunds.refused, one, "it had gone back before")

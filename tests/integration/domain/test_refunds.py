@@ -12,7 +12,18 @@ import pytest
 
 from lib.db import StatementFailed
 from lib.db.invariants import violations
-from lib.domain import accounts, balance, inbox, operators, orders, pricing, refunds, refunds_by_hand, subscriptions
+from lib.domain import (
+    accounts,
+    balance,
+    inbox,
+    operators,
+    orders,
+    pricing,
+    refunds,
+    refunds_by_hand,
+    subscriptions,
+    suspense_by_hand,
+)
 from lib.domain.accounts import Person
 from lib.domain.ledger import BalanceTooLow, Wallets
 from lib.domain.postings import Amount
@@ -425,6 +436,64 @@ async def test_a_debit_that_is_listed_while_we_wait_for_the_answer_is_our_refund
     assert (await db.run(inbox.receive, went_back(charge), PRICES)).outcome == "settled", "its answer comes too"
     assert await db.run(count, "refunds") == 1
     assert await db.run(entries, "second_debit") == []
+    assert violations(database_url) == []
+
+
+@pytest.mark.proves("N-33")
+@pytest.mark.parametrize("by_operator", [False, True])
+async def test_what_is_taken_by_force_before_we_ask_for_it_is_a_chargeback(
+    db: Database, database_url: str, *, by_operator: bool
+) -> None:
+    order, charge = await bought(db)
+    await db.run(refund, Wanted(Route.PROVIDER, await db.run(payment_of, order)))
+    if by_operator:
+        await db.run(refunds_by_hand.taken_by_provider, await db.run(event_of, charge), BY, PRICES)
+    else:
+        assert (await db.run(inbox.receive, went_back(charge, "re-1", "chargeback"), PRICES)).outcome == "settled"
+    assert await db.run(entries) == [f"chargebacks>clearing:card {order.price} RUB"]
+    assert await db.run(lambda tx: tx.values("select status from refund_requests")) == ["done"], "it is not asked for"
+    assert await db.run(said) == []
+    assert violations(database_url) == []
+
+
+def assign(tx: Transaction, charge: Event, order: Order) -> None:
+    suspense_by_hand.assign(tx, event_of(tx, charge), order.id, BY, PRICES, worth=order.price)
+
+
+@pytest.mark.proves("N-33")
+@pytest.mark.parametrize("asked", [False, True])
+async def test_what_an_operator_assigned_goes_back_as_it_was_charged(
+    db: Database, database_url: str, *, asked: bool
+) -> None:
+    """Its payment says what the money counted for; its provider knows what it charged."""
+    order = await db.run(ordered)
+    charge = Event("stars", "st-1", b"{}", "update", "c-1", Money(100, "XTR", "", None), payer_telegram_id=1)
+    assert (await db.run(inbox.receive, charge, PRICES)).outcome == "unmatched"
+    await db.run(assign, charge, order)
+    if asked:
+        await db.run(refund, Wanted(Route.PROVIDER, await db.run(payment_of, order)))
+        (claimed,) = await db.run(claim)
+        assert (claimed.charge.amount, claimed.charge.currency) == (100, "XTR")
+    assert (await db.run(inbox.receive, went_back(charge), PRICES)).outcome == "settled"
+    assert await db.run(entries) == [
+        f"refunds>exchange {order.price} RUB",
+        "exchange>clearing:stars 100000000000 XTR",
+    ]
+    assert violations(database_url) == []
+
+
+@pytest.mark.proves("N-33")
+async def test_what_is_being_given_back_pays_for_nothing_meanwhile(db: Database, database_url: str) -> None:
+    """What is told later of the charge may fit an order: it is not delivered beside its refund."""
+    order = await db.run(top_up)
+    stray = replace(paid(order), reason="no payment of an invoice")
+    assert (await db.run(inbox.receive, stray, PRICES)).outcome == "unmatched"
+    await db.run(refund, Wanted(Route.PROVIDER, event_id=await db.run(event_of, stray)))
+    await db.run(claim)
+    assert (await db.run(inbox.receive, paid(order), PRICES)).outcome == "unmatched"
+    assert await db.run(balance.of, order.account_id) == Wallets(0, 0)
+    assert (await db.run(inbox.receive, went_back(stray), PRICES)).outcome == "settled"
+    assert await db.run(entries) == [f"suspense>clearing:card {order.price} RUB"]
     assert violations(database_url) == []
 
 

@@ -179,6 +179,24 @@ async def test_already_and_not_listed_moves_nothing_and_is_no_money(
 
 @of_sample
 @pytest.mark.proves("N-33")
+async def test_news_that_can_not_be_booked_ends_no_refund_however_often_it_is_told(
+    db: Database, database_url: str, till: SampleTill, wire: Wire
+) -> None:
+    key = await asked_for(db, till)
+    till.stand_in.refunds[key] = {"refund": "re-1", "charge": key, "fee": "0.50", "amount": 14_800, "currency": "RUB"}
+    for _ in range(3):
+        run = await made(db)
+        assert (run.done, run.failed) == (0, 1)
+        assert await db.run(requests) == ["sent"], "what left is not booked"
+    assert wire.calls == ["give back", "outcome", "outcome", "outcome"], "it is not made again"
+    assert await db.run(lambda tx: tx.values("select status from payment_events where kind = 'refund'")) == [
+        "unmatched"
+    ]
+    assert violations(database_url) == []
+
+
+@of_sample
+@pytest.mark.proves("N-33")
 async def test_what_the_provider_refuses_ends_and_may_be_asked_for_again(
     db: Database, database_url: str, till: SampleTill, wire: Wire
 ) -> None:
