@@ -20,6 +20,7 @@ from infra.deploy.steps import (
     profile,
     protection,
     prove,
+    purchase,
     record,
     release,
     secret_values,
@@ -57,6 +58,7 @@ DEPLOY: Sequence[Step] = (
     webhook,
     profile,
     by_hand,
+    purchase,
     prove,
 )
 ROLLBACK: Sequence[Step] = (prerequisites, state, chosen_release, release, serving, record, webhook_kept, prove)

@@ -57,6 +57,48 @@ class Purchase:
     once: str
 
 
+def account_of(tx: Transaction, environment: str, telegram_id: int) -> int:
+    """The account of a person; who never wrote to the bot is met as one who did.
+
+    Raises:
+        NotHere: nothing was changed.
+    """
+    from lib.domain import accounts  # noqa: PLC0415 -- a command's alone
+
+    _belongs(tx, environment)
+    known: int | None = tx.value("select id from accounts where telegram_id = :telegram_id", telegram_id=telegram_id)
+    return known or accounts.meet(tx, accounts.Person(telegram_id, "Operator", None, None)).id
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a purchase has come.
+
+    Attributes:
+        nodes: how many take customers.
+        applied: its access is where it belongs.
+        given_back: its money, and its access with it.
+    """
+
+    nodes: int
+    applied: bool
+    given_back: bool
+
+
+_PROGRESS = """
+select (select count(*) from nodes where state = 'active') as nodes,
+       exists (select from orders o join subscriptions s on s.account_id = o.account_id
+               where o.id = e.order_id and s.activation_status <> 'pending') as applied,
+       exists (select from refund_requests r where r.event_id = e.id and r.status = 'done') as given_back
+from payment_events e where e.provider = :provider and e.kind = 'charge' and e.external_id = :once
+"""
+
+
+def progress(tx: Transaction, wanted: Purchase) -> Progress:
+    """Of what was bought under that name."""
+    return tx.one(Progress, _PROGRESS, provider=NAME, once=wanted.once)
+
+
 def buy(tx: Transaction, wanted: Purchase, prices: PriceList) -> Received:
     """Order at list price and pay, as a customer and a provider would; the account's open order makes way.
 

@@ -27,6 +27,11 @@ _DOCTOR = """import sys
 print("doctor: not part of the dry run:", *sys.argv[1:])
 """
 
+# As above: no database is here that could be bought in.
+_PURCHASE = """import sys
+print("purchase: not part of the dry run:", *sys.argv[1:])
+"""
+
 
 @pytest.fixture
 def dry_run(
@@ -62,6 +67,7 @@ def _begun(
     folder = checkout.fresh(root / "atlas", functions=functions)
     if doctor is not None:
         (folder / "infra" / "doctor" / "__main__.py").write_text(doctor)
+        (folder / "infra" / "release_purchase.py").write_text(_PURCHASE)
     state = folder / "infra" / "terraform" / "environments" / environment / "terraform.tfstate"
     with (
         Google(root / "google", _PROJECT, terraform_state=state) as google,
