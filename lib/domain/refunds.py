@@ -40,6 +40,7 @@ class Charge:
         charge_id: the provider's.
         amount: all of it, as it was agreed: minor units of prices (whole Stars).
         payer_telegram_id: who paid, as far as the provider said it.
+        asked_at: since when it is to be given back: before that it was not, by us.
     """
 
     provider: str
@@ -47,6 +48,7 @@ class Charge:
     amount: int
     currency: str
     payer_telegram_id: int | None
+    asked_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -697,10 +699,10 @@ with due as (
     set status = 'sent', attempts = r.attempts + 1, claimed_by = gen_random_uuid(),
         claimed_until = atlas.now() + make_interval(secs => :lease_s)
     from due where r.id = due.id
-    returning r.id, r.event_id, r.claimed_by, r.attempts, r.correlation_id, due.status = 'sent' as may_be_made
+    returning r.id, r.event_id, r.claimed_by, r.attempts, r.correlation_id, r.requested_at, due.status = 'sent' as may_be_made
 )
 select c.id, c.claimed_by, c.attempts, c.correlation_id, c.may_be_made, e.provider, e.external_id as charge_id,
-       cast(coalesce(e.amount, p.amount) as bigint) as amount, coalesce(e.currency, p.currency) as currency, e.payer_telegram_id
+       cast(coalesce(e.amount, p.amount) as bigint) as amount, coalesce(e.currency, p.currency) as currency, e.payer_telegram_id, c.requested_at as asked_at
 from claimed c join payment_events e on e.id = c.event_id left join payments p on p.event_id = e.id
 order by c.id
 """
@@ -734,11 +736,14 @@ class Claimed:
     amount: int
     currency: str
     payer_telegram_id: int | None
+    asked_at: datetime
 
     @property
     def charge(self) -> Charge:
         """What is to be given back."""
-        return Charge(self.provider, self.charge_id, self.amount, self.currency, self.payer_telegram_id)
+        return Charge(
+            self.provider, self.charge_id, self.amount, self.currency, self.payer_telegram_id, asked_at=self.asked_at
+        )
 
 
 def claim(tx: Transaction, providers: list[str], page: int, lease_s: float) -> list[Claimed]:

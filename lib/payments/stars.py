@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from lib import json_reader
@@ -43,6 +43,8 @@ _DIGEST = "sha256:"
 _VIA = "sweep"
 _MOST_BACK = 50
 """Pages that are read from the list's end back for one charge: 5 000 transactions."""
+_CLOCKS = timedelta(hours=1)
+"""So far the list's moments and ours may be apart."""
 
 
 def read(stored: StoredEvent) -> Event:
@@ -361,14 +363,18 @@ class GivesBack:
         return GivenBack(Answer.UNKNOWN, reason="refundStarPayment: unreadable answer")
 
     async def outcome(self, charge: Charge, correlation_id: str) -> GivenBack:
-        """See `GivesBack.outcome`: the list is read from its end back, as far as the charge itself."""
+        """See `GivesBack.outcome`: the list is read from its end back, as far as the charge itself.
+
+        Of a charge that stands further back it is enough that the list was read to before it was to be given back.
+        """
         try:
-            end = await self._stars.length()
+            end, first = await self._stars.length(), None
             for _ in range(_MOST_BACK):
                 start = max(0, end - PAGE)
+                lines = await self._stars.lines(start, end - start or 1)
                 sides = [
                     side
-                    for line in await self._stars.lines(start, end - start or 1)
+                    for line in lines
                     for side in ("source", "receiver")
                     if line.get("id") == charge.charge_id and side in line
                 ]
@@ -377,6 +383,9 @@ class GivesBack:
                 if "source" in sides or not start:
                     return GivenBack(Answer.NOT)
                 end = start
+                first = min((at for line in lines if (at := moment_of(line)) is not None), default=None)
+            if first is not None and charge.asked_at is not None and first < charge.asked_at - _CLOCKS:
+                return GivenBack(Answer.NOT)
         except ProviderError as error:
             return GivenBack(Answer.UNKNOWN, reason=str(error))
         return GivenBack(Answer.UNKNOWN, reason="the charge is not among the last transactions")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
@@ -19,6 +19,7 @@ from lib.domain.checkout import LEASE_S, Checkout, Refusal, decide
 from lib.domain.ledger import Wallets
 from lib.domain.orders import CHARGED_WITHIN_S
 from lib.domain.postings import Amount
+from lib.domain.refunds import Charge
 from lib.payments import giving_back, stars, telegram_charges
 from lib.payments.provider import Answer, GivenBack, Invoice
 from lib.payments.reconciling import reconcile
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from lib.db import Database, Transaction
-    from lib.domain.refunds import Charge
     from lib.domain.settlement import Event, Received
     from lib.sweeps.runner import Run
 
@@ -341,6 +341,30 @@ async def test_a_call_whose_outcome_is_unknown_is_asked_about_and_not_repeated_b
     assert await db.run(booked, "suspense") == {}
     refunds = [one for one in till.stand_in.payments.transactions if "receiver" in one]
     assert [one["id"] for one in refunds] == [charge.external_id]
+
+
+@pytest.mark.proves("N-5.duplicate")
+@pytest.mark.parametrize(
+    ("asked", "answer"),
+    [
+        pytest.param(timedelta(hours=2), Answer.NOT, id="all since then was read"),
+        pytest.param(timedelta(hours=-2), Answer.UNKNOWN, id="not all since then"),
+        pytest.param(None, Answer.UNKNOWN, id="no one knows since when"),
+    ],
+)
+async def test_a_charge_that_stands_far_back_was_not_given_back_when_nothing_since_it_was_asked_for_says_so(
+    till: StarsTill, monkeypatch: pytest.MonkeyPatch, asked: timedelta | None, answer: Answer
+) -> None:
+    """A shop of many charges: else a refund whose call was lost would wait for ever, and hold the customer's balance."""
+    monkeypatch.setattr(stars, "_MOST_BACK", 1)
+    moment = datetime(2026, 6, 1, tzinfo=UTC)
+    lines = till.stand_in.payments._transactions
+    lines += [listed(id=f"old-{number}", date=int(moment.timestamp()) + number) for number in range(stars.PAGE + 5)]
+    assert till.giver is not None
+    charge = Charge(stars.NAME, "old-1", 100, "XTR", 1, asked_at=None if asked is None else moment + asked)
+    assert (await till.giver.outcome(charge, "c")).answer is answer
+    lines += [listed("receiver", id="old-1", date=int(moment.timestamp()) + 200)]
+    assert (await till.giver.outcome(charge, "c")).answer is Answer.DONE
 
 
 @pytest.mark.proves("N-5.duplicate")
