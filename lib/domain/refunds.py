@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 WAITS = "its charge is not known yet"
 _TOLD_BEFORE = "told before, under another kind"
-_BOOKED_BEFORE = "booked before it was told"
+BOOKED_BEFORE = "booked before it was told"
 _SECOND = "a second debit of its charge"
 
 
@@ -230,7 +230,9 @@ def receive(  # noqa: PLR0911 -- one for each of what can have happened
         external_id=event.external_id,
     )
     if debits.same_told or debits.told < debits.booked:
-        reason = _TOLD_BEFORE if debits.same_told else _BOOKED_BEFORE
+        reason = _TOLD_BEFORE if debits.same_told else BOOKED_BEFORE
+        if not debits.same_told:
+            _late_fee(tx, event, money, charge_event_id)
         return replace(_end(tx, event_id, "settled", reason, paid.order_id), reason="")
     request = open_request(tx, charge_event_id)
     if debits.booked or left_by_another_way(tx, paid):
@@ -266,6 +268,33 @@ def _amount(money: Money, paid: Paid, left: Standing) -> Amount:
     if left.there.currency == money.currency or left.there.minor <= 0:
         return Amount(currencies.of(money.currency).booked(money.amount), money.currency)
     return Amount(left.there.minor * money.amount // max(1, paid.charged), left.there.currency)
+
+
+_BY_OPERATOR = """
+select r.id, r.payment_id, p.order_id from refunds r join payments p on p.id = r.payment_id
+where r.charge_event_id = :event_id and r.route = 'provider' and r.event_id is null
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class _ByOperator:
+    id: int
+    payment_id: int
+    order_id: int | None
+
+
+def _late_fee(tx: Transaction, event: Event, money: Money, charge_event_id: int) -> None:
+    """What its provider kept for a debit that an operator booked is known only with its news; its charge is locked.
+
+    Of money that fitted no order there is no payment to name: that fee is left to the comparison with the provider.
+    """
+    fee = _amount_of(money.fee_asset, money.fee_amount)
+    booked = tx.row(_ByOperator, _BY_OPERATOR, event_id=charge_event_id)
+    if fee is not None and fee.minor and booked is not None:
+        about = About(
+            provider=event.provider, refund_id=booked.id, payment_id=booked.payment_id, order_id=booked.order_id
+        )
+        ledger.post(tx, posting(table.REFUND_FEE, about, fee=fee))
 
 
 _REFUND = """
@@ -517,10 +546,12 @@ class SaleParts:
 
 def fee_of(refund: Refund) -> Amount | None:
     """What the provider took for it, where the list of currencies has it."""
-    known = currencies.ALL.get(refund.fee_asset or "")
-    if known is None or refund.fee_amount is None:
-        return None
-    return Amount(ledger.minor_units(refund.fee_amount, known.digits), known.code)
+    return _amount_of(refund.fee_asset, refund.fee_amount)
+
+
+def _amount_of(asset: str | None, amount: str | None) -> Amount | None:
+    known = currencies.ALL.get(asset or "")
+    return None if known is None or amount is None else Amount(ledger.minor_units(amount, known.digits), known.code)
 
 
 @dataclass(frozen=True, slots=True)

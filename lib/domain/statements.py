@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from lib import currencies
-from lib.domain import inbox, ledger
+from lib.domain import inbox, ledger, refunds
 from lib.domain.postings import About, Amount, posting, table
 from lib.domain.settlement import Event, Money
 
@@ -103,9 +103,19 @@ class _Refund:
     order_id: int | None
 
 
+# By its own id; or, of one that an operator booked before it was told, by the news that told it.
 _REFUND = """
 select r.id, r.payment_id, p.order_id from refunds r left join payments p on p.id = r.payment_id
 where r.provider = :provider and r.external_id = :id
+union all
+select r.id, r.payment_id, p.order_id
+from payment_events n
+join payment_events c on c.provider = n.provider and c.kind = 'charge' and c.external_id = n.charge_id
+join refunds r on r.charge_event_id = c.id and r.route = 'provider' and r.event_id is null
+left join payments p on p.id = r.payment_id
+where n.provider = :provider and n.kind = any(array['refund', 'chargeback']) and n.external_id = :id
+  and n.status = 'settled' and n.reason = :booked_before
+limit 1
 """
 
 # What was kept of one charge or one refund so far, whichever transfer said so; corrections count.
@@ -160,7 +170,11 @@ def _charge(tx: Transaction, provider: str, said: Said, prices: PriceList, corre
 
 def _fee(tx: Transaction, provider: str, said: Said, _prices: PriceList, _correlation_id: str) -> Taken:
     event = tx.row(_Known, _CHARGE, provider=provider, id=said.charge)
-    refund = None if event else tx.row(_Refund, _REFUND, provider=provider, id=said.charge)
+    refund = (
+        None
+        if event
+        else tx.row(_Refund, _REFUND, provider=provider, id=said.charge, booked_before=refunds.BOOKED_BEFORE)
+    )
     if event is None and refund is None:
         return Taken("lacking", f"neither a charge nor a refund {said.charge} is known")
     if refund is not None and refund.payment_id is None:

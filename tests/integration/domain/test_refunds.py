@@ -445,7 +445,7 @@ async def test_what_is_taken_by_force_before_we_ask_for_it_is_a_chargeback(
     db: Database, database_url: str, *, by_operator: bool
 ) -> None:
     order, charge = await bought(db)
-    await db.run(refund, Wanted(Route.PROVIDER, await db.run(payment_of, order)))
+    await db.run(refund, Wanted(Route.PROVIDER, await db.run(payment_of, order), reverses_access=True))
     if by_operator:
         await db.run(refunds_by_hand.taken_by_provider, await db.run(event_of, charge), BY, PRICES)
     else:
@@ -453,6 +453,9 @@ async def test_what_is_taken_by_force_before_we_ask_for_it_is_a_chargeback(
     assert await db.run(entries) == [f"chargebacks>clearing:card {order.price} RUB"]
     assert await db.run(lambda tx: tx.values("select status from refund_requests")) == ["done"], "it is not asked for"
     assert await db.run(said) == []
+    held = await db.run(subscriptions.current, order.account_id)
+    assert held is not None
+    assert not held.is_current, "as was asked for"
     assert violations(database_url) == []
 
 

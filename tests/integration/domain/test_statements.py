@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from lib.domain import accounts, inbox, orders, statements
+from lib.domain import accounts, inbox, orders, refunds_by_hand, statements
 from lib.domain.accounts import Person
 from lib.domain.settlement import Event, Money
 from lib.domain.statements import CHARGE, CHARGEBACK, FEE, PAYOUT, REFUND, Said
+from lib.domain.suspense_by_hand import By
 from lib.settings import pricelist
 from tests.integration.statement_faults import all_or_nothing
 from tests.quoting import at_list_price
@@ -139,6 +140,23 @@ async def test_a_chargeback_is_booked_and_its_fee_that_is_known_only_later(db: D
     assert await take(db, said(CHARGEBACK, "cb-1", 14_900, charge="ch-1"), fee, fee) == ["settled", "booked", "known"]
     assert await db.run(moves) == [SALE, "chargebacks>clearing:card 14900", "provider_fees>clearing:card 150000"]
     assert await db.run(receipt) == ["annulled"]
+
+
+@pytest.mark.proves("N-5.statement")
+@pytest.mark.parametrize("beside", [True, False])
+async def test_the_fee_of_a_chargeback_that_an_operator_booked_before_it_was_told(
+    db: Database, *, beside: bool
+) -> None:
+    order = await db.run(open_order)
+    await db.run(inbox.receive, news(order), PRICES)
+    event_id = await db.run(lambda tx: tx.value("select id from payment_events"))
+    by = By(12, {12}, "its balance shows it", "c-9")
+    await db.run(refunds_by_hand.taken_by_provider, event_id, by, PRICES)
+    line = said(CHARGEBACK, "cb-1", 14_900, charge="ch-1", fee=150_000 if beside else 0)
+    assert await take(db, line, line) == ["settled", "known"]
+    fee = said(FEE, "f-1", 150_000, charge="cb-1")
+    assert await take(db, fee, fee) == ["known" if beside else "booked", "known"]
+    assert await db.run(moves) == [SALE, "chargebacks>clearing:card 14900", "provider_fees>clearing:card 150000"]
 
 
 async def test_a_refund_of_less_than_its_charge_waits_for_an_operator(db: Database) -> None:
