@@ -35,12 +35,32 @@ _MONTH = re.compile(r"([0-9]{4})-(0[1-9]|1[0-2])", re.ASCII)
 _BIGGEST_ID = 2**63 - 1
 _PAGE = 1000
 _OF_ONE = ("account", "customer", "order", "charge")
+_OF_NO_TIME = ("order", "charge")
+
+# Every code of the chart, and whether customers have each an account of it, in its order.
+_CHART = "select code, of_customer from ledger_codes order by code"
+_IS_CUSTOMER = "select exists (select from accounts where id = :id)"
+_IS_ORDER = "select exists (select from orders where id = :id)"
+_IS_CHARGE = """
+select exists (select from payment_events where provider = :provider and (external_id = :charge_id or charge_id = :charge_id))
+    or exists (select from refunds where provider = :provider and external_id = :charge_id)
+"""
 
 Cell = str | int | Decimal | None
 
 
 class BadArguments(Exception):
     """Nothing was read; the text says everything that is wrong, one a line."""
+
+
+class NotThere(Exception):
+    """What was named does not exist: an empty answer would say that it has no money."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Code:
+    code: str
+    of_customer: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +99,7 @@ def main(arguments: list[str] | None = None) -> int:
         nothing="Nothing was read",
         perhaps="The books could not be read",
         again="Nothing is changed by it.",
-        refusals=(BadArguments, OSError),
+        refusals=(BadArguments, NotThere),
     )
 
 
@@ -88,13 +108,21 @@ def _read(options: Mapping[str, str]) -> int:
     found = environment.load(options["env"])
     tables = transaction.run(found.connect("readonly"), look, wanted)
     if wanted.csv is not None:
-        wanted.csv.mkdir(parents=True, exist_ok=True)
-        for table in tables:
-            path = wanted.csv / f"{table.name}.csv"
-            path.write_bytes(as_csv(table))
-            sys.stderr.write(f"{path}\n")
+        _put(wanted.csv, tables)
     sys.stdout.write(as_json(tables) if options["json"] else "\n".join(as_text(table) for table in tables))
     return 0
+
+
+def _put(folder: Path, tables: Sequence[Table]) -> None:
+    path = folder
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for table in tables:
+            path = folder / f"{table.name}.csv"
+            path.write_bytes(as_csv(table))
+            sys.stderr.write(f"{path}\n")
+    except OSError as error:
+        raise BadArguments(f"CSV: {path} can't be written: {error.strerror}") from None
 
 
 def wanted_of(options: Mapping[str, str]) -> Wanted:
@@ -117,6 +145,12 @@ def wanted_of(options: Mapping[str, str]) -> Wanted:
 
     if len([name for name in _OF_ONE if name in said]) > 1:
         problems.append("one of ACCOUNT, CUSTOMER, ORDER and CHARGE at a time")
+    problems += [
+        f"{time.upper()} is nothing that {one.upper()} takes: it tells everything"
+        for one in _OF_NO_TIME
+        for time in ("at", "month")
+        if one in said and time in said
+    ]
     values = {
         "at": read("at", _moment, "a moment with its zone, such as 2026-11-30T03:00:00Z"),
         "month": read("month", _month, "a month, such as 2026-11"),
@@ -126,6 +160,9 @@ def wanted_of(options: Mapping[str, str]) -> Wanted:
         "charge": read("charge", _charge, "a provider and its id of the charge, such as cryptobot:17"),
         "csv": read("csv", Path, "a folder"),
     }
+    account = values["account"]
+    if isinstance(account, tuple) and account[1] is not None and account[1] not in currencies.ALL:
+        problems.append(f"ACCOUNT: Atlas knows no currency {account[1]}")
     if problems:
         raise BadArguments("\n".join(problems))
     return Wanted(**values)  # type: ignore[arg-type] # each is read by what makes its type
@@ -135,7 +172,7 @@ def _moment(text: str) -> datetime:
     moment = datetime.fromisoformat(text)
     if moment.tzinfo is None:
         raise ValueError(text)
-    return moment
+    return moment.astimezone(UTC)  # at either end of the calendar another zone has no such moment
 
 
 def _month(text: str) -> date:
@@ -166,8 +203,13 @@ def _charge(text: str) -> tuple[str, str]:
 
 
 def look(tx: Transaction, wanted: Wanted) -> list[Table]:
-    """What is asked for, all as it was at one moment; nothing but one thing when one is named, else the whole."""
+    """What is asked for, all as it was at one moment; nothing but one thing when one is named, else the whole.
+
+    Raises:
+        NotThere: what is named.
+    """
     tx.execute("set transaction isolation level repeatable read, read only")
+    _need(tx, wanted)
     if wanted.account is not None:
         code, currency = wanted.account
         return [
@@ -187,6 +229,24 @@ def look(tx: Transaction, wanted: Wanted) -> list[Table]:
             _moves(f"charge-{provider}", f"charge {provider}:{charge}", reports.moves_of_charge(tx, provider, charge))
         ]
     return [_balances(tx, wanted.at), *_of_month(tx, wanted.month), *_of_providers(tx)]
+
+
+def _need(tx: Transaction, wanted: Wanted) -> None:
+    """Raises: NotThere."""
+    if wanted.account is not None:
+        code, chart = wanted.account[0], {one.code: one.of_customer for one in tx.rows(_Code, _CHART)}
+        if code not in chart:
+            shops = ", ".join(one for one, of_customer in chart.items() if not of_customer)
+            raise NotThere(f"the chart has no account {code}; it has {shops}")
+        if chart[code]:
+            raise NotThere(f"{code} is each customer's own: CUSTOMER says whose")
+    for name, number, exists in (("customer", wanted.customer, _IS_CUSTOMER), ("order", wanted.order, _IS_ORDER)):
+        if number is not None and not tx.value(exists, id=number):
+            raise NotThere(f"there is no {name} {number}")
+    if wanted.charge is not None:
+        provider, charge = wanted.charge
+        if not tx.value(_IS_CHARGE, provider=provider, charge_id=charge):
+            raise NotThere(f"there is no news of a charge {provider}:{charge}")
 
 
 def _balances(tx: Transaction, at: datetime | None) -> Table:

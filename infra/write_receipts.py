@@ -116,6 +116,8 @@ def wanted_of(options: Mapping[str, str]) -> Wanted:
     if problems or first is None or last is None:
         raise BadArguments("\n".join(problems))
     path = Path(named or f"receipts-{options['env']}-{first}-{last}{forms[form].SUFFIX}")
+    if named.endswith("/") or path.is_dir():
+        raise BadArguments(f"OUT: {named or path} is a folder: name a file")
     if not path.parent.is_dir():
         raise BadArguments(f"OUT: there is no folder {path.parent}")
     return Wanted(options["env"], first, last, form, path)

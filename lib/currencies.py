@@ -44,6 +44,11 @@ class Currency:
         whole, part = divmod(price, 10**self.price_digits)
         return f"{whole}.{part:0{self.price_digits}}" if self.price_digits else str(whole)
 
+    def said(self, minor: int) -> str:
+        """An amount of the books, from 0, in whole units with its code, exact: `149.00 RUB`, `120.000000000 XTR`."""
+        whole, part = divmod(minor, 10**self.digits)
+        return f"{whole}.{part:0{self.digits}} {self.code}"
+
 
 FIAT = frozenset(_FIAT)
 """What Crypto Pay makes invoices in."""

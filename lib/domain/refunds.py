@@ -613,6 +613,12 @@ class NotRefunded(Exception):
         self.is_spent = is_spent
 
 
+def too_little(account_id: int, there: int, owed: int, currency: str) -> NotRefunded:
+    """A balance does not hold what it was credited with; amounts in minor units of the books."""
+    held, wanted = (currencies.of(currency).said(one) for one in (there, owed))
+    return NotRefunded(f"the balance of account {account_id} holds {held} of {wanted}", is_spent=True)
+
+
 _REQUEST = """
 insert into refund_requests (event_id, account_id, held, reverses_access, made_by, reason, correlation_id)
 values (:event_id, :account_id, :held, :reverses_access, :made_by, :reason, :correlation_id)
@@ -698,7 +704,7 @@ def ask(
             held = SaleParts.of(paid, order, left, books).rest if order and is_sold(tx, paid, order) else left.credited
             there = ledger.lock_wallets(tx, owner)[owner].topped_up
             if there < held:
-                raise NotRefunded(f"the balance of account {owner} holds {there} of {held} {books}", is_spent=True)
+                raise too_little(owner, there, held, books)
     request_id: int = tx.value(
         _REQUEST,
         event_id=event_id,

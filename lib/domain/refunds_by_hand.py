@@ -246,15 +246,17 @@ def _by_hand(
     assert sent is not None  # noqa: S101 -- checked in `refund`
     if sent.minor <= 0 or (wanted.fee is not None and wanted.fee.minor <= 0):
         raise NotRefunded("an amount is above zero")
+    if wanted.fee is not None and wanted.fee.currency != sent.currency:
+        raise NotRefunded(f"FEE is said in {sent.currency}, as PAID is")
     parts = SaleParts.of(paid, order, left, books) if order is not None else None
     owed = parts.rest if parts is not None else left.credited
     if left.owner is not None and owed:
         there = ledger.lock_wallets(tx, left.owner)[left.owner].topped_up
         if there < owed:
-            raise NotRefunded(f"the balance of account {left.owner} holds {there} of {owed} {books}", is_spent=True)
+            raise refunds.too_little(left.owner, there, owed, books)
     if parts is None or order is None:
         if sent.currency == books and sent.minor != left.credited:
-            raise NotRefunded(f"{left.credited} {books} are given back: all of it, or nothing")
+            raise NotRefunded(f"{currencies.of(books).said(left.credited)} are given back: all of it, or nothing")
         return posting(
             table.REFUND_OF_BALANCE_BY_HAND, of, taken=Amount(left.credited, books), given_back=sent, fee=wanted.fee
         )
@@ -265,9 +267,8 @@ def _by_hand(
         of_rest = rest.minor if sent.currency == books else sent.minor * (paid.amount - order.price) // paid.amount
         given_back, rest_back = Amount(sent.minor - of_rest, sent.currency), Amount(of_rest, sent.currency)
     if given_back.minor <= 0 or (sent.currency == order.currency and given_back.minor != price.minor):
-        raise NotRefunded(
-            f"{paid.amount} {paid.currency} (in minor units of prices) are given back: all of it, or nothing"
-        )
+        whole = currencies.of(paid.currency).decimal(paid.amount)
+        raise NotRefunded(f"{whole} {paid.currency} are given back: all of it, or nothing")
     return posting(
         table.REFUND_BY_HAND,
         of,

@@ -144,7 +144,7 @@ def assign(
     beyond = bookings.rest(order, counted, prices.currency)
     if held.received.currency == beyond.currency and beyond.minor > held.received.minor:
         raise Refused(
-            f"{held.received.minor} {beyond.currency} came: {beyond.minor} beyond the price is more than that",
+            f"{_said(held)} came: {currencies.of(beyond.currency).said(beyond.minor)} beyond the price is more than that",
             Why.BEYOND,
         )
     payment_id = bookings.assign(
@@ -319,9 +319,11 @@ def paid_back(tx: Transaction, event_id: int, by: By, paid: Amount, fee: Amount 
     event, held = _take(tx, event_id, by, "refunded")
     if paid.minor <= 0 or (fee is not None and fee.minor <= 0):
         raise Refused("an amount is above zero", Why.NO_AMOUNT)
+    if fee is not None and fee.currency != paid.currency:
+        raise Refused(f"FEE is said in {paid.currency}, as PAID is")
     if paid.currency == held.received.currency and paid.minor != held.received.minor:
         raise Refused(
-            f"{held.received.minor} {held.received.currency} lie in suspense: all of it is given back, or nothing",
+            f"{_said(held)} lie in suspense: all of it is given back, or nothing",
             Why.ALL_OR_NOTHING,
         )
     about = About(event_id=event_id, actor_id=by.actor_id, reason=by.reason)
@@ -360,15 +362,19 @@ def _counted(event: _Event, held: InSuspense, currency: str, worth: int | None) 
     if held.received.currency == currency:
         came, left = divmod(held.received.minor, known.booked(1))
         if left:
-            raise Refused(f"{held.received.minor} is no whole number of what {currency} is priced in", Why.WORTH)
+            raise Refused(f"{_said(held)} is no whole number of what {currency} is priced in", Why.WORTH)
     elif event.currency == currency and event.amount is not None:
         came = int(event.amount)
     if came is not None and worth is not None and worth != came:
-        raise Refused(f"it counts for {came} {currency}, as it came", Why.WORTH)
+        raise Refused(f"it counts for {known.decimal(came)} {currency}, as it came", Why.WORTH)
     counted = came if came is not None else worth
     if counted is None or counted <= 0:
-        raise Refused(f"say what {held.received.minor} {held.received.currency} count for in {currency}", Why.WORTH)
+        raise Refused(f"say what {_said(held)} count for in {currency}", Why.WORTH)
     return counted
+
+
+def _said(held: InSuspense) -> str:
+    return currencies.of(held.received.currency).said(held.received.minor)
 
 
 def _record(tx: Transaction, event: _Event, by: By, how: str, facts: dict[str, Any]) -> None:

@@ -101,7 +101,7 @@ def test_balances_and_the_month_are_what_the_oracle_says(shop: Books, capsys: py
     assert said["providers"] == said["differences"] == []
 
 
-def test_statements_and_everything_of_one(shop: Books, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_statements_and_everything_of_one(db: Database, shop: Books, capsys: pytest.CaptureFixture[str]) -> None:
     (account,) = told(capsys, "--account", "clearing:cryptobot USDT").values()
     assert [(row["amount"], row["balance"]) for row in account] == [
         ("1.500000", "1.500000"),
@@ -118,8 +118,9 @@ def test_statements_and_everything_of_one(shop: Books, capsys: pytest.CaptureFix
     assert [(row["debit"], row["credit"], row["amount"]) for row in stray] == [
         ("clearing:cryptobot", "suspense", "100.00")
     ]
-    assert list(told(capsys, "--customer", "1").values()) == [[]]
-    assert list(told(capsys, "--charge", "cryptobot:nothing").values()) == [[]]
+    customer = await db.run(lambda tx: tx.value("select account_id from orders"))
+    assert list(told(capsys, "--customer", str(customer)).values()) == [[]]
+    assert list(told(capsys, "--account", "bank").values()) == [[]], "of the chart, and never moved"
     assert told(capsys, "--at", "2020-01-01T00:00:00Z")["balances"] == []
     old = told(capsys, "--month", "2020-02")
     assert (old["month-2020-02-results"], old["month-2020-02-accounts"]) == ([], [])
@@ -166,6 +167,11 @@ def test_a_terminal_is_moved_by_nothing() -> None:
         (("--charge", "17"), "CHARGE must be"),
         (("--account", "clearing cryptobot"), "ACCOUNT must be"),
         (("--order", "1", "--customer", "1"), "at a time"),
+        (("--at", "9999-12-31T23:59:59-14:00"), "AT must be"),
+        (("--at", "0001-01-01T00:00:00+14:00"), "AT must be"),
+        (("--account", "bank XXX"), "ACCOUNT: Atlas knows no currency XXX"),
+        (("--order", "1", "--at", "2026-11-30T03:00:00Z"), "AT is nothing that ORDER takes"),
+        (("--charge", "cryptobot:17", "--month", "2026-11"), "MONTH is nothing that CHARGE takes"),
     ],
 )
 def test_what_can_not_be_asked_is_said(
@@ -173,3 +179,35 @@ def test_what_can_not_be_asked_is_said(
 ) -> None:
     assert books.main(["--env", "local", *words]) == 2
     assert problem in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        (("--account", "no:such"), "the chart has no account no:such; it has bank, "),
+        (("--account", "user:topped_up"), "user:topped_up is each customer's own: CUSTOMER says whose"),
+        (("--customer", "999"), "there is no customer 999"),
+        (("--order", "999"), "there is no order 999"),
+        (("--charge", "cryptobot:nothing"), "no news of a charge cryptobot:nothing"),
+    ],
+)
+def test_what_is_not_there_is_no_empty_answer(
+    shop: Books, words: tuple[str, ...], problem: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert shop.balances
+    assert books.main(["--env", "local", *words]) == 2
+    said = capsys.readouterr()
+    assert problem in said.err
+    assert said.out == ""
+
+
+@pytest.mark.parametrize("name", ["taken", "taken/below"])
+def test_a_folder_that_can_not_be_made_is_named(
+    shop: Books, name: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert shop.balances
+    (tmp_path / "taken").write_text("a file")
+    assert books.main(["--env", "local", "--csv", str(tmp_path / name)]) == 2
+    said = capsys.readouterr().err
+    assert f"CSV: {tmp_path / name} can't be written: " in said
+    assert "Errno" not in said

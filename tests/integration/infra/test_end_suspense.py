@@ -137,6 +137,10 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "one who may not": ({"how": "given-back", "operator": "18"}, "18 may not"),
     "no way": ({"how": "keep"}, "HOW must be one of"),
     "nothing to assign it to": ({"how": "assign"}, "ORDER is not given"),
+    "a fee in another currency": (
+        {"how": "paid-back", "paid": "100.00 RUB", "fee": "1.5 USDT"},
+        "FEE is said in RUB, as PAID is",
+    ),
     "what the way does not take": ({"how": "given-back", "order": "ORDER"}, "ORDER is nothing that"),
     "no number": ({"how": "credit", "account": "\u0663"}, "ACCOUNT must be a whole number"),
     "no amount": ({"how": "paid-back", "paid": "1e9 RUB"}, "PAID: must be an amount"),
@@ -144,7 +148,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "nothing": ({"how": "paid-back", "paid": "0 RUB"}, "PAID: must be above zero"),
     "no currency": ({"how": "paid-back", "paid": "100 SHELLS"}, "PAID: must be an amount"),
     "another currency": ({"how": "credit", "account": "ACCOUNT", "worth": "1 USD"}, "WORTH is said in RUB"),
-    "another sum than came": ({"how": "credit", "account": "ACCOUNT", "worth": "101 RUB"}, "counts for 10000 RUB"),
+    "another sum than came": ({"how": "credit", "account": "ACCOUNT", "worth": "101 RUB"}, "counts for 100.00 RUB"),
     "no reason": ({"how": "given-back", "reason": "because"}, "REASON must say"),
 }
 

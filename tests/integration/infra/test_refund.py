@@ -72,7 +72,9 @@ async def test_a_dry_run_comes_first_and_changes_nothing(
         ({"how": "balance", "order": "99"}, "no payment settled"),
         ({"how": "balance", "env": "dev"}, "belongs to environment local"),
         ({"how": "balance", "operator": "5"}, "may not"),
-        ({"how": "bank", "paid": "148.99 RUB", "amount": "149.00 RUB"}, "all of it"),
+        ({"how": "bank", "paid": "148.99 RUB", "amount": "149.00 RUB"}, "149.00 RUB are given back: all of it"),
+        ({"how": "bank", "paid": "149 RUB", "fee": "5 USDT"}, "FEE is said in RUB, as PAID is"),
+        ({"how": "bank", "paid": "-149 RUB"}, "PAID: must be an amount"),
     ],
 )
 async def test_what_can_not_be_is_refused_in_words(

@@ -73,13 +73,24 @@ async def test_a_file_that_can_not_be_written_is_written_by_the_same_command_aga
 ) -> None:
     await sold(db)
     day, over = await later(db)
-    (tmp_path / "taken.csv").mkdir()
-    assert run(day, over, "--out", "taken.csv") == 1
-    assert "taken.csv can't be written" in capsys.readouterr().err
-    assert names(tmp_path) == ["taken.csv"]
-    (tmp_path / "taken.csv").rmdir()
-    assert run(day, over, "--out", "taken.csv") == 0
-    assert len((tmp_path / "taken.csv").read_bytes().splitlines()) == 2
+    name = "x" * 250  # the name of the part beside it is too long
+    assert run(day, over, "--out", name) == 1
+    assert f"{name} can't be written" in capsys.readouterr().err
+    assert names(tmp_path) == []
+    assert run(day, over, "--out", "another.csv") == 0
+    assert len((tmp_path / "another.csv").read_bytes().splitlines()) == 2
+
+
+@pytest.mark.parametrize("named", ["taken", "taken/", "new/", "."])
+async def test_a_folder_is_refused_before_anything_counts_as_told(
+    db: Database, tmp_path: Path, capsys: pytest.CaptureFixture[str], named: str
+) -> None:
+    await sold(db)
+    day, over = await later(db)
+    (tmp_path / "taken").mkdir()
+    assert run(day, over, "--out", named) == 2
+    assert f"OUT: {named} is a folder: name a file" in capsys.readouterr().err
+    assert (names(tmp_path), await db.run(rows)) == (["taken"], ["due 14900"])
 
 
 @pytest.mark.parametrize(
