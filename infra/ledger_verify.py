@@ -58,6 +58,8 @@ def main(arguments: list[str] | None = None) -> int:
         return _checked(options)
     except BrokenError as error:
         return _complain(f"BROKEN  {error}", BROKEN)
+    except plain.MissingSetting as error:
+        return _complain(f"Nothing was checked.\n{error} is not set", NOT_CHECKED)
     except (_Refused, UnusableSetting, NoEnvironment, BadEndpoint, BadAddress) as error:
         return _complain(f"Nothing was checked.\n{error}", NOT_CHECKED)
     except StoreError as error:
@@ -97,7 +99,8 @@ def _checked(options: argparse.Namespace) -> int:
     with closing(connection):
         books = Books(connection, settings.address)
         code = _told(source, asyncio.run(_verify(settings, books, options.known)), options)
-        _say(f"Every line is what the books have. Closed there last: {books.newest_closed() or 'no day'}.")
+        if code == GOOD:
+            _say(f"Every line is what the books have. Closed there last: {books.newest_closed() or 'no day'}.")
         return code
 
 

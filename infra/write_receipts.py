@@ -65,7 +65,9 @@ def main(arguments: list[str] | None = None) -> int:
             refusals=(BadArguments, Refused, receipts.NotOver),
         )
     except NotWritten as error:
-        sys.stderr.write(f"{error}\nThe same command again writes the same file.\n")
+        sys.stderr.write(
+            f"{error}\nWhat was due of these days counts as told. The same command again, or with another OUT, writes the same file.\n"
+        )
         return 1
 
 

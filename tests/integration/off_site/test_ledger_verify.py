@@ -90,7 +90,9 @@ async def test_it_tells_the_books_from_the_bucket_alone_and_compares_them_row_fo
 async def test_it_names_what_is_broken_and_says_when_it_could_not_look(
     racing_db: Database, bucket: Bucket, command: Command
 ) -> None:
-    assert (await command()).code == 1  # nothing is there
+    for against in ([], ["--against", "BOOKS"]):
+        empty = await command(*against)
+        assert (empty.code, empty.said, "there is no day there" in empty.complained) == (1, "", True)
     names = await copied(racing_db, bucket)
     name = next(one for one in names if "entries" in one)
     await bucket.put(name, (await bucket.objects())[name][:-1])
@@ -98,7 +100,7 @@ async def test_it_names_what_is_broken_and_says_when_it_could_not_look(
     assert (broken.code, broken.complained) == (1, f"BROKEN  {name}: it is not whole\n")
     for arguments, words in (
         (["--against", "postgresql://a:hidden@h/d"], "AGAINST is the name of a variable"),
-        (["--against", "NO_SUCH"], "NO_SUCH"),
+        (["--against", "NO_SUCH"], "NO_SUCH is not set"),
         (["--known", "abc"], "KNOWN must be"),
     ):
         refused = await command(*arguments)
