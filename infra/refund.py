@@ -17,6 +17,7 @@ from lib.domain.postings import Amount
 from lib.domain.refunds import NotRefunded
 from lib.domain.refunds_by_hand import Made, Route, Wanted
 from lib.domain.suspense_by_hand import By
+from lib.payments import stars, synthetic
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from lib.domain.pricelist import PriceList
 
 CHARGEBACK = "chargeback"
+GIVE_BACK = frozenset({stars.NAME, synthetic.NAME})
+"""The providers that give a charge back when they are asked to; of the others it would be refused a minute later."""
 NAMES = ("order", "event", "how", "access", "paid", "fee", "amount", "operator", "reason")
 _HOW = (*(str(route) for route in Route), CHARGEBACK)
 _ACCESS = {"keep": False, "end": True}
@@ -138,7 +141,7 @@ def refund(tx: Transaction, asked: Asked, by: By, prices: PriceList) -> Made:
             paid=asked.paid,
             fee=asked.fee,
         )
-        made = refunds_by_hand.refund(tx, wanted, by, prices)
+        made = refunds_by_hand.refund(tx, wanted, by, prices, GIVE_BACK)
     if asked.amount is None:
         raise DryRun(made)
     if asked.amount != said(made):

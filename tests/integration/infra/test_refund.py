@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
+import httpx
 import pytest
 
 from infra import environment, refund
 from lib.domain import subscriptions
+from lib.payments import registry
 from tests.integration.domain.test_refunds import bought, count, entries
 from tests.integration.infra.test_end_suspense import OWNER, Found
 
@@ -34,9 +37,8 @@ async def sold(db: Database, database_url: str, monkeypatch: pytest.MonkeyPatch)
         ({"how": "balance", "access": "end"}, ["refunds>user:topped_up 14900 RUB"]),
         ({"how": "bank", "paid": "149 RUB", "fee": "5 RUB"}, ["refunds>bank 14900 RUB", "provider_fees>bank 500 RUB"]),
         ({"how": "chargeback"}, ["chargebacks>clearing:card 14900 RUB"]),
-        ({"how": "provider"}, ["clearing:card>revenue 14900 RUB"]),
     ],
-    ids=["balance", "bank", "chargeback", "provider"],
+    ids=["balance", "bank", "chargeback"],
 )
 async def test_a_dry_run_comes_first_and_changes_nothing(
     db: Database, sold: int, capsys: pytest.CaptureFixture[str], words: dict[str, str], posted: list[str]
@@ -50,12 +52,32 @@ async def test_a_dry_run_comes_first_and_changes_nothing(
     assert run(sold, **words, amount="149.00 RUB") == 0
     assert await db.run(entries) == posted
     assert await db.run(count, "audit_log") == 1
-    assert await db.run(count, "refund_requests") == (words["how"] == "provider")
+    assert await db.run(count, "refund_requests") == 0
     assert run(sold, **words, amount="149.00 RUB") == 2, "once"
     account = await db.run(lambda tx: tx.value("select account_id from payments"))
     held = await db.run(subscriptions.current, account)
     assert held is not None
     assert held.is_current == ("access" not in words)
+
+
+async def test_a_provider_that_gives_back_is_asked_once(
+    db: Database, database_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    order, _ = await bought(db, "stars")
+    monkeypatch.setattr(environment, "load", lambda name: Found(database_url, name))
+    assert run(order.id, how="provider") == 0
+    said = re.search('AMOUNT="(.+)"', capsys.readouterr().out)
+    assert said is not None
+    assert await db.run(count, "refund_requests") == 0
+    assert run(order.id, how="provider", amount=said[1]) == 0
+    assert await db.run(count, "refund_requests") == 1
+    assert run(order.id, how="provider", amount=said[1]) == 2, "once"
+
+
+def test_it_knows_which_providers_give_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TELEGRAM_BOT_TOKEN", "123456:" + "A" * 35)
+    able = {name for name, one in registry.providers("local").items() if one.gives_back(httpx.AsyncClient) is not None}
+    assert able == refund.GIVE_BACK
 
 
 @pytest.mark.parametrize(
@@ -69,6 +91,7 @@ async def test_a_dry_run_comes_first_and_changes_nothing(
         ({"how": "balance", "reason": "short"}, "REASON must"),
         ({"how": "balance", "order": "0"}, "ORDER must"),
         ({"how": "wallet"}, "not by wallet"),
+        ({"how": "provider"}, "card gives nothing back"),
         ({"how": "balance", "order": "99"}, "no payment settled"),
         ({"how": "balance", "env": "dev"}, "belongs to environment local"),
         ({"how": "balance", "operator": "5"}, "may not"),
