@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 _PAGE = 1000
 """Orders at once, where no provider is asked."""
+_AHEAD = timedelta(days=1)
+"""So far ahead of ours a provider's clock may be."""
 
 
 @functions_framework.aio.http
@@ -198,7 +200,8 @@ async def _take_up_debits(run: Run, this: _Pass, page: PaidPage) -> int | None:
     told_by_now = await run.db.run(listings.told_by_now)
     left = None
     for debit, said in page.debits:
-        if debit.moved_at is not None and debit.moved_at > told_by_now:
+        # a moment that is still far ahead is none: it would hold up whatever stands after it
+        if debit.moved_at is not None and told_by_now < debit.moved_at < told_by_now + _AHEAD:
             left = debit.position if left is None else left
             continue
         async with run.item(provider=this.invoices.name, debit_of=debit.charge_id):

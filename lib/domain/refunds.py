@@ -802,6 +802,24 @@ def refused(tx: Transaction, claimed: Claimed, answer: str) -> None:
         end_request(tx, request, "refused", answer[:1000])
 
 
+_UNSENT = """
+select r.id, r.status, r.account_id, r.held, r.reverses_access, r.made_by, r.reason
+from refund_requests r join payment_events e on e.id = r.event_id
+where r.status = 'requested' and e.provider = any(cast(:providers as text[]))
+order by r.next_attempt_at, r.id limit 1
+for no key update of r skip locked
+"""
+
+
+def refuse_unsent(tx: Transaction, providers: list[str], answer: str) -> int | None:
+    """End one refund that these providers were certainly not asked for; its request's id, None when there is none."""
+    request = tx.row(Request, _UNSENT, providers=providers)
+    if request is None:
+        return None
+    end_request(tx, request, "refused", answer)
+    return request.id
+
+
 def is_told(tx: Transaction, event_id: int) -> bool:
     """Whether the news of a refund had its effect, now or before: what is known of it and could not be booked ends no request."""
     return bool(

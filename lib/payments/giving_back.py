@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 _PAGE = 20
 _LEASE_S = 120.0
 """Longer than a provider's call and the look before it may take."""
+_NOTHING_BACK = "its provider gives nothing back"
 _FIRST_S, _LONGEST_S = 30.0, 3600.0
 
 
@@ -36,24 +37,27 @@ async def make_due(run: Run) -> None:
         if len(woken) < _PAGE:
             break
     givers = bootstrap.giving_back()
-    known = list(registry.providers(plain.environment()))
+    await _refuse(run, [name for name in registry.providers(plain.environment()) if name not in givers])
     while await run.next_page():
         failpoints.reach("refund.before-claim")
-        page = await run.db.run(refunds.claim, known, _PAGE, _LEASE_S)
+        page = await run.db.run(refunds.claim, list(givers), _PAGE, _LEASE_S)
         failpoints.reach("refund.after-claim")
         run.claimed += len(page)
         for one in page:
             async with run.item(refund_request_id=one.id, provider=one.provider):
-                await _make(run, one, givers.get(one.provider))
+                await _make(run, one, givers[one.provider])
         if len(page) < _PAGE:
             break
 
 
-async def _make(run: Run, one: Claimed, giver: GivesBack | None) -> None:
-    if giver is None:
-        await run.db.run(refunds.refused, one, "this provider gives nothing back")
-        log.warning("refund_refused", refund_request_id=one.id, provider=one.provider, reason="gives nothing back")
-        return
+async def _refuse(run: Run, providers: list[str]) -> None:
+    """Of providers that give nothing back here. What was sent before, by a release that could, waits for one that can ask about it."""
+    while await run.next_page() and (ended := await run.db.run(refunds.refuse_unsent, providers, _NOTHING_BACK)):
+        run.claimed += 1
+        log.warning("refund_refused", refund_request_id=ended, reason=_NOTHING_BACK)
+
+
+async def _make(run: Run, one: Claimed, giver: GivesBack) -> None:
     given = await _ask(one, giver)
     failpoints.reach("refund.after-call")
     if given.answer is Answer.DONE and given.news is not None:

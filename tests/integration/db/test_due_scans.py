@@ -449,6 +449,8 @@ TRANSACTIONS: dict[str, Callable[[Transaction], object]] = {
     "health_snapshot.connections": health_snapshot.connections,
     "health_snapshot.overdue": lambda tx: health_snapshot.overdue(tx, 60.0),
     "refunds.claim": lambda tx: refunds.claim(tx, ["cryptobot"], PAGE, 60.0),
+    "refunds.is_told": lambda tx: refunds.is_told(tx, 201),
+    "refunds.refuse_unsent": lambda tx: refunds.refuse_unsent(tx, ["cryptobot"], "no"),
     "refunds.put_off": lambda tx: refunds.put_off(tx, _claimed(tx), 1.0, "later", may_be_made=True),
     "refunds.refused": lambda tx: refunds.refused(tx, _claimed(tx), "no"),
     "refunds.wake": lambda tx: refunds.wake(tx, PAGE),

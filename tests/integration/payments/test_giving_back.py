@@ -224,6 +224,25 @@ async def test_a_provider_that_gives_nothing_back_refuses(
     assert await db.run(requests) == ["refused"]
 
 
+@of_sample
+@pytest.mark.proves("N-33")
+async def test_what_may_have_been_made_is_not_refused_when_its_provider_can_not_be_asked(
+    db: Database, database_url: str, till: SampleTill, wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as by a release without its token: nothing says that the money has not left."""
+    key = await asked_for(db, till)
+    till.stand_in.refunds[key] = {"refund": "re-1", "charge": key, "fee": "0.50", "amount": 14_900, "currency": "RUB"}
+    wire.answers = [GivenBack(Answer.UNKNOWN, reason="timeout")]
+    await made(db)
+    with monkeypatch.context() as without:
+        without.setattr(bootstrap, "giving_back", dict)
+        assert (await made(db)).claimed == 0
+    assert await db.run(requests) == ["sent"]
+    await made(db)
+    assert wire.calls == ["give back", "outcome"]
+    await is_given_back_once(db, database_url, till)
+
+
 # S4-13 ---------------------------------------------------------------------------------------------------------------
 
 # Where the run dies, and what of the refund stands then.

@@ -343,6 +343,17 @@ async def test_a_call_whose_outcome_is_unknown_is_asked_about_and_not_repeated_b
     assert [one["id"] for one in refunds] == [charge.external_id]
 
 
+async def test_a_debit_of_a_moment_that_can_not_be_holds_up_no_line_after_it(db: Database, till: StarsTill) -> None:
+    """Only a debit of the last minutes is waited for."""
+    lines = till.stand_in.payments._transactions
+    lines += [listed("receiver", id="odd", date=2**33 - 1)]
+    lines += [listed(id=f"new-{number}") for number in range(stars.PAGE + 1)]
+    await swept(db)
+    assert await db.run(listings.read_to, stars.NAME) == stars.PAGE + 2
+    assert await told_of(db, "charge") == stars.PAGE + 1
+    assert await told_of(db, "chargeback") == 1
+
+
 @pytest.mark.proves("N-5.duplicate")
 @pytest.mark.parametrize(
     ("asked", "answer"),
