@@ -199,8 +199,8 @@ async def test_chat_state_survives_every_instance(system: System) -> None:
         "select f.state, f.data from fsm f join accounts a on a.id = f.account_id where a.telegram_id = :id",
         id=customer.user.id,
     )
-    shown = {"balance": [69900, "RUB"], "cryptobot": [69900, "RUB"]}
-    assert state == [{"state": "buy.confirm", "data": {"tariff": "plus", "days": 90, "prices": shown}}]
+    shown = {name: [69900, "RUB"] for name in ("balance", "card", "cryptobot")} | {"stars": [560, "XTR"]}
+    assert state == [{"state": "buy.confirm", "data": {"tariff": "plus", "days": 90, "prices": shown, "terms": 1}}]
 
 
 @pytest.mark.proves("S2-5.3")
