@@ -43,6 +43,9 @@ def queues(table: Table) -> list[Queue]:
         for row in table.queues.values()
     ]
 
+# As in infra/terraform (scheduler.tf): the next tick of what comes seldom is too far away.
+_SELDOM_S, _RETRIES = 3_600, 3
+
 
 def jobs(table: Table, gateway: str) -> list[Job]:
     """A scheduler's job for every function with a schedule."""
@@ -52,6 +55,7 @@ def jobs(table: Table, gateway: str) -> list[Job]:
             schedule=function.schedule or "* * * * *",
             url=function_url(gateway, function),
             attempt_deadline=float(function.deadline_s or function.timeout_s),
+            retry_count=_RETRIES if (function.period_s or 60) >= _SELDOM_S else 0,
             oidc=Oidc(SCHEDULER_INVOKER),
             headers={"Content-Type": "application/json"},
             body=b"{}",

@@ -233,9 +233,9 @@ async def test_the_books_are_shown_as_sums_of_their_entries(opened: Page, system
     dora = Customer(system.telegram.user(6_000_005, "Dora", language_code="en"))
     await system.cryptopay.pay((await _orders(system, dora))["invoice_id"])
     await system.settled()
-    sums = await system.sql("select count(*) as n from payments")
-    assert sums[0]["n"] >= 1
-    price = sums[0]["n"] * 149
+    sold = "select sum(list_price) as minor from orders where status = 'paid' and kind = 'subscription' and currency = 'RUB'"
+    price = (await system.sql(sold))[0]["minor"] // 100  # whatever else this shop has sold
+    assert price >= 149
     await expect(_row(opened, "Trial balance by currency", "RUB")).to_contain_text("balanced")
     await expect(_row(opened, "Trial balance by currency", "USDT")).to_contain_text("balanced")
     await expect(_row(opened, "Accounts of the ledger", "revenue:RUB")).to_contain_text(f"-{price}.00 RUB")

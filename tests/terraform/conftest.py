@@ -62,6 +62,7 @@ def values(tree: Path) -> Values:
             "CRYPTOPAY_TOKEN": "1",
             "DATABASE_URL": "2",
             "HEALTH_KEY": "1",
+            "LEDGER_EXPORT_KEY": "1",
             "MIGRATE_DATABASE_URL": "1",
             "TELEGRAM_BOT_TOKEN": "3",
             "TELEGRAM_PROVIDER_TOKEN": "1",

@@ -32,7 +32,8 @@ LOCALS = Path(__file__).resolve().parents[2] / "infra/terraform/modules/platform
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     """The local system, put together and not started."""
-    system = System(tmp_path_factory.mktemp("local"))
+    # what a shop may have, and no local system has of itself
+    system = System(tmp_path_factory.mktemp("local"), settings={"LEDGER_EXPORT_KEY": "id:secret"})
     system.home.take()
     system._assemble()
     yield system

@@ -90,7 +90,7 @@ def test_each_function_is_called_by_its_path_with_a_token_for_it(small: Plan) ->
 @pytest.mark.proves("S2-3.connections")
 def test_the_small_sum_counts_tasks_and_sweeps_apart_and_fits_the_smallest_tier(small: Plan) -> None:
     sums = _output(small, "connections")
-    assert sums == {"functions": 2 * len(PUBLIC) + 2 * 2, "locks": 4, "reserved": 8, "needed": 22, "limit": 25}
+    assert sums == {"functions": 2 * len(PUBLIC) + 2 * 2, "locks": 6, "reserved": 8, "needed": 24, "limit": 25}
     (database,) = small.of("google_sql_database_instance").values()
     assert (database["settings"][0]["tier"], database["settings"][0]["availability_type"]) == ("db-f1-micro", "ZONAL")
 
@@ -149,7 +149,7 @@ def test_a_month_is_estimated_by_the_one_list_of_prices_and_within_what_is_promi
     machine = 2 * 730 * (2 * prices["database"]["vcpu_hour"] + 7.5 * prices["database"]["memory_gb_hour"])
     assert abs(_output(plan, "monthly_estimate")["parts"]["database_machine"] - machine) < 0.01
     assert totals["small"] < 15
-    assert totals["own"] < 3
+    assert totals["own"] < 3.2  # with cards and books off site: a secret, a schedule and an alert are some cents each
 
 
 def test_a_budget_below_the_estimate_is_told(prod: Terraform) -> None:

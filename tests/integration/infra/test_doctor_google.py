@@ -60,7 +60,7 @@ def _shop(number: str) -> dict[str, list[dict[str, Any]]]:
             "region": made.REGION,
             "schedule": row.schedule,
             "time_zone": "Etc/UTC",
-            "attempt_deadline": "180s",
+            "attempt_deadline": f"{row.deadline_s}s",
             "http_target": [
                 {"uri": f"https://{row.service}-{number}.{made.REGION}.run.app", "http_method": "POST"},
             ],

@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 _ROOT = Path(__file__).resolve().parents[3]
 _CONTROL = re.compile(r"^ {4}(http://127\.0\.0\.1:\d+)/$", re.MULTILINE)
 _SECRET_PART = TOKEN.partition(":")[2].encode()
-_ENTITLED = ("telegram_webhook", "task_update", "task_notify", "sweep_outbox")  # sweep_outbox asks getWebhookInfo
+# of the sweeps, those that ask getWebhookInfo, and for the list and the balance of Stars
+_ENTITLED = ("telegram_webhook", "task_update", "task_notify", "sweep_outbox", "sweep_payments", "sweep_money")
 _UP_S = 60
 
 

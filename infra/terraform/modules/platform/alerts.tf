@@ -109,7 +109,8 @@ locals {
     # other kind does not see the last, since it needs a series to miss.
     {
       for name, group in local.silence_of : "silence_${name}" => {
-        title = group.title, page = "sweep-silent", severity = "CRITICAL", for_s = group.for_s
+        # what runs once a day can wait for the morning
+        title = group.title, page = "sweep-silent", severity = name == "daily" ? "ERROR" : "CRITICAL", for_s = group.for_s
         query = join(" or ", concat(
           [for seconds, names in group.windows : "sum by (sweep) (increase(${local.sweep_done}{monitored_resource=\"cloud_run_revision\",sweep=~\"${join("|", names)}\"}[${seconds}s])) < 0.5"],
           flatten([for seconds, names in group.windows : [for name in names : "absent_over_time(${local.sweep_done}{monitored_resource=\"cloud_run_revision\",sweep=\"${name}\"}[${seconds}s])"]]),
