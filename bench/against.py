@@ -23,6 +23,7 @@ from bench.checkouts import checked_out
 from bench.cold_key import cold_key
 from bench.pairs import Figure, compare
 from bench.places import scratch
+from lib import function_table
 from sandbox.cloud.checkout import HERE
 from sandbox.system.nodes import NODE_NAMES
 from sandbox.system.system import System
@@ -62,6 +63,7 @@ class Side:
         self._sizes = sizes
         self._updates = 0
         self._server = updates.ours(system)
+        self._targets = {function_table.sweep_name(name): name for name in system.fleet.processes}
 
     async def prepare(self) -> None:
         """One node, as P11 has it, and a queue of messages that is no limit: what it holds back is not the functions' work."""
@@ -173,12 +175,12 @@ class Side:
         lap = {_MEMORY: consumption.memory_bytes(self.system.fleet.chosen()) / 2**20}
         for name in self.system.sweeps:
             await self.system.sweep(name)  # whatever a process does once, it has done
-            processes: list[Process] = self.system.fleet.processes[f"sweep_{name}"]
+            processes: list[Process] = self.system.fleet.processes[self._targets[name]]
             before = consumption.cpu_s(processes)
             for _ in range(_SWEEPS):
                 await self.system.sweep(name)
             cpu = max(consumption.cpu_s(processes) - before, consumption.TICK_S) / _SWEEPS
-            lap[Figure("idle", f"CPU of sweep_{name} with nothing to do", "s")] = cpu
+            lap[Figure("idle", f"CPU of {self._targets[name]} with nothing to do", "s")] = cpu
         return lap
 
     async def _paid(self, count: int) -> list[Paid]:
@@ -243,7 +245,10 @@ async def _laps(item: str, sides: Sequence[Side], pairs: int) -> tuple[list[dict
             if number:
                 laps[which].append(lap)
         if number:
-            ratios = (f"{figure.work} {laps[0][-1][figure] / laps[1][-1][figure]:.2f}x" for figure in laps[0][-1])
+            both = [
+                figure for figure in laps[0][-1] if figure in laps[1][-1]
+            ]  # a sweep that one of them lacks has no pair
+            ratios = (f"{figure.work} {laps[0][-1][figure] / laps[1][-1][figure]:.2f}x" for figure in both)
             print(f"  {number} of {pairs}: {'; '.join(ratios)}", flush=True)
     return laps
 

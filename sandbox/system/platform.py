@@ -43,6 +43,7 @@ def queues(table: Table) -> list[Queue]:
         for row in table.queues.values()
     ]
 
+
 # As in infra/terraform (scheduler.tf): the next tick of what comes seldom is too far away.
 _SELDOM_S, _RETRIES = 3_600, 3
 

@@ -136,7 +136,7 @@ def test_destroy_refuses_what_is_protected_and_works_once_protection_is_off(depl
         deployed.run("destroy", "-no-color", "-auto-approve", strict=True)
     left = deployed.state()
     assert "module.platform.google_sql_database_instance.main[0]" in left
-    assert len([address for address in left if "google_secret_manager_secret.main" in address]) == 8
+    assert len([address for address in left if "google_secret_manager_secret.main" in address]) == 10
     # Some of what hangs on the services is gone by now; the same apply that takes protection off puts it back first.
     deployed.apply(variables={"protected": False} | USERS)
     deployed.run("destroy", "-no-color", "-auto-approve", strict=True, variables={"protected": False})

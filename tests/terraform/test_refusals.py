@@ -102,7 +102,7 @@ def _queue(name: str, **changes: Any) -> Callable[[dict[str, Any]], None]:
             id="half-a-cpu",
         ),
         pytest.param(
-            _row("task_settle", connections=100),
+            _row("task_settle", connections=100, max_instances=2),
             "task_settle: an instance can't have more than 100 connections",
             id="socket-connections",
         ),

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from sandbox.system.system import System
     from tests.e2e.sweeps.hanging import HangingNode
 
-_HARD_LIMIT_S = 2.0
+_HARD_LIMIT_S = 4.0
 _NODE_WOULD_TAKE_S = 30.0  # three attempts, each of which is read for ten seconds
 _LIMITED = 3  # the instance that runs under it
 
