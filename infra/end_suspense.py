@@ -7,10 +7,9 @@ import re
 import sys
 import uuid
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from infra import environment, transaction
+from infra import environment, said_amount, transaction
 from lib import currencies
 from lib.domain import inbox, suspense_by_hand
 from lib.domain.postings import Amount
@@ -36,7 +35,6 @@ _TAKES = {
 _NEEDS = {ASSIGN: "order", CREDIT: "account", PAID_BACK: "paid", PAID_OUT: "paid"}
 NAMES = ("event", "how", "order", "account", "worth", "paid", "fee", "operator", "reason")
 _NUMBER = re.compile(r"[1-9][0-9]{0,18}", re.ASCII)
-_MONEY = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,18})?) ([A-Z0-9]{2,12})", re.ASCII)
 _BIGGEST_ID = 2**63 - 1
 _LEAST_REASON, _MOST_REASON = 10, 500
 
@@ -157,7 +155,7 @@ def wanted_of(options: Mapping[str, str]) -> Wanted:
     for kind in ("worth", "paid", "fee"):
         if kind in said:
             try:
-                amounts[kind] = _amount(said[kind])
+                amounts[kind] = said_amount.read(said[kind])
             except ValueError as error:
                 problems.append(f"{kind.upper()}: {error}")
     reason = said.get("reason", "")
@@ -177,22 +175,6 @@ def wanted_of(options: Mapping[str, str]) -> Wanted:
         paid=amounts.get("paid"),
         fee=amounts.get("fee"),
     )
-
-
-def _amount(text: str) -> Amount:
-    """Such as `148.50 RUB`, in minor units of the books.
-
-    Raises:
-        ValueError: not an amount above zero, of a currency that is known, in its minor units.
-    """
-    match = _MONEY.fullmatch(text)
-    known = currencies.ALL.get(match[2]) if match else None
-    if match is None or known is None:
-        raise ValueError("must be an amount and a currency that Atlas knows, such as 148.50 RUB")
-    minor = Decimal(match[1]).scaleb(known.digits)
-    if minor != minor.to_integral_value() or minor <= 0:
-        raise ValueError(f"must be above zero, with at most {known.digits} digits after the point")
-    return Amount(int(minor), known.code)
 
 
 def _of_prices(amount: Amount) -> int:

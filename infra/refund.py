@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from infra import environment, transaction
+from infra import environment, said_amount, transaction
 from lib import currencies
 from lib.domain import refunds_by_hand
-from lib.domain.postings import Amount
 from lib.domain.refunds import NotRefunded
 from lib.domain.refunds_by_hand import Made, Route, Wanted
 from lib.domain.suspense_by_hand import By
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from lib.db import Transaction
+    from lib.domain.postings import Amount
     from lib.domain.pricelist import PriceList
 
 CHARGEBACK = "chargeback"
@@ -32,7 +32,6 @@ NAMES = ("order", "event", "how", "access", "paid", "fee", "amount", "operator",
 _HOW = (*(str(route) for route in Route), CHARGEBACK)
 _ACCESS = {"keep": False, "end": True}
 _NUMBER = re.compile(r"[1-9][0-9]{0,18}", re.ASCII)
-_MONEY = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,18})?) ([A-Z0-9]{2,12})", re.ASCII)
 _BIGGEST_ID = 2**63 - 1
 _LEAST_REASON, _MOST_REASON = 10, 500
 
@@ -210,26 +209,10 @@ def _amounts(given: Mapping[str, str], problems: list[str]) -> dict[str, Amount]
     for name in ("paid", "fee"):
         if name in given:
             try:
-                amounts[name] = _amount(given[name])
+                amounts[name] = said_amount.read(given[name])
             except ValueError as error:
                 problems.append(f"{name.upper()}: {error}")
     return amounts
-
-
-def _amount(text: str) -> Amount:
-    """Such as `148.50 RUB`, in minor units of the books.
-
-    Raises:
-        ValueError: not an amount above zero, of a currency that is known, in its minor units.
-    """
-    match = _MONEY.fullmatch(text)
-    known = currencies.ALL.get(match[2]) if match else None
-    if match is None or known is None:
-        raise ValueError("must be an amount and a currency that Atlas knows, such as 148.50 RUB")
-    minor = Decimal(match[1]).scaleb(known.digits)
-    if minor != minor.to_integral_value() or minor <= 0:
-        raise ValueError(f"must be above zero, with at most {known.digits} digits after the point")
-    return Amount(int(minor), known.code)
 
 
 if __name__ == "__main__":
