@@ -22,7 +22,7 @@ _DAY_S = 86_400
 _FOLLOW_UP = f"""
 with told as (
     select cast(:key as text) as key, cast(:account_id as bigint) as account_id, 'receipt' as kind, 'must' as delivery,
-           cast(:params as jsonb) as params
+           cast(null as timestamptz) as due_at, cast(null as timestamptz) as not_after, cast(:params as jsonb) as params
 ), {messages.QUEUE_TOLD}, provision as (
     insert into outbox (queue, target, payload, correlation_id)
     select 'nodes', 'task_provision', jsonb_build_object('subscription_id', cast(:subscription_id as bigint)), :correlation_id

@@ -147,8 +147,8 @@ select
     (select count(*) from payment_events where status = 'duplicate' and resolved_at is null) as events_duplicate,
     (select count(*) from updates where done_at is null) as updates_waiting,
     (select count(*) from outbox where done_at is null) as outbox_waiting,
-    (select cast(coalesce(extract(epoch from atlas.now() - min(created_at)), 0) as double precision)
-     from outbox where done_at is null) as outbox_oldest_s,
+    (select cast(coalesce(extract(epoch from atlas.now() - min(not_before)), 0) as double precision)
+     from outbox where done_at is null and not_before <= atlas.now()) as outbox_oldest_s,
     (select max(number) from schema_migrations) as schema_version
 """
 

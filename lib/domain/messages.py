@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from lib.domain import outbox
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from datetime import datetime
     from uuid import UUID
 
@@ -22,29 +23,46 @@ REPEATS_S = (60.0, 600.0, 3600.0)
 """When a `must` message is repeated after its first, second and third attempt with unknown outcome; then it is `unclear`."""
 _LEASE_S = 60.0
 
-# The one place where a message and the work that sends it are added. For a statement that has a CTE `told (key, account_id,
-# kind, delivery, params)` and the parameter :correlation_id; what follows may select from `message_work`, the outbox rows.
-# A key that is known adds nothing.
+# The one place where a message and the work that sends it are added. For a statement that has a CTE
+# `told (key, account_id, kind, delivery, due_at, not_after, params)` and the parameter :correlation_id; what follows may select
+# from `message_work`, the outbox rows of what is due now. A key that is known adds nothing, nor does what would come too late.
+# What is due later waits among the work that was put off, so that neither sweep_outbox nor a queue looks at it before.
 QUEUE_TOLD = """
 message as (
-    insert into messages (key, account_id, kind, delivery, params, correlation_id)
-    select key, account_id, kind, delivery, params, :correlation_id from told
+    insert into messages (key, account_id, kind, delivery, due_at, not_after, params, correlation_id)
+    select key, account_id, kind, delivery, coalesce(greatest(due_at, atlas.now()), atlas.now()), not_after, params, :correlation_id
+    from told
+    where not_after is null or not_after > coalesce(greatest(due_at, atlas.now()), atlas.now())
     on conflict (key) do nothing
-    returning id
-), message_work as (
-    insert into outbox (queue, target, payload, correlation_id)
-    select 'messages', 'task_notify', jsonb_build_object('message_id', id), :correlation_id from message
+    returning id, due_at
+), message_all_work as (
+    insert into outbox (queue, target, payload, correlation_id, not_before, attempt)
+    select 'messages', 'task_notify', jsonb_build_object('message_id', id), :correlation_id, due_at,
+           case when due_at > atlas.now() then 2 else 1 end
+    from message
     returning id, queue, target, payload, attempt, correlation_id
+), message_work as (
+    select * from message_all_work where attempt = 1
 )
 """
 
 _QUEUE = f"""
 with told as (
     select cast(:key as text) as key, cast(:account_id as bigint) as account_id, cast(:kind as text) as kind,
-           cast(:delivery as text) as delivery, cast(:params as jsonb) as params
+           cast(:delivery as text) as delivery, cast(:due_at as timestamptz) as due_at,
+           cast(:not_after as timestamptz) as not_after, cast(:params as jsonb) as params
 ), {QUEUE_TOLD}
 select id, queue, target, payload, attempt, correlation_id from message_work
 """  # noqa: S608 -- a constant fragment
+
+# By an index of what is unsent. What a task is sending at this moment is left to it. The work stays and finds, at its time, that
+# nothing is left to do.
+_CANCEL = """
+update messages
+set status = 'cancelled', finished_at = atlas.now(), last_error = :reason, claimed_by = null, claimed_until = null
+where status = 'queued' and account_id = any(cast(:account_ids as bigint[])) and kind = any(cast(:kinds as text[]))
+  and starts_with(key, :key_prefix) and (claimed_until is null or claimed_until <= atlas.now())
+"""
 
 # Counts the attempt and takes the lease in one: the lease lasts until the moment at which an attempt whose outcome stays
 # unknown may be repeated. Nothing is taken while Telegram refuses the bot or this chat.
@@ -170,8 +188,14 @@ def queue(
     params: dict[str, Any],
     correlation_id: str,
     delivery: str = "must",
+    due_at: datetime | None = None,
+    not_after: datetime | None = None,
 ) -> list[outbox.Item]:
-    """Say this once: the follow-up work to enqueue, empty when the key was used before."""
+    """Say this once: the follow-up work to enqueue, empty when the key was used before.
+
+    `due_at`: not to be sent before; its work is then made by `sweep_outbox` at that time, and none is returned. `not_after`:
+    worth nothing later; what would come too late is not added.
+    """
     return tx.rows(
         outbox.Item,
         _QUEUE,
@@ -179,8 +203,27 @@ def queue(
         account_id=account_id,
         kind=kind,
         delivery=delivery,
+        due_at=due_at,
+        not_after=not_after,
         params=json.dumps(params),
         correlation_id=correlation_id,
+    )
+
+
+def cancel(
+    tx: Transaction, account_ids: Collection[int], kinds: Collection[str], reason: str, *, key_prefix: str = ""
+) -> int:
+    """What is unsent of these kinds is no longer true; how many messages that were.
+
+    Args:
+        tx: the one that makes it untrue; it holds the accounts' rows, or none that a sending task needs.
+        account_ids: whose.
+        kinds: which.
+        reason: for who looks at the message.
+        key_prefix: only those whose key begins so, such as `reminder:<subscription>:`.
+    """
+    return tx.execute(
+        _CANCEL, account_ids=list(account_ids), kinds=list(kinds), reason=reason[:300], key_prefix=key_prefix
     )
 
 

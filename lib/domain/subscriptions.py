@@ -192,7 +192,8 @@ with clock as materialized (
 ), told as (
     -- the key holds the end it speaks of: each end is told once
     select 'expired:' || due.id || ':' || cast(extract(epoch from due.expires_at) as bigint) as key,
-           due.account_id, 'expired' as kind, 'once' as delivery, jsonb_build_object('trial', due.source = 'trial') as params
+           due.account_id, 'expired' as kind, 'once' as delivery, cast(null as timestamptz) as due_at,
+           cast(null as timestamptz) as not_after, jsonb_build_object('trial', due.source = 'trial') as params
     from due
 ), {messages.QUEUE_TOLD}
 select id, queue, target, payload, attempt, correlation_id from message_work
