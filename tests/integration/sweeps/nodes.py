@@ -26,6 +26,7 @@ class RememberingNode:
         refusing: clients that are answered with an error of their own.
         failing: raised in every call instead of an answer.
         nonsense: sent instead of an answer.
+        on_its_way: given each answer once the changes are made; what it returns is sent, what it raises is what the caller sees.
         dropped: what it removed by itself and reports: client -> version.
         said: further fields of its answers (`state_id`, `clock`).
     """
@@ -39,6 +40,7 @@ class RememberingNode:
         self.refusing: set[str] = set()
         self.failing: Exception | None = None
         self.nonsense: tuple[int, bytes] | None = None
+        self.on_its_way: Callable[[dict[str, Any]], tuple[int, bytes]] | None = None
         self.dropped: dict[str, int] = {}
         self.said: dict[str, Any] = {}
         self.headers: list[Mapping[str, str]] = []
@@ -83,7 +85,8 @@ class RememberingNode:
         items = [self._apply(item) for item in asked["items"]]
         dropped = [{"client": client, "version": version} for client, version in self.dropped.items()]
         named = "users" if body is None else "items"
-        return 200, json.dumps({named: items, "dropped": dropped, **self.said}).encode()
+        answer = {named: items, "dropped": dropped, **self.said}
+        return self.on_its_way(answer) if self.on_its_way is not None else (200, json.dumps(answer).encode())
 
     def _apply(self, item: dict[str, Any]) -> dict[str, Any]:
         client, version = item["client"], item["version"]
