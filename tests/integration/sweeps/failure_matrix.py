@@ -144,7 +144,7 @@ class Shop:
         return runs
 
     async def live_on(self, minutes: int = 3) -> None:
-        """While a cause lasts: one renews, one comes, one ends; nothing of it leaks, and whoever pays is let in somewhere."""
+        """While a cause lasts: one renews, one comes, one ends; nothing of it leaks, and those who pay are let in somewhere."""
         await self.buy(RENEWS, "meanwhile")
         await self.buy(BUYS, "meanwhile")
         for _ in range(minutes):
