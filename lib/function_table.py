@@ -109,10 +109,15 @@ class Function:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """All functions and queues by name."""
+    """All functions and queues by name.
+
+    Attributes:
+        sweeps_at_once: so many the service works on that serves every private function; a sweep's own service works on one.
+    """
 
     functions: dict[str, Function] = field(default_factory=dict)
     queues: dict[str, Queue] = field(default_factory=dict)
+    sweeps_at_once: int = 1
 
     def private(self) -> dict[str, Function]:
         """Functions that only the queue and the scheduler call, by the name in their URL."""
@@ -219,4 +224,7 @@ def load(root: Path = _ROOT) -> Table:
         for name, row in raw["functions"].items()
     }
     queues = {name: Queue(name=name, **row) for name, row in raw["queues"].items()}
-    return Table(functions, queues)
+    at_once = [
+        size["private"].get("sweeps_at_once", 1) for size in raw.get("sizes", {}).values() if size.get("private")
+    ]
+    return Table(functions, queues, min(at_once, default=1))

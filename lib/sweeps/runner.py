@@ -17,6 +17,7 @@ from lib.db.lock import IDLE_TIMEOUT_S, LockLost, SweepLock
 from lib.domain import flags, sweep_runs
 from lib.domain.sweep_runs import SweepRun
 from lib.settings import check, plain, values
+from lib.sweeps import places
 from lib.tasks.queue import QueueUnavailable, Task
 from lib.web import answers, requests
 
@@ -38,6 +39,11 @@ HARD_LIMIT_S = 120.0
 _USUAL_TIMEOUT_S = 150
 _LAST_WORDS_S = 30.0
 """A sweep to which the table gives more than the usual time works its whole tick through, but for what its end takes."""
+PLACE_WAIT_S = _USUAL_TIMEOUT_S / 2
+"""A place that is not free (lib/sweeps/places.py) is waited for so long; what is left of a request's time is still a whole run."""
+_END_S = 5.0
+_SELDOM_S = 3600
+"""The scheduler tries a tick of what runs this seldom again (scheduler.tf); of everything else the next tick is the retry."""
 RENEW_S = 10.0
 """Within a page, the lock is shown that its holder lives this often; Postgres frees it after a minute of silence."""
 _BODY_LIMIT = 100 * 1024
@@ -232,13 +238,16 @@ async def _exclusive(
     if before is not None:
         await before(tick)
     idle_s = plain.read("SWEEP_LOCK_IDLE_SECONDS", values.seconds) or IDLE_TIMEOUT_S
-    async with SweepLock(plain.database().lock_url, sweep, idle_timeout_s=idle_s) as lock:
-        if not lock.held:
-            log.info("sweep_skipped", sweep=sweep, reason="running")
-            return answers.ok({"sweep": sweep, "skipped": "running"})
-        soft_s, hard_s = budgets(function)
-        run = Run(db, sweep, tick.name, dict(tick.cursors), lock, soft_s=soft_s)
-        outcome, error = await _bounded(run, work, hard_s)
+    asked = time.monotonic()
+    async with places.here().one(sweep, PLACE_WAIT_S) as why_not:
+        if why_not is not None:
+            return _skipped(function, sweep, why_not)
+        async with SweepLock(plain.database().lock_url, sweep, idle_timeout_s=idle_s) as lock:
+            if not lock.held:
+                return _skipped(function, sweep, places.RUNNING)
+            soft_s, hard_s = budgets(function, waited_s=time.monotonic() - asked)
+            run = Run(db, sweep, tick.name, dict(tick.cursors), lock, soft_s=soft_s)
+            outcome, error = await _bounded(run, work, hard_s)
     # After the lock is free, and only when something was done: else two runners could hand on to each other without end.
     if run.more and run.done:
         hop = tick.hop + 1  # in the name too: two runs of a tick that did equally much are two
@@ -261,11 +270,27 @@ async def _exclusive(
     return answers.ok(answer)
 
 
-def budgets(function: Function) -> tuple[float, float]:
-    """After how many seconds a sweep begins no new page, and after how many it is cancelled."""
+def _skipped(function: Function, sweep: str, reason: str) -> Response:
+    if reason == places.NO_PLACE:
+        log.warning("sweep_skipped", sweep=sweep, reason=reason)
+        if (function.period_s or 0) >= _SELDOM_S:
+            return answers.unavailable(reason)
+    else:
+        log.info("sweep_skipped", sweep=sweep, reason=reason)
+    return answers.ok({"sweep": sweep, "skipped": reason})
+
+
+def budgets(function: Function, waited_s: float = 0.0) -> tuple[float, float]:
+    """After how many seconds a sweep begins no new page, and after how many it is cancelled.
+
+    Args:
+        function: its row.
+        waited_s: of its request's time, what is spent already.
+    """
+    left_s = function.timeout_s - waited_s - _END_S
     if function.timeout_s <= _USUAL_TIMEOUT_S:
-        return SOFT_BUDGET_S, HARD_LIMIT_S
-    return function.timeout_s / 2, function.timeout_s - _LAST_WORDS_S
+        return SOFT_BUDGET_S, min(HARD_LIMIT_S, left_s)
+    return function.timeout_s / 2, min(function.timeout_s - _LAST_WORDS_S, left_s)
 
 
 async def _bounded(

@@ -464,9 +464,19 @@ def _refused_codes(plan: Plan) -> str:
     return re.search(r'response_code=monitoring\.regex\.full_match\("(.+)"\)', asked["filter"])[1]  # type: ignore[index] # as above
 
 
-def test_there_are_about_twenty_conditions_and_only_the_urgent_page(plan: Plan) -> None:
+def test_silent_sweeps_cost_one_condition_for_each_way_to_wait_and_none_for_a_sweep(plan: Plan) -> None:
+    waits = {
+        "sweeps" if 3 * one <= 30 * MINUTE else "daily" if 3 * one > 86400 else f"every_{one}"
+        for one in PERIODS_S.values()
+    }
+    silences = [name for name in _policies(plan, "query") if name.startswith("silence_")]
+    assert sorted(silences) == sorted(f"silence_{one}" for one in waits)
+    assert len(silences) < len(PERIODS_S)
+
+
+def test_there_are_about_thirty_conditions_and_only_the_urgent_page(plan: Plan) -> None:
     policies = plan.of("google_monitoring_alert_policy")
-    assert sum(len(policy["conditions"]) for policy in policies.values()) <= 28
+    assert sum(len(policy["conditions"]) for policy in policies.values()) <= 32
     paging = {address for address, policy in policies.items() if policy["severity"] == "CRITICAL"}
     assert {re.sub(r".*\.(\w+)(\[.*)?$", r"\1", one) for one in paging} == {"event", "query", "unreachable"}
     assert len(paging) == 7

@@ -7,6 +7,7 @@ import io
 import json
 import logging
 import sys
+from contextlib import AsyncExitStack
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,9 @@ import pytest
 from functions_framework.aio import create_asgi_app
 
 from lib import bootstrap, function_table, log, target
+from lib.db.lock import SweepLock
 from lib.settings import check, plain
+from lib.sweeps import places, runner
 from lib.web import answers
 
 if TYPE_CHECKING:
@@ -39,6 +42,7 @@ _CACHES = (
     plain.tasks,
     plain.first_node,
     check.problems_once,
+    places.here,
 )
 
 
@@ -95,14 +99,18 @@ async def _ask(environment: pytest.MonkeyPatch, served: str, method: str, path: 
         cached.cache_clear()
     async with _served(environment, served) as client:
         answer = await client.request(method, path, content=body, headers={"X-CloudScheduler-ScheduleTime": "now"})
+    await _close_databases()
+    said = answer.json()
+    said.pop("ms", None)
+    return answer.status_code, said
+
+
+async def _close_databases() -> None:
     databases = [bootstrap.database()]
     with target.serving("sweep_expiry"):
         databases.append(bootstrap.database())
     for database in databases:
         await database.close()
-    said = answer.json()
-    said.pop("ms", None)
-    return answer.status_code, said
 
 
 @pytest.mark.parametrize("service", PRIVATE)
@@ -183,6 +191,68 @@ def _shortened(name: str) -> function_table.Table:
 
     rows = TABLE.functions | {name: replace(TABLE.functions[name], timeout_s=0.2)}  # type: ignore[arg-type] # whole seconds in the table
     return function_table.Table(rows, TABLE.queues)
+
+
+@pytest.mark.proves("S2-3.connections")
+async def test_of_all_sweeps_at_once_no_more_work_than_there_are_places_and_all_of_them_do_in_the_end(
+    environment: pytest.MonkeyPatch,
+) -> None:
+    """The plan counts one lock's connection for each place (infra/terraform, connections.tf)."""
+    sweeps = [row for row in PRIVATE.values() if row.trigger == "schedule"]
+    may_end, at_work, most, all_asked = asyncio.Event(), set[str](), 0, asyncio.Event()
+    opened = SweepLock._take
+
+    def counted(lock: SweepLock) -> bool:
+        nonlocal most
+        at_work.add(lock._sweep)
+        most = max(most, len(at_work))
+        return opened(lock)
+
+    async def held(_run: runner.Run, _work: object, _hard_s: float) -> tuple[str, None]:
+        if len(at_work) == TABLE.sweeps_at_once:
+            all_asked.set()
+        await may_end.wait()
+        return "done", None
+
+    released = SweepLock._release
+
+    def counted_off(lock: SweepLock) -> None:
+        released(lock)
+        at_work.discard(lock._sweep)
+
+    environment.setattr(SweepLock, "_take", counted)
+    environment.setattr(SweepLock, "_release", counted_off)
+    environment.setattr(runner, "_bounded", held)
+    assert len(sweeps) > TABLE.sweeps_at_once
+    async with _served(environment, "private") as client:
+        asked = [asyncio.create_task(client.post(f"/{row.service}", content=b"{}")) for row in sweeps]
+        await all_asked.wait()
+        again = await client.post(f"/{sweeps[0].service}", content=b"{}")
+        may_end.set()
+        answered = [(await one).json() for one in asked]
+    await _close_databases()
+    assert most == TABLE.sweeps_at_once
+    assert [one.get("skipped") for one in answered] == [None] * len(sweeps), answered
+    assert again.json()["skipped"] == "running"
+
+
+@pytest.mark.parametrize(
+    ("service", "status"), [("sweep-outbox", 200), ("export-ledger", 503)], ids=["often", "seldom"]
+)
+async def test_without_a_place_in_time_a_sweep_is_put_off_and_what_runs_seldom_is_tried_again(
+    environment: pytest.MonkeyPatch,
+    lines: Callable[[str], list[dict[str, Any]]],
+    service: str,
+    status: int,
+) -> None:
+    environment.setattr(runner, "PLACE_WAIT_S", 0.01)
+    async with _served(environment, "private") as client, AsyncExitStack() as taken:
+        for number in range(TABLE.sweeps_at_once):
+            assert await taken.enter_async_context(places.here().one(f"other-{number}", 0.0)) is None
+        answer = await client.post(f"/{service}", content=b"{}")
+    await _close_databases()
+    assert answer.status_code == status
+    assert [line["reason"] for line in lines("sweep_skipped")] == ["no place"]
 
 
 async def test_tasks_and_sweeps_have_connections_of_their_own_and_log_as_themselves(

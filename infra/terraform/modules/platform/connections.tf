@@ -22,7 +22,7 @@ locals {
   max_connections = local.own_database ? var.database.max_connections : [for step in local.limits_by_memory_mb : step.connections if local.tier_memory_mb >= step.at_least][0]
 
   connections_of_functions = sum([for row in values(local.deployed) : row.max_instances * row.connections * row.pools])
-  connections_of_locks     = sum(concat([0], [for row in values(local.sweeps) : row.max_instances]))
+  connections_of_locks     = sum([for row in values(local.deployed) : row.max_instances * row.sweeps_at_once]) # one for each sweep that is at work
   connections_needed       = local.connections_of_functions + local.connections_of_locks + var.database.reserved_connections
 }
 

@@ -52,6 +52,7 @@ locals {
       concurrency      = row.concurrency
       connections      = row.connections
       pools            = 1
+      sweeps_at_once   = row.trigger == "schedule" ? 1 : 0
       cpu              = row.cpu
       memory_mib       = row.memory_mib
       min_instances    = row.min_instances
@@ -70,7 +71,8 @@ locals {
       socket_timeout_s = local.statement_timeout_s.schedule + local.socket_longer_than_s
       concurrency      = local.private_row.concurrency
       connections      = local.private_row.connections
-      pools            = 2 # tasks' and sweeps' (lib/bootstrap.py)
+      pools            = 2                                                                # tasks' and sweeps' (lib/bootstrap.py)
+      sweeps_at_once   = min(length(local.sweeps), try(local.private_row.sweeps_at_once, 0)) # kept by the code (lib/sweeps/places.py)
       cpu              = local.private_row.cpu
       memory_mib       = local.private_row.memory_mib
       min_instances    = local.private_row.min_instances
@@ -189,6 +191,10 @@ resource "terraform_data" "table" {
     precondition {
       condition     = alltrue([for row in values(local.functions) : row.served_by != local.private || coalesce(row.deadline_s, 0) > row.timeout_s && try(local.private_row.timeout_s, 0) >= row.timeout_s])
       error_message = "functions/table.json: in one service each function's timeout_s must be shorter than its deadline_s and no longer than the service's: ${join(", ", [for target, row in local.functions : target if row.served_by == local.private && !(coalesce(row.deadline_s, 0) > row.timeout_s && try(local.private_row.timeout_s, 0) >= row.timeout_s)])}."
+    }
+    precondition {
+      condition     = !local.together || try(local.private_row.sweeps_at_once >= 1 && floor(local.private_row.sweeps_at_once) == local.private_row.sweeps_at_once, false)
+      error_message = "functions/table.json: the one private service of size ${var.size} says by sweeps_at_once, 1 or more, on how many sweeps it works at once."
     }
     precondition {
       condition     = contains(keys(local.functions), local.health)
