@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 _FIRST_PERSON = 50_000_000
 _PRICE, _AMOUNT = 14900, "149"
+_AT_ONCE = 5_000
+"""Orders of one statement: many more would take longer than a statement may."""
 
 # As the bot opens them, with the invoice that Crypto Pay would have made: its number is the order's.
 _ORDERS = """
@@ -29,7 +31,9 @@ from people
 
 async def open_orders(system: System, first: int, count: int) -> None:
     """So many orders of as many new customers, whose invoices have the numbers from `first` on."""
-    await system.sql(_ORDERS, person=_FIRST_PERSON, first=first, last=first + count - 1, price=_PRICE)
+    for some in range(first, first + count, _AT_ONCE):
+        last = min(some + _AT_ONCE, first + count) - 1
+        await system.sql(_ORDERS, person=_FIRST_PERSON, first=some, last=last, price=_PRICE)
     await system.sql("analyze accounts, orders")
 
 
