@@ -104,6 +104,9 @@ give-access: .venv/.ready-deploy ## give a customer access by hand, once (ENV=pr
 end-suspense: .venv/.ready-deploy ## end what lies in suspense, once (ENV=prod EVENT=7 HOW=assign|credit|given-back|paid-back|paid-out|owners ORDER= ACCOUNT= WORTH="149 RUB" PAID= FEE= OPERATOR=<Telegram id> REASON="...")
 	@$(PY) -m infra.end_suspense --env "$(ENV)" --event "$$EVENT" --how "$$HOW" --order "$$ORDER" --account "$$ACCOUNT" --worth "$$WORTH" --paid "$$PAID" --fee "$$FEE" --operator "$$OPERATOR" --reason "$$REASON"
 
+stored: .venv/.ready-deploy ## stored work without the bot: the list; run one again or give it up, a dry run without CONFIRM (ENV=prod [WHAT=update|event|message NUMBER= HOW=run-again|give-up OPERATOR=<Telegram id> REASON="..." CONFIRM=<NUMBER>])
+	@$(PY) -m infra.stored --env "$(ENV)" --what "$$WHAT" --number "$$NUMBER" --how "$$HOW" --operator "$$OPERATOR" --reason "$$REASON" --confirm "$$CONFIRM"
+
 refund: .venv/.ready-deploy ## a payment goes back, once; a dry run without AMOUNT (ENV=prod ORDER=7|EVENT=9 HOW=provider|wallet|balance|bank|chargeback ACCESS=keep|end PAID= FEE= AMOUNT="149.00 RUB" OPERATOR=<Telegram id> REASON="...")
 	@$(PY) -m infra.refund --env "$(ENV)" --order "$$ORDER" --event "$$EVENT" --how "$$HOW" --access "$$ACCESS" --paid "$$PAID" --fee "$$FEE" --amount "$$AMOUNT" --operator "$$OPERATOR" --reason "$$REASON"
 

@@ -21,6 +21,7 @@ PERIODS = 3
 _SILENT_S, _LONGEST_S = 300.0, 25 * 3600.0
 PRIVATE = "private"
 """The target that serves every function which is not public, by path; a small shop's only private service."""
+_SWEEPS = "sweeps"
 _PRIVATE_MODULE = "functions.private.private"
 
 
@@ -107,6 +108,11 @@ class Function:
         return f"functions.{folder}.{self.name}"
 
 
+def _is_called_by(function: Function, queue: str) -> bool:
+    """Whether a queue's tasks call it: its own, and `sweeps` every sweep (a run handed on, or one that an operator asked for)."""
+    return function.queue == queue or (queue == _SWEEPS and function.trigger == "schedule")
+
+
 @dataclass(frozen=True, slots=True)
 class Table:
     """All functions and queues by name.
@@ -178,12 +184,12 @@ class Table:
 
     def deadline_s(self, queue: str) -> int:
         """The longest that an attempt of this queue may take."""
-        return max(one.deadline_s or one.timeout_s for one in self.functions.values() if one.queue == queue)
+        return max(one.deadline_s or one.timeout_s for one in self.functions.values() if _is_called_by(one, queue))
 
     def worked_queues(self) -> list[Queue]:
-        """Queues that carry outbox rows: those with a function of their own (`sweeps` calls sweeps)."""
-        named = {one.queue for one in self.functions.values()}
-        return [queue for queue in self.queues.values() if queue.name in named]
+        """Queues that carry outbox rows: those that call a function."""
+        called = self.functions.values()
+        return [queue for queue in self.queues.values() if any(_is_called_by(one, queue.name) for one in called)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 Owners are a setting (`ADMIN_IDS`) and have no row. No customer's path loads this module.
 
-Roles and flags are changed by SQL (docs/runbooks): no screen offers it.
+Roles are changed by SQL (docs/runbooks): no screen offers it. Flags are switched at the operations desk (lib/bot/operations).
 """
 
 from __future__ import annotations
@@ -43,6 +43,9 @@ class Action(StrEnum):
     END_SUSPENSE = "end_suspense"
     ADJUST = "adjust"
     REFUND = "refund"
+    SEE_OPERATIONS = "see_operations"
+    OPERATE = "operate"
+    SWITCH = "switch"
 
 
 _MONEY = frozenset({Role.OWNER, Role.FINANCE})
@@ -52,6 +55,11 @@ MAY: dict[Action, frozenset[Role]] = {
     Action.END_SUSPENSE: _MONEY,
     Action.ADJUST: _MONEY,
     Action.REFUND: _MONEY,
+    Action.SEE_OPERATIONS: _MONEY | {Role.SUPPORT, Role.OBSERVER},
+    # stored work run again or given up, sweeps, breakers; of payment events END_SUSPENSE decides
+    Action.OPERATE: frozenset({Role.OWNER, Role.SUPPORT}),
+    # what opens or closes a path of the whole shop
+    Action.SWITCH: frozenset({Role.OWNER}),
 }
 """Which roles may do what: the one table."""
 

@@ -14,7 +14,7 @@ from lib import bootstrap, function_table, json_reader, log
 from lib import target as served
 from lib.db import DatabaseError, OutcomeUnknown, SchemaTooOld, Unavailable
 from lib.db.lock import IDLE_TIMEOUT_S, LockLost, SweepLock
-from lib.domain import flags, sweep_runs
+from lib.domain import flags, outbox, sweep_runs
 from lib.domain.sweep_runs import SweepRun
 from lib.settings import check, plain, values
 from lib.sweeps import places
@@ -60,12 +60,14 @@ class Tick:
         of_scheduler: the scheduler itself called, not a task.
         cursors: where an earlier run of the same tick stopped: of each list that it goes through, the id of the last row.
         hop: how often this tick was handed on before.
+        asked: the outbox row by which an operator asked for this run; 0: none did.
     """
 
     name: str
     of_scheduler: bool = False
     cursors: Mapping[str, int] = field(default_factory=dict)
     hop: int = 0
+    asked: int = 0
 
 
 @dataclass(slots=True)
@@ -216,7 +218,8 @@ def _tick(request: Request, body: bytes) -> Tick:
         if (number := json_reader.id_or_zero(place))
     }
     hop = min(json_reader.id_or_zero(said.get("hop")), _MOST_HOPS)
-    return Tick(name, of_scheduler=bool(scheduled) and "tick" not in said, cursors=cursors, hop=hop)
+    asked = json_reader.id_or_zero(said.get("outbox_id"))
+    return Tick(name, of_scheduler=bool(scheduled) and "tick" not in said, cursors=cursors, hop=hop, asked=asked)
 
 
 def _said(cursors: Mapping[str, int]) -> str:
@@ -231,6 +234,8 @@ async def _exclusive(
 ) -> Response:
     db = bootstrap.database()
     function = function_table.load().sweep(sweep)
+    if tick.asked:  # it was heard, whatever comes of it
+        await db.run(outbox.finish, tick.asked)
     flag = function.flag
     if flag and not await db.run(flags.enabled, flag):
         log.info("sweep_skipped", sweep=sweep, reason="disabled")

@@ -10,6 +10,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 
 Node = tuple[str, str]
+_ALL = "*"
 
 
 @dataclass
@@ -87,6 +88,9 @@ def _uses(tree: ast.AST, module: str, own: set[str], imported: dict[str, Node]) 
                 found.add(imported[name])
             case ast.Name(id=name) if name in own:
                 found.add((module, name))
+            # a module that is handed out is used by whatever name of it
+            case ast.Return(value=ast.Name(id=name)) if name in imported and not imported[name][1]:
+                found.add((imported[name][0], _ALL))
     return found
 
 
@@ -96,6 +100,8 @@ def reached_from(start: Node) -> set[Node]:
     todo, seen = [start], set[Node]()
     while todo:
         node = todo.pop()
+        if node[1] == _ALL:
+            todo += [one for one in known if one[0] == node[0] and one[1] != _ALL]
         if node not in seen and node in known:
             seen.add(node)
             todo += known[node].uses

@@ -58,4 +58,7 @@ def test_the_derivation_sees_through_calls_statements_and_routers() -> None:
     assert "updates" in reachable("telegram_webhook"), "a kept update"
     assert "payments" in reachable("telegram_webhook"), "the check button settles, and settling may fail"
     assert "nodes" in reachable("telegram_webhook"), "the trial's button"
+    assert "sweeps" in reachable("telegram_webhook"), (
+        "an operator asks for a sweep, by a part that is loaded when they come"
+    )
     assert "messages" not in reachable("health")

@@ -42,7 +42,7 @@ def typed(tx: Transaction, context: UpdateContext, text: str) -> Screen | operat
     """A text: the amount, when it was asked for; what an operator was asked for; else it is not understood."""
     state = chat_state.read(tx, context.account.id)
     if state.state in operator.TYPED:
-        return operator.Desk()
+        return operator.Desk(state.state)
     if state.state != TYPED or not is_offered(tx, context):
         return menu.not_understood(tx, context)
     amount = amounts.top_up(text, context.prices)
@@ -104,5 +104,6 @@ async def _on_pay(_query: CallbackQuery, callback_data: PayTopUp, runner: Update
 
 @router.message(F.text & ~F.text.startswith("/"))
 async def _on_text(message: Message, runner: UpdateRunner) -> None:
-    if await runner.run_step(typed, message.text or "") is not None:
-        await operator.typed(runner, message.text or "")
+    desk = await runner.run_step(typed, message.text or "")
+    if desk is not None:
+        await operator.typed(runner, desk, message.text or "")

@@ -20,34 +20,57 @@ if TYPE_CHECKING:
 
 router = Router(name="operator")
 
-PREFIX = "fin"
-"""Of all data that operators' buttons carry."""
+MONEY, OPERATIONS = "fin", "ops"
+"""What the data of each desk's buttons begin with."""
 FORM, SEARCH = "finance.form", "finance.search"
-TYPED = frozenset({FORM, SEARCH})
+REASON = "operations.reason"
+TYPED = frozenset({FORM, SEARCH, REASON})
 """Places of the dialogue at which an operator's next text is what was asked for."""
 
 
 @dataclass(frozen=True, slots=True)
 class Desk(ExternalCall):
-    """No call of another system: the operators' part is to be loaded, with no transaction open."""
+    """No call of another system: the operators' part is to be loaded, with no transaction open.
+
+    Attributes:
+        place: of `TYPED`.
+    """
+
+    place: str
 
 
-def _desk() -> ModuleType:
+def _money() -> ModuleType:
     with loading.undisturbed():
         from lib.bot.finance import desk  # noqa: PLC0415 -- for operators alone
     return desk
 
 
-async def typed(runner: UpdateRunner, text: str) -> None:
-    """A text of a person who was asked for one at the operators' desk."""
-    await _desk().typed(runner, text)
+def _operations() -> ModuleType:
+    with loading.undisturbed():
+        from lib.bot.operations import desk  # noqa: PLC0415 -- for operators alone
+    return desk
+
+
+async def typed(runner: UpdateRunner, desk: Desk, text: str) -> None:
+    """A text of a person who was asked for one at a desk."""
+    await (_operations() if desk.place == REASON else _money()).typed(runner, text)
 
 
 @router.message(Command("finance", ignore_case=True, ignore_mention=True))
 async def _on_finance(_message: Message, runner: UpdateRunner) -> None:
-    await _desk().opened(runner)
+    await _money().opened(runner)
 
 
-@router.callback_query(F.data.startswith(PREFIX))
-async def _on_button(query: CallbackQuery, runner: UpdateRunner) -> None:
-    await _desk().pressed(runner, query.data or "")
+@router.message(Command("operations", ignore_case=True, ignore_mention=True))
+async def _on_operations(_message: Message, runner: UpdateRunner) -> None:
+    await _operations().opened(runner)
+
+
+@router.callback_query(F.data.startswith(MONEY))
+async def _on_money_button(query: CallbackQuery, runner: UpdateRunner) -> None:
+    await _money().pressed(runner, query.data or "")
+
+
+@router.callback_query(F.data.startswith(OPERATIONS))
+async def _on_operations_button(query: CallbackQuery, runner: UpdateRunner) -> None:
+    await _operations().pressed(runner, query.data or "")

@@ -16,12 +16,14 @@ from lib.bot.callbacks import Platform
 from lib.bot.finance.acts import KEEP, TAKE_OFF, Field
 from lib.bot.finance.callbacks import Act
 from lib.bot.money_screens import TEXTS
+from lib.bot.operations.callbacks import Act as OperationsAct
 from lib.bot.order_screen import PAID_HERE
 from lib.bot.routers.reference import APPS
 from lib.domain.accounts import LANGUAGES
 from lib.domain.amounts import Refusal
 from lib.domain.customer_money import State
 from lib.domain.refunds_by_hand import Route
+from lib.domain.stored_work import Why as WhyNotDone
 from lib.domain.suspense_by_hand import Why
 from lib.payments import registry
 from lib.settings import pricelist
@@ -61,6 +63,20 @@ _SAMPLES: dict[str, str | int] = {
             *("balance", "missing", "minimum", "least", "most", "when", "state"),
             *("provider", "charge", "username", "reason", "why", "before", "after", "code", "others", "about"),
             *("status", "currency", "topped_up", "earned", "debit", "credit", "said", "booked"),
+            *(
+                "age",
+                "troubled",
+                "unwell",
+                "names",
+                "gone",
+                "unclear",
+                "failed",
+                "unreachable",
+                "kind",
+                "error",
+                "account",
+            ),
+            *("sign", "outcome", "good", "claimed", "done", "seconds", "reconcile", "answer"),
         ),
         "<i>&x",
     ),
@@ -113,6 +129,7 @@ def ids_in_code() -> set[str]:
     found |= {f"finance-ask-{asked.value}" for asked in Field}
     found |= {f"finance-event-{state.replace('_', '-')}" for state in EVENT_STATES}
     found |= {f"finance-order-{status}" for status in ("open", "paid", "expired", "replaced")}
+    found |= ids_of_operations()
     found |= {f"platform-{platform.value}" for platform in Platform}
     found |= {f"button-{language}" for language in LANGUAGES}
     found |= {f"tariff-{name}" for name in pricelist.load().tariffs}
@@ -121,6 +138,26 @@ def ids_in_code() -> set[str]:
     found |= {f"charge-{state.value}" for state in State} | TEXTS
     found |= {"bot-description", "bot-about"}  # what Telegram shows before the first Start (texts.Texts.profile)
     return found
+
+
+def ids_of_operations() -> set[str]:
+    """Those of the operations desk that are made of a state, by the constraint that lists the states."""
+    made = {
+        "age": ("s", "m", "h", "d"),
+        "node": ("active", "draining", "retired"),
+        "trouble": ("authentication", "configuration", "answer", "certificate"),
+        "outcome": ("done", "failed", "timed-out"),
+        "update": ("waiting", "given-up", "done", "list", "none"),
+        "gone": ("list", "none"),
+        "message": ("queued", "sent", "unclear", "failed", "unreachable", "cancelled"),
+        "refund": ("requested", "sent"),
+        "title": tuple(act.value for act in OperationsAct),
+        "means": tuple(act.value for act in OperationsAct),
+        "why": tuple(why.value for why in WhyNotDone),
+    }
+    found = {f"operations-{kind}-{state}" for kind, states in made.items() for state in states}
+    found |= {f"button-operations-{act.value}" for act in OperationsAct}
+    return found | {"button-operations-on-of", "button-operations-off-of"}
 
 
 def _strings(node: ast.expr) -> set[str]:
