@@ -16,7 +16,7 @@ from lib import bootstrap
 from lib.bot import wiring
 from lib.db import Database, Unavailable
 from lib.db.lock import SweepLock
-from lib.domain import flags, health_snapshot, inbox
+from lib.domain import flags, health_snapshot, inbox, outbox
 from lib.settings import check, plain
 from lib.telegram import intake
 from tests.integration.bot.conftest import services_over
@@ -374,6 +374,18 @@ def test_a_sweep_that_runs_already_is_skipped(ask: Functions, name: str, databas
 def test_a_sweep_that_is_switched_off_is_skipped(ask: Functions, name: str) -> None:
     ask.monkeypatch.setattr(flags, "enabled", lambda *_: False)
     assert ask(name) == Answer(200, {"sweep": name.removeprefix("sweep_"), "skipped": "disabled"}, None)
+
+
+@pytest.mark.parametrize("on", [True, False])
+def test_a_run_that_an_operator_asked_for_is_heard_once(ask: Functions, *, on: bool) -> None:
+    """Its work is done whatever comes of it: a switched-off sweep is not driven again."""
+    if not on:
+        ask.monkeypatch.setattr(flags, "enabled", lambda *_: False)
+    item = ask.run(lambda tx: outbox.add(tx, "sweeps", "sweep_expiry", {"tick": "asked tg-1"}, "tg-1"))
+    answer = ask("sweep_expiry", item.body)
+    assert (answer.status, answer.body["sweep"]) == (200, "expiry")
+    assert ("skipped" in answer.body) is not on
+    assert not ask.run(outbox.is_open, item.id)
 
 
 @pytest.mark.parametrize("name", SWEEPS)
