@@ -47,6 +47,14 @@ _TABLES: Final = {
         from node_clients c join nodes n on n.id = c.node_id join subscriptions s on s.id = c.subscription_id
         join accounts a on a.id = s.account_id
         order by settled, c.changed_at desc limit :shown""",
+    "node_states": """
+        select n.id, n.name, n.state, n.lost_since, n.failures, n.open_until, n.open_until > atlas.now() as is_open,
+               n.reconcile_failures, n.reconcile_open_until, n.reconcile_open_until > atlas.now() as reconcile_is_open, n.trouble,
+               n.clock_off_ms, n.state_lost_at,
+               (select count(*) from node_clients c where c.node_id = n.id and c.wanted) as wanted,
+               (select count(*) from node_clients c where c.node_id = n.id
+                and (not c.wanted or c.applied_version is distinct from c.version)) as waiting
+        from nodes n order by n.id limit :shown""",
     "orders": """
         select o.id, a.first_name as who, o.kind, o.tariff, o.period_days, o.price as amount, o.currency, o.provider, o.status, o.created_at
         from orders o join accounts a on a.id = o.account_id order by o.id desc limit :shown""",

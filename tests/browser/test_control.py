@@ -166,6 +166,7 @@ async def test_what_is_paid_while_the_nodes_are_down_is_shown_until_one_is_back(
     await system.cryptopay.pay(invoice["invoice_id"])
     await expect(opened.locator("[data-chip=paid] b")).to_contain_text("1 since")
     await expect(_row(opened, "Node clients", "Boris").first).to_contain_text("not yet")
+    await expect(_row(opened, "Nodes as Postgres has them", "first")).to_contain_text("active")
 
     await _press(opened, "bring it back", "The second node is up")  # the one chosen last; the first stays down
     await opened.locator("#travel").get_by_role("button", name="an hour").click()

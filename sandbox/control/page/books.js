@@ -1,7 +1,7 @@
 // What the database holds: flags, access, money, messages, invariants; and the failpoints.
 
 import { act, asks, post } from "/ask.js";
-import { at, element, moment, number, Table, text } from "/dom.js";
+import { at, element, moment, number, Table, text, when } from "/dom.js";
 
 const title = (host, words) => at(host).append(element("h3", words));
 const money = (name, words = name) => ({ title: words, number: true, text: (row) => (row[name] === null ? "" : `${row[name]} ${row.currency}`) });
@@ -54,6 +54,30 @@ const subscriptions = new Table(at("access"), {
       mood: (row) => (row.activation_status === "pending" ? "bad" : ""),
     },
     moment("expires_at", "ends (UTC)"), number("version"),
+  ],
+});
+title("access", "Nodes as Postgres has them");
+const nodeStates = new Table(at("access"), {
+  label: "Nodes as Postgres has them",
+  none: "there is no node",
+  columns: [
+    text("name", "node"),
+    { title: "state", text: (row) => row.state, mood: (row) => (row.state === "active" ? "good" : "") },
+    { title: "lost since", text: (row) => (row.lost_since ? when(row.lost_since) : ""), mood: (row) => (row.lost_since ? "bad" : "") },
+    {
+      title: "breaker",
+      text: (row) => (row.is_open ? `open until ${when(row.open_until)}` : row.open_until && row.failures ? "one probe" : "closed"),
+      mood: (row) => (row.is_open ? "bad" : "good"),
+    },
+    number("failures"),
+    {
+      title: "reconcile's breaker",
+      text: (row) => (row.reconcile_is_open ? `open until ${when(row.reconcile_open_until)}` : "closed"),
+      mood: (row) => (row.reconcile_is_open ? "bad" : "good"),
+    },
+    { title: "trouble", text: (row) => row.trouble ?? "", mood: (row) => (row.trouble ? "bad" : "") },
+    { title: "clock off, ms", number: true, text: (row) => row.clock_off_ms },
+    moment("state_lost_at", "lost its memory"), number("wanted", "clients"), number("waiting", "not confirmed"),
   ],
 });
 title("access", "Node clients");
@@ -270,6 +294,7 @@ export function showBooks(state) {
   outbox.show(state.outbox);
   updates.show(state.updates);
   subscriptions.show(state.subscriptions);
+  nodeStates.show(state.node_states);
   clients.show(state.node_clients);
   currencies.show(state.currencies);
   accounts.show(state.accounts);

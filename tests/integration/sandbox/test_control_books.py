@@ -11,6 +11,7 @@ import pytest
 from lib.domain import inbox, receipts, refunds, suspense_by_hand
 from lib.domain.settlement import Event, Money
 from sandbox.control.books import Books
+from tests.integration.bot.test_operations import pending_access, two_nodes
 from tests.integration.domain import money_rows
 from tests.integration.domain.test_settlement import PRICES, open_order, paid
 from tests.integration.domain.test_what_came import BY, RUB, charged
@@ -108,3 +109,21 @@ async def test_what_went_back_of_a_charge_without_an_order_is_shown(racing_db: D
     )
     [row] = books.read()["refunds"]
     assert (row["amount"], row["currency"], row["who"], row["payment_id"]) == ("120", "XTR", None, None)
+
+
+async def test_nodes_are_shown_with_their_breakers_since_when_they_are_lost_and_what_they_owe(
+    racing_db: Database, books: Books
+) -> None:
+    first, second = await racing_db.run(two_nodes)
+    await racing_db.run(pending_access)
+    await racing_db.run(
+        lambda tx: tx.execute(
+            "update nodes set lost_since = atlas.now(), reconcile_open_until = atlas.now() + interval '1 minute' where id = :id",
+            id=second,
+        )
+    )
+    one, other = books.read()["node_states"]
+    assert (one["id"], one["is_open"], one["failures"], one["lost_since"]) == (first, True, 5, None)
+    assert (one["wanted"], one["waiting"]) == (1, 1)
+    assert (other["is_open"], other["reconcile_is_open"]) == (None, True)
+    assert other["lost_since"]
