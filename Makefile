@@ -9,7 +9,7 @@ export PIP_ROOT_USER_ACTION = ignore
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run demo tour test test-all lint acceptance acceptance-sabotage bench sweep psql books give-access end-suspense refund receipts card-statement ledger-verify test-purchase logs reset migrate terraform-check lock deploy rollback rotate restore destroy doctor health clean \
-	node-key node-add node-list node-check
+	node-key node-add node-list node-check node-compare
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -147,6 +147,9 @@ node-list: .venv/.ready-deploy ## the VPN nodes and what they hold (ENV=prod)
 
 node-check: .venv/.ready-deploy ## ask every VPN node, by pin and key; fails when one is not well (ENV=prod, NAME=de1: that one)
 	$(NODES) check
+
+node-compare: .venv/.ready-deploy ## what every VPN node holds against what Postgres wants there: the dry run of sweep_reconcile (ENV=prod, NAME=de1: that one)
+	$(NODES) compare
 
 terraform-check: .venv/.ready-test ## Terraform: format, validation, tests, policies, tables of variables; no cloud needed
 	@$(PY) -m infra.terraform.check

@@ -1,4 +1,4 @@
-"""`python -m infra.nodes key|add|list|check`; what they are given comes as variables of the environment, as `make` passes them."""
+"""`python -m infra.nodes key|add|list|check|compare`; what they are given comes as variables of the environment, as `make` passes them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from infra import environment as environments
 from infra.google.client import GoogleError, NotLoggedIn
-from infra.nodes import arguments, commands
+from infra.nodes import arguments, commands, comparison
 from lib.db import DatabaseError, OutcomeUnknown
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ _COMMANDS: Final[dict[str, Callable[[Environment, Arguments], int]]] = {
     "add": commands.add,
     "list": commands.listing,
     "check": commands.check,
+    "compare": comparison.compare,
 }
 
 

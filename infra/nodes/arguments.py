@@ -150,6 +150,13 @@ _TAKEN: Final = {
     "add": NAMES,
     "list": ("ENV",),
     "check": ("ENV", "NAME"),
+    "compare": ("ENV", "NAME"),
 }
-_NEEDED: Final = {"key": ("ENV", "NAME"), "add": ("ENV", "NAME"), "list": ("ENV",), "check": ("ENV",)}
+_NEEDED: Final = {
+    "key": ("ENV", "NAME"),
+    "add": ("ENV", "NAME"),
+    "list": ("ENV",),
+    "check": ("ENV",),
+    "compare": ("ENV",),
+}
 COMMANDS: Final = tuple(_TAKEN)

@@ -39,7 +39,7 @@ class UnusableKey(Exception):
 def key(environment: Environment, arguments: Arguments) -> int:
     """Print the key that functions will send to the node of that name: for standard input of what sets the node up."""
     assert arguments.node is not None  # noqa: S101 -- needed by this command
-    (current, *_) = _keys(environment, arguments.node.name, _key_name(arguments.node.name))
+    (current, *_) = keys_of(environment, arguments.node.name, _key_name(arguments.node.name))
     sys.stdout.write(f"{current}\n")
     return _DONE
 
@@ -199,7 +199,7 @@ def _key_name(name: str) -> str:
     return FIRST_KEY if name == FIRST else keys.MASTER_KEYS
 
 
-def _keys(environment: Environment, name: str, key_name: str) -> tuple[str, ...]:
+def keys_of(environment: Environment, name: str, key_name: str) -> tuple[str, ...]:
     """What may open the node, as functions have it, the current one first.
 
     Raises:
@@ -228,7 +228,7 @@ def _made_of(secret: str | NoSecret, name: str, key_name: str) -> tuple[str, ...
 
 
 def _look(environment: Environment, wanted: Entry, now: datetime | None) -> Seen:
-    opened_by = _keys(environment, wanted.name, wanted.key_name)
+    opened_by = keys_of(environment, wanted.name, wanted.key_name)
     if now is None:
         now = transaction.run(environment.connect("readonly"), _database_now)
 

@@ -7,6 +7,7 @@ import json
 import random
 import re
 import time
+import uuid
 from asyncio import sleep
 from dataclasses import dataclass
 from datetime import timedelta
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 
 from lib import json_reader, log
 from lib.domain.provisioning import Answer, Dropped, Heard
+from lib.domain.reconcile_nodes import Listed
 from lib.nodes.transport import NodeError
 
 if TYPE_CHECKING:
@@ -41,6 +43,21 @@ class Said:
 
     answers: tuple[Answer, ...]
     heard: Heard
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page of what a node holds, in the order of the names as text.
+
+    Attributes:
+        clients: those whose name is a subscription's id.
+        others: names that are not Atlas's: clients that a person or another tool put there.
+        last: the last name of the page; None when the list ends here.
+    """
+
+    clients: tuple[Listed, ...]
+    others: tuple[str, ...]
+    last: str | None
 
 
 class NodeClient:
@@ -82,6 +99,15 @@ class NodeClient:
             NodeError: no usable answer.
         """
         return _heard(await self._ask("/list-users?limit=1", None, "users"))
+
+    async def page(self, after: str, limit: int) -> Page:
+        """Up to `limit` (1..1000) of the clients that the node holds, those after a name; an empty one comes before all.
+
+        Raises:
+            NodeError: no usable answer.
+        """
+        answer = await self._ask(f"/list-users?limit={limit}&after={after}", None, "users")
+        return _page(answer, after)
 
     async def _ask(self, path: str, body: bytes | None, holds: str) -> dict[str, Any]:
         """The answer, which `holds` a list under that name."""
@@ -216,6 +242,36 @@ def _heard(answer: dict[str, Any]) -> Heard:
         if isinstance(one, dict) and _is_subscription(one.get("client")) and _is_version(one.get("version"))
     ]
     return Heard(state_id, off_ms, tuple(dropped))
+
+
+def _page(answer: dict[str, Any], after: str) -> Page:
+    """A list that is not in order, or holds what is no client, is no list: what is missing in it would prove nothing."""
+    clients, others, last = [], [], after
+    for user in answer["users"]:
+        if not isinstance(user, dict) or not _is_name(name := user.get("client")) or name <= last:
+            raise NodeError("unreadable list of clients", temporary=False, trouble="answer")
+        last = name
+        if not _is_subscription(name):
+            others.append(name)
+        elif _is_version(version := user.get("version")) and (held := _uuid(user.get("uuid"))) is not None:
+            clients.append(Listed(int(name), version, held))
+        else:
+            raise NodeError("unreadable list of clients", temporary=False, trouble="answer")
+    if answer.get("next") not in {None, last} or (answer.get("next") is not None and last == after):
+        raise NodeError("unreadable list of clients", temporary=False, trouble="answer")
+    return Page(tuple(clients), tuple(others), answer.get("next"))
+
+
+def _is_name(value: object) -> TypeGuard[str]:
+    """What the node service takes for a client's name (docs/node.md)."""
+    return isinstance(value, str) and re.fullmatch(r"[0-9a-z_-]{1,64}", value) is not None
+
+
+def _uuid(value: object) -> str | None:
+    try:
+        return str(uuid.UUID(value)) if isinstance(value, str) else None
+    except ValueError:
+        return None
 
 
 def _is_subscription(value: object) -> bool:

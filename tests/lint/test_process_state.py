@@ -63,6 +63,7 @@ _LOCKS_ALLOWED = {
     "lib/db/database.py:threading.Event": "tells a running thread that its caller has given up",
     "lib/db/guard.py:threading.Event": "see ALLOWED",
     "lib/nodes/converge.py:asyncio.Semaphore": "bounds the calls of one run",
+    "lib/nodes/reconciling.py:asyncio.Semaphore": "bounds the calls of one run",
     "lib/tasks/enqueue.py:asyncio.Semaphore": "bounds the calls of one run",
     "lib/tasks/rest.py:threading.Lock": "hands an idle connection to one thread at a time",
 }

@@ -210,7 +210,7 @@ async def test_recorded_lines_are_what_the_code_logs_now() -> None:
 @pytest.mark.parametrize(
     ("metric", "event", "count"),
     [
-        ("atlas_sweep_done", "sweep_end", 10),
+        ("atlas_sweep_done", "sweep_end", 11),
         ("atlas_sweep_not_done", "sweep_end", 0),
         ("atlas_no_database", "sweep_no_database", 4),
         ("atlas_webhook_refused", "telegram_webhook_bad_secret", 1),
@@ -310,6 +310,9 @@ def _made_up(event: str, severity: str = "ERROR", **fields: object) -> Entry:
         ("payment_unmatched", _made_up("payment_second_debit"), True),
         ("payment_unmatched", _made_up("payment_settled", "INFO"), False),
         ("payment_kept", _made_up("payment_kept"), True),
+        ("reconcile_orphan_clients", _made_up("reconcile_orphan_clients", count=101, most=100), True),
+        ("reconcile_orphan_clients", _made_up("reconcile_breaker_open", node="n1"), True),
+        ("reconcile_orphan_clients", _made_up("reconcile_orphan_found", "WARNING", node="n1", count=1), False),
         ("books_differ", _made_up("books_differ", provider="cryptobot", new=1), True),
         ("books_differ", _made_up("books_compared", "INFO", provider="cryptobot"), False),
         ("payment_kept", _made_up("payment_settled", "INFO"), False),

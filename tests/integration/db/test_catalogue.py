@@ -65,7 +65,6 @@ NO_INDEX = {
     "ledger_accounts.account_id": "accounts are never deleted; found by code",
     "deployment": "one row",
     "ledger_codes": "never deleted; the functions may not",
-    "node_clients.node_id": "nodes are retired, not deleted; what concerns a whole node concerns a large part of the table",
     "reconciliation_differences.provider": "providers are never deleted; those that are not mended have an index",
     "promo_uses.promo_code_id": "codes are never deleted; those that count have an index",
 }

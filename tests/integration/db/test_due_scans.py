@@ -31,6 +31,7 @@ from lib.domain import (
     orders,
     outbox,
     provisioning,
+    reconcile_nodes,
     reconciliation,
     refunds,
     retention,
@@ -88,6 +89,8 @@ insert into node_clients (subscription_id, node_id, uuid, version, wanted, expir
            coalesce(s.uuid, gen_random_uuid()), 'l',
            case when s.id % 100 < 20 and s.id % 400 > 9 then atlas.now() + interval '5 minutes' else atlas.now() end
     from subscriptions s cross join nodes n where not (s.id % 200 = 3 and n.id = 2);
+insert into orphan_clients (node_id, client, version, seen_at, due_at)
+    select 1, {size} + n, 1, atlas.now(), atlas.now() + make_interval(secs => n % 2 * 600 - 1) from generate_series(1, {size}) n;
 insert into orders (account_id, kind, tariff, period_days, list_price, price, value, currency, provider, status, invoice_id,
         invoice_url, invoice_asked_at, provider_closed_at, created_at, expires_at, paid_at)
     select n, 'subscription', 'basic', 30, 14900, 14900, 14900, 'RUB', 'cryptobot',
@@ -368,6 +371,35 @@ def _place(tx: Transaction) -> None:
     assert (placed.subscriptions, placed.clients) == (PAGE, PAGE)
 
 
+_NAMES = """
+select jsonb_build_object('client', subscription_id, 'version', version, 'uuid', uuid)
+from node_clients where node_id = 1 order by cast(subscription_id as text) collate "C" offset 500 limit 1001
+"""
+
+
+def _list(tx: Transaction) -> None:
+    """A page of a node's list: half of it agrees, the rest is absent; then removals, of a full run."""
+    first, *found = [row[0] for row in tx._connection.execute(_NAMES, {})[1]]
+    after, last = (str(one["client"]) for one in (first, found[-1]))
+    listed = [reconcile_nodes.Listed(one["client"], one["version"], one["uuid"]) for one in found if one["client"] % 2]
+    stretch = reconcile_nodes.Stretch(1, after, last, listed)
+    (node, *_) = reconcile_nodes.may_be_listed(tx)
+    reconcile_nodes.note(tx, stretch)
+    reconcile_nodes.take_back(tx, stretch, node.asked_at, 2000)
+    reconcile_nodes.take_back(tx, reconcile_nodes.Stretch(1, "", None, ()), node.asked_at, 2000)
+    reconcile_nodes.orphan_count(tx)
+    ripe = reconcile_nodes.ripe(tx, [1, 2])
+    works = reconcile_nodes.claim(tx, 1, ripe[1], _ME)
+    assert len(works) == reconcile_nodes.MOST_REMOVALS
+    answers = [
+        Answer(w.subscription_id, w.node_id, w.version, str(w.claimed_by), applied=n % 2 == 0)
+        for n, w in enumerate(works)
+    ]
+    assert reconcile_nodes.record_removals(tx, 1, answers) == reconcile_nodes.MOST_REMOVALS // 2
+    assert reconcile_nodes.failed(tx, 1).failures == 1
+    reconcile_nodes.answered(tx, 1)
+
+
 def _close_day(tx: Transaction) -> None:
     assert books.close_next_day(tx) == date(2020, 1, 1) + timedelta(days=2000)
 
@@ -488,6 +520,23 @@ TRANSACTIONS: dict[str, Callable[[Transaction], object]] = {
     "provisioning.to_be_placed": lambda tx: provisioning.to_be_placed(tx, provisioning.FIRST_UNPLACED, PAGE),
     "provisioning.place": _place,
     "provisioning.record": _record,
+    **dict.fromkeys(
+        (
+            f"reconcile_nodes.{name}"
+            for name in (
+                "answered",
+                "claim",
+                "failed",
+                "may_be_listed",
+                "note",
+                "orphan_count",
+                "record_removals",
+                "ripe",
+                "take_back",
+            )
+        ),
+        _list,
+    ),
     "retention.due": _due,
     "retention.prune": _prune,
     "subscriptions.due_to_expire": lambda tx: subscriptions.due_to_expire(tx, 0, PAGE),

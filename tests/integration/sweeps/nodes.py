@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections import Counter
 from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs, urlsplit
 
 from lib.nodes.transport import NodeError
 
@@ -64,7 +65,7 @@ class RememberingNode:
         self.said["state_id"] = state_id
 
     async def send(
-        self, _url: str, body: bytes | None, headers: Mapping[str, str], _pins: Sequence[str]
+        self, url: str, body: bytes | None, headers: Mapping[str, str], _pins: Sequence[str]
     ) -> tuple[int, bytes]:
         """See `lib.nodes.transport.Transport`."""
         self.calls += 1
@@ -82,11 +83,18 @@ class RememberingNode:
         for one in asked.get("acknowledged", ()):
             if self.dropped.get(one["client"]) == one["version"]:
                 del self.dropped[one["client"]]
-        items = [self._apply(item) for item in asked["items"]]
+        said = self._listed(url) if body is None else {"items": [self._apply(item) for item in asked["items"]]}
         dropped = [{"client": client, "version": version} for client, version in self.dropped.items()]
-        named = "users" if body is None else "items"
-        answer = {named: items, "dropped": dropped, **self.said}
+        answer = {**said, "dropped": dropped, **self.said}
         return self.on_its_way(answer) if self.on_its_way is not None else (200, json.dumps(answer).encode())
+
+    def _listed(self, url: str) -> dict[str, Any]:
+        """A page, by name as text."""
+        query = parse_qs(urlsplit(url).query)
+        after, limit = query.get("after", [""])[0], int(query["limit"][0])
+        names = sorted(name for name in self.present if name > after)[:limit]
+        users = [{"client": name, "version": self.held[name][0], "uuid": self.held[name][1]} for name in names]
+        return {"users": users, "next": names[-1] if len(names) == limit else None}
 
     def _apply(self, item: dict[str, Any]) -> dict[str, Any]:
         client, version = item["client"], item["version"]
@@ -121,7 +129,11 @@ class Network:
         self, url: str, body: bytes | None, headers: Mapping[str, str], pins: Sequence[str]
     ) -> tuple[int, bytes]:
         """See `lib.nodes.transport.Transport`."""
-        node = self.nodes.get(url.rpartition("/")[0])
+        address = urlsplit(url)
+        node = self.nodes.get(f"{address.scheme}://{address.netloc}")
         if node is None:
             raise NodeError("no such node", temporary=False)
         return await node.send(url, body, headers, pins)
+
+    async def close(self) -> None:
+        """As the adapter has it."""

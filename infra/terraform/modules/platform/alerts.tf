@@ -33,6 +33,9 @@ locals {
       node_call_refused = { more_than = 0, window_s = 60 }
       node_call_failed  = { more_than = 10, window_s = 300 }
     } }
+    reconcile_orphan_clients = { title = "Nodes hold what Postgres does not know", page = "orphan-clients", severity = "ERROR", by = ["event"], counts = {
+      reconcile_orphan_clients = { more_than = 0, window_s = 60 }
+    } }
     outbox_overdue = { title = "Follow-up work is overdue", page = "queue-age", severity = "ERROR", by = ["queue"], counts = {
       outbox_overdue = { more_than = 0, window_s = 60 }
     } }

@@ -57,6 +57,11 @@ locals {
       filter = "jsonPayload.event=\"node_call_failed\" AND severity>=ERROR"
       labels = { node = "EXTRACT(jsonPayload.node)" }
     }
+    reconcile_orphan_clients = {
+      what   = "Runs that found more clients without a row on nodes than one run removes, or could not list a node three times in a row."
+      filter = "jsonPayload.event=(\"reconcile_orphan_clients\" OR \"reconcile_breaker_open\")"
+      labels = { event = "EXTRACT(jsonPayload.event)" }
+    }
     no_database = {
       what   = "Requests that found no database."
       filter = "jsonPayload.event=~\"_no_database$\" OR jsonPayload.event=\"schema_too_old\""
