@@ -67,7 +67,7 @@ union all
 select 'to tell ' || node_id || ' of ' || subscription_id from node_clients where not wanted or applied_version is distinct from version
 """
 _SAID = "select last_error from node_clients where last_error is not null"
-_TASKS = "select jsonb_build_object('outbox_id', id, 'subscription_id', cast(payload ->> 'subscription_id' as bigint)) from outbox where target = 'task_provision' and done_at is null order by id"
+TASKS = "select jsonb_build_object('outbox_id', id, 'subscription_id', cast(payload ->> 'subscription_id' as bigint)) from outbox where target = 'task_provision' and done_at is null order by id"
 
 
 async def _activate(run: Run) -> None:
@@ -129,7 +129,7 @@ class Shop:
 
     async def provision(self) -> None:
         """Every task that is due, as the queue brings it."""
-        for body in await self.db.run(lambda tx: tx.values(_TASKS)):
+        for body in await self.db.run(lambda tx: tx.values(TASKS)):
             await task_provision._provision(body)  # as the queue has it, without its envelope
 
     async def minute(self) -> list[Run]:

@@ -2,21 +2,53 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+import pg8000.native
 import pytest
 
+from functions.tasks import task_provision
 from lib import bootstrap
+from lib.db import StatementFailed
+from lib.db.address import DatabaseAddress
+from lib.domain import subscriptions
 from lib.nodes.transport import NodeError
-from tests.integration.sweeps.failure_matrix import BUYS, ENDS, RENEWS, Shop
+from tests.integration.by_the_owner import by_the_owner, travel
+from tests.integration.sweeps.failure_matrix import BUYS, ENDS, RENEWS, TASKS, Shop
+from tests.integration.sweeps.grants import open_order, pay
 from tests.integration.sweeps.nodes import Network
+from tests.integration.sweeps.run_and_die import dies
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
-    from lib.db import Database
+    from lib.db import Database, Transaction
     from tests.integration.sweeps.runs import Queue
+
+_DEADLOCKS = "select deadlocks from pg_stat_database where datname = current_database()"
+_REFUSE = """
+create function refuse() returns trigger language plpgsql as $$ begin raise exception 'refused'; end $$;
+create trigger refuse before update of applied_version on node_clients for each row when (new.applied_version is not null)
+    execute function refuse()
+"""
+
+
+def _of_the_newest(tx: Transaction) -> list[Any]:
+    """Of the customer who came last: what their history tells, how many payments, how many keys they were sent."""
+    subscription = tx.value("select max(id) from subscriptions")
+    history = tx.values(
+        "select event from subscription_history where subscription_id = :id order by id", id=subscription
+    )
+    account = tx.value("select account_id from subscriptions where id = :id", id=subscription)
+    payments = tx.value("select count(*) from payments where account_id = :id", id=account)
+    keys = tx.value("select count(*) from messages where account_id = :id and kind = 'key'", id=account)
+    return [history, payments, keys]
 
 
 @pytest.fixture
@@ -51,6 +83,140 @@ async def shop(
 
 def _lost_answer(_answer: dict[str, Any]) -> tuple[int, bytes]:
     raise NodeError("TimeoutError", temporary=True)
+
+
+@pytest.mark.proves("S3-7.deadlock")
+async def test_a_deadlock_between_a_confirmation_and_another_transaction(shop: Shop, database_url: str) -> None:
+    """Which takes the locks the other way round. Postgres ends the one that waited first, and that one begins anew."""
+    other = pg8000.native.Connection(**DatabaseAddress.parse(database_url).driver_arguments())
+    other.run("set search_path = atlas, pg_catalog; set deadlock_timeout = '60s'; begin")
+    before = other.run(_DEADLOCKS)
+    cross: list[asyncio.Task[None]] = []
+
+    def locks_the_subscription() -> None:
+        while not other.run("select true from pg_locks where not granted limit 1"):
+            other.run("select pg_stat_clear_snapshot()")
+        other.run("select id from subscriptions order by id desc limit 1 for update")
+        other.run("rollback")
+
+    async def takes_the_client_first() -> None:
+        """Between the node's answer and its record."""
+        if not cross:
+            await asyncio.to_thread(
+                other.run,
+                "select node_id from node_clients where subscription_id = (select max(id) from subscriptions) for update",
+            )
+            cross.append(asyncio.ensure_future(asyncio.to_thread(locks_the_subscription)))
+
+    shop.node(1).before_answer = takes_the_client_first
+    await shop.buy(BUYS, "meanwhile")
+    await cross[0]
+
+    def was_one() -> bool:
+        other.run("select pg_stat_clear_snapshot()")
+        return bool(other.run(_DEADLOCKS) > before)
+
+    await until(was_one, "Postgres counts a deadlock")
+    other.close()
+    assert await shop.let_in(BUYS) == [1, 2]
+    await shop.healed()
+
+
+@pytest.mark.proves("S3-7.transaction-fails-after-add")
+async def test_a_record_that_fails_after_the_node_has_added(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Postgres refuses every confirmation; each node holds the one UUID that the grant made, and is told no other."""
+
+    async def provision() -> None:
+        for body in await shop.db.run(lambda tx: tx.values(TASKS)):
+            with contextlib.suppress(StatementFailed):  # 500: its queue, and the sweep, try again
+                await task_provision._provision(body)
+
+    monkeypatch.setattr(shop, "provision", provision)
+    await shop.db.run(by_the_owner, _REFUSE)
+    await shop.live_on()
+    assert await shop.let_in(BUYS) == [1, 2]
+    pending = "select activation_status from subscriptions order by id desc limit 1"
+    assert await shop.db.run(lambda tx: tx.value(pending)) == "pending"
+    await shop.db.run(by_the_owner, "drop function refuse() cascade")
+    await shop.healed()
+    assert [len(told) for told in shop.node(1).uuids.values()] == [1, 1, 1, 1]
+
+
+@pytest.mark.proves("S3-7.redeploy-mid-transaction")
+async def test_a_release_that_ends_the_running_one_in_a_transaction(
+    shop: Shop, functions_url: str, tmp_path: Path
+) -> None:
+    """Its process is gone between the node's answer and the COMMIT of its record; the next release goes on."""
+    event = await shop.db.run(open_order, BUYS, "basic", 30, "before the release")
+    await shop.db.run(pay, event)
+    await dies("activation", functions_url, shop.network, tmp_path, "activation.mid-transaction")
+    assert len(await shop.let_in(BUYS)) > 0
+    pending = "select activation_status from subscriptions order by id desc limit 1"
+    assert await shop.db.run(lambda tx: tx.value(pending)) == "pending"
+    await shop.healed()
+    assert await shop.let_in(BUYS) == [1, 2]
+
+
+@pytest.mark.proves("S3-7.duplicate-webhook")
+async def test_a_webhook_that_comes_again_and_again(shop: Shop) -> None:
+    """One after the other, at once, before and after its access is applied: paid once, granted once, told once."""
+    event = await shop.db.run(open_order, BUYS, "basic", 30, "told often")
+    await asyncio.gather(*(shop.db.run(pay, event) for _ in range(4)))
+    await shop.provision()
+    for _ in range(3):
+        received = await shop.db.run(pay, event)
+        assert received.outcome == "repeated"
+        await shop.minute()
+    assert await shop.db.run(_of_the_newest) == [["granted", "activated"], 1, 1]
+    await shop.healed()
+    assert await shop.let_in(BUYS) == [1, 2]
+
+
+@pytest.mark.proves("S3-7.replay-a-day-later")
+async def test_news_and_tasks_that_come_again_a_day_later(shop: Shop) -> None:
+    """Nothing is extended, nothing is sent to a node, and nothing is told again."""
+    event = await shop.db.run(open_order, BUYS, "basic", 30, "replayed")
+    await shop.db.run(pay, event)
+    tasks = await shop.db.run(lambda tx: tx.values(TASKS))
+    await shop.provision()
+    await shop.minute()
+    before = await shop.db.run(_of_the_newest)
+    end = "select expires_at from subscriptions order by id desc limit 1"
+    ends = await shop.db.run(lambda tx: tx.value(end))
+    await shop.db.run(travel, timedelta(days=1))
+    await shop.minute()
+    asked = [dict(shop.node(number).asked) for number in (1, 2)]
+    assert (await shop.db.run(pay, event)).outcome == "repeated"
+    for body in tasks:
+        assert await task_provision._provision(body) == {"applied": 0, "put_off": 0}
+    assert await shop.db.run(_of_the_newest) == before == [["granted", "activated"], 1, 1]
+    assert await shop.db.run(lambda tx: tx.value(end)) == ends
+    assert [dict(shop.node(number).asked) for number in (1, 2)] == asked
+    await shop.healed()
+
+
+@pytest.mark.proves("S3-7.expiry-renewal")
+@pytest.mark.parametrize("first", ["end", "payment", "at once"])
+async def test_a_payment_at_the_very_moment_of_the_end(shop: Shop, first: str) -> None:
+    """Whichever commits first, they are let in on both nodes under one UUID, and the old one opens nothing if there is a new one."""
+    event = await shop.db.run(open_order, ENDS, "basic", 30, "at the end")
+    await shop.db.run(travel, timedelta(seconds=120))
+
+    async def end() -> None:
+        await shop.db.run(subscriptions.expire, 10, "t")
+
+    async def renew() -> None:
+        await shop.db.run(pay, event)
+
+    if first == "at once":
+        await asyncio.gather(end(), renew(), end())
+    else:
+        for step in (end, renew) if first == "end" else (renew, end):
+            await step()
+    await shop.provision()
+    assert await shop.let_in(ENDS) == [1, 2]
+    await shop.healed()
+    assert await shop.let_in(ENDS) == [1, 2]
 
 
 @pytest.mark.proves("S3-7.node-timeout")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import tomllib
 import tracemalloc
 import uuid
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import pg8000.native
@@ -16,6 +18,7 @@ from infra.nodes import comparison
 from infra.nodes.arguments import Arguments
 from lib import bootstrap, log
 from lib.db.address import DatabaseAddress
+from lib.db.invariants import violations
 from lib.domain import flags, provisioning, reconcile_nodes, subscriptions
 from lib.domain.nodes import Given
 from lib.nodes import client as node_client
@@ -25,6 +28,7 @@ from lib.sweeps import runner
 from tests.integration.by_the_owner import by_the_owner, travel
 from tests.integration.sweeps.grants import know_nodes, meet, start_trials
 from tests.integration.sweeps.nodes import Network, RememberingNode
+from tests.integration.sweeps.run_and_die import dies
 from tests.integration.sweeps.runs import Queue, sweep_run
 
 if TYPE_CHECKING:
@@ -34,6 +38,7 @@ if TYPE_CHECKING:
     from lib.db import Database, Transaction
     from lib.sweeps.runner import Run
 
+_LIST = Path(__file__).resolve().parents[3] / "docs" / "acceptance.toml"
 _GRACE = timedelta(seconds=reconcile_nodes.GRACE_S)
 _SECOND = timedelta(seconds=1)
 _NO_SUCH = 700_000
@@ -734,3 +739,56 @@ async def test_the_dry_run_tells_what_the_sweep_would_do_and_changes_nothing(
     network[2].failing = None
     await reconcile(shop)
     await activate(shop)
+
+
+# S4-13 ---------------------------------------------------------------------------------------------------------------
+
+# Where the run dies, and whether the node holds the client still.
+_PLACES = {
+    "before-claim": ("reconcile.before-claim", True),
+    "after-claim": ("reconcile.after-claim", True),
+    "after-call": ("reconcile.after-call", False),
+    "mid-transaction": ("reconcile.mid-transaction", False),
+    "in-commit": ("record_removals.in-commit", False),
+}
+
+
+def test_the_cells_are_the_acceptance_list() -> None:
+    listed = tomllib.loads(_LIST.read_text())
+    assert {f"S4-13.reconcile.{point}" for point in _PLACES} == {
+        one for one in listed["life"] if one.startswith("S4-13.reconcile.")
+    }
+    assert "S4-13.reconcile.after-commit" in listed["not_applicable"]
+
+
+@pytest.mark.parametrize(
+    ("place", "holds"),
+    [
+        pytest.param(place, holds, id=point, marks=pytest.mark.proves(f"S4-13.reconcile.{point}"))
+        for point, (place, holds) in _PLACES.items()
+    ],
+)
+async def test_a_run_that_is_killed_leaves_its_removal_to_the_next_and_touches_no_customer(
+    shop: Database,
+    network: Network,
+    *,
+    functions_url: str,
+    database_url: str,
+    tmp_path: Path,
+    place: str,
+    holds: bool,
+) -> None:
+    customers = dict(network[1].held)
+    plant(network[1], [_NO_SUCH])
+    await reconcile(shop)
+    await shop.run(travel, _GRACE)
+    await dies("reconcile", functions_url, network, tmp_path, place)
+    assert (str(_NO_SUCH) in network[1].present) is holds
+    assert violations(database_url) == []
+    run = await reconcile(shop, after=timedelta(seconds=provisioning.LEASE_S))
+    assert run.failed == 0
+    # the next run removes what is there still, and asks for nothing that its list does not show
+    assert sum(network[1].asked[str(_NO_SUCH), version, False] for version in range(10)) == holds
+    for node in (1, 2):
+        assert network[node].present == {client: held for client, (_, held) in customers.items()}
+        assert await known(shop, node) == []
