@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import functions_framework.aio
 
 from lib import bootstrap, failpoints, log
-from lib.bot import notifications, sending
+from lib.bot import notifications, pace, sending
+from lib.bot.notifications import Manner, Taken
 from lib.bot.wiring import bot
 from lib.domain import outbox
-from lib.settings import plain
+from lib.settings import plain, pricelist
 from lib.tasks.enqueue import enqueue_put_off
 from lib.web import task
 
@@ -27,6 +29,9 @@ if TYPE_CHECKING:
 _SHORT_S = 60.0
 """A wait below this is left to the queue itself, since a customer waits; a longer one to the next minute's sweep."""
 _NOT_RENDERED_S = 600.0
+_PATIENCE_S = 3.0
+"""So long a task waits by itself, for a slot of the budget or for its chat's next second: coming back costs more."""
+_A_BIT_LATER_S = 0.01
 
 
 @functions_framework.aio.http
@@ -37,16 +42,16 @@ async def task_notify(request: Request) -> Response:
 
 async def _notify(body: dict[str, Any]) -> dict[str, Any]:
     db = bootstrap.database()
-    outbox_id, message_id, zone = body["outbox_id"], body["message_id"], plain.zone()
+    outbox_id, message_id = body["outbox_id"], body["message_id"]
     try:
-        taken = await db.run(notifications.take_up, message_id, outbox_id, zone)
+        taken, seconds = await _take_up(db, outbox_id, message_id)
     except (ArithmeticError, LookupError, TypeError, ValueError) as error:
         return await _not_rendered(db, outbox_id, message_id, error)
     if taken.outcome == "missing":
         raise task.Poisoned("no such message")
-    if taken.wait is not None:
-        await _bring_back(db, taken.again, taken.wait.seconds)
-        return {"put_off": round(taken.wait.seconds)}
+    if taken.outcome == "waits":
+        await _bring_back(db, taken.again, seconds)
+        return {"put_off": round(seconds)}
     if taken.outcome != "ready" or taken.due is None:
         if taken.outcome == "unclear" and taken.due is not None:
             log.error("message_unclear", message_id=message_id, kind=taken.due.kind)
@@ -55,9 +60,28 @@ async def _notify(body: dict[str, Any]) -> dict[str, Any]:
     outcome = await sending.send(bot(), list(taken.calls))
     failpoints.reach("notify.after-send")
     recorded = await db.run(sending.record, taken.due, outbox_id, outcome)
+    failpoints.reach("notify.after-commit")
     _tell(taken.due, outcome, recorded)
     await _bring_back(db, recorded.again, sending.wait_s(outcome, taken.due.attempts))
     return {"outcome": outcome.kind, "status": recorded.status, "kind": taken.due.kind}
+
+
+async def _take_up(db: Database, outbox_id: int, message_id: int) -> tuple[Taken, float]:
+    """A slot of the budget, then the message; and how many seconds it waits.
+
+    Both may have to be waited for, and a short wait is waited out here.
+    """
+    manner = Manner(plain.zone(), pricelist.load().reminders.quiet, _PATIENCE_S)
+    while True:
+        if seconds := await pace.slot(db, _PATIENCE_S):
+            return Taken("waits", again=await db.run(outbox.put_off, outbox_id, seconds)), seconds
+        failpoints.reach("notify.before-claim")
+        taken = await db.run(notifications.take_up, message_id, outbox_id, manner)
+        seconds = taken.wait.seconds if taken.wait is not None else 0.0
+        if taken.wait is None or taken.again is not None or manner.patience_s == 0:
+            return taken, seconds
+        await pace.sleep(seconds + _A_BIT_LATER_S)
+        manner = replace(manner, patience_s=max(0.0, manner.patience_s - seconds - _A_BIT_LATER_S))
 
 
 async def _not_rendered(db: Database, outbox_id: int, message_id: int, error: Exception) -> dict[str, Any]:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from lib import texts
 from lib.bot.callbacks import Go, Place
 from lib.bot.routers.access import key_rows
 from lib.bot.screen import Call, Screen, message, tap
-from lib.domain import accounts, messages, provisioning, subscriptions
+from lib.domain import accounts, messages, provisioning, reminders, subscriptions
 from lib.domain import outbox as work
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from lib.db import Transaction
     from lib.domain.messages import Due, Wait
     from lib.domain.outbox import Item
+    from lib.domain.pricelist import Quiet
     from lib.texts import Texts
 
 
@@ -34,11 +35,13 @@ class Facts:
         link: the share link, or None while no node holds it, and once access has ended.
         until: the end of running access.
         uuid_start: the first digits of its UUID.
+        left: what is left of running access.
     """
 
     link: str | None
     until: datetime | None
     uuid_start: str = ""
+    left: timedelta = timedelta()
 
 
 def facts(tx: Transaction, account_id: int) -> Facts:
@@ -46,7 +49,8 @@ def facts(tx: Transaction, account_id: int) -> Facts:
     held = subscriptions.current(tx, account_id)
     until = held.expires_at if held is not None and held.is_current else None
     uuid_start = str(held.uuid)[:8] if held is not None and held.uuid is not None else ""
-    return Facts(provisioning.share_link(tx, account_id), until, uuid_start)
+    left = until - subscriptions.now(tx) if until is not None else timedelta()
+    return Facts(provisioning.share_link(tx, account_id), until, uuid_start, left)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +61,8 @@ class Taken:
         outcome: `ready`; or why nothing is to be sent: its status, `missing`, `waits`.
         due: the claim, when it was claimed.
         calls: to be made, when it is ready.
-        again: the work that brings it back, when it waits.
-        wait: why and how long, when it waits.
+        again: the work that brings it back, when it was put off.
+        wait: until when, when it waits.
     """
 
     outcome: str
@@ -68,7 +72,22 @@ class Taken:
     wait: Wait | None = None
 
 
-def take_up(tx: Transaction, message_id: int, outbox_id: int, zone: ZoneInfo) -> Taken:
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How messages are sent.
+
+    Attributes:
+        zone: of times in texts, and of quiet hours.
+        quiet: a trial's tips wait while customers are left alone, also when they were queued before.
+        patience_s: a wait no longer than this is left to the caller: the work is not put off.
+    """
+
+    zone: ZoneInfo
+    quiet: Quiet
+    patience_s: float = 0.0
+
+
+def take_up(tx: Transaction, message_id: int, outbox_id: int, manner: Manner) -> Taken:
     """Claim a message and say it in its customer's language by what is true now: one transaction.
 
     A message that can't be rendered fails the transaction, so nothing is counted: it was not sent.
@@ -77,19 +96,23 @@ def take_up(tx: Transaction, message_id: int, outbox_id: int, zone: ZoneInfo) ->
         LookupError: no such kind, or a parameter is missing.
     """
     due = messages.claim(tx, message_id)
+    tx.reach("notify.mid-transaction")
     if due is None:
-        return _not_now(tx, message_id, outbox_id)
+        return _not_now(tx, message_id, outbox_id, manner.patience_s)
     if (end := _end(due)) is not None or due.telegram_id is None:
         return _over(tx, due, outbox_id, *(end or _UNREACHABLE))
     language = due.language or accounts.DEFAULT_LANGUAGE
     current = facts(tx, due.account_id)
-    calls = compose(due.kind, due.params, language, chat_id=due.telegram_id, zone=zone, current=current)
+    calls = compose(due.kind, due.params, language, chat_id=due.telegram_id, zone=manner.zone, current=current)
     if not calls and due.kind == "key" and _is_coming(due.params, current):
         # its message has one name for good, and the customer was told that it comes by itself
         again = messages.put_off(tx, due, outbox_id, _NO_LINK_S, "no node holds the key", own_trouble=False)
         return Taken("waits", again=again, wait=messages.wait(tx, message_id))
     if not calls:  # nothing left to say
         return _over(tx, due, outbox_id, "cancelled", "no longer true")
+    if due.kind == reminders.TRIAL and (seconds := reminders.is_quiet(tx, manner.quiet, manner.zone.key)):
+        again = messages.put_off(tx, due, outbox_id, seconds, "quiet hours", own_trouble=False)
+        return Taken("waits", again=again, wait=messages.wait(tx, message_id))
     return Taken("ready", due, tuple(calls))
 
 
@@ -111,13 +134,15 @@ def _is_coming(params: dict[str, Any], current: Facts) -> bool:
     )
 
 
-def _not_now(tx: Transaction, message_id: int, outbox_id: int) -> Taken:
+def _not_now(tx: Transaction, message_id: int, outbox_id: int, patience_s: float) -> Taken:
     wait = messages.wait(tx, message_id)
     if wait is None:
         return Taken("missing")
     if wait.status != "queued":
         work.finish(tx, outbox_id)
         return Taken(wait.status)
+    if wait.seconds <= patience_s:
+        return Taken("waits", wait=wait)
     # Not due yet, being sent by another task, or Telegram refuses the bot or this chat: a second after that has ended.
     return Taken("waits", again=work.put_off(tx, outbox_id, wait.seconds + 1), wait=wait)
 
@@ -151,6 +176,8 @@ def compose(
             screen = _key(say, zone, current) if is_current else None
         case "expired":
             screen = _expired(say, params, current)
+        case reminders.REMINDER | reminders.TRIAL:
+            screen = _ends_soon(say, kind, params, zone, current)
         case _:
             raise LookupError(f"no message of kind {kind}")
     return [message(chat_id, screen)] if screen is not None else []
@@ -226,3 +253,20 @@ def _expired(say: Texts, params: dict[str, Any], current: Facts) -> Screen | Non
     buy = tap(say.plain("button-buy"), Go(to=Place.BUY))
     menu = tap(say.plain("button-menu"), Go(to=Place.MENU))
     return Screen(say.html("message-expired-trial" if params.get("trial") else "message-expired"), ((buy,), (menu,)))
+
+
+def _ends_soon(say: Texts, kind: str, params: dict[str, Any], zone: ZoneInfo, current: Facts) -> Screen | None:
+    """What is left is what is left now. Of another end than today's there is nothing to say."""
+    if current.until is None or current.until != datetime.fromisoformat(params["until"]):
+        return None
+    text = say.html(
+        f"message-trial-{params['name']}" if kind == reminders.TRIAL else "message-reminder",
+        left=say.left(current.left),
+        until=say.moment(current.until, zone),
+    )
+    menu = (tap(say.plain("button-menu"), Go(to=Place.MENU)),)
+    if kind == reminders.TRIAL and params["name"] == "tip":
+        key = tap(say.plain("button-key"), Go(to=Place.KEY))
+        return Screen(text, ((key, tap(say.plain("button-instruction"), Go(to=Place.INSTRUCTION))), menu))
+    buy = "button-buy" if kind == reminders.TRIAL else "button-renew"
+    return Screen(text, ((tap(say.plain(buy), Go(to=Place.BUY)),), menu))

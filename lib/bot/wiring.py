@@ -6,7 +6,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from lib import bootstrap, log
-from lib.bot import client, delivery, sending
+from lib.bot import client, delivery, pace, sending
 from lib.bot.services import Services
 from lib.domain import accounts
 from lib.settings import plain, pricelist
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from aiogram import Bot
 
     from lib.bot.screen import Call
+
+
+_PATIENCE_S = 3.0
 
 
 @cache
@@ -58,6 +61,8 @@ async def deliver(reply: list[Call], *, closed_until: datetime | None, in_respon
     """
     if reply and closed_until is not None:
         raise delivery.ReplyNotDelivered(client.Outcome("bot_refused", error="the bot is paused"))
+    if not in_response:
+        await _slots_for(reply)
     try:
         delivered = await delivery.deliver(bot(), reply, in_response=in_response)
     except delivery.ReplyNotDelivered as error:
@@ -66,6 +71,17 @@ async def deliver(reply: list[Call], *, closed_until: datetime | None, in_respon
     for chat_id in delivered.unreachable:
         await bootstrap.database().run(accounts.unreachable, chat_id)
     return delivered.response
+
+
+async def _slots_for(reply: list[Call]) -> None:
+    """Of what a task sends later: in a webhook a customer is answered without asking.
+
+    Raises:
+        ReplyNotDelivered: there are none now.
+    """
+    for _ in (call for call in reply if "chat_id" in call):
+        if seconds := await pace.slot(bootstrap.database(), _PATIENCE_S):
+            raise delivery.ReplyNotDelivered(client.Outcome("flood", retry_after=seconds, error="no slot is free"))
 
 
 async def _note(error: delivery.ReplyNotDelivered) -> None:

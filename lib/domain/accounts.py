@@ -53,18 +53,21 @@ class Account:
 
 # An upsert. The language is kept from the first update that tells one: absence is not an answer. The minute that is counted
 # begins with the first update after the last one ended.
+# One who writes is answered now: the next message to them comes a second later.
 # The update's own row was claimed just before: when it turns out to be done, nothing happens here and no row comes back.
 # xmax is 0 only for a row that this statement inserted. An unreachable customer stays so until `reached`, which returns what
 # is owed to them.
 _MEET = f"""
 insert into accounts
-    (telegram_id, first_name, username, language, start_payload, latest_update_id, updates_counted_from, updates_counted)
+    (telegram_id, first_name, username, language, start_payload, latest_update_id, updates_counted_from, updates_counted,
+     chat_sent_at)
 select cast(:telegram_id as bigint), :first_name, :username, :language, :start_payload, cast(:update_id as bigint),
-       atlas.now(), 1
+       atlas.now(), 1, atlas.now()
 where :even_if_done or not exists (select from updates where update_id = :update_id and done_at is not null)
 on conflict (telegram_id) do update
     set first_name = excluded.first_name, username = excluded.username,
         language = coalesce(accounts.language, excluded.language),
+        chat_sent_at = excluded.chat_sent_at,
         latest_update_id = coalesce(excluded.latest_update_id, accounts.latest_update_id),
         updates_counted = case when excluded.updates_counted_from < accounts.updates_counted_from + interval '1 minute'
                                then accounts.updates_counted + 1 else 1 end,

@@ -22,11 +22,14 @@ if TYPE_CHECKING:
 REPEATS_S = (60.0, 600.0, 3600.0)
 """When a `must` message is repeated after its first, second and third attempt with unknown outcome; then it is `unclear`."""
 _LEASE_S = 60.0
+APART_S = 1.0
+"""One message a second to a chat: more pass for a short time, and then it is refused."""
 
 # The one place where a message and the work that sends it are added. For a statement that has a CTE
 # `told (key, account_id, kind, delivery, due_at, not_after, params)` and the parameter :correlation_id; what follows may select
 # from `message_work`, the outbox rows of what is due now. A key that is known adds nothing, nor does what would come too late.
-# What is due later waits among the work that was put off, so that neither sweep_outbox nor a queue looks at it before.
+# What is due later (`message_all_work` has it too) waits among the work that was put off, so that sweep_outbox does not look at it
+# before.
 QUEUE_TOLD = """
 message as (
     insert into messages (key, account_id, kind, delivery, due_at, not_after, params, correlation_id)
@@ -40,7 +43,7 @@ message as (
     select 'messages', 'task_notify', jsonb_build_object('message_id', id), :correlation_id, due_at,
            case when due_at > atlas.now() then 2 else 1 end
     from message
-    returning id, queue, target, payload, attempt, correlation_id
+    returning id, queue, target, payload, attempt, correlation_id, not_before
 ), message_work as (
     select * from message_all_work where attempt = 1
 )
@@ -65,20 +68,30 @@ where status = 'queued' and account_id = any(cast(:account_ids as bigint[])) and
 """
 
 # Counts the attempt and takes the lease in one: the lease lasts until the moment at which an attempt whose outcome stays
-# unknown may be repeated. Nothing is taken while Telegram refuses the bot or this chat.
+# unknown may be repeated. Nothing is taken while Telegram refuses the bot or this chat, nor within a second of what this chat was
+# sent last: the account's row, taken first, is what two messages to one chat meet at.
 _CLAIM = """
+with chat as (
+    update accounts a
+    set chat_sent_at = atlas.now()
+    from messages m, telegram_budget b
+    where m.id = :id and m.status = 'queued' and m.due_at <= atlas.now()
+      and (m.claimed_until is null or m.claimed_until <= atlas.now())
+      and a.id = m.account_id
+      and (a.unreachable_since is not null
+           or b.closed_until <= atlas.now() and (a.chat_free_at is null or a.chat_free_at <= atlas.now())
+              and (a.chat_sent_at is null or a.chat_sent_at <= atlas.now() - make_interval(secs => :apart_s)))
+    returning a.id, a.telegram_id, a.language, a.unreachable_since
+)
 update messages m
 set attempts = m.attempts + 1, unknown_attempts = m.unknown_attempts + 1, claimed_by = gen_random_uuid(),
     claimed_until = atlas.now() + make_interval(secs => coalesce(
         (cast(:repeats_s as double precision[]))[m.unknown_attempts + 1], :lease_s))
-from accounts a, telegram_budget b
-where m.id = :id and m.status = 'queued' and m.due_at <= atlas.now()
+from chat
+where m.id = :id and m.account_id = chat.id and m.status = 'queued' and m.due_at <= atlas.now()
   and (m.claimed_until is null or m.claimed_until <= atlas.now())
-  and a.id = m.account_id
-  and (a.unreachable_since is not null
-       or b.closed_until <= atlas.now() and (a.chat_free_at is null or a.chat_free_at <= atlas.now()))
 returning m.id, m.key, m.kind, m.delivery, m.params, m.attempts, m.unknown_attempts, m.claimed_by,
-          m.account_id, a.telegram_id, a.language, a.unreachable_since is not null as unreachable,
+          m.account_id, chat.telegram_id, chat.language, chat.unreachable_since is not null as unreachable,
           coalesce(m.not_after < atlas.now(), false) as too_late
 """
 
@@ -86,7 +99,8 @@ returning m.id, m.key, m.kind, m.delivery, m.params, m.attempts, m.unknown_attem
 _WAIT = """
 select m.status, atlas.now() as now,
        greatest(atlas.now(), m.due_at, m.claimed_until,
-                case when a.unreachable_since is null then greatest(b.closed_until, a.chat_free_at) end) as until
+                case when a.unreachable_since is null
+                     then greatest(b.closed_until, a.chat_free_at, a.chat_sent_at + make_interval(secs => :apart_s)) end) as until
 from messages m join accounts a on a.id = m.account_id cross join telegram_budget b
 where m.id = :id
 """
@@ -229,12 +243,12 @@ def cancel(
 
 def claim(tx: Transaction, message_id: int) -> Due | None:
     """Take the message for one attempt, which is counted; None when it may not be sent now (`wait` says why)."""
-    return tx.row(Due, _CLAIM, id=message_id, repeats_s=list(REPEATS_S), lease_s=_LEASE_S)
+    return tx.row(Due, _CLAIM, id=message_id, repeats_s=list(REPEATS_S), lease_s=_LEASE_S, apart_s=APART_S)
 
 
 def wait(tx: Transaction, message_id: int) -> Wait | None:
     """Why `claim` gave nothing; None when there is no such message."""
-    return tx.row(Wait, _WAIT, id=message_id)
+    return tx.row(Wait, _WAIT, id=message_id, apart_s=APART_S)
 
 
 def finish(

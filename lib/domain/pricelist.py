@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from fractions import Fraction
 
+_DAY_MIN = 24 * 60
+
 
 class UnknownTariff(LookupError):
     """Time of a tariff can't be converted: what it is worth is not known. One to one would be a price that was never agreed."""
@@ -57,6 +59,45 @@ class TopUp:
 
 
 @dataclass(frozen=True, slots=True)
+class Quiet:
+    """The part of a day in which customers are left alone (product.md#messages): minutes of the day, in the operator's zone.
+
+    Attributes:
+        begins, ends: tips and offers wait for its end.
+        before: when a reminder is sent that falls in it, on the day it begins or the one before.
+    """
+
+    begins: int
+    ends: int
+    before: int
+
+    @property
+    def minutes(self) -> int:
+        """How long it is."""
+        return (self.ends - self.begins) % _DAY_MIN
+
+    def contains(self, minute: int) -> bool:
+        """Whether that minute of a day is in it."""
+        return (minute - self.begins) % _DAY_MIN < self.minutes
+
+
+@dataclass(frozen=True, slots=True)
+class Reminders:
+    """What customers are told before access ends (product.md#messages).
+
+    Attributes:
+        paid: hours before the end, of access that was paid for.
+        given: of access that an operator gave: the hours by the days it lasts; those of the largest number that it reaches.
+        trial: hours after a trial's start, by what is said then: `tip`, `offer`, `last`.
+    """
+
+    paid: tuple[int, ...]
+    given: dict[int, tuple[int, ...]]
+    trial: dict[str, int]
+    quiet: Quiet
+
+
+@dataclass(frozen=True, slots=True)
 class PriceList:
     """All of it.
 
@@ -66,6 +107,7 @@ class PriceList:
         top_up: None: the list says nothing of it, and it is not offered.
         vip_percent: a VIP's discount.
         minimums: below these a method takes nothing, minor units of its currency (whole Stars), by method.
+        reminders: when customers are told that access is going to end.
     """
 
     currency: str
@@ -75,6 +117,7 @@ class PriceList:
     top_up: TopUp | None
     vip_percent: int
     minimums: dict[str, int]
+    reminders: Reminders
 
     @property
     def on_sale(self) -> dict[str, Tariff]:

@@ -124,6 +124,13 @@ with history as (
         attempts = 0, next_attempt_at = atlas.now(), claimed_by = null, claimed_until = null, last_error = null,
         changed_at = atlas.now()
     from nodes n where n.id = c.node_id and c.subscription_id = :subscription_id
+), called_off as (
+    -- what is unsent speaks of another end; what is being sent at this moment looks at the end itself
+    update messages m
+    set status = 'cancelled', finished_at = atlas.now(), last_error = 'another end', claimed_by = null, claimed_until = null
+    from subscriptions s
+    where s.id = :subscription_id and m.account_id = s.account_id and m.status = 'queued' and m.kind in ('reminder', 'trial')
+      and (m.claimed_until is null or m.claimed_until <= atlas.now())
 )
 insert into node_clients (subscription_id, node_id, uuid, version, wanted, expires_at)
 select :subscription_id, n.id, :uuid, :version, true, :expires_at from nodes n

@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 import tomllib
 from functools import cache
-from itertools import combinations
+from itertools import combinations, pairwise
 from pathlib import Path
 from typing import Any, TypeGuard
 
 from lib import currencies
 from lib.domain import pricelist as domain
-from lib.domain.pricelist import PriceList, Tariff, TopUp, Trial
+from lib.domain.pricelist import PriceList, Quiet, Reminders, Tariff, TopUp, Trial
 from lib.settings import plain, values
 
 _NAME = re.compile(r"[a-z0-9_]{1,24}")  # it travels in the 64 bytes of a button
@@ -33,9 +33,13 @@ _RANGES = {
     "most": (1, 10**17 - 1),
     "star_value": (1, 10**9),
     "minimum": (1, 10**17 - 1),
+    "reminder": (1, 87_840),  # hours
 }
 _MOST_AMOUNTS = 10
-_ADDED = ("discounts", "top_up", "minimums")
+_MOST_REMINDERS = 10
+_CLOCK = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])")
+_OF_TRIAL = ("tip", "offer", "last")
+_ADDED = ("discounts", "top_up", "minimums", "reminders")
 _MOST_TARIFFS, _MOST_PERIODS = 20, 20  # one message has 4096 characters and a hundred buttons
 _MOST_RATIO = 100
 """Between the prices of two tariffs for one period: what is left of ten years becomes a thousand, and a date."""
@@ -78,6 +82,7 @@ def read(path: Path = _DEFAULT) -> PriceList:
     vip_percent = _number(_table(raw, "discounts", problems), "vip_percent", "discounts", problems)
     top_up = _top_up(_table(raw, "top_up", problems), problems) if "top_up" in raw else None
     minimums = _minimums(_table(raw, "minimums", problems), problems)
+    reminders = _reminders(_table(raw, "reminders", problems), trial.hours, problems)
     currency = raw.get("currency")
     if not isinstance(currency, str) or currency not in currencies.FIAT:
         problems.append("currency: a code such as RUB is needed, of a currency that Crypto Pay makes invoices in")
@@ -95,7 +100,7 @@ def read(path: Path = _DEFAULT) -> PriceList:
         problems.append(f"tariffs: at most {_MOST_TARIFFS}")
     if problems:
         raise InvalidPriceList("\n".join(problems))
-    return PriceList(str(currency), minutes, tariffs, trial, top_up, vip_percent, minimums)
+    return PriceList(str(currency), minutes, tariffs, trial, top_up, vip_percent, minimums, reminders)
 
 
 def _parsed(path: Path) -> dict[str, Any]:
@@ -118,7 +123,15 @@ def _with_what_was_added(raw: dict[str, Any]) -> dict[str, Any]:
     if raw.get("currency") in currencies.FIAT - {shipped["currency"]}:
         added["minimums"] = {"stars": added["minimums"]["stars"]}
         del added["top_up"]
+    added["reminders"] = _within(added["reminders"], raw.get("trial"))
     return added | raw
+
+
+def _within(shipped: dict[str, Any], trial: Any) -> dict[str, Any]:
+    """The shipped reminders, without what a shorter trial would have after its end."""
+    hours = trial.get("hours") if isinstance(trial, dict) else None
+    last = hours if _fits(hours, "hours") else 0  # what is wrong with the trial is told by itself
+    return shipped | {"trial": {name: after for name, after in shipped["trial"].items() if after < last}}
 
 
 def _unknown(raw: dict[str, Any]) -> list[str]:
@@ -136,6 +149,7 @@ def _unknown(raw: dict[str, Any]) -> list[str]:
         "discounts": {"vip_percent"},
         "top_up": {"amounts", "least", "most", "star_value"},
         "minimums": set(values.PAYMENT_METHODS),
+        "reminders": {"paid", "given", "trial", "quiet"},
     }
     for name, keys in known.items():
         table = raw.get(name)
@@ -246,3 +260,70 @@ def _trial(row: dict[str, Any], tariffs: dict[str, Tariff], problems: list[str])
         problems.append("trial.tariff: must be one of the tariffs")
     numbers = {name: _number(row, name, "trial", problems) for name in ("hours", "daily_cap", "devices", "traffic_gb")}
     return Trial(tariff=str(row.get("tariff")), **numbers)
+
+
+def _reminders(row: dict[str, Any], trial_hours: int, problems: list[str]) -> Reminders:
+    paid = _hours(row.get("paid"), "reminders.paid", problems)
+    given: dict[int, tuple[int, ...]] = {}
+    listed = row.get("given", {})
+    if not isinstance(listed, dict) or len(listed) > _MOST_PERIODS:
+        problems.append(f"reminders.given: hours by days, at most {_MOST_PERIODS}")
+        listed = {}
+    for days, hours in listed.items():
+        if not _PERIOD.fullmatch(days) or not _fits(int(days), "period"):
+            problems.append(f"reminders.given.{days}: days, whole, from 1 to {_RANGES['period'][1]}")
+            continue
+        given[int(days)] = _hours(hours, f"reminders.given.{days}", problems, below=24 * int(days))
+    return Reminders(
+        paid, given, _of_trial(row.get("trial", {}), trial_hours, problems), _quiet(row.get("quiet"), problems)
+    )
+
+
+def _hours(value: Any, where: str, problems: list[str], *, below: int | None = None) -> tuple[int, ...]:
+    """Hours before an end; each one once. None at all: nothing is said before it."""
+    good = (
+        isinstance(value, list)
+        and len(value) <= _MOST_REMINDERS
+        and all(_fits(hours, "reminder") and (below is None or hours < below) for hours in value)
+        and len(set(value)) == len(value)
+    )
+    if good:
+        return tuple(value)
+    most = _RANGES["reminder"][1] if below is None else below - 1
+    problems.append(f"{where}: up to {_MOST_REMINDERS} different whole numbers of hours, from 1 to {most}")
+    return ()
+
+
+def _of_trial(row: Any, trial_hours: int, problems: list[str]) -> dict[str, int]:
+    hours = list(row.values()) if isinstance(row, dict) else [None]
+    in_turn = [row[name] for name in _OF_TRIAL if name in row] if isinstance(row, dict) else []
+    if (
+        not isinstance(row, dict)
+        or row.keys() - set(_OF_TRIAL)
+        or not all(_fits(after, "reminder") and after < trial_hours for after in hours)
+        or any(later <= earlier for earlier, later in pairwise(in_turn))
+    ):
+        problems.append(
+            f"reminders.trial: hours after the start for any of {', '.join(_OF_TRIAL)}, each later than the one before and below trial.hours"
+        )
+        return {}
+    return dict(row)
+
+
+def _quiet(row: Any, problems: list[str]) -> Quiet:
+    names = ("begins", "ends", "before")
+    found = row if isinstance(row, dict) and row.keys() == set(names) else {}
+    minutes = [_minute(found.get(name)) for name in names]
+    begins, ends, before = (minute if minute is not None else 0 for minute in minutes)
+    quiet = Quiet(begins, ends, before)
+    if None in minutes or begins == ends or quiet.contains(before):
+        problems.append(
+            'reminders.quiet: begins, ends and before, each as "22:00"; it is not empty, and `before` is not in it'
+        )
+    return quiet
+
+
+def _minute(value: object) -> int | None:
+    """Of the day."""
+    found = _CLOCK.fullmatch(value) if isinstance(value, str) else None
+    return int(found[1]) * 60 + int(found[2]) if found else None

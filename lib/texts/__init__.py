@@ -16,7 +16,7 @@ from fluent.runtime import FluentBundle, FluentResource
 from lib import currencies
 
 if TYPE_CHECKING:
-    from datetime import datetime
+    from datetime import datetime, timedelta
     from zoneinfo import ZoneInfo
 
 LANGUAGES = ("ru", "en")
@@ -27,6 +27,7 @@ _GROUP = "\u00a0"
 _LISTED = re.compile(r"^/([a-z0-9_]+)(?:: | — )(.+)$", re.MULTILINE)
 """A command and what it does, in the help."""
 _DAYS = {"ru": "%d.%m.%Y", "en": "%d %b %Y"}
+_HOUR_MIN = 60
 _DATES = {language: f"{day} %H:%M" for language, day in _DAYS.items()}
 
 
@@ -112,6 +113,15 @@ class Texts:
     def day(self, when: datetime, zone: ZoneInfo) -> str:
         """A day in the operator's zone."""
         return when.astimezone(zone).strftime(_DAYS[self.language])
+
+    def left(self, time: timedelta) -> str:
+        """What is left, after `in` or `another`: `2 days 23 hours`, `3 hours`, `40 minutes`; to the nearest hour from one hour on."""
+        minutes = max(int(time.total_seconds() // 60), 1)
+        if minutes < _HOUR_MIN:
+            return self.plain("left-minutes", minutes=minutes)
+        days, hours = divmod((minutes + _HOUR_MIN // 2) // _HOUR_MIN, 24)
+        parts = [self.plain("period", days=days)] if days else []
+        return " ".join([*parts, self.plain("left-hours", hours=hours)] if hours else parts)
 
     def moment(self, when: datetime, zone: ZoneInfo) -> str:
         """A time in the operator's zone, which is named."""

@@ -12,6 +12,14 @@ period = { $days ->
     [one] { $days } day
    *[other] { $days } days
 }
+left-hours = { $hours ->
+    [one] { $hours } hour
+   *[other] { $hours } hours
+}
+left-minutes = { $minutes ->
+    [one] { $minutes } minute
+   *[other] { $minutes } minutes
+}
 devices = { $count ->
     [one] { $count } device
    *[other] { $count } devices
@@ -348,6 +356,11 @@ message-key =
     Tap the key to copy it and paste it into the app. It works until <b>{ $until }</b>.
 message-expired = ⌛️ Access has ended. Extend it and a new key will come.
 message-expired-trial = ⌛️ The free period has ended. Did you like it? Access can be bought within a minute.
+
+message-reminder = ⏳ Access ends in { $left }: <b>{ $until }</b>. Extend it now: the key stays the same, and the time left is kept.
+message-trial-tip = 👋 Are you connected? The free period goes on for another { $left }, until <b>{ $until }</b>. If something did not work, open the instructions: it takes two minutes.
+message-trial-offer = 🎁 The free period ends in { $left }: <b>{ $until }</b>. Buy access ahead of time: the key stays the same, and the time left is kept.
+message-trial-last = ⏰ The last hours: the free period ends in { $left }, <b>{ $until }</b>. Buy access so as not to be without it: the key stays the same.
 
 ## Operators: money
 button-finance = 🏦 Money

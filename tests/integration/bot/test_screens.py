@@ -181,16 +181,21 @@ async def test_without_a_key_the_qr_button_says_why(anna: Customer) -> None:
     assert "Ключ готовится" in anna.text
 
 
+MANNER = notifications.Manner(ZoneInfo("Europe/Moscow"), pricelist.load().reminders.quiet)
+
+
 async def test_the_key_message_says_the_link_as_it_is_when_sent(anna: Customer) -> None:
     db = anna.services.db
     await with_access(anna)
     key = await db.run(lambda tx: tx.value("select id from messages where kind = 'key'"))
-    taken = await db.run(notifications.take_up, key, 1, ZoneInfo("Europe/Moscow"))
+    await db.run(sql, "update accounts set chat_sent_at = null")
+    taken = await db.run(notifications.take_up, key, 1, MANNER)
     assert taken.outcome == "ready"
     assert LINK.replace("&", "&amp;") in taken.calls[0]["text"]
     await db.run(sql, "update messages set claimed_by = null, claimed_until = null, unknown_attempts = 0")
+    await db.run(sql, "update accounts set chat_sent_at = null")
     await db.run(sql, "update subscriptions set expires_at = atlas.now(), started_at = atlas.now() - interval '1 day'")
-    assert (await db.run(notifications.take_up, key, 1, ZoneInfo("Europe/Moscow"))).outcome == "cancelled"
+    assert (await db.run(notifications.take_up, key, 1, MANNER)).outcome == "cancelled"
 
 
 def everything_of_access(tx: Transaction) -> list[Any]:

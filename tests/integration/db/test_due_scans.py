@@ -34,6 +34,7 @@ from lib.domain import (
     reconcile_nodes,
     reconciliation,
     refunds,
+    reminders,
     retention,
     subscriptions,
     sweep_runs,
@@ -82,6 +83,7 @@ insert into subscriptions (account_id, tariff, source, status, activation_status
            case when n % 1000 = 1 then atlas.now() - interval '2 minutes' end,
            case when n % 200 = 3 then 0 else (select generation from placement) end
     from generate_series(1, {size}) n;
+update subscriptions set remind_at = case when id % 200 = 5 then '-infinity' else expires_at - interval '3 hours' end;
 insert into node_clients (subscription_id, node_id, uuid, version, wanted, expires_at, applied_version, applied_uuid, link,
         next_attempt_at)
     select s.id, n.id, coalesce(s.uuid, gen_random_uuid()), 1, s.status = 'active', s.expires_at,
@@ -400,6 +402,15 @@ def _list(tx: Transaction) -> None:
     reconcile_nodes.answered(tx, 1)
 
 
+TERMS = reminders.Terms(PRICES, "Europe/Moscow", "c")
+
+
+def _remind(tx: Transaction) -> None:
+    """A page of those who are due, and the one behind it."""
+    for _ in range(2):
+        assert reminders.look_at(tx, PAGE, TERMS).count == PAGE
+
+
 def _close_day(tx: Transaction) -> None:
     assert books.close_next_day(tx) == date(2020, 1, 1) + timedelta(days=2000)
 
@@ -537,6 +548,9 @@ TRANSACTIONS: dict[str, Callable[[Transaction], object]] = {
         ),
         _list,
     ),
+    "reminders.due": lambda tx: reminders.due(tx, 0, PAGE),
+    "reminders.look_at": _remind,
+    "reminders.look_at_one": lambda tx: reminders.look_at_one(tx, reminders.due(tx, 0, 1)[0], TERMS),
     "retention.due": _due,
     "retention.prune": _prune,
     "subscriptions.due_to_expire": lambda tx: subscriptions.due_to_expire(tx, 0, PAGE),

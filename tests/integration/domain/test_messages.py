@@ -86,6 +86,7 @@ async def test_only_what_is_unsent_and_no_longer_true_is_called_off(db: Database
     await db.run(lambda tx: say(tx, "reminder:1:b:3d", kind="reminder"))
     await db.run(lambda tx: say(tx, "reminder:2:a:3d", kind="reminder", person=2))
     await db.run(lambda tx: say(tx, "receipt:1", kind="receipt"))
+    await db.run(lambda tx: tx.execute("update accounts set chat_sent_at = null"))
     ids = await db.run(lambda tx: tx.value("select jsonb_object_agg(key, id) from messages"))
     assert await db.run(lambda tx: messages.claim(tx, ids["reminder:1:a:24h"])) is not None
     account_id = await db.run(lambda tx: tx.value("select account_id from messages where key = 'receipt:1'"))

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from functions.tasks import task_notify
 from lib import bootstrap
-from lib.bot import sending
+from lib.bot import pace, sending
 from lib.bot.client import Outcome
-from lib.domain import accounts, messages, trial
+from lib.domain import accounts, messages, subscriptions, trial
 from lib.domain.accounts import Person
 from lib.settings import pricelist
 from tests.integration.bot.test_purchase import sql
@@ -172,3 +173,85 @@ async def test_a_key_that_no_node_holds_any_more_comes_once_one_does(db: Databas
     await db.run(sql, "update node_clients set applied_version = version, applied_uuid = uuid, link = 'vless://x'")
     await pass_time(db, 2)
     assert (telegram.taken, await db.run(statuses)) == ([1], [["sent", 0]])
+
+
+def owe_more(tx: Transaction, chat_id: int, count: int) -> None:
+    account = accounts.meet(tx, Person(chat_id, "Anna", None, "ru"))
+    for number in range(count):
+        messages.queue(
+            tx, key=f"m:{chat_id}:{number}", account_id=account.id, kind="receipt", params=RECEIPT, correlation_id="t"
+        )
+
+
+@pytest.mark.proves("S4-14")
+async def test_a_permanent_failure_ends_all_attempts_and_marks_the_customer(db: Database, telegram: Telegram) -> None:
+    await db.run(owe_more, 1, 3)
+    telegram.of_chat[1] = Outcome("unreachable", error="blocked")
+    await pass_time(db, 20)
+    assert telegram.asked == 1, "the others are not even tried"
+    assert await db.run(statuses) == [["unreachable", 0]] * 3
+    assert await db.run(lambda tx: tx.value("select count(*) from accounts where unreachable_since is not null")) == 1
+    assert await db.run(lambda tx: tx.value("select count(*) from outbox where done_at is null")) == 0
+
+
+@pytest.mark.proves("S4-14")
+async def test_a_temporary_failure_backs_off_and_makes_no_storm(db: Database, telegram: Telegram) -> None:
+    await db.run(owe_more, 1, 1)
+    await db.run(owe_more, 2, 1)
+    telegram.of_chat[1] = Outcome("server", retry_after=30, error="Internal Server Error")
+    await pass_time(db, 40)
+    assert telegram.taken == [2]
+    assert 5 <= telegram.asked - 1 <= 9, "twice as long each time, up to ten minutes"
+
+
+@pytest.mark.proves("S4-14")
+async def test_a_crowd_that_waits_for_the_bot_asks_telegram_once_a_pause(db: Database, telegram: Telegram) -> None:
+    await db.run(owe, 15)
+    telegram.trouble = Outcome("bot_refused", retry_after=30, error="connection refused")
+    await pass_time(db, 10)
+    assert telegram.asked <= 11
+    telegram.trouble = None
+    await pass_time(db, 3)
+    assert sorted(telegram.taken) == list(range(1, 16))
+
+
+@pytest.mark.proves("S4-14")
+async def test_after_a_first_attempt_and_three_repeats_without_an_answer_it_is_unclear(
+    db: Database, telegram: Telegram
+) -> None:
+    await db.run(owe, 1)
+    telegram.trouble = Outcome("unknown", error="timeout")
+    await pass_time(db, 75)
+    assert (telegram.asked, await db.run(statuses)) == (4, [["unclear", 4]])
+
+
+@pytest.mark.proves("N-36")
+async def test_a_chat_gets_one_message_a_second(
+    db: Database, telegram: Telegram, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also right after its customer was answered, and while others are sent theirs."""
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        await db.run(travel, timedelta(seconds=seconds))
+
+    moments: list[datetime] = []
+    send = telegram.send
+
+    async def note(bot: None, calls: list[dict[str, Any]]) -> Outcome:
+        if calls[0]["chat_id"] == 1:
+            moments.append(await db.run(subscriptions.now))
+        return await send(bot, calls)
+
+    monkeypatch.setattr(pace, "sleep", sleep)
+    monkeypatch.setattr(sending, "send", note)
+    await db.run(owe_more, 1, 3)
+    await db.run(owe_more, 2, 1)
+    answered = await db.run(lambda tx: tx.value("select chat_sent_at from accounts where telegram_id = 1"))
+    for body in await db.run(due):
+        await task_notify._notify(body)
+    assert len(telegram.taken) == 4
+    apart = [later - earlier for earlier, later in pairwise([answered, *moments])]
+    assert all(gap >= timedelta(seconds=1) for gap in apart)
+    assert slept

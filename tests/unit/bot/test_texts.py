@@ -43,7 +43,7 @@ EVENT_STATES = (
 )
 _ROOT = Path(texts.__file__).parents[2]
 _SAMPLES: dict[str, str | int] = {
-    **dict.fromkeys(("days", "count", "gb", "unmatched", "duplicate", "matched", "lines"), 3),
+    **dict.fromkeys(("days", "hours", "minutes", "count", "gb", "unmatched", "duplicate", "matched", "lines"), 3),
     **dict.fromkeys(
         (
             *(
@@ -51,11 +51,11 @@ _SAMPLES: dict[str, str | int] = {
                 "tariff",
                 "link",
                 "until",
+                "left",
                 "price",
                 "period",
                 "devices",
                 "traffic",
-                "hours",
                 "method",
                 "what",
                 "amount",
@@ -118,6 +118,8 @@ def ids_in_code() -> set[str]:
                     found |= _strings(node.args[0])
             if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.startswith("toast-"):
                 found.add(node.value)
+    found |= {f"message-trial-{name}" for name in pricelist.load().reminders.trial}
+    found |= {"left-hours", "left-minutes"}  # lib/texts itself
     found |= {f"top-up-refused-{why.value}" for why in Refusal}
     found |= {f"finance-amount-{why.value}" for why in Refusal if why is not Refusal.TOO_LITTLE}
     found |= {f"finance-title-{act.value}" for act in Act} | {f"button-finance-{act.value}" for act in Act}

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from lib.domain.pricelist import Quiet
 from lib.payments import cryptopay
 from lib.settings import pricelist
 
@@ -236,3 +237,62 @@ def test_all_problems_are_named_at_once(tmp_path: Path) -> None:
         "trial.devices",
         "trial.traffic_gb",
     }
+
+
+REMINDERS = """
+[reminders]
+paid = [72, 24, 3]
+given = { 1 = [6], 7 = [24] }
+trial = { tip = 6, offer = 48, last = 66 }
+quiet = { begins = "22:00", ends = "09:00", before = "21:30" }
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "named"),
+    [
+        ("[72, 24, 3]", "[72, 72]", "reminders.paid"),
+        ("[72, 24, 3]", "[0]", "reminders.paid"),
+        ("[72, 24, 3]", "[true]", "reminders.paid"),
+        ("[72, 24, 3]", "[1.5]", "reminders.paid"),
+        ("[72, 24, 3]", "72", "reminders.paid"),
+        ("[72, 24, 3]", "[1,2,3,4,5,6,7,8,9,10,11]", "reminders.paid"),
+        ("1 = [6]", "1 = [24]", "reminders.given.1"),
+        ("1 = [6]", "01 = [6]", "reminders.given.01"),
+        ("1 = [6]", "0 = [6]", "reminders.given.0"),
+        ("{ 1 = [6], 7 = [24] }", "[6]", "reminders.given"),
+        ("last = 66", "last = 72", "reminders.trial"),
+        ("offer = 48", "offer = 67", "reminders.trial"),
+        ("tip = 6", "hint = 6", "reminders.trial"),
+        ("tip = 6", 'tip = "6"', "reminders.trial"),
+        ('"22:00"', '"24:00"', "reminders.quiet"),
+        ('"22:00"', "22", "reminders.quiet"),
+        ('"22:00"', '"09:00"', "reminders.quiet"),
+        ('"21:30"', '"23:30"', "reminders.quiet"),
+        (', before = "21:30"', "", "reminders.quiet"),
+        ("paid =", "payed =", "reminders.payed"),
+    ],
+)
+def test_reminders_that_could_not_be_sent_are_refused(tmp_path: Path, old: str, new: str, named: str) -> None:
+    whole = GOOD + REMINDERS
+    assert old in whole
+    found = problems(tmp_path, whole.replace(old, new))
+    assert named in found
+
+
+def test_a_list_without_reminders_has_those_before_the_end_of_its_trial(tmp_path: Path) -> None:
+    path = tmp_path / "list.toml"
+    path.write_text(GOOD.replace("hours = 72", "hours = 24"))
+    found = pricelist.read(path).reminders
+    assert (found.paid, found.trial) == ((72, 24, 3), {"tip": 6})
+
+
+@pytest.mark.parametrize(
+    ("begins", "ends", "quiet", "loud"),
+    [(1320, 540, (1320, 0, 539), (540, 1319)), (60, 480, (60, 479), (0, 480, 1439))],
+    ids=["over midnight", "within a day"],
+)
+def test_quiet_hours_may_pass_midnight(begins: int, ends: int, quiet: tuple[int, ...], loud: tuple[int, ...]) -> None:
+    hours = Quiet(begins, ends, ends)
+    assert all(hours.contains(minute) for minute in quiet)
+    assert not any(hours.contains(minute) for minute in loud)
