@@ -21,6 +21,8 @@ COMPARED_WITHIN_H = 26
 COMPARED_DAILY = ("cryptobot", "stars")
 """Providers that `sweep_money` asks; a statement of others comes when a person has one."""
 _MOST_NAMED = 20
+WALKED_WITHIN_H = 28
+"""A night's walk begins at two, and is over within hours at any size."""
 OFF_SITE_WITHIN_S = 26 * 3600.0
 """A day closes once the daily run of its night may be over, and goes with the next one."""
 
@@ -137,6 +139,26 @@ async def books(deployment: Deployment) -> str:
     return f"{len(invariants.queries())} of them"
 
 
+async def audit(deployment: Deployment) -> str:
+    """Nothing that sweep_audit found within a day, and its last walk through everything is of the last night."""
+    found = await deployment.rows(
+        "select invariant, count(*) as count, min(key) as key from invariant_violations"
+        " where found_at > atlas.now() - interval '1 day' group by invariant order by invariant"
+    )
+    problems = [
+        f"{row['invariant']}: {row['key']}" + (f" and {row['count'] - 1} more" if row["count"] > 1 else "")
+        for row in found
+    ]
+    late = await deployment.rows(
+        "select name, night from invariant_marks where name = 'night'"
+        " and night < cast((atlas.now() - make_interval(hours => :hours)) at time zone 'UTC' as date)",
+        hours=WALKED_WITHIN_H,
+    )
+    problems += [f"everything was last asked about in the night of {row['night']}" for row in late]
+    insist(problems)
+    return ""
+
+
 async def providers(deployment: Deployment) -> str:
     """No difference between a provider's own account and the books is open, and each was compared within a day."""
     found = await deployment.read(lambda session: reconciliation.open_differences(session.transaction, page=1000))
@@ -245,6 +267,17 @@ CHECKS = (
         look=books,
         after=("schema",),
         timeout_s=90,
+    ),
+    Check(
+        name="audit",
+        part="money",
+        subject=_SUBJECT,
+        asks="the last day's audit found nothing",
+        customers="someone may have too little or too much, or the books are wrong.",
+        mend="Each name has its paragraph on the page.",
+        page="runbooks/invariant-violated.md",
+        look=audit,
+        after=("schema",),
     ),
     Check(
         name="books-against-providers",

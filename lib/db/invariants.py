@@ -9,7 +9,8 @@ from pathlib import Path
 
 from lib.db.connection import Connection, Timeouts
 
-_NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
+_NAME = re.compile(r"^-- name: (\w+)(?: by (\w+)| (hourly))?$", re.MULTILINE)
+_FOR_KEYS = "--only "
 _TIMEOUTS = Timeouts(statement_ms=120_000)
 _MOST_KEYS = 10
 
@@ -22,11 +23,45 @@ class Violation:
     keys: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Invariant:
+    """One named query.
+
+    Attributes:
+        by: what kind of thing its keys are, where it may be asked for some of them; None: only for all.
+        hourly: asked for all it is cheap as well.
+    """
+
+    name: str
+    sql: str
+    by: str | None
+    hourly: bool
+
+    def asked(self, *, by_keys: bool) -> str:
+        """The statement that returns the first of its keys that are violated, as text; with `by_keys`, of those in `:keys`."""
+        if not by_keys:
+            return f"select cast(key as text) from ({self.sql}) violated (key) limit {_MOST_KEYS}"  # noqa: S608 -- our own file
+        if self.by is None:
+            raise ValueError(f"{self.name} is asked for all only")
+        sql = self.sql.replace(_FOR_KEYS, "")
+        among = "key = any(cast(:keys as bigint[]))"
+        return f"select cast(key as text) from ({sql}) violated (key) where {among} limit {_MOST_KEYS}"  # noqa: S608 -- as above
+
+
+@cache
+def declared() -> dict[str, Invariant]:
+    """All of them, by name, in the order of the file."""
+    parts = _NAME.split(Path(__file__).with_name("invariants.sql").read_text())
+    return {
+        name: Invariant(name, sql.partition(";\n")[0].strip(), by, hourly is not None)
+        for name, by, hourly, sql in zip(parts[1::4], parts[2::4], parts[3::4], parts[4::4], strict=True)
+    }
+
+
 @cache
 def queries() -> dict[str, str]:
     """Invariant name -> SQL."""
-    parts = _NAME.split(Path(__file__).with_name("invariants.sql").read_text())
-    return {name: sql.partition(";\n")[0].strip() for name, sql in zip(parts[1::2], parts[2::2], strict=True)}
+    return {name: one.sql for name, one in declared().items()}
 
 
 def violations(url: str) -> list[Violation]:

@@ -44,6 +44,7 @@ RULES = (
     # Telegram forgets an update after 24 h, so none of these can be delivered again; a stored reply may hold a link
     Rule("updates", "update_id", "done_at", 3, "delete from updates"),
     Rule("sweep_runs", "id", "ended_at", 30, "delete from sweep_runs"),
+    Rule("invariant_violations", "id", "found_at", 90, "delete from invariant_violations"),
     # where money went is told to the customer and to finance until then; the books name no destination
     Rule(
         "withdrawals",

@@ -37,6 +37,7 @@ _IMMUTABLE = {
         "ChatState",
         "Timeouts",
         "Rule",
+        "Source",
         "Unplaced",
         "Limit",
         "Context",

@@ -34,7 +34,8 @@ PERIODS_S = {
 }
 SWEEPS = [name for name, period_s in PERIODS_S.items() if period_s <= _OFTEN_S]
 """Those that an hour tells of; daily ones have an alert of their own."""
-DAILY = PERIODS_S.keys() - SWEEPS
+HOURLY = {name for name, period_s in PERIODS_S.items() if _OFTEN_S < period_s <= 60 * MINUTE}
+DAILY = PERIODS_S.keys() - SWEEPS - HOURLY
 
 
 def _entry(line: dict[str, Any]) -> Entry:
@@ -174,8 +175,12 @@ def test_an_hourly_sweep_that_a_release_brings_wakes_no_one_before_its_first_tic
     labels = frozenset({"monitored_resource": "cloud_run_revision", "sweep": "expiry"}.items())
     # made just after a tick, so that its first one is an hour away, and its line comes a minute later
     ends = [Sample(name, labels, at * hour + MINUTE) for at in range(1, 9)]
-    assert promql.fires_at(query, for_s, ends, 8 * hour) == {}
-    fired = promql.fires_at(query, for_s, ends[:2], 8 * hour)
+    assert {dict(labels)["sweep"] for labels in promql.fires_at(query, for_s, ends, 8 * hour)} == HOURLY
+    fired = {
+        labels: at
+        for labels, at in promql.fires_at(query, for_s, ends[:2], 8 * hour).items()
+        if ("sweep", "expiry") in labels
+    }
     assert min(fired.values()) <= 2 * hour + MINUTE + 3 * hour + 2 * MINUTE
     assert promql.fires_at(query, for_s, [], 8 * hour) != {}  # it never came
 
@@ -210,7 +215,7 @@ async def test_recorded_lines_are_what_the_code_logs_now() -> None:
 @pytest.mark.parametrize(
     ("metric", "event", "count"),
     [
-        ("atlas_sweep_done", "sweep_end", 12),
+        ("atlas_sweep_done", "sweep_end", 13),
         ("atlas_sweep_not_done", "sweep_end", 0),
         ("atlas_no_database", "sweep_no_database", 4),
         ("atlas_webhook_refused", "telegram_webhook_bad_secret", 1),
@@ -315,6 +320,9 @@ def _made_up(event: str, severity: str = "ERROR", **fields: object) -> Entry:
         ("reconcile_orphan_clients", _made_up("reconcile_orphan_found", "WARNING", node="n1", count=1), False),
         ("books_differ", _made_up("books_differ", provider="cryptobot", new=1), True),
         ("books_differ", _made_up("books_compared", "INFO", provider="cryptobot"), False),
+        ("invariant_violated", _made_up("invariant_violated", invariant="end_is_explained", key="1"), True),
+        ("invariant_violated", _made_up("invariant_not_asked", invariant="end_is_explained"), True),
+        ("invariant_violated", _made_up("everything_audited", "INFO", night="2026-11-30"), False),
         ("payment_kept", _made_up("payment_settled", "INFO"), False),
         ("node_call_failed", _made_up("node_call_failed", "WARNING", node="n1"), True),
         ("node_call_refused", _made_up("node_call_failed", "WARNING", node="n1"), False),
@@ -388,7 +396,8 @@ def test_every_function_has_an_alert(plan: Plan, target: str) -> None:
     assert not promql.fires_at(*_query(others), _answers(row.service, 3, 0), 300)
     if row.trigger == "schedule":
         name = function_table.sweep_name(target)
-        assert f'sweep="{name}"' in _query(queries["silence_daily" if name in DAILY else "silence_sweeps"])[0]
+        group = "daily" if name in DAILY else "every_3600" if name in HOURLY else "sweeps"
+        assert f'sweep="{name}"' in _query(queries[f"silence_{group}"])[0]
 
 
 def _answers(service: str, errors: int, fine: int, code: str = "5xx") -> list[Sample]:

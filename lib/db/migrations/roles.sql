@@ -73,6 +73,9 @@ begin
     revoke select on withdrawals from atlas_readonly;
     grant select (id, account_id, amount, destination_kind, destination_erased_at, status, approved_by, confirmed_by, ended_by,
                   reason, requested_at, approved_at, ended_at, returned_at) on withdrawals to atlas_readonly;
+    -- what was found violated stays found until its time
+    revoke update on invariant_violations from atlas_app;
+    revoke delete on invariant_marks from atlas_app;
     revoke delete on payment_events, orders, ledger_accounts, accounts, subscriptions from atlas_app;
     -- the clock and the list of migrations belong to the owner
     revoke insert, update, delete on deployment, schema_migrations, currencies from atlas_app;

@@ -393,6 +393,10 @@ BREAKS: dict[str, Break] = {
         " select 'doctor', min(id), 'paid', 'must', 'failed', atlas.now(), 'doctor' from accounts",
         "delete from messages where key = 'doctor'",
     ),
+    "audit": statement(
+        "insert into invariant_violations (invariant, key) values ('end_is_explained', 'doctor')",
+        "delete from invariant_violations where key = 'doctor'",
+    ),
     "books-against-providers": statement(
         "insert into reconciliation_differences (provider, day, state, kind, external_id, asset, of_fee, said, booked)"
         " values ('cryptobot', current_date, 'differs', 'charge', 'doctor', 'USDT', false, 2.000001, 2)",

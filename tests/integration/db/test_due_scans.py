@@ -26,6 +26,7 @@ from lib.domain import (
     flags,
     health_snapshot,
     inbox,
+    invariant_audit,
     ledger_export,
     listings,
     orders,
@@ -137,6 +138,9 @@ insert into withdrawals (account_id, amount, destination_kind, destination, dest
 insert into sweep_runs (sweep, tick, started_at, ended_at, outcome, claimed, done, failed, more)
     select (array['activation', 'expiry', 'outbox', 'payments'])[n % 4 + 1], 't', at, at, 'done', 0, 0, 0, false
     from (select n, atlas.now() - make_interval(mins => 50000 - n % 50000) as at from generate_series(1, {size}) n) runs;
+insert into invariant_violations (day, invariant, key, found_at)
+    select date '2020-01-01' + n % 2000, 'end_is_explained', n, atlas.now() - make_interval(days => n % 100)
+    from generate_series(1, {size}) n;
 -- years of closed days, all but the last one copied off site, and what they hold
 insert into closed_days (day, closed_at) select date '2020-01-01' + n, atlas.now() from generate_series(0, 1999) n;
 insert into ledger_exports (store, day, manifest_sha256, protection)
@@ -333,6 +337,30 @@ def _prune(tx: Transaction) -> None:
         assert retention.prune(tx, rule, 500) == 500
 
 
+def _new_rows(tx: Transaction) -> None:
+    """A page in the middle of each table."""
+    for source in invariant_audit.SOURCES:
+        (middle,) = _ids(tx, f"select coalesce(max(id), 0) / 2 from {source.table}")  # noqa: S608 -- the code's words
+        invariant_audit.set_mark(tx, source.mark, middle)
+        invariant_audit.next_new(tx, source, 500)
+
+
+def _violated(tx: Transaction) -> None:
+    """What is asked each hour: of a page of things, and as a whole where that is cheap."""
+    for kind, table in invariant_audit.KINDS.items():
+        if kind == "wallet":
+            continue  # costs what its own entries do, by an index; here two wallets hold all there are
+        keys = _ids(tx, f"select id from {table} order by id desc limit 100")  # noqa: S608 -- as above
+        for invariant in invariant_audit.by_kind(kind):
+            invariant_audit.violated(tx, invariant, keys)
+    for invariant in invariant_audit.asked_whole(hourly=True):
+        invariant_audit.violated(tx, invariant)
+
+
+def _verified(tx: Transaction) -> None:
+    invariant_audit.verified(tx, invariant_audit.next_links(tx, None, 500), None)
+
+
 def _due(tx: Transaction) -> None:
     """In the middle of a page's worth, and when nothing is left."""
     assert retention.due(tx) == list(retention.RULES)
@@ -481,6 +509,18 @@ TRANSACTIONS: dict[str, Callable[[Transaction], object]] = {
         tx, "cryptobot", [Line(REFUND, str(n), "RUB", Decimal(-1)) for n in range(PAGE)]
     ),
     "listings.book_commission": _commission,
+    "invariant_audit.next_links": lambda tx: [invariant_audit.next_links(tx, night, 500) for night in (None, _DAY.day)],
+    "invariant_audit.next_new": _new_rows,
+    "invariant_audit.next_of": lambda tx: [
+        invariant_audit.next_of(tx, one, _DAY.day, 500) for one in invariant_audit.KINDS
+    ],
+    "invariant_audit.night_due": invariant_audit.night_due,
+    "invariant_audit.night_is_over": lambda tx: invariant_audit.night_is_over(tx, _DAY.day),
+    "invariant_audit.note": lambda tx: invariant_audit.note(tx, "end_is_explained", [str(n) for n in range(10)]),
+    "invariant_audit.set_mark": lambda tx: invariant_audit.set_mark(tx, "new.orders", 1),
+    "invariant_audit.verified": _verified,
+    "invariant_audit.violated": _violated,
+    "invariant_audit.was_asked": lambda tx: invariant_audit.was_asked(tx, "held_is_what_is_asked_for", _DAY.day),
     "listings.commissions_posted": _commission,
     "listings.note_read": lambda tx: listings.note_read(tx, "stars", 100),
     "listings.page_in_turn": lambda tx: listings.page_in_turn(tx, "stars", 100),

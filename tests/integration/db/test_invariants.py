@@ -13,7 +13,7 @@ import pytest
 
 from lib.db import Database
 from lib.db.connection import Connection, Timeouts
-from lib.db.invariants import queries, violations, violations_in
+from lib.db.invariants import declared, queries, violations, violations_in
 from lib.domain import audit, messages, provisioning, subscriptions
 from lib.domain.provisioning import Answer
 from tests.integration import money_watch
@@ -43,6 +43,30 @@ class Sound:
 
     url: str
     ids: dict[str, int]
+
+    def found_by_keys(self, statements: str, name: str) -> tuple[list[str], list[str], list[str]]:
+        """What an invariant finds in all once these have run; of these keys alone; and of others."""
+        one = declared()[name]
+        connection = Connection(self.url, application="planted", timeouts=Timeouts(statement_ms=60_000))
+        try:
+            connection.begin()
+            connection.simple(statements.format(**self.ids))
+            connection.simple("set constraints all immediate")
+
+            def ask(keys: list[int] | None) -> list[str]:
+                _, rows, _ = connection.execute(
+                    one.asked(by_keys=keys is not None), {} if keys is None else {"keys": keys}
+                )
+                return sorted(row[0] for row in rows)
+
+            in_all = ask(None)
+            keys = [int(key) for key in in_all]
+            others = [key for key in range(200) if key not in keys]
+            found = (in_all, ask(keys), ask(others))
+            connection.rollback()
+            return found
+        finally:
+            connection.close()
 
     def violated_after(self, statements: str) -> list[str]:
         """Names of what is violated once these have run under every constraint; nothing stays."""
@@ -131,6 +155,18 @@ def test_every_invariant_has_a_violation() -> None:
 def test_an_invariant_sees_what_no_constraint_keeps_out(sound: Sound, name: str, statements: str) -> None:
     """The statements run with every constraint and trigger in force: an invariant that repeats one can't be planted."""
     assert sound.violated_after(statements) == [name]
+
+
+@pytest.mark.parametrize(
+    ("name", "statements"), [one for one in _planted("planted") if declared()[one[0]].by is not None]
+)
+def test_an_invariant_that_is_asked_about_some_things_sees_those_and_no_other(
+    sound: Sound, name: str, statements: str
+) -> None:
+    """As sweep_audit asks; `--only` lines included."""
+    in_all, of_them, of_others = sound.found_by_keys(statements, name)
+    assert in_all == of_them != []
+    assert of_others == []
 
 
 @pytest.mark.proves("G-11")

@@ -343,6 +343,9 @@ def test_a_sweep_says_what_it_did(ask: Functions, name: str) -> None:
     answer = ask(name)
     assert answer.status == 200
     assert answer.body.pop("ms") >= 0
+    if name == "sweep_audit":  # of an empty shop it asks what is asked as a whole, and the chain of acts
+        assert answer.body.pop("done") > 0
+        answer.body["done"] = 0
     counts = {"claimed": 0, "done": 0, "failed": 0, "more": False}
     assert answer.body == {"sweep": name.removeprefix("sweep_"), **counts}
 

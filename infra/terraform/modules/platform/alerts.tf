@@ -26,6 +26,9 @@ locals {
     books_differ = { title = "A provider's account is not what the books say", page = "books-differ", severity = "ERROR", by = ["provider"], counts = {
       books_differ = { more_than = 0, window_s = 60 }
     } }
+    invariant_violated = { title = "What must always hold does not", page = "invariant-violated", severity = "ERROR", by = ["invariant"], counts = {
+      invariant_violated = { more_than = 0, window_s = 60 }
+    } }
     books_not_exported = { title = "The books were not copied off site", page = "books-not-exported", severity = "ERROR", by = [], counts = {
       books_not_exported = { more_than = 0, window_s = 60 }
     } }
@@ -112,8 +115,8 @@ locals {
     # other kind does not see the last, since it needs a series to miss.
     {
       for name, group in local.silence_of : "silence_${name}" => {
-        # what runs once a day can wait for the morning
-        title = group.title, page = "sweep-silent", severity = name == "daily" ? "ERROR" : "CRITICAL", for_s = group.for_s
+        # what runs once an hour or seldomer can wait for the morning
+        title = group.title, page = "sweep-silent", severity = name == "sweeps" ? "CRITICAL" : "ERROR", for_s = group.for_s
         query = join(" or ", concat(
           [for seconds, names in group.windows : "sum by (sweep) (increase(${local.sweep_done}{monitored_resource=\"cloud_run_revision\",sweep=~\"${join("|", names)}\"}[${seconds}s])) < 0.5"],
           flatten([for seconds, names in group.windows : [for name in names : "absent_over_time(${local.sweep_done}{monitored_resource=\"cloud_run_revision\",sweep=\"${name}\"}[${seconds}s])"]]),

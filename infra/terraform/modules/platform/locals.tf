@@ -71,7 +71,7 @@ locals {
       socket_timeout_s = local.statement_timeout_s.schedule + local.socket_longer_than_s
       concurrency      = local.private_row.concurrency
       connections      = local.private_row.connections
-      pools            = 2                                                                # tasks' and sweeps' (lib/bootstrap.py)
+      pools            = 2                                                                   # tasks' and sweeps' (lib/bootstrap.py)
       sweeps_at_once   = min(length(local.sweeps), try(local.private_row.sweeps_at_once, 0)) # kept by the code (lib/sweeps/places.py)
       cpu              = local.private_row.cpu
       memory_mib       = local.private_row.memory_mib

@@ -32,6 +32,11 @@ locals {
       filter = "jsonPayload.event=\"books_differ\""
       labels = { provider = "EXTRACT(jsonPayload.provider)" }
     }
+    invariant_violated = {
+      what   = "What must always hold and does not, each thing once a day; and questions that were not answered in time."
+      filter = "jsonPayload.event=\"invariant_violated\" OR jsonPayload.event=\"invariant_not_asked\""
+      labels = { invariant = "EXTRACT(jsonPayload.invariant)" }
+    }
     books_not_exported = {
       what   = "Runs that could not copy a closed day of the books: the store refuses, or what stands there is not what was copied."
       filter = "jsonPayload.event=\"books_not_exported\""
