@@ -13,6 +13,8 @@ from sandbox.node.lab import ShareLink, TunnelClient
 from sandbox.system.customer import Customer, buttons_of, need, text_of
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from sandbox.commands.teller import Teller
     from sandbox.system.customer import Message
     from sandbox.system.system import System
@@ -21,6 +23,7 @@ _CYRILLIC = re.compile(r"[\u0400-\u04ff]")
 _COPIES = 20
 _SOLD = 6
 """So often 30 days are sold for roubles: to Anna and Emil twice, to Clara and Dora once."""
+_REMINDED = timedelta(days=3)  # before the end, at the earliest (product.md#messages)
 _A_MINUTE = timedelta(seconds=61)  # every sweep of a minute's schedule has its turn in it
 
 
@@ -62,6 +65,7 @@ class Story:
             await self._anna_buys_again()
             await MoneyStory(self._system, self._tell, self._checks, self._dora, self._emil).tell()
             await self._trial_ends()
+            await self._anna_is_reminded()
             await self._access_ends()
             await self._books_are_right()
         finally:
@@ -114,6 +118,10 @@ class Story:
             await self._system.cryptopay.pay(invoice["invoice_id"])
             link = await self._anna.gets_key(last)
             notes.append(f"{time.monotonic() - paid:.2f} s from payment to key")
+            # a chat takes one message a second: the receipt may follow the key
+            await self._anna.sees(
+                lambda message: message["message_id"] > last and "Payment received" in text_of(message), "a receipt"
+            )
             need(await self._checks.payments(invoice) == 1, "not one payment")
             self._links["Anna"] = link
             self._paid_invoice = invoice
@@ -185,6 +193,19 @@ class Story:
             await self._checks.pull(self._links["Anna"], MEGABYTE)
             await self._checks.pull(self._links["Clara"], MEGABYTE)
 
+    async def _anna_is_reminded(self) -> None:
+        async with self._tell.step(
+            "in the last three days of her access Anna is reminded, with the time left"
+        ) as notes:
+            last = self._anna.user.messages[-1]["message_id"]
+            end = await self._checks.end("Anna")
+            await self._system.travel(_by_day(end - _REMINDED) - self._system.clock.now())
+            told = await self._anna.sees(
+                lambda message: message["message_id"] > last and "Access ends in" in text_of(message), "a reminder"
+            )
+            need("go:buy" in buttons_of(told), f"nothing to extend it by: {buttons_of(told)}")
+            notes.append(text_of(told).partition(":")[0].lower())
+
     async def _access_ends(self) -> None:
         async with (
             TunnelClient(self._links["Anna"], source=ELSEWHERE, timeout_seconds=60) as client,
@@ -192,8 +213,8 @@ class Story:
         ):
             chunks = download.aiter_raw()
             await anext(chunks)
-            async with self._tell.step("61 days pass while she downloads: access ends, all who paid are told"):
-                await self._system.travel(timedelta(days=61))
+            async with self._tell.step("four days pass while she downloads: access ends, all who paid are told"):
+                await self._system.travel(timedelta(days=4))
                 for customer in (self._anna, self._clara, self._dora, self._emil):
                     await self._checks.told_of_the_end(customer)
             async with self._tell.step("new connections are refused"):
@@ -224,6 +245,12 @@ class Story:
 
 def _says_it_began(message: Message) -> bool:
     return "go:key" in buttons_of(message) and "go:buy" not in buttons_of(message)
+
+
+def _by_day(moment: datetime) -> datetime:
+    """The next noon (UTC): in quiet hours no customer is reminded."""
+    noon = moment.replace(hour=12, minute=0, second=0, microsecond=0)
+    return noon if noon >= moment else noon + timedelta(days=1)
 
 
 def _is_english(message: Message) -> bool:
