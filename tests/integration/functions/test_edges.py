@@ -23,6 +23,7 @@ from lib.domain.webhook_state import Looked
 from lib.settings import check, plain
 from lib.telegram import webhook_info
 from tests.integration.bot.conftest import services_over
+from tests.integration.functions import loop_watch
 from tests.integration.sweeps.nodes import RememberingNode
 from tests.integration.sweeps.runs import Queue
 
@@ -214,11 +215,20 @@ class Edges:
     def __init__(self, runner: asyncio.Runner, monkeypatch: pytest.MonkeyPatch) -> None:
         self._runner = runner
         self._monkeypatch = monkeypatch
+        self.left: list[str] = []  # what still ran when the last one had answered
 
     def ask(self, name: str, request: Request) -> Response:
         self._monkeypatch.setenv("FUNCTION_TARGET", name)
         module = import_module(FUNCTIONS[name].module)
-        response: Response = self._runner.run(getattr(module, name)(request))
+
+        async def answered() -> tuple[Response, list[str]]:
+            response: Response = await getattr(module, name)(request)
+            others = asyncio.all_tasks() - {asyncio.current_task()}
+            return response, sorted(str(one.get_coro()) for one in others)
+
+        with loop_watch.watched() as blocking:
+            response, self.left = self._runner.run(answered())
+        assert blocking == [], "S4-6: the event loop was held up"
         return response
 
 
@@ -262,6 +272,8 @@ def edges(functions_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Edges
             "budgeted_queue": lambda: queue,
             "node_transport": lambda: node,
             "invoices": dict,
+            "provider_accounts": dict,
+            "giving_back": dict,
         }
         for name, make in made.items():
             monkeypatch.setattr(bootstrap, name, make)

@@ -12,10 +12,10 @@ import pytest
 from starlette.requests import Request
 
 from functions.public import telegram_webhook
-from lib import bootstrap
+from lib import bootstrap, log
 from lib.bot import wiring
 from lib.db import Database, Unavailable
-from lib.db.lock import SweepLock
+from lib.db.lock import LockLost, SweepLock
 from lib.domain import flags, health_snapshot, inbox, outbox
 from lib.settings import check, plain
 from lib.telegram import intake
@@ -79,6 +79,11 @@ class Functions:
             request = Request(request.scope, asyncio.Event().wait)  # type: ignore[arg-type] # it never gives a message
         response = self._edges.ask(name, request)
         return Answer(response.status_code, json.loads(bytes(response.body)), response.headers.get("retry-after"))
+
+    @property
+    def left(self) -> list[str]:
+        """What still ran when the last one had answered."""
+        return self._edges.left
 
     def run(self, work: Callable[..., Any], *arguments: Any) -> Any:
         """A transaction of the test's own, in the database that the functions use."""
@@ -389,6 +394,79 @@ def test_a_run_that_an_operator_asked_for_is_heard_once(ask: Functions, *, on: b
     assert (answer.status, answer.body["sweep"]) == (200, "expiry")
     assert ("skipped" in answer.body) is not on
     assert not ask.run(outbox.is_open, item.id)
+
+
+def _ends(ask: Functions, sweep: str) -> list[tuple[str, str | None]]:
+    """Outcome and error of every run that is recorded."""
+    return [
+        (row[0], row[1])
+        for row in ask.run(
+            lambda tx: tx._run("select outcome, error from sweep_runs where sweep = :s order by id", {"s": sweep})[1]
+        )
+    ]
+
+
+@pytest.fixture
+def ended(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The outcome of each `sweep_end` that is told as a failure."""
+    told: list[str] = []
+    error = log.error
+
+    def heard(event: str, **fields: Any) -> None:
+        if event == "sweep_end":
+            told.append(fields["outcome"])
+        error(event, **fields)
+
+    monkeypatch.setattr(log, "error", heard)
+    return told
+
+
+@pytest.mark.proves("S2-2a")
+@pytest.mark.proves("S2-2b")
+@pytest.mark.parametrize("name", SWEEPS)
+def test_every_sweep_is_ended_at_its_hard_limit_and_says_so(ask: Functions, name: str, ended: list[str]) -> None:
+    """Whatever it waits for: no function of its own is asked to notice."""
+
+    async def hangs(_run: object) -> None:
+        await asyncio.Event().wait()
+
+    ask.setting("SWEEP_HARD_LIMIT_SECONDS", "0.05")
+    ask.monkeypatch.setattr(f"{FUNCTIONS[name].module}._work", hangs)
+    answer = ask(name)
+    sweep = name.removeprefix("sweep_")
+    assert (answer.status, answer.body["more"]) == (200, True)
+    assert _ends(ask, sweep) == [("timed_out", "hard limit")]
+    assert ended == ["timed_out"]
+    assert ask(name).body["sweep"] == sweep, "the lock is free"
+    assert len(_ends(ask, sweep)) == 2
+
+
+@pytest.mark.proves("S2-2b")
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [(ZeroDivisionError("x"), "ZeroDivisionError"), (Unavailable("gone"), "database"), (LockLost("x"), "database")],
+    ids=["anything", "database", "lock"],
+)
+@pytest.mark.parametrize("name", SWEEPS)
+def test_every_sweep_says_its_end_however_it_failed(
+    ask: Functions, name: str, error: Exception, told: str, ended: list[str]
+) -> None:
+    async def breaks(_run: object) -> None:
+        raise error
+
+    ask.monkeypatch.setattr(f"{FUNCTIONS[name].module}._work", breaks)
+    assert ask(name).status in {500, 503}
+    assert _ends(ask, name.removeprefix("sweep_")) == [("failed", told)]
+    assert ended == ["failed"]
+
+
+@pytest.mark.proves("S2-6h")
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_nothing_runs_once_a_function_has_answered(ask: Functions, name: str) -> None:
+    """An instance is frozen at the last byte of an answer, for minutes or for good."""
+    for body in (b"{}", b'{"update_id": 7, "outbox_id": 1}', b"no json"):
+        ask(name, body)
+        assert ask.left == []
 
 
 @pytest.mark.parametrize("name", SWEEPS)
