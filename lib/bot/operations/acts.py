@@ -159,7 +159,8 @@ def _probe(tx: Transaction, context: UpdateContext, form: Form) -> list[Item]:
 
 
 def _switch(tx: Transaction, context: UpdateContext, form: Form) -> list[Item]:
-    if form.subject not in {*shop_flags(), *(one.flag for one in sweeps().values())}:
+    known = sweeps()
+    if form.subject not in {*shop_flags(), *(one.flag for one in known.values())}:
         raise NotDone(Why.MISSING, f"flag {form.subject}")
     stored_work.switch_flag(tx, form.subject, _by(context, form), on=form.act is Act.ON)
     return []

@@ -293,7 +293,8 @@ def switches(tx: Transaction, context: UpdateContext, held: Collection[Role]) ->
     """The switches of the whole shop, and those of sweeps that are off."""
     say = context.texts
     known = operations.switches(tx)
-    of_sweeps = [one.flag for one in acts.sweeps().values() if one.flag is not None]
+    every = acts.sweeps()
+    of_sweeps = [one.flag for one in every.values() if one.flag is not None]
     names = [*acts.shop_flags(), *(name for name in of_sweeps if name in known and not known[name].enabled)]
     lines, rows = [], []
     for name in names:
