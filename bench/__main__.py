@@ -18,6 +18,7 @@ from bench import (
     cold_start,
     first_message,
     machine,
+    open_invoices,
     pairs,
     payment,
     report,
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 _ON_A_SYSTEM: dict[str, Callable[[System, Buyers, Sizes], Awaitable[Outcome]]] = {
     "P1": updates.measure,
     "P2": cold_start.measure,
+    "P7": open_invoices.measure,
     "P3": settlement.measure,
     "P9": storm.measure,
     "P11": payment.measure,

@@ -27,6 +27,9 @@ class Sizes:
         settled_rounds: rounds of P3, ours and pgbench's.
         settled_among: orders in the database meanwhile; its cost is looked at with a tenth of them as well.
         settled_growth: and with so many times as many.
+        watched: open invoices of P7; a pass is looked at with a tenth of them as well.
+        watched_growth: and with so many times as many.
+        watched_rounds: passes over each.
         storm: payment webhooks of P9.
         storm_copies: how often each of them is sent.
         storm_rounds: storms and quiet times.
@@ -52,6 +55,9 @@ class Sizes:
     settled_rounds: int
     settled_among: int
     settled_growth: int
+    watched: int
+    watched_growth: int
+    watched_rounds: int
     storm: int
     storm_copies: int
     storm_rounds: int
@@ -78,6 +84,9 @@ FULL = Sizes(
     settled_rounds=7,
     settled_among=100_000,
     settled_growth=10,
+    watched=10_000,
+    watched_growth=10,
+    watched_rounds=5,
     storm=1000,
     storm_copies=20,
     storm_rounds=3,
@@ -103,6 +112,9 @@ SMALL = Sizes(
     settled_rounds=1,
     settled_among=100,
     settled_growth=2,
+    watched=1_000,
+    watched_growth=2,
+    watched_rounds=1,
     storm=8,
     storm_copies=4,
     storm_rounds=1,
