@@ -104,6 +104,7 @@ class Story:
         await self._tops_up()
         await self._beside()
         await self._at_the_desk()
+        await self._at_the_operations_desk()
         await self._inspects()
         await self._month_passes()
 
@@ -210,6 +211,22 @@ class Story:
         await self._sees("no such order", BORIS)
         await self._album.take(
             self._desk, "desk", "Money that fits nothing waits for an operator, with every way it may go on."
+        )
+
+    async def _at_the_operations_desk(self) -> None:
+        """How the work of the shop stands, in the bot as well."""
+        await self._writes("/operations", BORIS)
+        await self._sees("Работа магазина", BORIS)
+        await self._album.take(
+            self._desk, "operations", "The work of the shop: what waits and for how long, nodes, sweeps, queues."
+        )
+        await self._press(re.compile("Обходы"), BORIS)
+        await self._sees("expiry", BORIS)
+        await self._press(re.compile("^expiry"), BORIS)
+        await self._press(re.compile("Запустить сейчас"), BORIS)
+        await self._sees("второго не будет", BORIS)
+        await self._album.take(
+            self._desk, "operations-confirm", "What an operator does is shown first, confirmed once, and audited."
         )
 
     async def _inspects(self) -> None:

@@ -101,6 +101,11 @@ def sweeps() -> dict[str, function_table.Function]:
     }
 
 
+def silent_after_s() -> dict[str, float]:
+    """For how long each sweep may not have ended well."""
+    return function_table.load().silent_after_s()
+
+
 def shop_flags() -> tuple[str, ...]:
     """The switches that are no sweep's."""
     return (flags.PAYMENTS, flags.TRIAL)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lib import function_table
 from lib.bot.finance import callbacks as money
 from lib.bot.operations import acts
 from lib.bot.operations.callbacks import (
@@ -62,23 +61,25 @@ def home(tx: Transaction, context: UpdateContext, held: Collection[Role], toast:
     )
     switched = operations.switches(tx)
     off = [name for name, one in switched.items() if not one.enabled]
-    unwell = [name for name in acts.sweeps() if not _is_well(_run_of(last, name), name)]
+    unwell = _unwell(tx, last)
     troubled = [one for one in all_nodes if _problems(context, one)]
     lines = [
-        say.html("operations-pending", count=_count(stands.pending), age=_age(say, stands.pending_s)),
+        say.html(
+            "operations-pending", count=_count(stands.pending), age=_oldest(say, stands.pending, stands.pending_s)
+        ),
         say.html("operations-nodes", count=str(len(all_nodes)), troubled=str(len(troubled))),
         say.html("operations-sweeps", count=str(len(acts.sweeps())), unwell=", ".join(unwell) or "—"),
         say.html("operations-off-now", names=", ".join(off) or "—"),
         say.html(
             "operations-updates",
             count=_count(stands.updates),
-            age=_age(say, stands.updates_s),
+            age=_oldest(say, stands.updates, stands.updates_s),
             gone=_count(stands.updates_given_up),
         ),
         say.html(
             "operations-events",
             count=_count(stands.events),
-            age=_age(say, stands.events_s),
+            age=_oldest(say, stands.events, stands.events_s),
             unmatched=_count(stands.events_unmatched),
         ),
         say.html(
@@ -87,7 +88,9 @@ def home(tx: Transaction, context: UpdateContext, held: Collection[Role], toast:
             failed=_count(stands.messages_failed),
             unreachable=_count(stands.messages_unreachable),
         ),
-        say.html("operations-refunds", count=_count(stands.refunds), age=_age(say, stands.refunds_s)),
+        say.html(
+            "operations-refunds", count=_count(stands.refunds), age=_oldest(say, stands.refunds, stands.refunds_s)
+        ),
     ]
     owed = [
         say.html("operations-queue", name=one.queue, count=_count(one.count), age=_age(say, one.oldest_s))
@@ -238,14 +241,14 @@ def sweeps(tx: Transaction, context: UpdateContext) -> Screen:
     """Every sweep of this release: when it ran last, how it ended, when it last ended well."""
     say = context.texts
     last, switched = sweep_runs.last(tx), operations.switches(tx)
-    lines = []
+    unwell, lines = _unwell(tx, last), []
     for name, function in acts.sweeps().items():
         run = _run_of(last, name)
         flag = switched.get(function.flag or "")
         lines.append(
             say.html(
                 "operations-sweep-line",
-                sign="⏸" if flag is not None and not flag.enabled else "✅" if _is_well(run, name) else "⚠️",
+                sign="⏸" if flag is not None and not flag.enabled else "⚠️" if name in unwell else "✅",
                 name=name,
                 age="—" if run is None else _age(say, run.age_s),
                 outcome="—" if run is None else say.plain(f"operations-outcome-{run.outcome.replace('_', '-')}"),
@@ -518,10 +521,11 @@ def _run_of(last: Sequence[LastRun], name: str) -> LastRun | None:
     return next((run for run in last if run.sweep == name), None)
 
 
-def _is_well(run: LastRun | None, name: str) -> bool:
-    """Whether it ended well within the time after which its alert rings."""
-    limit = function_table.load().silent_after_s().get(name)
-    return run is not None and run.well_s is not None and (limit is None or run.well_s <= limit)
+def _unwell(tx: Transaction, last: Sequence[LastRun]) -> list[str]:
+    """Sweeps that have not ended well within the time after which their alerts ring; a new one is awaited for as long."""
+    well = {run.sweep: run.well_s for run in last if run.well_s is not None}
+    since = sweep_runs.expected_s(tx) | well
+    return [name for name, limit in acts.silent_after_s().items() if since.get(name, 0.0) > limit]
 
 
 def _act(context: UpdateContext, act: Act, subject: str) -> Button:
@@ -539,6 +543,10 @@ def _pairs(choice: tuple[Button, ...]) -> Rows:
 
 def _count(number: int) -> str:
     return f"{number}+" if number >= operations.MOST else str(number)
+
+
+def _oldest(say: Texts, count: int, seconds: float) -> str:
+    return _age(say, seconds) if count else "—"
 
 
 def _age(say: Texts, seconds: float) -> str:

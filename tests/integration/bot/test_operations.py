@@ -243,7 +243,11 @@ async def test_each_button_asks_for_its_role(boss: Customer, role: Role) -> None
 async def test_the_overview_counts_what_waits_and_for_how_long(boss: Customer) -> None:
     db = boss.services.db
     await boss.say("/operations")
-    assert "Keys not active: <b>0</b>" in boss.text
+    assert "Keys not active: <b>0</b>, the oldest —" in boss.text
+    assert "not well: —" in boss.text  # in a new shop the first ticks are still to come
+    await db.run(
+        lambda tx: tx.execute("insert into expected_sweeps values ('expiry', atlas.now() - interval '1 hour')")
+    )
     await db.run(two_nodes)
     await db.run(pending_access)
     await db.run(kept_update)
