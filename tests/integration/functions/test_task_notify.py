@@ -121,6 +121,24 @@ async def test_an_hour_of_trouble_costs_no_message(db: Database, telegram: Teleg
     assert await db.run(statuses) == [["sent", 0]] * 4
 
 
+@pytest.mark.proves("S2-6f")
+@pytest.mark.parametrize("asked_s", [90, 3_600])
+async def test_a_chat_that_is_too_fast_is_left_alone_as_long_as_telegram_asks_and_no_other_waits(
+    db: Database, telegram: Telegram, asked_s: int
+) -> None:
+    await db.run(owe, 3)
+    telegram.of_chat[1] = Outcome("flood", retry_after=float(asked_s), error="Too Many Requests")
+    await pass_time(db, 1)
+    assert sorted(telegram.taken) == [2, 3]
+    asked = telegram.asked
+    await pass_time(db, asked_s // 60 - 1)
+    assert telegram.asked == asked, "not before"
+    del telegram.of_chat[1]
+    await pass_time(db, 3)
+    assert sorted(telegram.taken) == [1, 2, 3]
+    assert await db.run(statuses) == [["sent", 0]] * 3
+
+
 @pytest.mark.proves("G-1")
 async def test_an_hour_without_answers_costs_no_message_either(db: Database, telegram: Telegram) -> None:
     await db.run(owe, 1)
