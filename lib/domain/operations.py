@@ -44,7 +44,11 @@ with pending as (select pending_since as since from subscriptions where activati
 kept as (select received_at as since from updates where done_at is null and update_id <> :own order by received_at limit :most),
 given_up as (select 1 from updates where {GIVEN_UP} limit :most),
 news as (select received_at as since from payment_events where status = 'new' order by id limit :most),
-unmatched as (select 1 from payment_events where status in ('unmatched', 'duplicate') and resolved_at is null limit :most),
+unmatched as (
+    (select 1 from payment_events where status = 'unmatched' and resolved_at is null limit :most)
+    union all
+    (select 1 from payment_events where status = 'duplicate' and resolved_at is null limit :most)
+),
 told as (select status from messages where status in ('unclear', 'failed', 'unreachable') order by id desc limit :most),
 refunds as (select requested_at as since from refund_requests where status in ('requested', 'sent') limit :most),
 ages as (
