@@ -476,6 +476,19 @@ async def test_what_was_given_up_meanwhile_is_not_handled_by_the_task_that_comes
     assert (await db.run(updates.claim, Incoming(UPDATE, "{}", "c"))).done
 
 
+async def test_an_update_given_up_between_its_two_steps_is_done_once_the_second_has_its_effect(boss: Customer) -> None:
+    """Between them it waits for a provider, and holds no row: what comes of it is not hidden by the operator's word."""
+    db = boss.services.db
+    await db.run(kept_update)
+    assert not (await db.run(updates.claim, Incoming(UPDATE, "{}", "c"))).done
+    await db.run(stored_work.give_up_update, UPDATE, by(), intake.tells_of_money)
+    await db.run(lambda tx: updates.finish(tx, UPDATE, [{"method": "sendMessage"}]))
+    assert await db.run(state_of) == "done"
+    with pytest.raises(NotDone) as refused:
+        await db.run(stored_work.run_update_again, UPDATE, by())
+    assert refused.value.why is Why.HAD_EFFECT
+
+
 async def test_giving_up_and_running_again_at_once_leave_one_of_the_two(boss: Customer) -> None:
     db = boss.services.db
     await db.run(kept_update)
