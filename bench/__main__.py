@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench import (
+    activation,
     against,
     burst,
     clock,
     cold_start,
     first_message,
+    hot_add,
     machine,
     open_invoices,
     pairs,
@@ -47,9 +49,10 @@ _ON_A_SYSTEM: dict[str, Callable[[System, Buyers, Sizes], Awaitable[Outcome]]] =
     "P11": payment.measure,
     "P12": burst.measure,
 }
+_ALONE: dict[str, Callable[[Sizes], Awaitable[Outcome]]] = {"P5": activation.measure, "P6": hot_add.measure}
 _INSTANCES = {"P9": {"cryptobot_webhook": storm.PROCESSES}}
 _FIRST_MESSAGE = "first-message"
-_NAMES = [*_ON_A_SYSTEM, *(name for name in against.ITEMS if name not in _ON_A_SYSTEM), _FIRST_MESSAGE]
+_NAMES = [*_ON_A_SYSTEM, *_ALONE, *(name for name in against.ITEMS if name not in _ON_A_SYSTEM), _FIRST_MESSAGE]
 
 
 def _arguments(given: list[str] | None) -> argparse.Namespace:
@@ -94,6 +97,9 @@ async def _timed(name: str, work: Awaitable[Outcome]) -> Outcome:
 
 async def _measure(wanted: list[str], sizes: Sizes, *, fresh: bool) -> list[Outcome]:
     outcomes = await _on_a_system([name for name in _ON_A_SYSTEM if name in wanted], sizes)
+    for name, measure in _ALONE.items():
+        if name in wanted:
+            outcomes.append(await _timed(name, measure(sizes)))
     if _FIRST_MESSAGE in wanted:
         outcomes.append(await _timed(_FIRST_MESSAGE, first_message.measure(fresh=fresh, again=sizes.again)))
     return outcomes

@@ -27,6 +27,13 @@ class Sizes:
         settled_rounds: rounds of P3, ours and pgbench's.
         settled_among: orders in the database meanwhile; its cost is looked at with a tenth of them as well.
         settled_growth: and with so many times as many.
+        activated: access of P5 that is pending when the sweep begins; its cost is looked at with a tenth of it as well.
+        activated_among: subscriptions in the database meanwhile.
+        activation_rounds: runs of the sweep.
+        raw_adds: adds of the core itself, before and after each of them.
+        held: clients that the node of P6 holds.
+        hot_adds: clients added to them, one by one.
+        rewrites: restarts with a file of one client more.
         watched: open invoices of P7; a pass is looked at with a tenth of them as well.
         watched_growth: and with so many times as many.
         watched_rounds: passes over each.
@@ -55,6 +62,13 @@ class Sizes:
     settled_rounds: int
     settled_among: int
     settled_growth: int
+    activated: int
+    activated_among: int
+    activation_rounds: int
+    raw_adds: int
+    held: int
+    hot_adds: int
+    rewrites: int
     watched: int
     watched_growth: int
     watched_rounds: int
@@ -84,6 +98,13 @@ FULL = Sizes(
     settled_rounds=7,
     settled_among=100_000,
     settled_growth=10,
+    activated=10_000,
+    activated_among=1_000_000,
+    activation_rounds=5,
+    raw_adds=2000,
+    held=50_000,
+    hot_adds=300,
+    rewrites=5,
     watched=10_000,
     watched_growth=10,
     watched_rounds=5,
@@ -112,6 +133,13 @@ SMALL = Sizes(
     settled_rounds=1,
     settled_among=100,
     settled_growth=2,
+    activated=20,
+    activated_among=200,
+    activation_rounds=1,
+    raw_adds=5,
+    held=20,
+    hot_adds=5,
+    rewrites=1,
     watched=1_000,
     watched_growth=2,
     watched_rounds=1,

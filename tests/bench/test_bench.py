@@ -12,7 +12,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-# six whole systems are started one after the other: half a minute on a quiet machine, minutes on a crowded one
+# six whole systems, a database with a node and two nodes are started one after the other: half a minute on a quiet machine, minutes on a crowded one
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +44,7 @@ def test_every_target_of_the_contract_is_judged(content: dict[str, Any]) -> None
             *(("P1", "≥ 1.2x"), ("P1", "≤ 0.8x"), ("P1", "≤ 0.9x")),
             *(("P2", "≤ 4x"), ("P2", "≤ 0.4x"), ("P2", "≤ 2x"), ("P2", "≤ 2x")),
             *(("P3", "≥ 0.5x"), ("P3", "≤ 12 statements")),
+            *(("P5", "≥ 0.5x"), ("P6", "≥ 100x"), ("P6", "≤ 0 connections")),
             *(("P7", "≤ 3 s"), ("P7", "≤ 12 calls")),
             *(("P9", "≤ 1.2x"), ("P9", "≤ 0 settlements")),
             *(("P11", "≤ 2.3x"), ("P11", "≤ 6x")),
@@ -60,6 +61,20 @@ def test_workers_and_pgbench_settled_by_the_same_statements(content: dict[str, A
     assert measured["seconds"]["n"] == 4 * 3
     assert min(one["median"] for one in measured["per_second"].values()) > 0
     assert list(measured["median_s_by_orders"]) == ["10", "100", "200"]
+
+
+def test_everything_pending_was_applied_beside_the_cores_own_adds(content: dict[str, Any]) -> None:
+    measured = content["measured"]["P5"]
+    assert measured["keys"] == 2 * 2 + 20
+    assert [measured["per_second"][side]["n"] for side in ("ours", "raw")] == [1, 1]
+    assert min(side["min"] for side in measured["per_second"].values()) > 0
+
+
+def test_clients_were_added_under_downloads_that_went_on_and_a_restart_cut_them(content: dict[str, Any]) -> None:
+    measured = content["measured"]["P6"]
+    assert (measured["seconds"]["add"]["n"], measured["seconds"]["rewrite"]["n"]) == (5, 1)
+    assert measured["dropped"] == {"add": 0, "rewrite": measured["downloads"]}
+    assert measured["faster"] > 0
 
 
 def test_a_storm_of_copies_settled_each_order_once(content: dict[str, Any]) -> None:
