@@ -102,6 +102,8 @@ async def _ask(environment: pytest.MonkeyPatch, served: str, method: str, path: 
     await _close_databases()
     said = answer.json()
     said.pop("ms", None)
+    if said.get("sweep") == "audit":
+        said.pop("done")  # what is asked once a night was asked by the one before
     return answer.status_code, said
 
 
