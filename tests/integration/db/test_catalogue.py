@@ -26,6 +26,10 @@ NO_MOMENT = {
     "deployment.clock_offset": "a difference, of a local environment",
     "ledger_entries.books_day": "its transfer's",
     "ledger_transfers.books_day": "a day of the books, in their zone",
+    "invariant_marks.night": "a day of UTC, the night's walk",
+    "invariant_violations.day": "a day of UTC, once of which it alarms",
+    "telegram_budget.broadcast_slots": "moments, many",
+    "telegram_budget.slots": "moments, many",
     "trial_days.day": "a day of UTC, the lock of its cap",
 }
 _TIME_BY_NAME = re.compile(r"(_at|_until|_since|_from|_after|_before|_on|^day|_day)$")
