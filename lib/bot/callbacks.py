@@ -31,6 +31,7 @@ class Place(StrEnum):
     TERMS = "terms"
     PRIVACY = "privacy"
     PAY_SUPPORT = "pay_support"
+    AUTO_RENEWAL = "auto_renewal"
 
 
 class Platform(StrEnum):
@@ -66,6 +67,14 @@ class ShowMoves(CallbackData, prefix="moves"):
     """Balance: what moved it, before that transfer; 0: the last moves."""
 
     before: Annotated[int, Field(ge=0, le=2**63 - 1)]
+
+
+class SetAutoRenewal(CallbackData, prefix="renew"):
+    """Auto-renewal: on, of what that order bought and for the price that was shown, minor units; or off, and the two are 0."""
+
+    on: bool
+    order: Annotated[int, Field(ge=0, le=2**63 - 1)] = 0
+    price: Annotated[int, Field(ge=0, le=10**17)] = 0
 
 
 class StartTrial(CallbackData, prefix="trial"):

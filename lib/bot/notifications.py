@@ -10,7 +10,7 @@ from lib import texts
 from lib.bot.callbacks import Go, Place
 from lib.bot.routers.access import key_rows
 from lib.bot.screen import Call, Screen, message, tap
-from lib.domain import accounts, messages, provisioning, reminders, subscriptions
+from lib.domain import accounts, messages, provisioning, reminders, renewals, subscriptions
 from lib.domain import outbox as work
 
 if TYPE_CHECKING:
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 
 _NO_LINK_S = 60.0
+_AMOUNTS = ("price", "missing", "known")
+"""Parameters of a message about a renewal that are money."""
 _UNREACHABLE = ("unreachable", "unreachable")
 
 
@@ -36,12 +38,14 @@ class Facts:
         until: the end of running access.
         uuid_start: the first digits of its UUID.
         left: what is left of running access.
+        auto_renew: it renews by itself.
     """
 
     link: str | None
     until: datetime | None
     uuid_start: str = ""
     left: timedelta = timedelta()
+    auto_renew: bool = False
 
 
 def facts(tx: Transaction, account_id: int) -> Facts:
@@ -49,8 +53,9 @@ def facts(tx: Transaction, account_id: int) -> Facts:
     held = subscriptions.current(tx, account_id)
     until = held.expires_at if held is not None and held.is_current else None
     uuid_start = str(held.uuid)[:8] if held is not None and held.uuid is not None else ""
+    auto_renew = held is not None and held.auto_renew
     left = until - subscriptions.now(tx) if until is not None else timedelta()
-    return Facts(provisioning.share_link(tx, account_id), until, uuid_start, left)
+    return Facts(provisioning.share_link(tx, account_id), until, uuid_start, left, auto_renew)
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +183,8 @@ def compose(
             screen = _expired(say, params, current)
         case reminders.REMINDER | reminders.TRIAL:
             screen = _ends_soon(say, kind, params, zone, current)
+        case renewals.KIND:
+            screen = _renewal(say, params, zone, current)
         case _:
             raise LookupError(f"no message of kind {kind}")
     return [message(chat_id, screen)] if screen is not None else []
@@ -194,12 +201,16 @@ def _receipt(say: Texts, params: dict[str, Any], zone: ZoneInfo) -> Screen:
     )
     if rest := params.get("to_balance"):
         text += "\n" + say.html("message-receipt-rest", amount=say.money(rest["amount"], rest["currency"]))
+    if params.get("by_itself"):
+        text += "\n\n" + say.html("message-receipt-by-itself")
     how = say.html("message-receipt-renewed" if params["renewed"] else "message-receipt-pending")
+    beside = (
+        tap(say.plain("button-auto-renewal"), Go(to=Place.AUTO_RENEWAL))
+        if params.get("by_itself")
+        else tap(say.plain("button-instruction"), Go(to=Place.INSTRUCTION))
+    )
     rows = (
-        (
-            tap(say.plain("button-key"), Go(to=Place.KEY)),
-            tap(say.plain("button-instruction"), Go(to=Place.INSTRUCTION)),
-        ),
+        (tap(say.plain("button-key"), Go(to=Place.KEY)), beside),
         (tap(say.plain("button-menu"), Go(to=Place.MENU)),),
     )
     return Screen(f"{text}\n\n{how}", rows)
@@ -270,3 +281,27 @@ def _ends_soon(say: Texts, kind: str, params: dict[str, Any], zone: ZoneInfo, cu
         return Screen(text, ((key, tap(say.plain("button-instruction"), Go(to=Place.INSTRUCTION))), menu))
     buy = "button-buy" if kind == reminders.TRIAL else "button-renew"
     return Screen(text, ((tap(say.plain(buy), Go(to=Place.BUY)),), menu))
+
+
+def _renewal(say: Texts, params: dict[str, Any], zone: ZoneInfo, current: Facts) -> Screen | None:
+    """What keeps access from renewing, or a higher price: of the end that it still has, and while it is to renew."""
+    until = datetime.fromisoformat(params["expires_at"])
+    if current.until != until or not current.auto_renew:
+        return None
+    why = params["why"]
+    values = {"until": say.moment(until, zone)}
+    if "price" in params:
+        values["tariff"] = say.tariff(params["tariff"])
+        values["period"] = say.plain("period", days=params["period_days"])
+        values |= {name: say.money(params[name], params["currency"]) for name in _AMOUNTS if name in params}
+    if "charged_from" in params:
+        values["charged_from"] = say.moment(datetime.fromisoformat(params["charged_from"]), zone)
+    match why:
+        case "low":
+            on = tap(say.plain("button-top-up"), Go(to=Place.BALANCE))
+        case "not_sold":
+            on = tap(say.plain("button-renew"), Go(to=Place.BUY))
+        case _:
+            on = tap(say.plain("button-auto-renewal"), Go(to=Place.AUTO_RENEWAL))
+    rows = ((on,), (tap(say.plain("button-menu"), Go(to=Place.MENU)),))
+    return Screen(say.html(f"message-renewal-{why.replace('_', '-')}", **values), rows)

@@ -45,6 +45,9 @@ class OutcomeUnknown(DatabaseError):
     """
 
 
+_RERUN_WHOLE = frozenset({"40001", "40P01"})  # serialization, deadlock
+
+
 class StatementFailed(DatabaseError):
     """Postgres refused a statement.
 
@@ -57,6 +60,11 @@ class StatementFailed(DatabaseError):
         super().__init__(f"SQLSTATE {code}" + (f" ({constraint})" if constraint else ""))
         self.code = code
         self.constraint = constraint
+
+    @property
+    def must_rerun(self) -> bool:
+        """Whether the whole transaction is to be run again: nothing may be made of the part that failed."""
+        return self.code in _RERUN_WHOLE
 
 
 class TooSlow(StatementFailed):

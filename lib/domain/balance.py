@@ -52,6 +52,7 @@ class Purchase:
     Attributes:
         key: makes it one purchase, however often it is asked for: of the dialogue's step, of the end that a renewal is for.
         quote: what it was shown to cost, in the currency of the books.
+        renews: it happens by itself, of access that runs and is about to end (lib/domain/renewals.py).
     """
 
     account_id: int
@@ -59,6 +60,7 @@ class Purchase:
     tariff: str
     period_days: int
     quote: Quote
+    renews: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +120,13 @@ def buy(tx: Transaction, purchase: Purchase, prices: PriceList, correlation_id: 
     payment_id = tx.value(_BOOK, key=purchase.key, order_id=opened.id)
     tx.reach("balance.mid-transaction")
     follow_up = EFFECTS[opened.kind].deliver(
-        tx, payable, payment_id, prices, paid=opened.price, correlation_id=correlation_id
+        tx,
+        payable,
+        payment_id,
+        prices,
+        paid=opened.price,
+        correlation_id=correlation_id,
+        source="renewal" if purchase.renews else "payment",
     )
     _spend(tx, payable, payment_id)
     return Bought(replace(opened, status="paid"), already=False, replaced=replaced, follow_up=tuple(follow_up))

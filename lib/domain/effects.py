@@ -38,7 +38,8 @@ class Deliver(Protocol):
     """Gives what was bought, in the transaction of its payment; the work that follows.
 
     `paid` is what came for it, in minor units of the order's price: by itself never less, out of suspense maybe. `credited` is what
-    a top-up brings, in minor units of the books, where it is not what `paid` is worth.
+    a top-up brings, in minor units of the books, where it is not what `paid` is worth. `source` is `renewal` when access renews by
+    itself.
     """
 
     def __call__(  # noqa: D102 -- said above
@@ -51,6 +52,7 @@ class Deliver(Protocol):
         paid: int,
         correlation_id: str,
         credited: int | None = None,
+        source: str = "payment",
     ) -> list[outbox.Item]: ...
 
 
@@ -88,6 +90,7 @@ def _give_access(
     paid: int,
     correlation_id: str,
     credited: int | None = None,  # noqa: ARG001 -- of a top-up
+    source: str = "payment",
 ) -> list[outbox.Item]:
     # Read by a statement of its own, now that the account is ours: the one that found the order may have waited for another
     # settlement and would still have seen the tariff of before it.
@@ -98,7 +101,7 @@ def _give_access(
         order.account_id,
         tariff=order.tariff,
         seconds=order.period_days * _DAY_S,
-        source="payment",
+        source=source,
         value=prices.conversion(running, order.tariff),
         payment_id=payment_id,
     )
@@ -111,6 +114,8 @@ def _give_access(
         "expires_at": grant.expires_at.isoformat(),
         "renewed": grant.renewed and grant.activation_status == "active",
     }
+    if source == "renewal":
+        receipt["by_itself"] = True
     if (rest := bookings.rest(order, paid, prices.currency)).minor:
         receipt["to_balance"] = {"amount": rest.minor, "currency": rest.currency}
     return tx.rows(
@@ -133,6 +138,7 @@ def _top_up(
     paid: int,
     correlation_id: str,
     credited: int | None = None,
+    source: str = "payment",  # noqa: ARG001 -- of access
 ) -> list[outbox.Item]:
     """The money itself moves by its posting; here the customer is told."""
     receipt = {

@@ -10,6 +10,8 @@ if TYPE_CHECKING:
 PAYMENTS = "payments"
 """Off: no new orders, and no checkout is accepted. Webhooks still record and settle: money that arrives is never refused."""
 TRIAL = "trial"
+RENEWALS = "sweep.renewals"
+"""Off: the sweep of renewals does not run, and no money that comes renews anything at once either."""
 
 
 def enabled(tx: Transaction, name: str) -> bool:

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from lib.db import Transaction
     from lib.domain.pricelist import PriceList
 
-_RERUN_WHOLE = frozenset({"40001", "40P01"})
 _HAD_EFFECT = frozenset({"settled", "duplicate"})
 _MOST_BODIES = 50
 """Bodies kept of one event beside its own: more different news than that under one key is a defect of the sender."""
@@ -99,7 +98,7 @@ def receive(tx: Transaction, event: Event, prices: PriceList) -> Received:
     except TooSlow as error:
         return _keep(tx, stored, event, error)
     except StatementFailed as error:
-        if error.code in _RERUN_WHOLE:
+        if error.must_rerun:
             raise
         return _keep(tx, stored, event, error)
     except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:

@@ -98,6 +98,19 @@ class Reminders:
 
 
 @dataclass(frozen=True, slots=True)
+class AutoRenewal:
+    """When access renews by itself (product.md#subscription).
+
+    Attributes:
+        window_hours: so long before its end it is tried first.
+        notice_hours: so long before its end a price that is higher than last time must have been announced.
+    """
+
+    window_hours: int
+    notice_hours: int
+
+
+@dataclass(frozen=True, slots=True)
 class PriceList:
     """All of it.
 
@@ -118,6 +131,7 @@ class PriceList:
     vip_percent: int
     minimums: dict[str, int]
     reminders: Reminders
+    auto_renewal: AutoRenewal
 
     @property
     def on_sale(self) -> dict[str, Tariff]:

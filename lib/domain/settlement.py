@@ -77,6 +77,7 @@ class Received:
         outcome: settled, duplicate (a second charge on a paid order), unmatched, no_money (nothing to settle, no alarm), repeated
             (known already), differs (its key had its effect, and now something else is said under it: kept, for an operator) or
             kept (settling failed: `task_settle` tries again).
+        error: why it is kept; of a top-up, why it renewed no access that waited for it.
     """
 
     outcome: str
@@ -165,7 +166,20 @@ def settle(  # noqa: PLR0911 -- one for each of what can have come
         money = _without_fee(money)
     ledger.post(tx, effect.sale(event.provider, money, order, payment_id, books=prices.currency))
     reason = bookings.not_booked(money)
-    return Received("settled", event_id, order.id, reason=reason, follow_up=tuple(follow_up))
+    renewed, error = _renewed(tx, order, prices, event.correlation_id)
+    return Received("settled", event_id, order.id, reason=reason, error=error, follow_up=(*follow_up, *renewed))
+
+
+def _renewed(
+    tx: Transaction, order: PayableOrder, prices: PriceList, correlation_id: str
+) -> tuple[tuple[outbox.Item, ...], str]:
+    """Access that waited for a top-up renews with it: the work that follows, and why it could not be (the sweep tries again)."""
+    if order.kind != "top_up":
+        return (), ""
+    from lib.domain import renewals  # noqa: PLC0415 -- most who pay buy access
+
+    renewed, error = renewals.after_top_up(tx, order.account_id, prices, correlation_id)
+    return renewed.follow_up, error
 
 
 def _without_fee(money: Money) -> Money:

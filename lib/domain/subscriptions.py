@@ -24,7 +24,11 @@ SAME_VALUE = Fraction(1)
 
 @dataclass(frozen=True, slots=True)
 class Subscription:
-    """A customer's access as it is now."""
+    """A customer's access as it is now.
+
+    Attributes:
+        auto_renew: it is extended from the balance before its end (lib/domain/renewals.py).
+    """
 
     id: int
     tariff: str
@@ -36,6 +40,7 @@ class Subscription:
     expires_at: datetime
     trial_until: datetime | None
     is_current: bool
+    auto_renew: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +63,7 @@ class Grant:
 
 
 _COLUMNS = """id, tariff, source, status, activation_status, uuid, version, expires_at, trial_until,
-    status = 'active' and expires_at > atlas.now() as is_current"""
+    status = 'active' and expires_at > atlas.now() as is_current, auto_renew"""
 
 _OF_ACCOUNT = f"select {_COLUMNS} from subscriptions where account_id = :account_id"  # noqa: S608 -- constant columns
 _LOCKED = f"{_OF_ACCOUNT} for no key update"
@@ -102,6 +107,9 @@ set tariff = :tariff,
     started_at = case when new.renewed then s.started_at else atlas.now() end,
     trial_until = case when :source = 'trial' then new.expires_at when new.renewed then s.trial_until end,
     expires_at = new.expires_at,
+    -- what was asked for ends with the access it was asked for
+    auto_renew = s.auto_renew and new.renewed,
+    last_auto_renewal_at = case when :source = 'renewal' then new.expires_before else s.last_auto_renewal_at end,
     placement = (select generation from placement),
     updated_at = atlas.now()
 from new where s.id = new.id
@@ -282,7 +290,7 @@ def grant(
     tx.execute(
         _WANT,
         subscription_id=given.subscription_id,
-        event="extended" if given.renewed else "granted",
+        event="renewed" if source == "renewal" else "extended" if given.renewed else "granted",
         source=source,
         tariff=tariff,
         uuid=given.uuid,

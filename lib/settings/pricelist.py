@@ -11,7 +11,7 @@ from typing import Any, TypeGuard
 
 from lib import currencies
 from lib.domain import pricelist as domain
-from lib.domain.pricelist import PriceList, Quiet, Reminders, Tariff, TopUp, Trial
+from lib.domain.pricelist import AutoRenewal, PriceList, Quiet, Reminders, Tariff, TopUp, Trial
 from lib.settings import plain, values
 
 _NAME = re.compile(r"[a-z0-9_]{1,24}")  # it travels in the 64 bytes of a button
@@ -29,6 +29,8 @@ _RANGES = {
     "traffic_gb": (1, 1_000_000_000),  # in bytes, a bigint
     "stars": (1, 10**8),  # in nanostars far below what the books hold
     "vip_percent": (1, 99),  # only a code makes it free
+    "window_hours": (1, 23),  # less than the shortest period: what was just renewed is not due again
+    "notice_hours": (24, 720),
     "least": (1, 10**17 - 1),
     "most": (1, 10**17 - 1),
     "star_value": (1, 10**9),
@@ -39,7 +41,7 @@ _MOST_AMOUNTS = 10
 _MOST_REMINDERS = 10
 _CLOCK = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])")
 _OF_TRIAL = ("tip", "offer", "last")
-_ADDED = ("discounts", "top_up", "minimums", "reminders")
+_ADDED = ("discounts", "top_up", "minimums", "reminders", "auto_renewal")
 _MOST_TARIFFS, _MOST_PERIODS = 20, 20  # one message has 4096 characters and a hundred buttons
 _MOST_RATIO = 100
 """Between the prices of two tariffs for one period: what is left of ten years becomes a thousand, and a date."""
@@ -81,6 +83,7 @@ def read(path: Path = _DEFAULT) -> PriceList:
     trial = _trial(_table(raw, "trial", problems), tariffs, problems)
     vip_percent = _number(_table(raw, "discounts", problems), "vip_percent", "discounts", problems)
     top_up = _top_up(_table(raw, "top_up", problems), problems) if "top_up" in raw else None
+    auto_renewal = _auto_renewal(_table(raw, "auto_renewal", problems), problems)
     minimums = _minimums(_table(raw, "minimums", problems), problems)
     reminders = _reminders(_table(raw, "reminders", problems), trial.hours, problems)
     currency = raw.get("currency")
@@ -100,7 +103,7 @@ def read(path: Path = _DEFAULT) -> PriceList:
         problems.append(f"tariffs: at most {_MOST_TARIFFS}")
     if problems:
         raise InvalidPriceList("\n".join(problems))
-    return PriceList(str(currency), minutes, tariffs, trial, top_up, vip_percent, minimums, reminders)
+    return PriceList(str(currency), minutes, tariffs, trial, top_up, vip_percent, minimums, reminders, auto_renewal)
 
 
 def _parsed(path: Path) -> dict[str, Any]:
@@ -148,6 +151,7 @@ def _unknown(raw: dict[str, Any]) -> list[str]:
         "trial": {"tariff", "hours", "daily_cap", "devices", "traffic_gb"},
         "discounts": {"vip_percent"},
         "top_up": {"amounts", "least", "most", "star_value"},
+        "auto_renewal": {"window_hours", "notice_hours"},
         "minimums": set(values.PAYMENT_METHODS),
         "reminders": {"paid", "given", "trial", "quiet"},
     }
@@ -246,6 +250,13 @@ def _top_up(row: dict[str, Any], problems: list[str]) -> TopUp:
         problems.append(f"top_up.amounts: up to {_MOST_AMOUNTS} whole numbers from top_up.least to top_up.most")
         amounts = []
     return TopUp(tuple(amounts), least, most, star_value)
+
+
+def _auto_renewal(row: dict[str, Any], problems: list[str]) -> AutoRenewal:
+    window, notice = (_number(row, name, "auto_renewal", problems) for name in ("window_hours", "notice_hours"))
+    if window >= notice:
+        problems.append("auto_renewal.notice_hours: must be above auto_renewal.window_hours")
+    return AutoRenewal(window, notice)
 
 
 def _minimums(row: dict[str, Any], problems: list[str]) -> dict[str, int]:

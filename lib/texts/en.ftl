@@ -36,6 +36,12 @@ button-trial = 🎁 Try it free
 button-profile = 👤 Profile
 button-buy = 💳 Buy access
 button-renew = 💳 Extend access
+button-auto-renewal = ♻️ Auto-renewal
+button-auto-renewal-on = ♻️ Auto-renewal: on
+button-auto-renewal-off = ♻️ Auto-renewal: off
+button-turn-on = ✅ Turn on: { $price } from the balance
+button-agree = ✅ I agree, renew for { $price }
+button-turn-off = ✖️ Turn off
 button-key = 🔑 My key
 button-instruction = 📖 How to connect
 button-support = 💬 Support
@@ -328,7 +334,53 @@ top-up-refused-too-little = ⚠️ That is less than the least amount.
 top-up-refused-too-much = ⚠️ That is more than the largest amount.
 top-up-confirm = <b>Top-up of { $amount }</b>
 
+## Auto-renewal
+auto-renewal-off =
+    ♻️ <b>Auto-renewal</b>
+
+    It is off. If you turn it on:
+auto-renewal-on =
+    ♻️ <b>Auto-renewal</b>
+
+    It is on:
+auto-renewal-terms =
+    What: <b>{ $what }</b>
+    How much: <b>{ $price }</b>, from your balance
+    When: <b>{ $charged_from }</b>, shortly before access ends ({ $until })
+
+    The key stays the same. Promo codes do not apply. If the price rises, we do not take the new one before we have told you { $notice } ahead. You can turn it off at any time.
+auto-renewal-balance = On your balance: <b>{ $balance }</b>
+auto-renewal-missing = { $missing } is missing: top up before access ends and it is extended by itself.
+auto-renewal-price = ⚠️ The price has risen. Access is extended for { $price } only if you agree.
+auto-renewal-not-sold = ♻️ { $what }: this is not sold any more, so it is not extended by itself. Access runs until <b>{ $until }</b>; then another plan or period can be chosen.
+auto-renewal-nothing = ♻️ Auto-renewal repeats your last purchase while access runs. There is nothing to repeat now.
+toast-auto-renewal-on = Auto-renewal is on
+toast-auto-renewal-off = Auto-renewal is off
+
 ## Messages
+message-receipt-by-itself = ♻️ This is auto-renewal: the money was taken from your balance. It can be turned off in the profile.
+message-renewal-announced =
+    ♻️ <b>The price of auto-renewal changes</b>
+
+    { $tariff }, { $period }: it was { $known }, it will be <b>{ $price }</b>.
+    We take it from the balance no earlier than { $charged_from }. If that does not suit you, turn auto-renewal off: access then ends { $until }.
+message-renewal-low =
+    ♻️ <b>Too little money for auto-renewal</b>
+
+    { $tariff }, { $period }: { $price }. <b>{ $missing }</b> is missing on your balance.
+    Top it up before { $until } and access is extended by itself.
+message-renewal-price =
+    ♻️ <b>Auto-renewal waits for you to agree</b>
+
+    { $tariff }, { $period }: the price is now <b>{ $price }</b>, and we could not tell you in time. We do not take it unless you agree, and access ends { $until }.
+message-renewal-not-sold =
+    ♻️ <b>Auto-renewal will not work</b>
+
+    What you bought is not sold any more. Access ends { $until }; choose another plan or period.
+message-renewal-closed =
+    ♻️ <b>Auto-renewal has not worked yet</b>
+
+    No payments are taken at the moment. Unless that changes before, access ends { $until }; the money stays on your balance.
 message-receipt =
     ✅ <b>Payment received</b>
 

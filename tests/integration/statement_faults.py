@@ -8,7 +8,7 @@ from lib.db import Database, StatementFailed
 from lib.db.transaction import Transaction
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
 T = TypeVar("T")
 
@@ -35,11 +35,13 @@ class _Faulty(Transaction):
         super().__init__(tx._connection, tx._cancelled, tx.name)
         self._at, self._refused = at, refused
         self.sent = 0
+        self.broken = ""
 
     def _send(self, sql: str, how: Callable[[], T]) -> T:
         self.sent += 1
         if self.sent != self._at:
             return super()._send(sql, how)
+        self.broken = sql
         if self._refused:
             return super()._send(sql, lambda: self._connection.execute(_BROKEN, {}))  # type: ignore[return-value] # it raises
         raise Fault(sql)
@@ -50,11 +52,13 @@ def everything(tx: Transaction) -> dict[str, str]:
     return {table: tx.value(_DIGEST.format(table=table)) for table in tx.values(_TABLES)}
 
 
-async def all_or_nothing(url: str, function: Callable[..., T], *arguments: Any, refusals: bool = True) -> T:
+async def all_or_nothing(
+    url: str, function: Callable[..., T], *arguments: Any, refusals: bool = True, lives_without: Collection[str] = ()
+) -> T:
     """Run `function(tx, ...)` with a fault at each statement in turn, and at COMMIT; then without.
 
     After each fault every table is as it was. `refusals`: also with each statement refused by the database, which a function that
-    keeps what it can't do may survive.
+    keeps what it can't do may survive. `lives_without`: statements whose refusal it survives: what it does then is another test's.
 
     Returns:
         What the function returned in the end.
@@ -65,7 +69,7 @@ async def all_or_nothing(url: str, function: Callable[..., T], *arguments: Any, 
         for at in range(1, _MOST_STATEMENTS):
             sent = 0
             for refused in (False, True) if refusals else (False,):
-                sent = await _broken(db, function, arguments, at, refused=refused)
+                sent = await _broken(db, function, arguments, at, lives_without, refused=refused)
                 assert await db.run(everything) == before, f"statement {at} left something behind"
             if sent < at:
                 break
@@ -77,7 +81,13 @@ async def all_or_nothing(url: str, function: Callable[..., T], *arguments: Any, 
 
 
 async def _broken(
-    db: Database, function: Callable[..., Any], arguments: tuple[Any, ...], at: int, *, refused: bool
+    db: Database,
+    function: Callable[..., Any],
+    arguments: tuple[Any, ...],
+    at: int,
+    lives_without: Collection[str],
+    *,
+    refused: bool,
 ) -> int:
     """How many statements came until the fault."""
     sent = 0
@@ -91,6 +101,8 @@ async def _broken(
             sent = faulty.sent
         if sent < at:
             raise Fault("COMMIT")
+        if refused and faulty.broken in lives_without:
+            raise Fault("survived")
         raise AssertionError(f"went on after statement {at} was refused")
 
     try:

@@ -215,7 +215,7 @@ async def test_recorded_lines_are_what_the_code_logs_now() -> None:
 @pytest.mark.parametrize(
     ("metric", "event", "count"),
     [
-        ("atlas_sweep_done", "sweep_end", 13),
+        ("atlas_sweep_done", "sweep_end", 14),
         ("atlas_sweep_not_done", "sweep_end", 0),
         ("atlas_no_database", "sweep_no_database", 4),
         ("atlas_webhook_refused", "telegram_webhook_bad_secret", 1),

@@ -35,10 +35,22 @@ def show_profile(tx: Transaction, context: UpdateContext) -> Screen:
     rows: Rows = (
         *(((tap(say.plain("button-key"), Go(to=Place.KEY)),),) if active else ()),
         (buy,),
+        *auto_renewal(context, held),
         (tap(say.plain("button-balance"), Go(to=Place.BALANCE)),),
         (tap(say.plain("button-menu"), Go(to=Place.MENU)),),
     )
     return Screen(f"{text}\n\n{_access(context, held)}", rows)
+
+
+def auto_renewal(context: UpdateContext, held: Subscription | None) -> Rows:
+    """The way to auto-renewal, for access that was not a free start alone; it can be turned off wherever it is on."""
+    if held is None or not held.is_current:
+        return ()
+    if not held.auto_renew and (held.source == "trial" or not context.balance_offered):
+        return ()
+    say = context.texts
+    label = say.plain("button-auto-renewal-on" if held.auto_renew else "button-auto-renewal-off")
+    return ((tap(label, Go(to=Place.AUTO_RENEWAL)),),)
 
 
 def _access(context: UpdateContext, held: Subscription | None) -> str:
@@ -73,7 +85,8 @@ def show_key(tx: Transaction, context: UpdateContext) -> Screen:
         menu = tap(say.plain("button-menu"), Go(to=Place.MENU))
         toast = say.plain("toast-pending")
         return Screen(say.html("key-pending", until=until), ((refresh,), (menu,)), toast=toast)
-    return Screen(say.html("key", link=link, until=until), key_rows(say, link))
+    rows = key_rows(say, link)
+    return Screen(say.html("key", link=link, until=until), (*rows[:-1], *auto_renewal(context, held), rows[-1]))
 
 
 def key_rows(say: Texts, link: str) -> Rows:

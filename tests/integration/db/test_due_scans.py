@@ -8,7 +8,7 @@ from __future__ import annotations
 import ast
 import json
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -36,6 +36,7 @@ from lib.domain import (
     reconciliation,
     refunds,
     reminders,
+    renewals,
     retention,
     subscriptions,
     sweep_runs,
@@ -44,6 +45,7 @@ from lib.domain import (
 from lib.domain.listings import Commission, Debit
 from lib.domain.provisioning import Answer, Dropped, Heard
 from lib.domain.reconciliation import CHARGE, REFUND, Difference, Line, Outcome
+from lib.domain.renewals import Place
 from lib.domain.settlement import Event, Money
 from lib.domain.sweep_runs import SweepRun
 from lib.domain.webhook_state import Looked
@@ -174,6 +176,9 @@ insert into reconciliation_differences (provider, day, state, kind, external_id,
     select 'cryptobot', date '2020-01-01' + n % 2000, 'missing_here', 'charge', n, 'RUB', false, 1, null,
            case when n % 1000 <> 0 then atlas.now() end
     from generate_series(1, {size}) n;
+-- who renews by itself
+update subscriptions set auto_renew = true, renewal_price = 14900, renewal_order_id = account_id, renewal_agreed_at = atlas.now()
+    where id % 30 = 3;
 set session_replication_role = origin;
 """
 
@@ -387,6 +392,25 @@ def _claimed(tx: Transaction) -> refunds.Claimed:
     return refunds.claim(tx, ["cryptobot"], 1, 60.0)[0]
 
 
+def _renewed(tx: Transaction) -> None:
+    """One who has the money, and one who has not."""
+    first, second, *_ = renewals.due(tx, Place(), PAGE, PRICES)
+    tx._connection.execute(
+        "insert into ledger_accounts (code, currency, account_id, balance) values ('user:topped_up', 'RUB', :id, 100000)",
+        {"id": first.account_id},
+    )
+    assert renewals.renew(tx, first.account_id, PRICES, "c").outcome is renewals.Outcome.RENEWED
+    assert renewals.renew(tx, second.account_id, PRICES, "c").outcome is renewals.Outcome.LOW
+
+
+def _announced(tx: Transaction) -> None:
+    """A price that has risen."""
+    first, *_ = renewals.to_announce(tx, Place(), PAGE, PRICES)
+    basic = PRICES.tariffs["basic"]
+    dearer = replace(PRICES, tariffs={"basic": replace(basic, prices=basic.prices | {30: 20_000})})
+    assert renewals.announce(tx, first.account_id, dearer, "c")
+
+
 def _listed(tx: Transaction) -> None:
     watched = orders.watched(tx, "cryptobot", 0, 1000)
     ids = [order.id for order in watched]
@@ -592,6 +616,10 @@ TRANSACTIONS: dict[str, Callable[[Transaction], object]] = {
     "reminders.due": lambda tx: reminders.due(tx, 0, PAGE),
     "reminders.look_at": _remind,
     "reminders.look_at_one": lambda tx: reminders.look_at_one(tx, reminders.due(tx, 0, 1)[0], TERMS),
+    "renewals.announce": _announced,
+    "renewals.due": _renewed,
+    "renewals.renew": _renewed,
+    "renewals.to_announce": _announced,
     "retention.due": _due,
     "retention.prune": _prune,
     "subscriptions.due_to_expire": lambda tx: subscriptions.due_to_expire(tx, 0, PAGE),

@@ -19,6 +19,7 @@ from lib.bot.money_screens import TEXTS
 from lib.bot.operations.callbacks import Act as OperationsAct
 from lib.bot.order_screen import PAID_HERE
 from lib.bot.routers.reference import APPS
+from lib.domain import renewals
 from lib.domain.accounts import LANGUAGES
 from lib.domain.amounts import Refusal
 from lib.domain.customer_money import State
@@ -59,6 +60,9 @@ _SAMPLES: dict[str, str | int] = {
                 "method",
                 "what",
                 "amount",
+                "charged_from",
+                "known",
+                "notice",
             ),
             *("balance", "missing", "minimum", "least", "most", "when", "state"),
             *("provider", "charge", "username", "reason", "why", "before", "after", "code", "others", "about"),
@@ -130,6 +134,7 @@ def ids_in_code() -> set[str]:
     found |= {f"finance-difference-{state}" for state in states}
     found |= {f"finance-ask-{asked.value}" for asked in Field}
     found |= {f"finance-event-{state.replace('_', '-')}" for state in EVENT_STATES}
+    found |= {f"message-renewal-{why.replace('_', '-')}" for why in renewals.TOLD}
     found |= {f"finance-order-{status}" for status in ("open", "paid", "expired", "replaced")}
     found |= ids_of_operations()
     found |= {f"platform-{platform.value}" for platform in Platform}
