@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from infra import environment, said_amount, transaction
 from lib import currencies
 from lib.domain import refunds_by_hand
-from lib.domain.refunds import NotRefunded
+from lib.domain.refund_requests import NotRefunded
 from lib.domain.refunds_by_hand import Made, Route, Wanted
 from lib.domain.suspense_by_hand import By
 from lib.payments import stars, synthetic

@@ -12,6 +12,8 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from fractions import Fraction
+from math import floor
 
 Account = tuple[str, str, int | None]
 """Code, currency, and whose wallet it is."""
@@ -54,6 +56,7 @@ class Order:
         given_back: it went back, by a refund or by force.
         to_balance: it went back to the customer's balance, and its provider may still take it from there.
         refund_fee_known: what that cost is booked.
+        gone: what part of it its provider took so far.
     """
 
     customer: int
@@ -71,6 +74,11 @@ class Order:
     given_back: bool = False
     to_balance: bool = False
     refund_fee_known: bool = False
+    gone: Fraction = Fraction(0)
+
+    def cut(self, amount: int, until: Fraction) -> int:
+        """What of an amount goes when so much of it is gone after that."""
+        return floor(amount * until) - floor(amount * self.gone)
 
 
 @dataclass
@@ -456,8 +464,16 @@ class Books:
 
     # Money goes back ----------------------------------------------------------------------------------------------
 
-    def refund(self, name: str, route: str, *, sent: Sum | None = None, fee: Sum | None = None) -> None:
-        """An order's money goes back, once.
+    def refund(
+        self,
+        name: str,
+        route: str,
+        *,
+        sent: Sum | None = None,
+        fee: Sum | None = None,
+        until: Fraction = Fraction(1),
+    ) -> None:
+        """An order's money goes back, once; or in parts, where its provider takes it: so much is gone then (`until`).
 
         `route`: `provider` (by us), `outside` (the provider did it), `chargeback`; `wallets` (bought from balance), `balance` (paid from
         outside), `hand`, where `sent` is what left the bank for the price, if not the price itself.
@@ -466,7 +482,15 @@ class Books:
         from_there = order.to_balance and route in {"outside", "chargeback"}
         if order.state == "open" or (order.given_back and not from_there):
             raise Refused(f"{name} has nothing to give back")
-        moves = self._owed_for(order, route)
+        if not order.gone < until <= 1 or (route not in {"outside", "chargeback"} and (order.gone or until < 1)):
+            raise Refused(f"{order.gone} of {name} is gone")
+        came = order.received
+        total = order.cut(came.minor + order.rest_received.minor, until)
+        rest_came = order.cut(order.rest_received.minor, until)
+        in_parts = order.gone > 0 or until < 1
+        same = in_parts and came.currency == order.currency
+        price = total - rest_came if same else order.cut(order.price, until)
+        moves = self._owed_for(order, route, price)
         if route == "wallets":
             first, then = order.from_wallets or (0, 0)
             moves += [("user:topped_up", SHOP, order.customer, -first), ("user:earned", SHOP, order.customer, -then)]
@@ -474,19 +498,26 @@ class Books:
             moves += [("user:topped_up", SHOP, order.customer, -order.value)]
         elif self._is_in_balance(order):
             where = self._leaves(order, route)
-            all_of_it = Sum(order.received.minor + order.rest_received.minor, order.received.currency)
-            moves = self._from_balance(order.customer, where, route, order.value + order.rest, sent or all_of_it)
+            left = sent or Sum(total, came.currency)
+            whole = in_parts and came.currency == SHOP and order.value == came.minor
+            credited = total if whole else order.cut(order.value + order.rest, until)
+            moves = self._from_balance(order.customer, where, route, credited, left)
         else:
             where = self._leaves(order, route)
-            left = sent or order.received
+            left = sent or Sum(total - rest_came, came.currency)
             moves += [(where, left.currency, None, -left.minor)]
             if order.rest:
-                moves += self._from_balance(order.customer, where, route, order.rest, order.rest_received)
+                rest = order.cut(order.rest, until)
+                moves += self._from_balance(order.customer, where, route, rest, Sum(rest_came, came.currency))
         if fee is not None:
             where = self._leaves(order, route)
             moves += [(where, fee.currency, None, -fee.minor), ("provider_fees", fee.currency, None, fee.minor)]
         if any(amount for *_, amount in moves):
-            self._move(f"refund:{name}:from the balance" if from_there else f"refund:{name}", *moves)
+            part = f":{until}" if until < 1 else ""
+            self._move(f"refund:{name}{':from the balance' if from_there else ''}{part}", *moves)
+        order.gone = until
+        if until < 1:
+            return
         order.given_back, order.refund_fee_known = True, fee is not None
         order.to_balance = route == "balance"
 
@@ -512,11 +543,11 @@ class Books:
         return order.kind == "top_up" or order.state == "returned" or order.to_balance
 
     @staticmethod
-    def _owed_for(order: Order, route: str) -> list[Move]:
+    def _owed_for(order: Order, route: str, price: int) -> list[Move]:
         """What an order's price is taken from when it goes back."""
         if order.kind == "gift" and order.state == "paid":
-            return [("gifts_outstanding", order.currency, None, order.price)]
-        return [("chargebacks" if route == "chargeback" else "refunds", order.currency, None, order.price)]
+            return [("gifts_outstanding", order.currency, None, price)]
+        return [("chargebacks" if route == "chargeback" else "refunds", order.currency, None, price)]
 
     def refund_of_charge(self, event: str, route: str) -> None:
         """Money that was credited out of suspense goes back, once; `route` as of `refund`."""
@@ -534,19 +565,20 @@ class Books:
         if there < credited and route in {"provider", "hand"}:
             raise TooLittle(f"{customer} has {there} of {credited}")
         taken = min(credited, there)
-        lost = left.minor - left.minor * taken // credited
+        lost = left.minor - (left.minor * taken // credited if credited else 0)
         return [
             ("user:topped_up", SHOP, customer, taken),
             ("chargebacks", left.currency, None, lost),
             (where, left.currency, None, -left.minor),
         ]
 
-    def second_debit(self, event: str, amount: Sum, provider: str) -> None:
-        """The provider lists a second debit of one charge."""
+    def second_debit(self, event: str, amount: Sum, provider: str, fee: int = 0) -> None:
+        """The provider takes a charge once more, and what that costs."""
         self._move(
             f"event:{event}:second_debit",
             ("write_offs", amount.currency, None, amount.minor),
-            (self._clearing(provider), amount.currency, None, -amount.minor),
+            ("provider_fees", amount.currency, None, fee),
+            (self._clearing(provider), amount.currency, None, -amount.minor - fee),
         )
 
     # The operator's own -------------------------------------------------------------------------------------------

@@ -690,6 +690,13 @@ _REFUNDS = {
         [("write_offs", "clearing:stars", 120 * NANO, XTR)],
         "stars",
     ),
+    "a second debit with its fee": Case(
+        "SECOND_DEBIT",
+        "second_debit",
+        "event:1:second_debit",
+        {"lost": (14_900, RUB), "fee": (365, RUB)},
+        [("write_offs", "clearing:card", 14_900, RUB), ("provider_fees", "clearing:card", 365, RUB)],
+    ),
 }
 
 _OWN = {

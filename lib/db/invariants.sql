@@ -356,11 +356,12 @@ where r.amount <> case when p.paid_asset = d.books_currency then round(p.paid_am
                        else div(cast(p.amount as numeric) * o.value, nullif(o.price, 0)) end;
 
 -- name: receipt_is_annulled_with_its_payment by payment
--- No receipt stands of a payment that the books say was given back, or taken back.
+-- No receipt stands of a payment that the books say was given back, or taken back: one of which a part went back has its receipt.
 select r.payment_id from receipts r
 where r.status in ('due', 'issued') and exists (
     select from ledger_transfers t left join ledger_transfers undone on undone.reverses_id = t.id
-    where t.payment_id = r.payment_id and t.kind in ('refund', 'chargeback') and undone.id is null);
+    where t.payment_id = r.payment_id and t.kind in ('refund', 'chargeback') and undone.id is null
+      and not exists (select from refunds f where f.id = t.refund_id and f.part_of_charge is not null));
 
 -- name: reward_is_of_outside_money by payment
 -- A reward is for money from outside that settled an order of a customer whom that referrer brought, and no refund took it back.
@@ -372,6 +373,11 @@ where p.kind <> 'settling' or p.provider in ('balance', 'promo') or r.buyer_id <
 -- name: refund_is_of_its_payment by refund
 -- No more was given back than was paid, and in the same currency.
 select r.id from refunds r join payments p on p.id = r.payment_id where r.currency <> p.currency or r.amount > p.amount;
+
+-- name: parts_are_less_than_their_charge
+-- What its provider took in parts is less than the charge: the last part has all that was left of it.
+select r.charge_event_id from refunds r join payment_events e on e.id = r.charge_event_id
+where r.part_of_charge is not null group by r.charge_event_id, e.amount having sum(r.part_of_charge) >= e.amount;
 
 -- name: refund_is_in_the_books by refund
 -- What went back has its transfer: of its own, or out of suspense.

@@ -25,6 +25,7 @@ class State(StrEnum):
     WAITING = "waiting"
     CREDITED = "credited"
     REFUNDED = "refunded"
+    PARTLY_BACK = "partly-back"
     TO_BALANCE = "to-balance"
     CHARGED_BACK = "charged-back"
     ASKED_BACK = "asked-back"
@@ -66,10 +67,11 @@ class Charge:
 # has a payment of its own (assigned), or stands among the moves of the balance. A chargeback says more than the refund beside it.
 _PAYMENT = """
     select p.id as payment_id, p.event_id, p.created_at as at, p.provider, p.charge_id, p.amount, p.currency,
-           case when exists (select from refunds r where r.payment_id = p.id and r.kind = 'chargeback') then 'charged-back'
+           case when exists (select from refunds r where r.payment_id = p.id and r.kind = 'chargeback' and r.part_of_charge is null) then 'charged-back'
                 when exists (select from refunds r where r.payment_id = p.id and r.route in ('wallet', 'balance')) then 'to-balance'
-                when exists (select from refunds r where r.payment_id = p.id) then 'refunded'
+                when exists (select from refunds r where r.payment_id = p.id and r.part_of_charge is null) then 'refunded'
                 when exists (select from refund_requests q where q.event_id = p.event_id and q.ended_at is null) then 'asked-back'
+                when exists (select from refunds r where r.payment_id = p.id) then 'partly-back'
                 when p.kind = 'settling' then 'paid'
                 when n.resolution = 'refunded' then 'refunded'
                 when n.resolution = 'credited' then 'credited'
@@ -91,9 +93,10 @@ with of_payments as (
 ), of_events as (
     select cast(null as bigint) as payment_id, n.id as event_id, n.received_at as at, n.provider, n.external_id as charge_id,
            n.amount, n.currency,
-           case when exists (select from refunds r where r.charge_event_id = n.id) then 'refunded'
+           case when exists (select from refunds r where r.charge_event_id = n.id and r.part_of_charge is null) then 'refunded'
                 when exists (select from refund_requests q where q.event_id = n.id and q.ended_at is null) then 'asked-back'
                 when n.resolution in ('credited', 'refunded') then n.resolution
+                when exists (select from refunds r where r.charge_event_id = n.id) then 'partly-back'
                 else 'waiting' end as state,
            n.order_id
     from payment_events n join waiting w on w.id = n.id

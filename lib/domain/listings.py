@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from lib.db import idempotent
@@ -161,7 +161,7 @@ def take_up_debit(tx: Transaction, event: Event, debit: Debit, prices: PriceList
         return Received("repeated", 0)
     charge = tx.value(_CHARGE, provider=event.provider, charge_id=debit.charge_id)
     if tx.value(_OTHERS, **line):
-        return _second(tx, event, debit, charge)
+        return _again(tx, event, debit, prices)
     if debit.commission:
         _undo_commission(tx, event.provider, debit)
     if tx.value(_TOLD, provider=event.provider, charge_id=debit.charge_id):
@@ -186,13 +186,11 @@ def _undo_commission(tx: Transaction, provider: str, debit: Debit) -> None:
         ledger.reverse(tx, transfer_id, actor_id=None, reason=_CAME_BACK)
 
 
-def _second(tx: Transaction, event: Event, debit: Debit, charge: int | None) -> Received:
-    """One charge can go back once: what is taken again is lost (money.md, Postings)."""
-    if charge is None:
-        return Received("unmatched", 0, reason="a second debit of a charge that is not known")
-    lost = Amount(debit.amount, debit.currency)
-    try:
-        ledger.post(tx, posting(table.SECOND_DEBIT, About(event_id=charge, provider=event.provider), lost=lost))
-    except ledger.PostedBefore:
-        return Received("unmatched", charge, reason="a third debit of one charge: it is not booked")
-    return Received("second_debit", charge)
+def _again(tx: Transaction, event: Event, debit: Debit, prices: PriceList) -> Received:
+    """One charge can go back once: what left again is news of its own, under a name that its line alone has.
+
+    What it says is booked as lost (`refunds.receive`); what can't be read of it is kept, and told once.
+    """
+    moment = debit.moved_at.isoformat() if debit.moved_at else "undated"
+    received = inbox.receive(tx, replace(event, external_id=f"{debit.charge_id}:{moment}:{debit.number}"), prices)
+    return replace(received, outcome="second_debit") if received.outcome == "settled" else received

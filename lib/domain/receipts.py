@@ -74,8 +74,13 @@ select atlas.now() >= cast(cast(:last as date) + 1 as timestamp) at time zone d.
 _ISSUE = """
 update receipts r set status = 'issued', issued_at = atlas.now()
 from deployment d
-where r.status = 'due' and r.created_at >= cast(cast(:first as date) as timestamp) at time zone d.books_zone
-  and r.created_at < cast(cast(:last as date) + 1 as timestamp) at time zone d.books_zone
+where r.status = 'due' and (
+    r.created_at >= cast(cast(:first as date) as timestamp) at time zone d.books_zone
+    and r.created_at < cast(cast(:last as date) + 1 as timestamp) at time zone d.books_zone
+    or exists (
+        select from refunds f where f.payment_id = r.payment_id and f.part_of_charge is not null
+        and f.created_at >= cast(cast(:first as date) as timestamp) at time zone d.books_zone
+        and f.created_at < cast(cast(:last as date) + 1 as timestamp) at time zone d.books_zone))
 """
 
 _REVERSE = """
@@ -85,17 +90,34 @@ where r.status = 'annulling' and r.refunded_at >= cast(cast(:first as date) as t
   and r.refunded_at < cast(cast(:last as date) + 1 as timestamp) at time zone d.books_zone
 """
 
-# What was annulled before it was told stands in neither file. All of it is by moments that never change, so the same days give the
+# What was annulled before it was told stands in neither file. A part that went back is a reversal of its share, and what went back at
+# last one of the remainder; a part that is told has its receipt told, too. All of it is by moments that never change, so the same days give the
 # same lines whenever they are asked for again.
 _LINES = """
-select l.kind, r.payment_id, to_char(l.at at time zone d.books_zone, 'YYYY-MM-DD HH24:MI:SS') as moment, r.amount, d.books_currency as currency,
+with parts as (
+    select f.id, f.payment_id, f.created_at, f.part_of_charge, sum(f.part_of_charge) over (partition by f.payment_id order by f.id) as ends,
+           e.amount - coalesce((select sum(x.part_of_charge) from refunds x
+                                where x.charge_event_id = f.charge_event_id and x.payment_id is null), 0) as whole
+    from refunds f join payment_events e on e.id = f.charge_event_id
+    where f.part_of_charge is not null and f.payment_id is not null
+)
+select l.kind, r.payment_id, to_char(l.at at time zone d.books_zone, 'YYYY-MM-DD HH24:MI:SS') as moment,
+       cast(l.amount as bigint) as amount, d.books_currency as currency,
        o.id as order_id, o.kind as what, o.tariff, o.period_days, p.provider, p.charge_id,
        p.amount as paid_amount, p.currency as paid_currency
 from receipts r join payments p on p.id = r.payment_id join orders o on o.id = p.order_id cross join deployment d
-cross join lateral (values ('receipt', r.created_at), ('reversal', r.refunded_at)) l (kind, at)
+cross join lateral (
+    select 'receipt' as kind, r.created_at as at, cast(r.amount as numeric) as amount, 0 as part
+    union all
+    select 'reversal', s.created_at, div(r.amount * s.ends, s.whole) - div(r.amount * (s.ends - s.part_of_charge), s.whole), s.id
+    from parts s where s.payment_id = r.payment_id
+    union all
+    select 'reversal', r.refunded_at,
+           r.amount - coalesce((select div(r.amount * max(s.ends), max(s.whole)) from parts s where s.payment_id = r.payment_id), 0), 0
+) l
 where r.issued_at is not null and l.at >= cast(cast(:first as date) as timestamp) at time zone d.books_zone
   and l.at < cast(cast(:last as date) + 1 as timestamp) at time zone d.books_zone
-order by l.at, l.kind, r.payment_id
+order by l.at, l.kind, r.payment_id, l.part
 """
 
 

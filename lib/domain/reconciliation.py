@@ -261,7 +261,7 @@ _OF_A_LINE = """
     left join payment_events g on g.id = r.charge_event_id
     cross join lateral (select coalesce(o.kind, t.kind) as kind, coalesce(o.key, t.key) as key, coalesce(o.id, t.id) as id) f
     cross join lateral (select case
-        when t.refund_id is not null or f.kind = 'second_debit' then 'refund'
+        when t.refund_id is not null or n.kind in ('refund', 'chargeback') or f.kind = 'second_debit' then 'refund'
         when f.kind = 'suspense_resolved' and n.resolution = 'refunded'
              and f.id = (select max(x.id) from ledger_transfers x where x.event_id = n.id and x.kind = 'suspense_resolved')
             then 'refund'

@@ -1,8 +1,7 @@
 """Money that goes back: refunds of ours, refunds and chargebacks that a provider tells of (product.md; money.md, Postings).
 
-What went back is a row of `refunds`, written with its transfer in one transaction. A refund that a provider is to make is asked for by
-a row of `refund_requests`, which is there before the provider is called; what the provider then says is news like any other, and
-the news that the charge went back ends the request. By an operator: `refunds_by_hand`.
+What went back is a row of `refunds`, written with its transfer in one transaction. A refund that a provider is to make is asked for
+first (`refund_requests`); what the provider then says is news like any other. By an operator: `refunds_by_hand`.
 """
 
 from __future__ import annotations
@@ -11,19 +10,21 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from lib import currencies
-from lib.domain import ledger, messages, outbox, receipts, reversal, suspense
-from lib.domain.bookings import PayableOrder
-from lib.domain.postings import About, Amount, clearing, posting, table
+from lib.domain import charges, ledger, messages, outbox, receipts, refund_requests, reversal, suspense
+from lib.domain.charges import SaleParts
+from lib.domain.postings import About, Amount, posting, table
 from lib.domain.postings.amounts import HadBack, had_back
 from lib.domain.settlement import Received
 
 if TYPE_CHECKING:
     from datetime import datetime
     from decimal import Decimal
-    from uuid import UUID
 
     from lib.db import Transaction
+    from lib.domain.bookings import PayableOrder
+    from lib.domain.charges import Paid, Part
     from lib.domain.pricelist import PriceList
+    from lib.domain.refund_requests import Request
     from lib.domain.settlement import Event, Money
 
 WAITS = "its charge is not known yet"
@@ -32,161 +33,23 @@ BOOKED_BEFORE = "booked before it was told"
 _SECOND = "a second debit of its charge"
 
 
-@dataclass(frozen=True, slots=True)
-class Charge:
-    """A charge that its provider is to give back.
-
-    Attributes:
-        charge_id: the provider's.
-        amount: all of it, as it was agreed: minor units of prices (whole Stars).
-        payer_telegram_id: who paid, as far as the provider said it.
-        asked_at: since when it is to be given back: before that it was not, by us.
-    """
-
-    provider: str
-    charge_id: str
-    amount: int
-    currency: str
-    payer_telegram_id: int | None
-    asked_at: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """A refund that the provider is asked for, until it ends."""
-
-    id: int
-    status: str
-    account_id: int | None
-    held: Decimal
-    reverses_access: bool
-    made_by: int | None
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Paid:
-    """A charge or another payment, and what it was taken for.
-
-    Attributes:
-        event_id: its news; None of what the balance paid.
-        kind: settling or duplicate; None of money that fits nothing.
-        amount: as agreed, minor units of prices.
-        asset: what came for it, where that is another.
-        charged, charged_currency: what its provider charged, minor units of prices: of money that an operator assigned, `amount` is
-            what it counted for.
-    """
-
-    event_id: int | None
-    payment_id: int | None
-    kind: str | None
-    provider: str
-    charge_id: str
-    order_id: int | None
-    account_id: int | None
-    amount: int
-    currency: str
-    asset: str
-    charged: int
-    charged_currency: str
-    resolution: str | None
-
-
-_OF_EVENT = """
-select e.id as event_id, p.id as payment_id, p.kind, e.provider, e.external_id as charge_id,
-       coalesce(p.order_id, e.order_id) as order_id, coalesce(p.account_id, o.account_id) as account_id,
-       cast(coalesce(p.amount, e.amount, 0) as bigint) as amount, coalesce(p.currency, e.currency, '') as currency,
-       coalesce(p.paid_asset, p.currency, e.currency, '') as asset, cast(coalesce(e.amount, p.amount, 0) as bigint) as charged,
-       coalesce(e.currency, p.currency, '') as charged_currency, e.resolution
-from payment_events e
-left join payments p on p.event_id = e.id
-left join orders o on o.id = e.order_id
-where e.id = :id
-"""
-_OF_PAYMENT = """
-select p.event_id, p.id as payment_id, p.kind, p.provider, p.charge_id, p.order_id, p.account_id, p.amount, p.currency,
-       coalesce(p.paid_asset, p.currency) as asset, cast(coalesce(e.amount, p.amount) as bigint) as charged,
-       coalesce(e.currency, p.currency) as charged_currency, e.resolution
-from payments p left join payment_events e on e.id = p.event_id
-where p.id = :id
-"""
-
 # The charge's news first: whatever is done about one charge queues up here, as its settlement does.
 _LOCK_CHARGE = """
 select id from payment_events
 where provider = :provider and kind = 'charge' and external_id = :charge_id and status <> 'new'
 for no key update
 """
-_LOCK_EVENT = "select id from payment_events where id = :id for no key update"
-_LOCK_ACCOUNT = "select id from accounts where id = :id for no key update"
-_LOCK_ORDER = """
-select id, account_id, kind, tariff, period_days, list_price, price, currency, value, status
-from orders where id = :id for no key update
-"""
 
-# What its transfers have left at the provider and in wallets, whatever undid which. A fee is the provider's, whatever becomes of the rest.
-_LEFT = """
-select s.code, s.owner, s.currency, sum(s.amount) as minor
-from ledger_transfers t
-left join ledger_transfers o on o.id = t.reverses_id
-join ledger_entries e on e.transfer_id = t.id
-join ledger_accounts d on d.id = e.debit_account_id
-join ledger_accounts c on c.id = e.credit_account_id
-cross join lateral (values
-    (d.code, coalesce(d.account_id, 0), d.currency, case when d.of_customer then -e.amount else e.amount end),
-    (c.code, coalesce(c.account_id, 0), c.currency, case when c.of_customer then e.amount else -e.amount end)
-) s (code, owner, currency, amount)
-where (t.payment_id = :payment_id or t.event_id = :event_id)
-  and coalesce(o.kind, t.kind) in ('sale', 'top_up', 'gift_bought', 'suspense', 'suspense_resolved', 'refund', 'chargeback')
-  and 'provider_fees' not in (d.code, c.code)
-  and s.code in (cast(:clearing as text), 'user:topped_up', 'user:earned')
-group by s.code, s.owner, s.currency having sum(s.amount) <> 0
-"""
-
-
-@dataclass(frozen=True, slots=True)
-class _Side:
-    code: str
-    owner: int
-    currency: str
-    minor: Decimal
-
-
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """What the books say of a payment's money now, as it was booked.
-
-    Attributes:
-        there: what of it the provider's account still has, in the asset that came.
-        credited: what of it went to a customer's `topped_up`.
-        owner: whose.
-        spent: what the wallets paid for it, by their code.
-    """
-
-    there: Amount
-    credited: int
-    owner: int | None
-    spent: dict[str, int]
-
-
-def standing(tx: Transaction, paid: Paid) -> Standing:
-    """Of what its transfers have left."""
-    where = clearing(paid.provider) if paid.event_id is not None else ""
-    sides = tx.rows(_Side, _LEFT, payment_id=paid.payment_id, event_id=paid.event_id, clearing=where)
-    there = next((Amount(int(one.minor), one.currency) for one in sides if one.code == where), Amount(0, paid.asset))
-    credited = next((one for one in sides if one.code == "user:topped_up" and one.minor > 0), None)
-    spent = {one.code: -int(one.minor) for one in sides if one.owner and one.minor < 0}
-    return Standing(there, int(credited.minor) if credited else 0, credited.owner if credited else None, spent)
-
-
-# What was told of a charge, and what is booked of it. Two news of one refund id, of different kinds, are one.
+# What is booked of a charge at its provider beside parts, and what of that was told: an operator may have booked it before. Two news
+# of one refund id, of different kinds, are one.
 _DEBITS = """
-select (select count(*) from refunds r where r.charge_event_id = :event_id and r.route = 'provider')
-     + (select count(*) from ledger_transfers t join payment_events s on s.id = t.event_id
-        left join ledger_transfers undone on undone.reverses_id = t.id
-        where t.kind = 'second_debit' and undone.id is null and s.provider = :provider and s.charge_id = :charge_id) as booked,
-       (select count(distinct n.external_id) from payment_events n
-        where n.provider = :provider and n.charge_id = :charge_id and n.status = 'settled' and n.external_id <> :external_id) as told,
+select exists (select from refunds r
+               where r.charge_event_id = :event_id and r.route = 'provider' and r.part_of_charge is null) as is_over,
+       exists (select from refunds r where r.charge_event_id = :event_id and r.route = 'provider' and r.part_of_charge is null
+               and r.event_id is null) as by_operator,
+       (select coalesce(sum(n.amount), 0) from payment_events n
+        where n.provider = :provider and n.charge_id = :charge_id and n.status = 'settled' and n.reason = :booked_before) as told,
+       (select coalesce(sum(r.part_of_charge), 0) from refunds r where r.charge_event_id = :event_id) as in_parts,
        exists (select from payment_events n
                where n.provider = :provider and n.charge_id = :charge_id and n.status = 'settled'
                  and n.external_id = :external_id) as same_told
@@ -195,9 +58,15 @@ select (select count(*) from refunds r where r.charge_event_id = :event_id and r
 
 @dataclass(frozen=True, slots=True)
 class _Debits:
-    booked: int
-    told: int
+    is_over: bool
+    by_operator: bool
+    told: Decimal
+    in_parts: Decimal
     same_told: bool
+
+    def untold(self, paid: Paid) -> int:
+        """What an operator booked and no news has told, in minor units of what was charged."""
+        return max(0, paid.charged - int(self.in_parts) - int(self.told)) if self.by_operator else 0
 
 
 _END_EVENT = """
@@ -205,13 +74,12 @@ update payment_events set status = :status, reason = :reason, processed_at = atl
 """
 
 
-def receive(  # noqa: PLR0911 -- one for each of what can have happened
-    tx: Transaction, event_id: int, event: Event, prices: PriceList
-) -> Received:
+def receive(tx: Transaction, event_id: int, event: Event, prices: PriceList) -> Received:
     """Give news of a refund or chargeback its effect, in the transaction and savepoint of `inbox.receive`.
 
-    The first debit that is told of a charge is booked, unless an operator or our own request booked it before; a further one is lost.
-    One whose charge is not known yet waits for it (`wake`).
+    What leaves is booked as far as the charge goes: all of it, or a part, which is a share of everything that the charge was booked
+    as. What an operator or our own request booked before is not booked again. What is more than the charge is lost. News whose charge
+    is not known yet waits for it (`wake`).
     """
     money = event.money
     if money is None:
@@ -220,7 +88,8 @@ def receive(  # noqa: PLR0911 -- one for each of what can have happened
     charge_event_id = tx.value(_LOCK_CHARGE, provider=event.provider, charge_id=event.charge_id)
     if event.reason or charge_event_id is None:
         return _end(tx, event_id, "unmatched", event.reason or WAITS)
-    paid = tx.one(Paid, _OF_EVENT, id=charge_event_id)
+    paid = charges.find(tx, event_id=charge_event_id)
+    assert paid is not None  # noqa: S101 -- locked
     debits = tx.one(
         _Debits,
         _DEBITS,
@@ -228,25 +97,49 @@ def receive(  # noqa: PLR0911 -- one for each of what can have happened
         provider=event.provider,
         charge_id=event.charge_id,
         external_id=event.external_id,
+        booked_before=BOOKED_BEFORE,
     )
-    if debits.same_told or debits.told < debits.booked:
-        reason = _TOLD_BEFORE if debits.same_told else BOOKED_BEFORE
-        if not debits.same_told:
-            _late_fee(tx, event, money, charge_event_id)
-        return replace(_end(tx, event_id, "settled", reason, paid.order_id), reason="")
-    request = open_request(tx, charge_event_id)
-    if debits.booked or left_by_another_way(tx, paid):
-        lost = _amount(money, paid, standing(tx, paid))
-        ledger.post(tx, posting(table.SECOND_DEBIT, About(provider=event.provider, event_id=event_id), lost=lost))
-        if request is not None:
-            end_request(tx, request, "refused", "the money had left by another way")
+    if debits.same_told:
+        return replace(_end(tx, event_id, "settled", _TOLD_BEFORE, paid.order_id), reason="")
+    if debits.is_over or charges.left_by_another_way(tx, paid):
+        return _of_what_went_back(tx, event_id, event, money, paid, untold=debits.untold(paid))
+    return _of_what_is_there(tx, event_id, event, money, paid=paid, prices=prices)
+
+
+def _of_what_went_back(
+    tx: Transaction, event_id: int, event: Event, money: Money, paid: Paid, *, untold: int
+) -> Received:
+    """Nothing of the charge is left: it is what an operator booked, and else lost."""
+    known = min(money.amount, untold) if money.currency == paid.charged_currency else 0
+    assert paid.event_id is not None  # noqa: S101 -- a charge
+    if not known:
+        _lose(tx, event_id, money, paid, fee=_amount_of(money.fee_asset, money.fee_amount))
+        if (request := refund_requests.open_request(tx, paid.event_id)) is not None:
+            refund_requests.end_request(tx, request, "refused", "the money had left by another way")
         return _end(tx, event_id, "settled", _SECOND, paid.order_id)
-    if (money.amount, money.currency) != (paid.charged, paid.charged_currency):
-        return _end(tx, event_id, "unmatched", "not the amount of its charge", paid.order_id)
-    refund = _told(event_id, event, money, paid, request)
-    follow_up = debit(tx, paid, refund, request, prices=prices, correlation_id=event.correlation_id)
+    _late_fee(tx, event_id, event, money, paid.event_id)
+    if money.amount > known:
+        _lose(tx, event_id, replace(money, amount=money.amount - known), paid)
+    return replace(_end(tx, event_id, "settled", BOOKED_BEFORE, paid.order_id), reason="")
+
+
+def _of_what_is_there(
+    tx: Transaction, event_id: int, event: Event, money: Money, *, paid: Paid, prices: PriceList
+) -> Received:
+    """The charge goes back, or a part of it; what left beyond it is lost."""
+    assert paid.event_id is not None  # noqa: S101 -- a charge
+    if money.currency != paid.charged_currency:
+        return _end(tx, event_id, "unmatched", "not in the currency of its charge", paid.order_id)
+    if _is_broken(money):
+        return _end(tx, event_id, "unmatched", "no whole number of what its charge was in", paid.order_id)
+    request = refund_requests.open_request(tx, paid.event_id)
+    part = charges.part(tx, paid, money.amount)
+    refund = _told(event_id, event, money, paid=paid, request=request, part=part)
+    follow_up = debit(tx, paid, refund, request, part=part, prices=prices, correlation_id=event.correlation_id)
     if follow_up is None:
         return _end(tx, event_id, "unmatched", "what came for its charge is not in the books", paid.order_id)
+    if (beyond := money.amount - (part.ends - part.begins)) > 0:
+        _lose(tx, event_id, replace(money, amount=beyond), paid)
     return replace(_end(tx, event_id, "settled", None, paid.order_id), follow_up=tuple(follow_up))
 
 
@@ -255,53 +148,68 @@ def _end(tx: Transaction, event_id: int, status: str, reason: str | None, order_
     return Received(status, event_id, order_id, reason=reason or "")
 
 
-def left_by_another_way(tx: Transaction, paid: Paid) -> bool:
-    """Whether the money was paid back by hand before its provider took it: then this is a loss, whatever it was for."""
-    if paid.payment_id is None:
-        return paid.resolution == "refunded"
-    by_hand = "select exists (select from refunds where payment_id = :id and route = 'bank')"
-    return (paid.kind == "duplicate" and paid.resolution == "refunded") or bool(tx.value(by_hand, id=paid.payment_id))
+def _is_broken(money: Money) -> bool:
+    """Its exact amount has digits that prices do not have."""
+    exact = _amount_of(money.paid_asset, money.paid_amount)
+    return (
+        exact is not None
+        and exact.currency == money.currency
+        and exact.minor != currencies.of(money.currency).booked(money.amount)
+    )
 
 
-def _amount(money: Money, paid: Paid, left: Standing) -> Amount:
-    """What left, in the asset that came."""
-    if left.there.currency == money.currency or left.there.minor <= 0:
-        return Amount(currencies.of(money.currency).booked(money.amount), money.currency)
-    return Amount(left.there.minor * money.amount // max(1, paid.charged), left.there.currency)
+def _lose(tx: Transaction, event_id: int, money: Money, paid: Paid, *, fee: Amount | None = None) -> None:
+    """What left again is lost, in the asset that came."""
+    exact = _amount_of(money.paid_asset, money.paid_amount)
+    came = charges.came(tx, paid)
+    if exact is None or exact.currency != money.currency:
+        exact = Amount(currencies.of(money.currency).booked(money.amount), money.currency)
+    if came.currency != money.currency and money.currency == paid.charged_currency and came.minor > 0:
+        exact = Amount(max(1, came.minor * money.amount // max(1, paid.charged)), came.currency)
+    lost = posting(table.SECOND_DEBIT, About(provider=paid.provider, event_id=event_id), lost=exact, fee=fee)
+    ledger.post(tx, lost)
 
 
 _BY_OPERATOR = """
-select r.id, r.payment_id, p.order_id from refunds r join payments p on p.id = r.payment_id
+select r.id, r.payment_id, p.order_id from refunds r left join payments p on p.id = r.payment_id
 where r.charge_event_id = :event_id and r.route = 'provider' and r.event_id is null
 """
 
 
 @dataclass(frozen=True, slots=True)
-class _ByOperator:
+class _Row:
+    """`payment_id` and `order_id` are None of money that fitted no order."""
+
     id: int
-    payment_id: int
+    payment_id: int | None
     order_id: int | None
 
 
-def _late_fee(tx: Transaction, event: Event, money: Money, charge_event_id: int) -> None:
-    """What its provider kept for a debit that an operator booked is known only with its news; its charge is locked.
-
-    Of money that fitted no order there is no payment to name: that fee is left to the comparison with the provider.
-    """
+def _late_fee(tx: Transaction, event_id: int, event: Event, money: Money, charge_event_id: int) -> None:
+    """What its provider kept for a debit that an operator booked is known only with its news; its charge is locked."""
     fee = _amount_of(money.fee_asset, money.fee_amount)
-    booked = tx.row(_ByOperator, _BY_OPERATOR, event_id=charge_event_id)
-    if fee is not None and fee.minor and booked is not None:
-        about = About(
-            provider=event.provider, refund_id=booked.id, payment_id=booked.payment_id, order_id=booked.order_id
-        )
-        ledger.post(tx, posting(table.REFUND_FEE, about, fee=fee))
+    booked = tx.row(_Row, _BY_OPERATOR, event_id=charge_event_id)
+    if fee is None or not fee.minor or booked is None:
+        return
+    if tx.value(_FEE_IS_KNOWN, id=booked.id):  # it was told in parts, and each may cost
+        ledger.post(tx, posting(table.FEE, About(provider=event.provider, event_id=event_id), fee=fee))
+    else:
+        _keep_fee(tx, fee, event.provider, booked)
+
+
+_FEE_IS_KNOWN = "select exists (select from ledger_transfers where key = 'fee:refund:' || cast(:id as text))"
+
+
+def _keep_fee(tx: Transaction, fee: Amount, provider: str, refund: _Row) -> None:
+    about = About(provider=provider, refund_id=refund.id, payment_id=refund.payment_id, order_id=refund.order_id)
+    ledger.post(tx, posting(table.REFUND_FEE, about, fee=fee))
 
 
 _REFUND = """
 insert into refunds (payment_id, charge_event_id, kind, provider, external_id, route, amount, currency, fee_asset, fee_amount,
-                     event_id, reverses_access, made_by, reason)
+                     event_id, reverses_access, made_by, reason, part_of_charge)
 values (:payment_id, :charge_event_id, :kind, :provider, :external_id, :route, :amount, :currency, :fee_asset, :fee_amount,
-        :event_id, :reverses_access, :made_by, :reason)
+        :event_id, :reverses_access, :made_by, :reason, :part_of_charge)
 returning id
 """
 
@@ -313,6 +221,7 @@ class Refund:
     Attributes:
         amount: minor units of prices, in the payment's currency.
         event_id: the news that told of it.
+        part_of_charge: what of the charge it is, in minor units of what was charged, where some of it stays; the last part has none.
     """
 
     kind: str
@@ -326,10 +235,11 @@ class Refund:
     event_id: int | None = None
     fee_asset: str | None = None
     fee_amount: str | None = None
+    part_of_charge: int | None = None
 
 
 def write(tx: Transaction, paid: Paid, refund: Refund) -> int:
-    """The row, whose id its transfer names; the payment's receipt is annulled.
+    """The row, whose id its transfer names; the payment's receipt is annulled, once nothing of it stays.
 
     Raises:
         StatementFailed: it went back by this way before (`refunds_once_per_payment`, `refunds_once_per_charge`).
@@ -350,20 +260,27 @@ def write(tx: Transaction, paid: Paid, refund: Refund) -> int:
         reverses_access=refund.reverses_access,
         made_by=refund.made_by,
         reason=refund.reason,
+        part_of_charge=refund.part_of_charge,
     )
-    if paid.payment_id is not None:
+    if paid.payment_id is not None and refund.part_of_charge is None:
         receipts.annul(tx, paid.payment_id, refund_id)
     return refund_id
 
 
 def write_left(tx: Transaction, event_id: int, *, made_by: int, reason: str) -> None:
     """The row of money in suspense that its provider gave back, as an operator says: the first debit listed of it is this one."""
-    paid = tx.one(Paid, _OF_EVENT, id=event_id)
-    if paid.amount > 0:
-        left = Refund(
-            "refund", paid.provider, f"event:{event_id}", "provider", paid.amount, made_by=made_by, reason=reason
-        )
+    paid = charges.find(tx, event_id=event_id)
+    if paid is not None and paid.amount > 0:
+        amount = agreed(paid, charges.part(tx, paid))
+        left = Refund("refund", paid.provider, f"event:{event_id}", "provider", amount, made_by=made_by, reason=reason)
         write(tx, paid, left)
+
+
+def agreed(paid: Paid, part: Part) -> int:
+    """What of an amount that was agreed a part of its charge is, in minor units of prices: at least the least amount."""
+    earlier = max(1, paid.charged) - part.whole  # what left while it lay in suspense
+    begins, ends = (paid.amount * (earlier + one) // max(1, paid.charged) for one in (part.begins, part.ends))
+    return max(1, ends - begins)
 
 
 def about(paid: Paid, refund: Refund, refund_id: int, account_id: int | None) -> About:
@@ -380,27 +297,21 @@ def about(paid: Paid, refund: Refund, refund_id: int, account_id: int | None) ->
     )
 
 
-def lock(tx: Transaction, paid: Paid) -> PayableOrder | None:
-    """The buyer's account and the order, in that order; the order of money that has one."""
-    if paid.account_id is not None:
-        tx.value(_LOCK_ACCOUNT, id=paid.account_id)
-    return None if paid.order_id is None else tx.row(PayableOrder, _LOCK_ORDER, id=paid.order_id)
-
-
-def _told(event_id: int, event: Event, money: Money, paid: Paid, request: Request | None) -> Refund:
+def _told(event_id: int, event: Event, money: Money, *, paid: Paid, request: Request | None, part: Part) -> Refund:
     return Refund(
         # a list may not tell what we asked for from what was taken by force
         kind="refund" if request is not None and request.status == "sent" else event.kind,
         provider=event.provider,
         external_id=event.external_id,
         route="provider",
-        amount=paid.amount,
-        reverses_access=request is not None and request.reverses_access,
+        amount=agreed(paid, part),
+        reverses_access=request is not None and request.reverses_access and part.is_last,
         made_by=request.made_by if request else None,
         reason=request.reason if request else None,
         event_id=event_id,
         fee_asset=money.fee_asset if money.fee_amount else None,
         fee_amount=money.fee_amount if money.fee_asset else None,
+        part_of_charge=None if part.is_last else part.ends - part.begins,
     )
 
 
@@ -410,15 +321,16 @@ def debit(
     refund: Refund,
     request: Request | None,
     *,
+    part: Part,
     prices: PriceList,
     correlation_id: str,
 ) -> list[outbox.Item] | None:
-    """Book what the provider took of a charge, or gave back: the whole of it leaves its account.
+    """Book what the provider took of a charge, or gave back: all that is left of it, or a part, leaves its account.
 
     Returns:
         The work to enqueue; None when the books do not have what came.
     """
-    order = lock(tx, paid)
+    order = charges.lock(tx, paid)
     lying = None if paid.event_id is None else suspense.lying(tx, paid.event_id)
     if lying is None and paid.payment_id is None and paid.resolution != "credited":
         return None
@@ -430,17 +342,34 @@ def debit(
         follow_up = follow_up + tell(
             tx, paid, refund, refund_id, correlation_id=correlation_id, until=taken.ends if taken else None
         )
-    if request is not None:
-        end_request(tx, request, "done")
+    if request is not None and part.is_last:
+        refund_requests.end_request(tx, request, "done")
+    elif request is not None:
+        refund_requests.end_request(
+            tx, request, "refused", "a part of it went back: the rest goes back at its provider"
+        )
     if lying is not None and paid.event_id is not None:
-        reason = refund.reason or "the provider gave it back"
-        given_back = About(event_id=paid.event_id, provider=paid.provider, actor_id=refund.made_by, reason=reason)
-        suspense.post(tx, posting(table.SUSPENSE_GIVEN_BACK, given_back, received=lying.received))
-        tx.execute(suspense.RESOLVE, id=paid.event_id, resolution="refunded")
+        _leave_suspense(tx, paid, refund, refund_id, part=part, lying=lying.received)
     else:
         ours = request is not None and refund.kind == "refund"  # it may be taken by force before it is asked for
-        _post_debit(tx, paid, refund, refund_id, order=order, books=prices.currency, ours=ours)
+        _post_debit(tx, paid, refund, refund_id, part=part, order=order, books=prices.currency, ours=ours)
     return follow_up
+
+
+def _leave_suspense(tx: Transaction, paid: Paid, refund: Refund, refund_id: int, *, part: Part, lying: Amount) -> None:
+    """Out of suspense by the way it came; what was kept for it is of the refund."""
+    reason = refund.reason or "the provider gave it back"
+    given_back = About(
+        event_id=paid.event_id, provider=paid.provider, refund_id=refund_id, actor_id=refund.made_by, reason=reason
+    )
+    share = Amount(lying.minor * (part.ends - part.begins) // max(1, part.whole - part.begins), lying.currency)
+    if share.minor:
+        suspense.post(tx, posting(table.SUSPENSE_GIVEN_BACK, given_back, received=share))
+    if part.is_last:
+        tx.execute(suspense.RESOLVE, id=paid.event_id, resolution="refunded")
+    fee = fee_of(refund)
+    if fee is not None and fee.minor:
+        _keep_fee(tx, fee, paid.provider, _Row(refund_id, None, None))
 
 
 def _post_debit(
@@ -449,18 +378,20 @@ def _post_debit(
     refund: Refund,
     refund_id: int,
     *,
+    part: Part,
     order: PayableOrder | None,
     books: str,
     ours: bool,
 ) -> None:
-    left = standing(tx, paid)
+    left = charges.standing(tx, paid)
     of = about(paid, refund, refund_id, left.owner if left.owner is not None else paid.account_id)
     there = ledger.lock_wallets(tx, left.owner)[left.owner].topped_up if left.owner is not None else 0
     fee = fee_of(refund)
-    if order is not None and is_sold(tx, paid, order):
-        parts = SaleParts.of(paid, order, left, books)
-        rest = had_back(parts.rest_came, credited=parts.rest, there=there) if parts.rest else None
-        asset, price = left.there.currency, Amount(parts.price, order.currency)
+    if order is not None and charges.is_sold(tx, paid, order):
+        asset = left.there.currency
+        parts = part.of_sale(SaleParts.of(paid, order, left, books), in_one_currency=asset == order.currency)
+        rest = _had_back(parts.rest_came, parts.rest, there) if parts.rest or parts.rest_came else None
+        price = Amount(parts.price, order.currency)
         given_back = Amount(parts.came, asset)
         taken = Amount(rest.taken, books) if rest else None
         rest_back = Amount(rest.given_back, asset) if rest else None
@@ -482,8 +413,10 @@ def _post_debit(
             )
         ledger.post(tx, done)
         return
-    came = left.there
-    back = had_back(came.minor, credited=left.credited, there=there) if left.credited else HadBack(0, 0, came.minor)
+    came = Amount(part.of(left.there.minor), left.there.currency)
+    # in one currency what is had back is what left for it, to the last digit
+    credited = came.minor if left.there == Amount(left.credited, books) else part.of(left.credited)
+    back = _had_back(came.minor, credited, there)
     balance = Amount(back.taken, books)
     given_back, lost = Amount(back.given_back, came.currency), Amount(back.lost, came.currency)
     if ours and not back.lost:
@@ -496,52 +429,8 @@ def _post_debit(
     ledger.post(tx, done)
 
 
-def is_sold(tx: Transaction, paid: Paid, order: PayableOrder) -> bool:
-    """Whether the price stands in what was sold: not in a balance, as of a top-up, a further charge, a sale given back to the balance."""
-    return is_sold_price(paid, order) and not tx.value(
-        "select exists (select from refunds where payment_id = :id and route = 'balance')", id=paid.payment_id
-    )
-
-
-def is_sold_price(paid: Paid, order: PayableOrder) -> bool:
-    """Whether the payment was the price of what was sold."""
-    return paid.kind == "settling" and order.kind != "top_up"
-
-
-def is_debited(tx: Transaction, paid: Paid) -> bool:
-    """Whether a debit of the charge at its provider is booked."""
-    return bool(
-        tx.value(
-            "select exists (select from refunds where charge_event_id = :id and route = 'provider')", id=paid.event_id
-        )
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class SaleParts:
-    """What came for a sale: for the price, and for what was more and went to the balance. Minor units of the books.
-
-    Attributes:
-        price: what of the price was paid, in the order's currency: the shop may have made good the rest of it.
-        came, rest_came: in the asset that came.
-        rest: in the currency of the books.
-    """
-
-    price: int
-    came: int
-    rest: int
-    rest_came: int
-
-    @classmethod
-    def of(cls, paid: Paid, order: PayableOrder, left: Standing, books: str) -> SaleParts:
-        """By the amounts that were booked."""
-        currency, total, rest = currencies.of(order.currency), left.there.minor, left.credited
-        beyond = max(0, paid.amount - order.price)
-        if not rest:  # what was more may have been worth less than the least amount of the books
-            return cls(currency.booked(paid.amount), total, 0, 0)
-        in_books = left.there.currency == books != order.currency
-        rest_came = rest if in_books else total * beyond // paid.amount
-        return cls(currency.booked(min(paid.amount, order.price)), total - rest_came, rest, rest_came)
+def _had_back(left: int, credited: int, there: int) -> HadBack:
+    return had_back(left, credited=credited, there=there) if credited else HadBack(0, 0, left)
 
 
 def fee_of(refund: Refund) -> Amount | None:
@@ -596,228 +485,6 @@ def tell(
         params=params,
         correlation_id=correlation_id,
     )
-
-
-# Asked for -----------------------------------------------------------------------------------------------------------
-
-
-class NotRefunded(Exception):
-    """Nothing was changed; the text says why.
-
-    Attributes:
-        is_spent: the balance that was credited with it does not hold it any more.
-    """
-
-    def __init__(self, text: str, *, is_spent: bool = False) -> None:
-        super().__init__(text)
-        self.is_spent = is_spent
-
-
-def too_little(account_id: int, there: int, owed: int, currency: str) -> NotRefunded:
-    """A balance does not hold what it was credited with; amounts in minor units of the books."""
-    held, wanted = (currencies.of(currency).said(one) for one in (there, owed))
-    return NotRefunded(f"the balance of account {account_id} holds {held} of {wanted}", is_spent=True)
-
-
-_REQUEST = """
-insert into refund_requests (event_id, account_id, held, reverses_access, made_by, reason, correlation_id)
-values (:event_id, :account_id, :held, :reverses_access, :made_by, :reason, :correlation_id)
-returning id
-"""
-_OPEN_REQUEST = """
-select id, status, account_id, held, reverses_access, made_by, reason from refund_requests
-where event_id = :event_id and status in ('requested', 'sent') for no key update
-"""
-_END_REQUEST = """
-update refund_requests
-set status = :status, last_answer = coalesce(:answer, last_answer), ended_at = atlas.now(), held = 0,
-    claimed_by = null, claimed_until = null
-where id = :id and status in ('requested', 'sent')
-"""
-_WENT_BACK = """
-select route from refunds where payment_id = :payment_id or charge_event_id = :event_id order by id limit 1
-"""
-
-
-def open_request(tx: Transaction, charge_event_id: int) -> Request | None:
-    """The refund of a charge that is under way, locked."""
-    return tx.row(Request, _OPEN_REQUEST, event_id=charge_event_id)
-
-
-def end_request(tx: Transaction, request: Request, status: str, answer: str | None = None) -> None:
-    """It is done, or refused; what was kept back of the balance for it is let go."""
-    if tx.execute(_END_REQUEST, id=request.id, status=status, answer=answer) and request.account_id is not None:
-        ledger.hold(tx, request.account_id, -int(request.held))
-
-
-def find(tx: Transaction, *, payment_id: int | None = None, event_id: int | None = None) -> Paid | None:
-    """A payment, or a charge by its news."""
-    if payment_id is not None:
-        return tx.row(Paid, _OF_PAYMENT, id=payment_id)
-    return tx.row(Paid, _OF_EVENT, id=event_id)
-
-
-def refusal(tx: Transaction, paid: Paid) -> str:
-    """Why it can't be given back, or nothing; the charge's news is locked."""
-    if (route := tx.value(_WENT_BACK, payment_id=paid.payment_id, event_id=paid.event_id)) is not None:
-        return f"it went back before ({route})"
-    if paid.event_id is not None and open_request(tx, paid.event_id) is not None:
-        return "its refund is under way"
-    if paid.resolution == "refunded":
-        return "it was given back out of suspense"
-    if paid.amount <= 0:
-        return "nothing was paid"
-    return ""
-
-
-def ask(
-    tx: Transaction,
-    event_id: int,
-    books: str,
-    *,
-    reverses_access: bool = False,
-    made_by: int | None = None,
-    reason: str,
-    correlation_id: str,
-) -> int:
-    """Ask for a charge to be given back by its provider, all of it; the request's id. The payments sweep makes the call.
-
-    What of it is in a balance is kept back there until the request ends.
-
-    Raises:
-        NotRefunded: there is no such charge, it went back before, or the balance does not hold it any more.
-    """
-    tx.value(_LOCK_EVENT, id=event_id)
-    paid = find(tx, event_id=event_id)
-    if paid is None:
-        raise NotRefunded(f"there is no event {event_id}")
-    order = lock(tx, paid)
-    if why := refusal(tx, paid):
-        raise NotRefunded(why)
-    owner, held = None, 0
-    if suspense.lying(tx, event_id) is None:
-        left = standing(tx, paid)
-        if left.there.minor <= 0:
-            raise NotRefunded("what came for it is not in the books")
-        owner = left.owner
-        if owner is not None:
-            held = SaleParts.of(paid, order, left, books).rest if order and is_sold(tx, paid, order) else left.credited
-            there = ledger.lock_wallets(tx, owner)[owner].topped_up
-            if there < held:
-                raise too_little(owner, there, held, books)
-    request_id: int = tx.value(
-        _REQUEST,
-        event_id=event_id,
-        account_id=owner,
-        held=held,
-        reverses_access=reverses_access,
-        made_by=made_by,
-        reason=reason,
-        correlation_id=correlation_id,
-    )
-    if owner is not None:
-        ledger.hold(tx, owner, held)
-    return request_id
-
-
-# Made ----------------------------------------------------------------------------------------------------------------
-
-# A charge that its settlement or another refund of it is at work on is passed over by the lock on the request alone: its row is held
-# only by what ends it.
-_CLAIM = """
-with due as (
-    select r.id, r.status from refund_requests r join payment_events e on e.id = r.event_id
-    where r.status in ('requested', 'sent') and r.next_attempt_at <= atlas.now()
-      and (r.claimed_until is null or r.claimed_until <= atlas.now()) and e.provider = any(cast(:providers as text[]))
-    order by r.next_attempt_at, r.id limit :page
-    for update of r skip locked
-), claimed as (
-    update refund_requests r
-    set status = 'sent', attempts = r.attempts + 1, claimed_by = gen_random_uuid(),
-        claimed_until = atlas.now() + make_interval(secs => :lease_s)
-    from due where r.id = due.id
-    returning r.id, r.event_id, r.claimed_by, r.attempts, r.correlation_id, r.requested_at, due.status = 'sent' as may_be_made
-)
-select c.id, c.claimed_by, c.attempts, c.correlation_id, c.may_be_made, e.provider, e.external_id as charge_id,
-       cast(coalesce(e.amount, p.amount) as bigint) as amount, coalesce(e.currency, p.currency) as currency, e.payer_telegram_id, c.requested_at as asked_at
-from claimed c join payment_events e on e.id = c.event_id left join payments p on p.event_id = e.id
-order by c.id
-"""
-_PUT_OFF = """
-update refund_requests
-set status = :status, claimed_by = null, claimed_until = null, last_answer = :answer,
-    next_attempt_at = atlas.now() + make_interval(secs => :seconds)
-where id = :id and status = 'sent' and claimed_by = :claimed_by
-"""
-_OF_CLAIM = """
-select id, status, account_id, held, reverses_access, made_by, reason from refund_requests
-where id = :id and status = 'sent' and claimed_by = :claimed_by for no key update
-"""
-
-
-@dataclass(frozen=True, slots=True)
-class Claimed:
-    """A refund that this run may make now, and no other until the claim ends.
-
-    Attributes:
-        may_be_made: an earlier attempt may have made it: its outcome is asked for first.
-    """
-
-    id: int
-    claimed_by: UUID
-    attempts: int
-    correlation_id: str
-    may_be_made: bool
-    provider: str
-    charge_id: str
-    amount: int
-    currency: str
-    payer_telegram_id: int | None
-    asked_at: datetime
-
-    @property
-    def charge(self) -> Charge:
-        """What is to be given back."""
-        return Charge(
-            self.provider, self.charge_id, self.amount, self.currency, self.payer_telegram_id, asked_at=self.asked_at
-        )
-
-
-def claim(tx: Transaction, providers: list[str], page: int, lease_s: float) -> list[Claimed]:
-    """Take up to `page` refunds of these providers that are due; each counts as made from here on."""
-    return tx.rows(Claimed, _CLAIM, providers=providers, page=page, lease_s=lease_s)
-
-
-def put_off(tx: Transaction, claimed: Claimed, seconds: float, answer: str, *, may_be_made: bool) -> None:
-    """Not done now: tried again after `seconds`. `may_be_made`: the provider may have made it all the same."""
-    status = "sent" if may_be_made else "requested"
-    tx.execute(
-        _PUT_OFF, id=claimed.id, claimed_by=claimed.claimed_by, status=status, seconds=seconds, answer=answer[:1000]
-    )
-
-
-def refused(tx: Transaction, claimed: Claimed, answer: str) -> None:
-    """The provider won't, and nothing has left: the request ends, and what was kept back is let go."""
-    if (request := tx.row(Request, _OF_CLAIM, id=claimed.id, claimed_by=claimed.claimed_by)) is not None:
-        end_request(tx, request, "refused", answer[:1000])
-
-
-_UNSENT = """
-select r.id, r.status, r.account_id, r.held, r.reverses_access, r.made_by, r.reason
-from refund_requests r join payment_events e on e.id = r.event_id
-where r.status = 'requested' and e.provider = any(cast(:providers as text[]))
-order by r.next_attempt_at, r.id limit 1
-for no key update of r skip locked
-"""
-
-
-def refuse_unsent(tx: Transaction, providers: list[str], answer: str) -> int | None:
-    """End one refund that these providers were certainly not asked for; its request's id, None when there is none."""
-    request = tx.row(Request, _UNSENT, providers=providers)
-    if request is None:
-        return None
-    end_request(tx, request, "refused", answer)
-    return request.id
 
 
 def is_told(tx: Transaction, event_id: int) -> bool:

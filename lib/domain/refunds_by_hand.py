@@ -10,9 +10,11 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from lib import currencies
-from lib.domain import audit, ledger, operators, refunds, suspense
+from lib.domain import audit, charges, ledger, operators, refund_requests, refunds, suspense
+from lib.domain.charges import SaleParts
 from lib.domain.postings import About, Amount, posting, table
-from lib.domain.refunds import NotRefunded, Paid, Refund, SaleParts
+from lib.domain.refund_requests import NotRefunded, Why
+from lib.domain.refunds import Refund
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from lib.db import Transaction
     from lib.domain import outbox
     from lib.domain.bookings import PayableOrder
+    from lib.domain.charges import Paid, Standing
     from lib.domain.ledger import Posting
     from lib.domain.pricelist import PriceList
     from lib.domain.suspense_by_hand import By
@@ -108,16 +111,16 @@ def charge(tx: Transaction, provider: str, charge_id: str) -> int | None:
 
 def look(tx: Transaction, *, payment_id: int | None = None, event_id: int | None = None) -> Refundable | None:
     """What may be done about a payment, or a charge by its news; None when there is no such."""
-    paid = refunds.find(tx, payment_id=payment_id, event_id=event_id)
+    paid = charges.find(tx, payment_id=payment_id, event_id=event_id)
     if paid is None:
         return None
-    if why := refunds.refusal(tx, paid):
-        return Refundable(paid, (), why)
+    if (refused := refund_requests.refusal(tx, paid)) is not None:
+        return Refundable(paid, (), str(refused))
     return Refundable(paid, _routes(tx, paid, _order(tx, paid)), "")
 
 
 def _order(tx: Transaction, paid: Paid) -> PayableOrder | None:
-    return refunds.lock(tx, paid)
+    return charges.lock(tx, paid)
 
 
 def _routes(tx: Transaction, paid: Paid, order: PayableOrder | None) -> tuple[Route, ...]:
@@ -125,7 +128,7 @@ def _routes(tx: Transaction, paid: Paid, order: PayableOrder | None) -> tuple[Ro
         return (Route.WALLET,)
     if paid.payment_id is None or suspense.lying(tx, paid.event_id) is not None:
         return (Route.PROVIDER,)  # by hand: `suspense_by_hand.paid_back`
-    if order is not None and refunds.is_sold(tx, paid, order):
+    if order is not None and charges.is_sold(tx, paid, order):
         return (Route.PROVIDER, Route.BALANCE, Route.BANK)
     return (Route.PROVIDER, Route.BANK)
 
@@ -144,21 +147,21 @@ def refund(tx: Transaction, wanted: Wanted, by: By, prices: PriceList, able: Col
         NotRefunded: not allowed, no such payment, not by this route, it went back before, or a balance does not hold it any more.
     """
     _check_may(tx, by)
-    found = refunds.find(tx, payment_id=wanted.payment_id, event_id=wanted.event_id)
+    found = charges.find(tx, payment_id=wanted.payment_id, event_id=wanted.event_id)
     if found is None:
-        raise NotRefunded("there is no such payment or charge")
+        raise NotRefunded("there is no such payment or charge", Why.NO_PAYMENT)
     if found.event_id is not None:
         tx.value("select id from payment_events where id = :id for no key update", id=found.event_id)
-    order = refunds.lock(tx, found)
+    order = charges.lock(tx, found)
     # as it is now that nothing of it can change
-    paid = refunds.find(tx, payment_id=wanted.payment_id, event_id=wanted.event_id) or found
-    if why := refunds.refusal(tx, paid):
-        raise NotRefunded(why)
+    paid = charges.find(tx, payment_id=wanted.payment_id, event_id=wanted.event_id) or found
+    if (refused := refund_requests.refusal(tx, paid)) is not None:
+        raise refused
     routes = _routes(tx, paid, order)
     if wanted.route not in routes:
-        raise NotRefunded(f"it can go back by {', '.join(routes)}, not by {wanted.route}")
+        raise NotRefunded(f"it can go back by {', '.join(routes)}, not by {wanted.route}", Why.NOT_THAT_WAY)
     if (wanted.paid is None) == (wanted.route is Route.BANK) or (wanted.fee and wanted.route is not Route.BANK):
-        raise NotRefunded("what left the bank is said of a refund by hand, and of no other")
+        raise NotRefunded("what left the bank is said of a refund by hand, and of no other", Why.NO_AMOUNT)
     if wanted.route is Route.PROVIDER:
         made = _ask(tx, paid, wanted, by, books=prices.currency, able=able)
     else:
@@ -170,9 +173,9 @@ def refund(tx: Transaction, wanted: Wanted, by: By, prices: PriceList, able: Col
 
 def _ask(tx: Transaction, paid: Paid, wanted: Wanted, by: By, *, books: str, able: Collection[str] | None) -> Made:
     if able is not None and paid.provider not in able:
-        raise NotRefunded(f"{paid.provider} gives nothing back")
+        raise NotRefunded(f"{paid.provider} gives nothing back", Why.PROVIDER_CANT)
     assert paid.event_id is not None  # noqa: S101 -- a charge from outside: `_routes`
-    request_id = refunds.ask(
+    request_id = refund_requests.ask(
         tx,
         paid.event_id,
         books,
@@ -218,12 +221,12 @@ def _posting(
     refund_id: int,
     books: str,
 ) -> Posting:
-    left = refunds.standing(tx, paid)
+    left = charges.standing(tx, paid)
     of = refunds.about(paid, given, refund_id, left.owner if left.owner is not None else paid.account_id)
     if wanted.route is Route.WALLET:
         topped_up, earned = (Amount(left.spent.get(f"user:{part}", 0), books) for part in ("topped_up", "earned"))
         return posting(table.REFUND_TO_WALLETS, of, topped_up=topped_up, earned=earned)
-    sold = order is not None and refunds.is_sold_price(paid, order)
+    sold = order is not None and charges.is_sold_price(paid, order)
     if wanted.route is Route.BALANCE:
         assert order is not None  # noqa: S101 -- sold: `_routes`
         price = Amount(currencies.of(order.currency).booked(given.amount), order.currency)
@@ -238,25 +241,27 @@ def _by_hand(
     wanted: Wanted,
     *,
     order: PayableOrder | None,
-    left: refunds.Standing,
+    left: Standing,
     of: About,
     books: str,
 ) -> Posting:
     sent = wanted.paid
     assert sent is not None  # noqa: S101 -- checked in `refund`
     if sent.minor <= 0 or (wanted.fee is not None and wanted.fee.minor <= 0):
-        raise NotRefunded("an amount is above zero")
+        raise NotRefunded("an amount is above zero", Why.NO_AMOUNT)
     if wanted.fee is not None and wanted.fee.currency != sent.currency:
-        raise NotRefunded(f"FEE is said in {sent.currency}, as PAID is")
+        raise NotRefunded(f"FEE is said in {sent.currency}, as PAID is", Why.FEE_CURRENCY)
     parts = SaleParts.of(paid, order, left, books) if order is not None else None
     owed = parts.rest if parts is not None else left.credited
     if left.owner is not None and owed:
         there = ledger.lock_wallets(tx, left.owner)[left.owner].topped_up
         if there < owed:
-            raise refunds.too_little(left.owner, there, owed, books)
+            raise refund_requests.too_little(left.owner, there, owed, books)
     if parts is None or order is None:
         if sent.currency == books and sent.minor != left.credited:
-            raise NotRefunded(f"{currencies.of(books).said(left.credited)} are given back: all of it, or nothing")
+            raise NotRefunded(
+                f"{currencies.of(books).said(left.credited)} are given back: all of it, or nothing", Why.ALL_OR_NOTHING
+            )
         return posting(
             table.REFUND_OF_BALANCE_BY_HAND, of, taken=Amount(left.credited, books), given_back=sent, fee=wanted.fee
         )
@@ -268,7 +273,7 @@ def _by_hand(
         given_back, rest_back = Amount(sent.minor - of_rest, sent.currency), Amount(of_rest, sent.currency)
     if given_back.minor <= 0 or (sent.currency == order.currency and given_back.minor != price.minor):
         whole = currencies.of(paid.currency).decimal(paid.amount)
-        raise NotRefunded(f"{whole} {paid.currency} are given back: all of it, or nothing")
+        raise NotRefunded(f"{whole} {paid.currency} are given back: all of it, or nothing", Why.ALL_OR_NOTHING)
     return posting(
         table.REFUND_BY_HAND,
         of,
@@ -297,36 +302,37 @@ def taken_by_provider(tx: Transaction, event_id: int, by: By, prices: PriceList,
     """
     _check_may(tx, by)
     tx.value("select id from payment_events where id = :id for no key update", id=event_id)
-    paid = refunds.find(tx, event_id=event_id)
+    paid = charges.find(tx, event_id=event_id)
     if paid is None or paid.amount <= 0:
-        raise NotRefunded(f"there is no charge of event {event_id}")
-    refunds.lock(tx, paid)
-    if refunds.is_debited(tx, paid):
-        raise NotRefunded("its provider's debit is booked")
-    if refunds.left_by_another_way(tx, paid):
-        raise NotRefunded("it was paid back by hand: what its provider takes is booked when it lists it")
-    request = refunds.open_request(tx, event_id)
+        raise NotRefunded(f"there is no charge of event {event_id}", Why.NO_PAYMENT)
+    charges.lock(tx, paid)
+    if charges.is_debited(tx, paid):
+        raise NotRefunded("its provider's debit is booked", Why.BOOKED)
+    if charges.left_by_another_way(tx, paid):
+        raise NotRefunded("it was paid back by hand: what its provider takes is booked when it lists it", Why.BY_HAND)
+    request = refund_requests.open_request(tx, event_id)
+    rest = charges.part(tx, paid)
     told = Refund(
         kind="chargeback" if chargeback else "refund",
         provider=paid.provider,
         external_id=f"event:{event_id}",
         route="provider",
-        amount=paid.amount,
+        amount=refunds.agreed(paid, rest),
         reverses_access=request is not None and request.reverses_access,
         made_by=by.actor_id,
         reason=by.reason,
     )
-    follow_up = refunds.debit(tx, paid, told, request, prices=prices, correlation_id=by.correlation_id)
+    follow_up = refunds.debit(tx, paid, told, request, part=rest, prices=prices, correlation_id=by.correlation_id)
     if follow_up is None:
-        raise NotRefunded("what came for it is not in the books")
-    facts = {"route": "provider", "amount": paid.amount, "currency": paid.currency, "kind": told.kind}
+        raise NotRefunded("what came for it is not in the books", Why.NOT_IN_BOOKS)
+    facts = {"route": "provider", "amount": told.amount, "currency": paid.currency, "kind": told.kind}
     _record(tx, paid, by, "told", facts)
-    return Made(paid.amount, paid.currency, follow_up=tuple(follow_up))
+    return Made(told.amount, paid.currency, follow_up=tuple(follow_up))
 
 
 def _check_may(tx: Transaction, by: By) -> None:
     if not operators.roles(tx, by.actor_id, by.owners) & _MAY:
-        raise NotRefunded(f"{by.actor_id} may not: neither in ADMIN_IDS nor with the role finance")
+        raise NotRefunded(f"{by.actor_id} may not: neither in ADMIN_IDS nor with the role finance", Why.NOT_ALLOWED)
 
 
 def _record(tx: Transaction, paid: Paid, by: By, how: str, facts: dict[str, Any]) -> None:

@@ -109,7 +109,7 @@ where id = :id
 """
 
 
-def settle(  # noqa: PLR0911 -- one for each of what can have come
+def settle(  # noqa: C901, PLR0911 -- one for each of what can have come
     tx: Transaction, event_id: int, event: Event, prices: PriceList, *, is_new: bool = True
 ) -> Received:
     """Give the event its effect: the order it pays for, or the reason why it pays for none.
@@ -133,6 +133,8 @@ def settle(  # noqa: PLR0911 -- one for each of what can have come
     if money is None or event.kind != "charge":
         return _without_effect(tx, event_id, event, event.reason or "given back, as its provider says")
     lying = None if is_new else suspense.lying(tx, event_id)
+    if lying is not None and suspense.is_in_part(tx, event_id):
+        return _without_effect(tx, event_id, event, "a part of it went back: what is left of it lies in suspense")
     goes_back = lying is not None and _goes_back(tx, event_id)
     charge = _Charge(event_id, event, money, lying, is_new=is_new, goes_back=goes_back)
     order = (
@@ -248,9 +250,9 @@ def _duplicate(tx: Transaction, charge: _Charge, order: PayableOrder, prices: Pr
 
 def _ask_back(tx: Transaction, charge: _Charge, prices: PriceList) -> None:
     """It can't be credited, so its provider gives it back (product.md, Payment methods): the payments sweep sees to it."""
-    from lib.domain import refunds  # noqa: PLC0415 -- customers wait for charges, and these are rare
+    from lib.domain import refund_requests  # noqa: PLC0415 -- customers wait for charges, and these are rare
 
-    refunds.ask(
+    refund_requests.ask(
         tx,
         charge.event_id,
         prices.currency,
@@ -261,9 +263,9 @@ def _ask_back(tx: Transaction, charge: _Charge, prices: PriceList) -> None:
 
 def _goes_back(tx: Transaction, event_id: int) -> bool:
     """Whether a refund of the charge is under way."""
-    from lib.domain import refunds  # noqa: PLC0415 -- as above: asked of money in suspense alone
+    from lib.domain import refund_requests  # noqa: PLC0415 -- as above: asked of money in suspense alone
 
-    return refunds.open_request(tx, event_id) is not None
+    return refund_requests.open_request(tx, event_id) is not None
 
 
 def _unmatched(tx: Transaction, charge: _Charge, reason: str, order_id: int | None = None) -> Received:

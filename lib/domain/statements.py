@@ -118,6 +118,14 @@ where n.provider = :provider and n.kind = any(array['refund', 'chargeback']) and
 limit 1
 """
 
+# What the provider took again, or beyond a charge, has no row of its own.
+_LOST = """
+select n.id, n.amount, n.currency, n.status from payment_events n
+where n.provider = :provider and n.kind = any(array['refund', 'chargeback']) and n.external_id = :id
+  and exists (select from ledger_transfers t where t.event_id = n.id and t.kind = 'second_debit')
+limit 1
+"""
+
 # What was kept of one charge or one refund so far, whichever transfer said so; corrections count.
 _FEES = """
 select coalesce(sum(case d.code when 'provider_fees' then e.amount else -e.amount end), 0)
@@ -125,7 +133,8 @@ from ledger_transfers t join ledger_entries e on e.transfer_id = t.id
 join ledger_accounts d on d.id = e.debit_account_id join ledger_accounts c on c.id = e.credit_account_id
 where 'provider_fees' in (d.code, c.code) and e.currency = :currency
   and case when cast(:refund_id as bigint) is not null then t.refund_id = cast(:refund_id as bigint)
-           else t.refund_id is null and t.kind in ('sale', 'top_up', 'gift_bought', 'suspense', 'suspense_resolved', 'fee', 'correction')
+           else t.refund_id is null and t.kind in ('sale', 'top_up', 'gift_bought', 'suspense', 'suspense_resolved', 'second_debit', 'fee',
+                                                       'correction')
                 and (t.event_id = cast(:event_id as bigint)
                      or t.payment_id = (select p.id from payments p where p.event_id = cast(:event_id as bigint))) end
 """
@@ -176,11 +185,9 @@ def _fee(tx: Transaction, provider: str, said: Said, _prices: PriceList, _correl
         else tx.row(_Refund, _REFUND, provider=provider, id=said.charge, booked_before=refunds.BOOKED_BEFORE)
     )
     if event is None and refund is None:
+        event = tx.row(_Known, _LOST, provider=provider, id=said.charge)
+    if event is None and refund is None:
         return Taken("lacking", f"neither a charge nor a refund {said.charge} is known")
-    if refund is not None and refund.payment_id is None:
-        return Taken(
-            "refused", f"refund {said.charge} is of money that fitted no order: its fee is booked by an engineer"
-        )
     return _keep_fee(tx, provider, said.amount, said.currency, event=event, refund=refund)
 
 

@@ -68,6 +68,12 @@ def lying(tx: Transaction, event_id: int) -> InSuspense | None:
     return InSuspense(found[False], found.get(True)) if False in found else None
 
 
+def is_in_part(tx: Transaction, event_id: int) -> bool:
+    """Whether a part of what came by this event went back: then what is left is no more what its news says."""
+    parts = "select exists (select from refunds where charge_event_id = :id and part_of_charge is not null)"
+    return bool(tx.value(parts, id=event_id))
+
+
 _LATE_FEE = """
 select exists (select from ledger_transfers t left join ledger_transfers undone on undone.reverses_id = t.id
                where t.event_id = :id and t.kind = 'fee' and undone.id is null)

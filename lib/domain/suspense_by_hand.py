@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from lib import currencies
-from lib.domain import audit, bookings, ledger, operators, refunds, suspense
+from lib.domain import audit, bookings, ledger, operators, refund_requests, refunds, suspense
 from lib.domain.bookings import Assigned, PayableOrder
 from lib.domain.effects import EFFECTS
 from lib.domain.postings import About, Amount, posting, table
@@ -334,7 +334,7 @@ def paid_back(tx: Transaction, event_id: int, by: By, paid: Amount, fee: Amount 
 def _take(tx: Transaction, event_id: int, by: By, resolution: str) -> tuple[_Event, InSuspense]:
     """The event, which is resolved by this: two operators at once queue up here, and the second is told."""
     event = _locked(tx, event_id, by)
-    if refunds.open_request(tx, event_id) is not None:
+    if refund_requests.open_request(tx, event_id) is not None:
         raise Refused(f"the refund of event {event_id} is under way")
     held = suspense.lying(tx, event_id)
     if held is None:

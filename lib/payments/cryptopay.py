@@ -149,10 +149,10 @@ def _money(invoice: Mapping[str, Any]) -> tuple[Money | None, str]:
         currency=currency,
         invoice_id=str(invoice_id_of(invoice)),
         purchase_id=_purchase_id(invoice.get("payload")),
-        paid_asset=_code(invoice.get("paid_asset")),
+        paid_asset=asset_code(invoice.get("paid_asset")),
         paid_amount=_number(invoice.get("paid_amount")),
         paid_rate=_number(invoice.get("paid_fiat_rate")),
-        fee_asset=_code(invoice.get("fee_asset")),
+        fee_asset=asset_code(invoice.get("fee_asset")),
         fee_amount=_number(invoice.get("fee_amount")),
     ), ""
 
@@ -174,7 +174,7 @@ def _not_agreed(invoice: Mapping[str, Any]) -> str:
 
 def _moved(invoice: Mapping[str, Any]) -> Money | None:
     """What came, where the invoice says it, as an amount of its own: there is nothing agreed that it could be compared with."""
-    asset, moved = _code(invoice.get("paid_asset")), _number(invoice.get("paid_amount"))
+    asset, moved = asset_code(invoice.get("paid_asset")), _number(invoice.get("paid_amount"))
     if asset is None or moved is None or asset not in currencies.ALL:
         return None
     minor = round(_minor(Decimal(moved), asset))  # half to even, as the books do
@@ -187,7 +187,7 @@ def _moved(invoice: Mapping[str, Any]) -> Money | None:
         purchase_id=_purchase_id(invoice.get("payload")),
         paid_asset=asset,
         paid_amount=moved,
-        fee_asset=_code(invoice.get("fee_asset")),
+        fee_asset=asset_code(invoice.get("fee_asset")),
         fee_amount=_number(invoice.get("fee_amount")),
     )
 
@@ -220,7 +220,8 @@ def _number(value: object) -> str | None:
     return None if number is None else format(number, "f")
 
 
-def _code(value: object) -> str | None:
+def asset_code(value: object) -> str | None:
+    """The code of an asset, as the books can hold it; None when it is none."""
     fits = isinstance(value, str) and value.isascii() and value.isalnum() and value.isupper()
     return str(value) if fits and 2 <= len(str(value)) <= 12 else None  # noqa: PLR2004 -- a code, as payments.paid_asset has it
 

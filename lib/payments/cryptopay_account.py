@@ -97,19 +97,19 @@ def charge(invoice: Mapping[str, Any]) -> Line | None:
     if invoice.get("status") != cryptopay.PAID or number is None:
         return None
     agreed = invoice.get("fiat") if invoice.get("currency_type") == "fiat" else invoice.get("asset")
-    asset, amount = invoice.get("paid_asset"), cryptopay.decimal(invoice.get("paid_amount"))
-    if not isinstance(asset, str) or amount is None:
-        asset, amount = agreed, cryptopay.decimal(invoice.get("amount"))
-    if not isinstance(asset, str) or not asset or amount is None:
+    asset, amount = cryptopay.asset_code(invoice.get("paid_asset")), cryptopay.decimal(invoice.get("paid_amount"))
+    if asset is None or amount is None:
+        asset, amount = cryptopay.asset_code(agreed), cryptopay.decimal(invoice.get("amount"))
+    if asset is None or amount is None:
         return None
-    fee, fee_asset = cryptopay.decimal(invoice.get("fee_amount")), invoice.get("fee_asset")
+    fee, fee_asset = cryptopay.decimal(invoice.get("fee_amount")), cryptopay.asset_code(invoice.get("fee_asset"))
     return Line(
         CHARGE,
         number,
         asset,
         amount,
-        fee if fee is not None and isinstance(fee_asset, str) else Decimal(0),
-        fee_asset if isinstance(fee_asset, str) else "",
+        fee if fee is not None and fee_asset is not None else Decimal(0),
+        fee_asset or "",
         _moment(invoice.get("paid_at")),
     )
 
@@ -125,8 +125,9 @@ def check(row: Mapping[str, Any]) -> Line | None:
 
 
 def _left(kind: str, row: Mapping[str, Any], number: str, moment: str) -> Line | None:
-    asset, amount, one = row.get("asset"), cryptopay.decimal(row.get("amount")), cryptopay.decimal(row.get(number))
-    if not isinstance(asset, str) or not asset or amount is None or one is None:
+    asset, amount = cryptopay.asset_code(row.get("asset")), cryptopay.decimal(row.get("amount"))
+    one = cryptopay.decimal(row.get(number))
+    if asset is None or amount is None or one is None:
         return None
     return Line(MOVEMENT, f"{kind}:{format(one, 'f')}", asset, -amount, at=_moment(row.get(moment)))
 
@@ -155,9 +156,9 @@ def _holding(row: object) -> tuple[str, list[Decimal]]:
     Raises:
         ProviderError: it is unreadable.
     """
-    asset = row.get("currency_code") if isinstance(row, dict) else None
+    asset = cryptopay.asset_code(row.get("currency_code")) if isinstance(row, dict) else None
     said = [row.get(name) for name in ("available", "onhold")] if isinstance(row, dict) else []
     parts = [Decimal(0) if cryptopay.is_nothing(one) else cryptopay.decimal(one) for one in said]
-    if not isinstance(asset, str) or not asset or None in parts:
+    if asset is None or None in parts:
         raise ProviderError("getBalance: unreadable answer")
     return asset, [part for part in parts if part is not None]

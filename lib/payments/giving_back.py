@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lib import bootstrap, failpoints, log
-from lib.domain import inbox, refunds
+from lib.domain import inbox, refund_requests, refunds
 from lib.domain.settlement import Event
 from lib.payments import registry
 from lib.payments.provider import Answer
@@ -18,7 +18,7 @@ from lib.settings import plain, pricelist
 from lib.tasks.enqueue import enqueue
 
 if TYPE_CHECKING:
-    from lib.domain.refunds import Claimed
+    from lib.domain.refund_requests import Claimed
     from lib.payments.provider import GivenBack, GivesBack
     from lib.sweeps.runner import Run
 
@@ -40,7 +40,7 @@ async def make_due(run: Run) -> None:
     await _refuse(run, [name for name in registry.providers(plain.environment()) if name not in givers])
     while await run.next_page():
         failpoints.reach("refund.before-claim")
-        page = await run.db.run(refunds.claim, list(givers), _PAGE, _LEASE_S)
+        page = await run.db.run(refund_requests.claim, list(givers), _PAGE, _LEASE_S)
         failpoints.reach("refund.after-claim")
         run.claimed += len(page)
         for one in page:
@@ -52,7 +52,9 @@ async def make_due(run: Run) -> None:
 
 async def _refuse(run: Run, providers: list[str]) -> None:
     """Of providers that give nothing back here. What was sent before, by a release that could, waits for one that can ask about it."""
-    while await run.next_page() and (ended := await run.db.run(refunds.refuse_unsent, providers, _NOTHING_BACK)):
+    while await run.next_page() and (
+        ended := await run.db.run(refund_requests.refuse_unsent, providers, _NOTHING_BACK)
+    ):
         run.claimed += 1
         log.warning("refund_refused", refund_request_id=ended, reason=_NOTHING_BACK)
 
@@ -63,7 +65,7 @@ async def _make(run: Run, one: Claimed, giver: GivesBack) -> None:
     if given.answer is Answer.DONE and given.news is not None:
         await _receive(run, one, given.news)
     elif given.answer is Answer.REFUSED:
-        await run.db.run(refunds.refused, one, given.reason)
+        await run.db.run(refund_requests.refused, one, given.reason)
         log.warning("refund_refused", refund_request_id=one.id, provider=one.provider, reason=given.reason)
     else:
         if given.answer is Answer.ALREADY:
@@ -92,11 +94,15 @@ async def _receive(run: Run, one: Claimed, news: Event) -> None:
     if await run.db.run(refunds.is_told, received.event_id):
         run.done += 1
         # it ended with the news, unless that was told before it was asked for
-        await run.db.run(refunds.refused, one, "it had gone back before")
+        await run.db.run(refund_requests.refused, one, "it had gone back before")
     else:
         run.failed += 1
         await run.db.run(
-            refunds.put_off, one, _LONGEST_S, f"{received.outcome}: {received.reason}{received.error}", may_be_made=True
+            refund_requests.put_off,
+            one,
+            _LONGEST_S,
+            f"{received.outcome}: {received.reason}{received.error}",
+            may_be_made=True,
         )
 
 
@@ -127,4 +133,4 @@ async def _put_off(run: Run, one: Claimed, given: GivenBack, *, may_be_made: boo
         reason=given.reason,
         attempts=one.attempts,
     )
-    await run.db.run(refunds.put_off, one, seconds, f"{given.answer}: {given.reason}", may_be_made=may_be_made)
+    await run.db.run(refund_requests.put_off, one, seconds, f"{given.answer}: {given.reason}", may_be_made=may_be_made)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from lib.domain.listings import Commission, Debit
     from lib.domain.orders import Order
     from lib.domain.reconciliation import Line
-    from lib.domain.refunds import Charge
+    from lib.domain.refund_requests import Charge
     from lib.domain.settlement import Event
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
     from lib.domain.inbox import StoredEvent
     from lib.domain.orders import Order
-    from lib.domain.refunds import Charge
+    from lib.domain.refund_requests import Charge
     from lib.payments.provider import Invoice, Unpaid
     from lib.payments.stars_account import StarsAccount
 
@@ -55,7 +56,10 @@ def read(stored: StoredEvent) -> Event:
         return telegram_charges.unreadable(stored, str(error))
     if "id" not in said:
         return telegram_charges.read(stored)
-    return event_of(said, stored.body, stored.via, stored.correlation_id)
+    event = event_of(said, stored.body, stored.via, stored.correlation_id)
+    # a further debit of one charge goes by a name of its line's own
+    again = event.kind == stored.kind == "chargeback" and stored.external_id.startswith(f"{event.charge_id}:")
+    return replace(event, external_id=stored.external_id) if again else event
 
 
 def connect(http: Callable[[], httpx.AsyncClient]) -> Stars | None:
@@ -97,7 +101,8 @@ def event_of(line: Mapping[str, Any], body: bytes, via: str, correlation_id: str
             NAME, key, body, via, correlation_id, money, reason,
             kind="chargeback", payer_telegram_id=_person(receiver), charge_id=key,
         )  # fmt: skip
-    kind = receiver.get("type")
+    said = receiver.get("type")
+    kind = said if isinstance(said, str) else ""
     why = "withdrawn" if kind == "fragment" else f"spent by {kind}" if kind in _SPENT else "left, for what is not known"
     reason = f"{why}: {_said(_nanostars(line) or 0)}"
     return _other(f"debit:{key}", body, via, correlation_id, reason, alarming=not _came_back(receiver))
@@ -207,9 +212,11 @@ def _came(line: Mapping[str, Any], source: Mapping[str, Any]) -> tuple[Money | N
 
 def _left(line: Mapping[str, Any], receiver: Mapping[str, Any]) -> tuple[Money | None, str]:
     gross = _gross(line, receiver)
-    if not gross or gross % _NANO:
-        return None, "no whole number of Stars left"
-    return Money(gross // _NANO, STAR, "", None), ""
+    if not gross:
+        return None, "how many Stars left can't be read"
+    stars, part = divmod(gross, _NANO)
+    exact = {"paid_asset": STAR, "paid_amount": _decimal(gross)} if part else {}
+    return Money(stars, STAR, "", None, **exact), ""
 
 
 def _decimal(nanostars: int) -> str:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from lib.db import Transaction
     from lib.domain.inbox import StoredEvent
     from lib.domain.pricelist import PriceList
-    from lib.domain.refunds import Charge
+    from lib.domain.refund_requests import Charge
     from lib.domain.settlement import Received
 
 NAME = "test"
@@ -156,7 +156,7 @@ def ask_back(tx: Transaction, wanted: Purchase, prices: PriceList) -> bool:
     Raises:
         NotHere: nothing was changed.
     """
-    from lib.domain import refunds  # noqa: PLC0415 -- a command's alone
+    from lib.domain import refund_requests  # noqa: PLC0415 -- a command's alone
 
     _belongs(tx, wanted.environment)
     event_id = tx.value(
@@ -170,7 +170,7 @@ def ask_back(tx: Transaction, wanted: Purchase, prices: PriceList) -> bool:
         "select exists (select from refund_requests where event_id = :id and status <> 'refused')", id=event_id
     ):
         return False
-    refunds.ask(
+    refund_requests.ask(
         tx,
         event_id,
         prices.currency,

@@ -29,7 +29,8 @@ from lib.domain.adjustments import Adjustment
 from lib.domain.amounts import Refusal
 from lib.domain.operators import Action
 from lib.domain.postings import Amount
-from lib.domain.refunds import NotRefunded
+from lib.domain.refund_requests import NotRefunded
+from lib.domain.refund_requests import Why as WhyNotRefunded
 from lib.domain.refunds_by_hand import Route, Wanted
 from lib.domain.suspense_by_hand import By, Left, Refused, Why
 from lib.payments import stars
@@ -308,8 +309,8 @@ def _why(context: UpdateContext, error: Exception) -> str:
             return say.plain(f"finance-why-{error.why.value}")
         case adjustments.NotDone() if error.is_too_low:
             return say.plain("finance-why-too-low")
-        case NotRefunded() if error.is_spent:
-            return say.plain("finance-why-spent")
+        case NotRefunded() if error.why is not WhyNotRefunded.OTHER:
+            return say.plain(f"finance-why-{error.why.value}")
         case _:
             return str(error)
 

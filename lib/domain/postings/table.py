@@ -232,7 +232,7 @@ SUSPENSE_TO_TOP_UP = Fact(
     by_operator=True,
 )
 FEE = Fact(
-    "fee of a charge, known only later",
+    "fee of a charge, or of a second debit, known only later",
     "fee",
     "fee:event:{event_id}",
     (Leg("provider_fees", CLEARING, "fee"),),
@@ -242,7 +242,6 @@ REFUND_FEE = Fact(
     "fee",
     "fee:refund:{refund_id}",
     (Leg("provider_fees", CLEARING, "fee"),),
-    ("payment_id", "order_id"),
 )
 
 # Rewards and withdrawals ----------------------------------------------------------------------------------------------
@@ -414,10 +413,10 @@ CHARGEBACK_OF_GIFT = Fact(
 )
 GIVEN_BACK_ALREADY = Fact("the provider says that it was given back already (event `no_money`)", "", "")
 SECOND_DEBIT = Fact(
-    "second debit of one charge in the provider's own list",
+    "what a provider took again of one charge, or beyond it",
     "second_debit",
     "event:{event_id}:second_debit",
-    (Leg("write_offs", CLEARING, "lost"),),
+    (Leg("write_offs", CLEARING, "lost"), _FEE),
 )
 
 # Between the operator's own accounts ------------------------------------------------------------------------------------

@@ -345,6 +345,16 @@ insert into ledger_entries (transfer_id, number, entries, books_day, debit_accou
 update receipts set status = 'annulled', annulled_at = atlas.now(), refunded_at = atlas.now(), refund_id = r.id
     from refunds r where r.payment_id = receipts.payment_id;
 
+-- planted: parts_are_less_than_their_charge
+insert into refunds (payment_id, charge_event_id, kind, provider, external_id, route, amount, currency, part_of_charge)
+    select id, event_id, 'refund', provider, '9', 'provider', amount, currency, amount from payments where id = {payment};
+insert into ledger_accounts (code, currency) values ('refunds', 'RUB'), ('bank', 'RUB');
+insert into ledger_transfers (key, kind, entries, payment_id, order_id, refund_id)
+    select 'refund:cryptobot:9', 'refund', 1, p.id, p.order_id, r.id from payments p join refunds r on r.payment_id = p.id;
+insert into ledger_entries (transfer_id, number, entries, books_day, debit_account_id, credit_account_id, amount, currency)
+    select t.id, 1, 1, t.books_day, d.id, c.id, 1, 'RUB' from ledger_transfers t, ledger_accounts d, ledger_accounts c
+    where t.kind = 'refund' and d.code = 'refunds' and c.code = 'bank' and c.currency = 'RUB';
+
 -- planted: refund_is_in_the_books
 insert into refunds (payment_id, charge_event_id, kind, provider, external_id, route, amount, currency)
     select id, event_id, 'refund', provider, '9', 'provider', amount, currency from payments where id = {payment};

@@ -34,6 +34,7 @@ from lib.domain import (
     provisioning,
     reconcile_nodes,
     reconciliation,
+    refund_requests,
     refunds,
     reminders,
     renewals,
@@ -388,8 +389,8 @@ def _enqueued(tx: Transaction) -> None:
     outbox.mark_enqueued(tx, found)
 
 
-def _claimed(tx: Transaction) -> refunds.Claimed:
-    return refunds.claim(tx, ["cryptobot"], 1, 60.0)[0]
+def _claimed(tx: Transaction) -> refund_requests.Claimed:
+    return refund_requests.claim(tx, ["cryptobot"], 1, 60.0)[0]
 
 
 def _renewed(tx: Transaction) -> None:
@@ -555,11 +556,11 @@ TRANSACTIONS: dict[str, Callable[[Transaction], object]] = {
     "flags.enabled": lambda tx: flags.enabled(tx, "sweep"),
     "health_snapshot.connections": health_snapshot.connections,
     "health_snapshot.overdue": lambda tx: health_snapshot.overdue(tx, 60.0),
-    "refunds.claim": lambda tx: refunds.claim(tx, ["cryptobot"], PAGE, 60.0),
+    "refund_requests.claim": lambda tx: refund_requests.claim(tx, ["cryptobot"], PAGE, 60.0),
     "refunds.is_told": lambda tx: refunds.is_told(tx, 201),
-    "refunds.refuse_unsent": lambda tx: refunds.refuse_unsent(tx, ["cryptobot"], "no"),
-    "refunds.put_off": lambda tx: refunds.put_off(tx, _claimed(tx), 1.0, "later", may_be_made=True),
-    "refunds.refused": lambda tx: refunds.refused(tx, _claimed(tx), "no"),
+    "refund_requests.refuse_unsent": lambda tx: refund_requests.refuse_unsent(tx, ["cryptobot"], "no"),
+    "refund_requests.put_off": lambda tx: refund_requests.put_off(tx, _claimed(tx), 1.0, "later", may_be_made=True),
+    "refund_requests.refused": lambda tx: refund_requests.refused(tx, _claimed(tx), "no"),
     "refunds.wake": lambda tx: refunds.wake(tx, PAGE),
     "inbox.page_in_turn": lambda tx: inbox.page_in_turn(tx, 1000),
     "inbox.receive": _receive,

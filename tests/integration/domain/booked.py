@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 
 from lib.db import StatementFailed
 from lib.domain import books, ledger, suspense
+from lib.domain.charges import Part, SaleParts
 from lib.domain.ledger import BalanceTooLow, PostedBefore, ReversedBefore, lock_wallets
 from lib.domain.postings import About, Amount, posting, table
-from lib.domain.postings.amounts import credited, had_back
+from lib.domain.postings.amounts import HadBack, credited, had_back
 from lib.oracle import Books, Order, Refused, Sum, TooLittle
 from tests.integration.by_the_owner import travel
 from tests.integration.domain import money_rows
@@ -21,6 +22,7 @@ from tests.integration.domain.money_rows import fresh
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from fractions import Fraction
 
     from lib.db import Transaction
     from lib.domain.postings import Fact
@@ -44,6 +46,10 @@ _CACHED = "select coalesce(jsonb_agg(jsonb_build_array(code, currency, account_i
 def rub(minor: int) -> Amount:
     """Kopecks."""
     return Amount(minor, "RUB")
+
+
+def _had_back(left: int, credit: int, there: int) -> HadBack:
+    return had_back(left, credited=credit, there=there) if credit else HadBack(0, 0, left)
 
 
 def amount(of: Sum) -> Amount:
@@ -542,6 +548,57 @@ class Happenings:
 
         self.both(lambda: self.books.refund(name, route, sent=sent, fee=cost), done)
 
+    def refund_of_part(self, name: str, route: str, fee: int | None, until: Fraction) -> None:
+        """The provider takes an order's money until so much is gone: `outside` or `chargeback`; of no gift that is not claimed."""
+        order = self.books.orders[name]
+        asset = order.received.currency
+        cost = None if fee is None else Sum(fee, asset)
+        whole = order.gone.denominator * until.denominator
+        part = Part(whole, int(order.gone * whole), int(until * whole))
+        shares = part.of_sale(
+            SaleParts(order.price, order.received.minor, order.rest, order.rest_received.minor),
+            in_one_currency=asset == order.currency,
+        )
+
+        def done() -> None:
+            kind, external = "chargeback" if route == "chargeback" else "refund", fresh("refund")
+            row = {"provider": order.provider, "external_id": external, "route": "provider", "kind": kind}
+            part_of_charge = None if part.is_last else 1
+            refund_id = money_rows.refund(self.tx, self.payments[name], part=part_of_charge, **row)
+            self.refunds[name] = refund_id
+            about = self._about(name, provider=order.provider, external_id=external, refund_id=refund_id)
+            there = lock_wallets(self.tx, order.customer)[order.customer].topped_up
+            costs = amount(cost) if cost else None
+            if order.kind == "top_up":
+                left = shares.came + shares.rest_came
+                same = asset == "RUB" and order.value == order.received.minor
+                back = _had_back(left, left if same else part.of(order.value + order.rest), there)
+                fact = {"chargeback": table.CHARGEBACK_OF_BALANCE, "outside": table.REFUND_OF_BALANCE_FROM_OUTSIDE}[
+                    route
+                ]
+                self.post(
+                    fact,
+                    about,
+                    taken=rub(back.taken),
+                    given_back=Amount(back.given_back, asset),
+                    lost=Amount(back.lost, asset),
+                    fee=costs,
+                )
+                return
+            back = _had_back(shares.rest_came, shares.rest, there)
+            self.post(
+                {"chargeback": table.CHARGEBACK, "outside": table.REFUND_FROM_OUTSIDE}[route],
+                about,
+                price=Amount(shares.price, order.currency),
+                given_back=Amount(shares.came, asset),
+                rest=rub(back.taken),
+                rest_given_back=Amount(back.given_back, asset),
+                lost=Amount(back.lost, asset),
+                fee=costs,
+            )
+
+        self.both(lambda: self.books.refund(name, route, fee=cost, until=until), done)
+
     def late_fee_of_refund(self, name: str, fee: int) -> None:
         """What the provider took for a refund is known now."""
         order = self.books.orders[name]
@@ -591,13 +648,15 @@ class Happenings:
 
     # The operator's own -------------------------------------------------------------------------------------------
 
-    def second_debit(self, event: str) -> None:
+    def second_debit(self, event: str, fee: int = 0) -> None:
         """Listed once more."""
         charge = self.books.charges[event]
         about = About(provider=charge.provider, event_id=self.events[event])
         self.both(
-            lambda: self.books.second_debit(event, charge.received, charge.provider),
-            lambda: self.post(table.SECOND_DEBIT, about, lost=amount(charge.received)),
+            lambda: self.books.second_debit(event, charge.received, charge.provider, fee),
+            lambda: self.post(
+                table.SECOND_DEBIT, about, lost=amount(charge.received), fee=Amount(fee, charge.received.currency)
+            ),
         )
 
     def payout(self, provider: str, settled: Sum, arrived: int, kept: int) -> None:

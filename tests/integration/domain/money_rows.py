@@ -29,8 +29,8 @@ select coalesce(:provider, o.provider), :charge_id, :kind, o.id, o.account_id, :
 returning id
 """
 _REFUND = """
-insert into refunds (payment_id, kind, provider, external_id, route, amount, currency)
-select p.id, :kind, :provider, :external_id, :route, p.amount, p.currency from payments p where p.id = :payment_id returning id
+insert into refunds (payment_id, kind, provider, external_id, route, amount, currency, part_of_charge)
+select p.id, :kind, :provider, :external_id, :route, p.amount, p.currency, :part from payments p where p.id = :payment_id returning id
 """
 _WITHDRAWAL = """
 insert into withdrawals (account_id, amount, destination_kind, destination) values (:account_id, :amount, 'card', '1') returning id
@@ -106,11 +106,19 @@ def payment(
     )
 
 
-def refund(tx: Transaction, payment_id: int, *, provider: str, external_id: str, route: str, kind: str) -> int:
-    """What went back of a payment."""
-    return int(
-        tx.value(_REFUND, payment_id=payment_id, provider=provider, external_id=external_id, route=route, kind=kind)
-    )
+def refund(
+    tx: Transaction,
+    payment_id: int,
+    *,
+    provider: str,
+    external_id: str,
+    route: str,
+    kind: str,
+    part: int | None = None,
+) -> int:
+    """What went back of a payment; `part`: of a charge that stays."""
+    row = {"provider": provider, "external_id": external_id, "route": route, "kind": kind, "part": part}
+    return int(tx.value(_REFUND, payment_id=payment_id, **row))
 
 
 def withdrawal(tx: Transaction, account_id: int, amount: int) -> int:

@@ -16,7 +16,7 @@ from lib.domain import adjustments, balance, inbox, refunds_by_hand
 from lib.domain.adjustments import Adjustment, NotDone
 from lib.domain.balance import Purchase
 from lib.domain.ledger import BalanceTooLow
-from lib.domain.refunds import NotRefunded
+from lib.domain.refund_requests import NotRefunded
 from lib.domain.refunds_by_hand import Route, Wanted
 from tests.integration.domain.test_refunds import BY, PRICES, ordered, paid, top_up, went_back
 from tests.quoting import at_list_price

@@ -201,6 +201,11 @@ class Draw:
         if name is None:
             return
         order = self._books.orders[name]
+        if order.gone or (
+            order.kind != "gift" and order.from_wallets is None and order.price > 1 and self._number(4) == 1
+        ):
+            self._refund_of_part(name)
+            return
         if order.from_wallets is not None:
             if order.state != "returned":  # what went back already is no refund's
                 self._shop.refund(name, "wallets", None)
@@ -211,6 +216,13 @@ class Draw:
         route = self._one(routes)
         assert route is not None
         self._shop.refund(name, route, None if route == "balance" else self._fee())
+
+    def _refund_of_part(self, name: str) -> None:
+        """Its provider takes it bit by bit, and the last bit ends it."""
+        route = self._one(["outside", "chargeback"])
+        assert route is not None
+        gone = self._books.orders[name].gone
+        self._shop.refund_of_part(name, route, self._fee(), gone + (1 - gone) * Fraction(self._number(7), 7))
 
     def _refund_of_charge(self) -> None:
         credited = [
@@ -229,7 +241,7 @@ class Draw:
         moved = Sum(self._number(9_000), {"stars": "XTR", "cryptobot": "USDT"}.get(provider, "RUB"))
         if way == "second debit":
             if name := self._one(listed):
-                self._shop.second_debit(name)
+                self._shop.second_debit(name, self._number(3) - 1)
         elif way == "payout":
             self._shop.payout(provider, moved, self._number(9_000), self._number(3) - 1)
         elif way == "owner":

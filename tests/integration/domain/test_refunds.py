@@ -19,6 +19,7 @@ from lib.domain import (
     operators,
     orders,
     pricing,
+    refund_requests,
     refunds,
     refunds_by_hand,
     subscriptions,
@@ -28,7 +29,7 @@ from lib.domain.accounts import Person
 from lib.domain.ledger import BalanceTooLow, Wallets
 from lib.domain.postings import Amount
 from lib.domain.pricing import Surface
-from lib.domain.refunds import NotRefunded
+from lib.domain.refund_requests import NotRefunded
 from lib.domain.refunds_by_hand import Made, Route, Wanted
 from lib.domain.settlement import Event, Money, Received
 from lib.domain.suspense_by_hand import By
@@ -265,15 +266,6 @@ async def test_a_second_debit_of_one_charge_is_lost(db: Database, database_url: 
     assert violations(database_url) == []
 
 
-async def test_another_amount_than_the_charges_waits_for_an_operator(db: Database, database_url: str) -> None:
-    _, charge = await bought(db)
-    received = await db.run(inbox.receive, went_back(charge, amount=1), PRICES)
-    assert (received.outcome, received.reason) == ("unmatched", "not the amount of its charge")
-    assert await db.run(refunds.wake, 10) == []
-    assert await db.run(count, "refunds") == 0
-    assert violations(database_url) == []
-
-
 @pytest.mark.proves("N-33")
 async def test_already_given_back_moves_nothing(db: Database, database_url: str) -> None:
     _, charge = await bought(db)
@@ -389,8 +381,8 @@ async def test_a_debit_that_an_operator_booked_is_the_first_one_listed(db: Datab
 # By the provider, asked by us ------------------------------------------------------------------------------------------
 
 
-def claim(tx: Transaction) -> list[refunds.Claimed]:
-    return refunds.claim(tx, ["card", "stars", "cryptobot"], 10, 120.0)
+def claim(tx: Transaction) -> list[refund_requests.Claimed]:
+    return refund_requests.claim(tx, ["card", "stars", "cryptobot"], 10, 120.0)
 
 
 @pytest.mark.proves("N-33")
@@ -508,11 +500,11 @@ async def test_a_run_that_died_leaves_a_refund_whose_outcome_is_asked_for(db: Da
     await db.run(travel, timedelta(seconds=121))
     (second,) = await db.run(claim)
     assert (first.may_be_made, second.may_be_made) == (False, True)
-    await db.run(refunds.put_off, first, 1.0, "late", may_be_made=False)
+    await db.run(refund_requests.put_off, first, 1.0, "late", may_be_made=False)
     assert await db.run(lambda tx: tx.values("select status from refund_requests")) == ["sent"], (
         "not its claim any more"
     )
-    await db.run(refunds.put_off, second, 1.0, "not reached", may_be_made=False)
+    await db.run(refund_requests.put_off, second, 1.0, "not reached", may_be_made=False)
     await db.run(travel, timedelta(seconds=2))
     (third,) = await db.run(claim)
     assert not third.may_be_made
@@ -526,7 +518,7 @@ async def test_what_is_being_given_back_can_not_be_spent_meanwhile(db: Database,
     with pytest.raises(BalanceTooLow):
         await db.run(balance.buy, purchase(order.account_id), PRICES, "c-3")
     (claimed,) = await db.run(claim)
-    await db.run(refunds.refused, claimed, "CHARGE_TOO_OLD")
+    await db.run(refund_requests.refused, claimed, "CHARGE_TOO_OLD")
     assert await db.run(balance.of, order.account_id) == Wallets(25_000, 0)
     assert await db.run(lambda tx: tx.values("select status || ' ' || last_answer from refund_requests")) == [
         "refused CHARGE_TOO_OLD"
@@ -710,7 +702,7 @@ async def test_a_fault_at_any_statement_of_a_refusal_leaves_nothing(db: Database
     order, _ = await topped_up(db)
     await db.run(refund, Wanted(Route.PROVIDER, await db.run(payment_of, order)))
     (claimed,) = await db.run(claim)
-    await all_or_nothing(functions_url, refunds.refused, claimed, "too old")
+    await all_or_nothing(functions_url, refund_requests.refused, claimed, "too old")
     assert await db.run(balance.of, order.account_id) == Wallets(25_000, 0)
 
 

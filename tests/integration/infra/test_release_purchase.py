@@ -14,7 +14,7 @@ from infra.deploy.problems import Refused
 from infra.deploy.steps import purchase
 from infra.transaction import Session
 from lib.db.invariants import violations
-from lib.domain import accounts, inbox, refunds
+from lib.domain import accounts, inbox, refund_requests
 from lib.payments import synthetic
 from lib.settings import pricelist
 from tests.integration.infra.test_end_suspense import OWNER, Found
@@ -39,7 +39,7 @@ class Sweeps:
         if self._applies:
             self._session.run(_apply)
         if self._gives_back:
-            for claimed in self._session.run(refunds.claim, ["test"], 10, 60.0):
+            for claimed in self._session.run(refund_requests.claim, ["test"], 10, 60.0):
                 answer = asyncio.run(synthetic.GivesBack().give_back(claimed.charge, "c"))
                 assert answer.news is not None
                 self._session.run(inbox.receive, answer.news, PRICES)

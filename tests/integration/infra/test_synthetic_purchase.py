@@ -11,7 +11,7 @@ import pytest
 from infra import environment, synthetic_purchase
 from lib.db import Database, StatementFailed
 from lib.db.migrate import migrate
-from lib.domain import accounts, inbox, refunds, subscriptions
+from lib.domain import accounts, inbox, refund_requests, subscriptions
 from lib.domain.accounts import Person
 from lib.domain.inbox import StoredEvent
 from lib.payments import registry, synthetic
@@ -136,7 +136,7 @@ async def test_a_purchase_is_given_back_with_its_access(
     given = ["--env", "local", "--account", str(account), "--tariff", "basic", "--days", "30", "--once", "release-1"]
     assert (synthetic_purchase.main([*given, "--give-back", "1"]), synthetic_purchase.main(given)) == (0, 0)
     assert "is given back" in capsys.readouterr().out
-    (claimed,) = await racing_db.run(refunds.claim, ["test"], 10, 60.0)
+    (claimed,) = await racing_db.run(refund_requests.claim, ["test"], 10, 60.0)
     answer = await synthetic.GivesBack().give_back(claimed.charge, "c")
     assert answer.news is not None
     assert (await racing_db.run(inbox.receive, answer.news, PRICES)).outcome == "settled"

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from lib.domain.inbox import StoredEvent
     from lib.domain.orders import Order
-    from lib.domain.refunds import Charge
+    from lib.domain.refund_requests import Charge
 
 NAME = "sample"
 ADDRESS = "https://sample.test"

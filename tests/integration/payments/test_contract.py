@@ -13,7 +13,7 @@ from lib import currencies, json_reader
 from lib.domain import accounts, inbox, orders, statements
 from lib.domain.accounts import Person
 from lib.domain.inbox import StoredEvent
-from lib.domain.refunds import Charge
+from lib.domain.refund_requests import Charge
 from lib.domain.statements import Said
 from lib.payments import card, provider, registry
 from lib.payments.provider import Answer, InvoiceOver, ProviderError

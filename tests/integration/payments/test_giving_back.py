@@ -28,7 +28,7 @@ from tests.integration.sweeps.runs import Queue, sweep_run
 
 if TYPE_CHECKING:
     from lib.db import Database, Transaction
-    from lib.domain.refunds import Charge
+    from lib.domain.refund_requests import Charge
     from lib.payments.provider import GivesBack
     from lib.sweeps.runner import Run
     from tests.integration.payments.tills import SampleTill
@@ -183,7 +183,7 @@ async def test_news_that_can_not_be_booked_ends_no_refund_however_often_it_is_to
     db: Database, database_url: str, till: SampleTill, wire: Wire
 ) -> None:
     key = await asked_for(db, till)
-    till.stand_in.refunds[key] = {"refund": "re-1", "charge": key, "fee": "0.50", "amount": 14_800, "currency": "RUB"}
+    till.stand_in.refunds[key] = {"refund": "re-1", "charge": key, "fee": "0.50", "amount": 14_900, "currency": "USDT"}
     for _ in range(3):
         run = await made(db)
         assert (run.done, run.failed) == (0, 1)
@@ -192,6 +192,22 @@ async def test_news_that_can_not_be_booked_ends_no_refund_however_often_it_is_to
     assert await db.run(lambda tx: tx.values("select status from payment_events where kind = 'refund'")) == [
         "unmatched"
     ]
+    assert violations(database_url) == []
+
+
+@of_sample
+@pytest.mark.proves("N-33")
+async def test_a_part_that_the_provider_gave_back_ends_the_request_for_all_of_it(
+    db: Database, database_url: str, till: SampleTill, wire: Wire
+) -> None:
+    """What left is booked, what was kept back is let go, and the rest is the provider's to give."""
+    key = await asked_for(db, till)
+    till.stand_in.refunds[key] = {"refund": "re-1", "charge": key, "fee": "0.50", "amount": 14_800, "currency": "RUB"}
+    for _ in range(2):
+        await made(db)
+    assert await db.run(requests) == ["refused"]
+    assert wire.calls == ["give back"]
+    assert await db.run(booked, "refunds") == {"RUB": 14_800}
     assert violations(database_url) == []
 
 

@@ -15,7 +15,7 @@ from lib import bootstrap
 from lib.domain import inbox, ledger, reconciliation
 from lib.domain.postings import About, Amount, posting, table
 from lib.domain.reconciliation import CHARGE, MOVEMENT, REFUND, Compared, Line, compare, gather
-from lib.domain.refunds import Charge
+from lib.domain.refund_requests import Charge
 from lib.payments.reconciling import reconcile
 from tests.integration.by_the_owner import travel
 from tests.integration.payments.planted import Planted, least, listed

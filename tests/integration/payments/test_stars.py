@@ -19,7 +19,7 @@ from lib.domain.checkout import LEASE_S, Checkout, Refusal, decide
 from lib.domain.ledger import Wallets
 from lib.domain.orders import CHARGED_WITHIN_S
 from lib.domain.postings import Amount
-from lib.domain.refunds import Charge
+from lib.domain.refund_requests import Charge
 from lib.payments import giving_back, stars, telegram_charges
 from lib.payments.provider import Answer, GivenBack, Invoice
 from lib.payments.reconciling import reconcile
@@ -271,7 +271,7 @@ async def test_a_second_debit_of_one_charge_is_lost_money(db: Database, till: St
     await db.run(travel, LATE)
     for _ in range(3):
         await swept(db)
-    assert await told_of(db, "chargeback") == 1
+    assert await told_of(db, "chargeback") == 2
     assert await db.run(booked, "write_offs") == {"XTR": 120 * NANO}
     assert await db.run(booked, "clearing:stars") == {"XTR": await till.stand_in_balance()}
     await db.run(travel, timedelta(hours=1))
@@ -289,7 +289,7 @@ async def test_a_fault_at_any_statement_of_a_second_debit_leaves_nothing(
     debit = listings.Debit(charge.external_id, stars.moment_of(line), 1, 120 * NANO, stars.STAR, 0)
     await db.run(listings.take_up_debit, read(line), debit, PRICES)
     again = replace(debit, number=2)
-    received = await all_or_nothing(functions_url, listings.take_up_debit, read(line), again, PRICES)
+    received = await all_or_nothing(functions_url, listings.take_up_debit, read(line), again, PRICES, refusals=False)
     assert received.outcome == "second_debit"
     assert (await db.run(listings.take_up_debit, read(line), again, PRICES)).outcome == "repeated"
 

@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import pytest
 
-from lib.domain import inbox, receipts, refunds, suspense_by_hand
+from lib.domain import inbox, receipts, refund_requests, suspense_by_hand
 from lib.domain.settlement import Event, Money
 from sandbox.control.books import Books
 from tests.integration.bot.test_operations import pending_access, two_nodes
@@ -90,7 +90,9 @@ async def test_what_went_back_and_its_receipt_are_shown(racing_db: Database, boo
 async def test_a_refund_that_its_provider_is_asked_for_is_shown(racing_db: Database, books: Books) -> None:
     order = await racing_db.run(open_order, 1)
     received = await racing_db.run(inbox.receive, paid(order, **RUB), PRICES)
-    await racing_db.run(refunds.ask, received.event_id, "RUB", reason="as the customer wrote", correlation_id="op-1")
+    await racing_db.run(
+        refund_requests.ask, received.event_id, "RUB", reason="as the customer wrote", correlation_id="op-1"
+    )
     [row] = books.read()["refund_requests"]
     assert (row["who"], row["amount"], row["currency"], row["status"]) == ("Anna", "149.00", "RUB", "requested")
 

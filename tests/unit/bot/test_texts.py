@@ -23,6 +23,7 @@ from lib.domain import renewals
 from lib.domain.accounts import LANGUAGES
 from lib.domain.amounts import Refusal
 from lib.domain.customer_money import State
+from lib.domain.refund_requests import Why as WhyNotRefunded
 from lib.domain.refunds_by_hand import Route
 from lib.domain.stored_work import Why as WhyNotDone
 from lib.domain.suspense_by_hand import Why
@@ -128,6 +129,7 @@ def ids_in_code() -> set[str]:
     found |= {f"finance-amount-{why.value}" for why in Refusal if why is not Refusal.TOO_LITTLE}
     found |= {f"finance-title-{act.value}" for act in Act} | {f"button-finance-{act.value}" for act in Act}
     found |= {f"finance-why-{why.value}" for why in Why if why is not Why.OTHER}
+    found |= {f"finance-why-{why.value}" for why in WhyNotRefunded if why is not WhyNotRefunded.OTHER}
     found |= {f"button-finance-route-{route.value}" for route in Route}
     found |= {f"button-finance-access-{choice}" for choice in (KEEP, TAKE_OFF)}
     states = ("missing-here", "missing-there", "differs", "balance")
