@@ -34,7 +34,7 @@ _OK, _NO_KEY = 200, frozenset({401, 403, 404})
 _NODES = """
 select n.name, n.api_url, n.key_name, n.state,
        case when n.pin_until is null or n.pin_until > atlas.now() then n.pin end as pin, n.next_pin, n.trouble, n.clock_off_ms,
-       n.lost_since is not null as lost,
+       n.lost_since is not null as lost, n.open_until is not null as open,
        coalesce(c.held, 0) as held, coalesce(c.late, 0) as late
 from nodes n left join (
     select node_id, count(*) filter (where wanted and applied_version = version) as held,
@@ -158,7 +158,12 @@ async def reachable(deployment: Deployment) -> str:
         for node in nodes
         if not node.trouble and node.status != _OK and node.status not in _NO_KEY
     ]
-    problems += [f"{node.name} was given up: it did not answer Atlas" for node in nodes if node.row["lost"]]
+    problems += [f"{node.name} is lost: it has not answered Atlas for minutes" for node in nodes if node.row["lost"]]
+    problems += [
+        f"{node.name} does not answer Atlas: its breaker is open, and it is asked by a probe a minute"
+        for node in nodes
+        if node.row["open"] and not node.row["lost"]
+    ]
     if not any(node.row["state"] == "active" for node in nodes):
         problems.append("there is no node that takes customers")
     insist(problems)
@@ -274,7 +279,7 @@ async def same(deployment: Deployment) -> str:
     """Each node holds what it is to hold."""
     problems = []
     for node in await _nodes(deployment):
-        if node.row["late"] and not node.row["lost"]:
+        if node.row["late"] and not node.row["open"] and not node.row["lost"]:
             problems.append(
                 f"{node.name} has not confirmed {node.row['late']} changes for {round(APPLIED_WITHIN_S / 60)} min"
             )

@@ -1,1 +1,1 @@
-"""`make node-key`, `node-add`, `node-list`, `node-check`, `node-compare`: the VPN nodes, as an operator sees to them (docs/node.md)."""
+"""`make node-key`, `node-add`, `node-list`, `node-check`, `node-compare`, `node-drain`: the VPN nodes, as an operator sees to them (docs/node.md)."""

@@ -1,4 +1,4 @@
-"""`python -m infra.nodes key|add|list|check|compare`; what they are given comes as variables of the environment, as `make` passes them."""
+"""`python -m infra.nodes key|add|list|check|compare|drain`; what they are given comes as variables of the environment, as `make` passes them."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ _COMMANDS: Final[dict[str, Callable[[Environment, Arguments], int]]] = {
     "list": commands.listing,
     "check": commands.check,
     "compare": comparison.compare,
+    "drain": commands.drain,
 }
 
 

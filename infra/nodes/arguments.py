@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-NAMES: Final = ("ENV", "NAME", "URL", "PIN", "COUNTRY", "CITY_RU", "CITY_EN", "TAGS", "WEIGHT", "UPDATE")
+NAMES: Final = ("ENV", "NAME", "URL", "PIN", "COUNTRY", "CITY_RU", "CITY_EN", "TAGS", "WEIGHT", "UPDATE", "UNDO")
 FIRST: Final = "first"
 """The node that `XRAY_API_URL` makes: it is added by the settings, and its key is `XRAY_API_KEY`."""
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
@@ -40,11 +40,13 @@ class Arguments:
     Attributes:
         node: None: all of them.
         update: a row that is there may be changed.
+        undo: what the command did before is taken back.
     """
 
     environment: str
     node: Given | None
     update: bool
+    undo: bool = False
 
 
 def read(command: str, given: Mapping[str, str]) -> Arguments:
@@ -70,7 +72,7 @@ def read(command: str, given: Mapping[str, str]) -> Arguments:
     node: dict[str, Any] = {"name": one("NAME", _name)}
     for field, name, reader in _FIELDS:
         node[field] = one(name, reader)
-    update = one("UPDATE", _yes)
+    update, undo = one("UPDATE", _yes), one("UNDO", _undo)
     if environment not in {None, _LOCAL} and node["api_url"] is not None and values.is_loopback(node["api_url"]):
         problems.append(f"URL: is an address of this very machine, and no function of {environment} runs here")
     if node["api_url"] is not None and node["pins"] is not None:
@@ -82,7 +84,7 @@ def read(command: str, given: Mapping[str, str]) -> Arguments:
         if command == "add" and not update:  # most likely a new one; of a row that is there, one can't look with these
             problems += [f"{name}: is not given, and a new node needs it" for name in lacking(said, node["api_url"])]
         raise BadArguments(problems)
-    return Arguments(environment or "", Given(**node) if node["name"] else None, update=bool(update))
+    return Arguments(environment or "", Given(**node) if node["name"] else None, update=bool(update), undo=bool(undo))
 
 
 def lacking(said: Collection[str], url: str | None) -> list[str]:
@@ -133,6 +135,12 @@ def _yes(text: str) -> bool:
     return text == "1"
 
 
+def _undo(text: str) -> bool:
+    if text not in {"0", "1"}:
+        raise ValueError("must be 1, to take a node's draining back, or 0")
+    return text == "1"
+
+
 _FIELDS: Final[tuple[tuple[str, str, Callable[[str], Any]], ...]] = (
     ("api_url", "URL", values.node_address),
     ("pins", "PIN", values.node_pins),
@@ -147,10 +155,11 @@ FIELD_NAMES: Final = {field: name for field, name, _ in _FIELDS}
 _OF_A_NEW_NODE: Final = ("URL", "PIN", "COUNTRY", "CITY_RU", "CITY_EN")
 _TAKEN: Final = {
     "key": ("ENV", "NAME"),
-    "add": NAMES,
+    "add": tuple(name for name in NAMES if name != "UNDO"),
     "list": ("ENV",),
     "check": ("ENV", "NAME"),
     "compare": ("ENV", "NAME"),
+    "drain": ("ENV", "NAME", "UNDO"),
 }
 _NEEDED: Final = {
     "key": ("ENV", "NAME"),
@@ -158,5 +167,6 @@ _NEEDED: Final = {
     "list": ("ENV",),
     "check": ("ENV",),
     "compare": ("ENV",),
+    "drain": ("ENV", "NAME"),
 }
 COMMANDS: Final = tuple(_TAKEN)

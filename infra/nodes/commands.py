@@ -127,6 +127,38 @@ def check(environment: Environment, arguments: Arguments) -> int:
     return _WRONG if wrong else _DONE
 
 
+def drain(environment: Environment, arguments: Arguments) -> int:
+    """Let the sweeps take customers off the node, or with `UNDO=1` let it take them again."""
+    given = arguments.node
+    assert given is not None  # noqa: S101 -- needed by this command
+    try:
+        done = transaction.run(
+            environment.connect("owner"),
+            nodes.drain,
+            given.name,
+            undo=arguments.undo,
+            correlation_id=f"node-drain-{uuid.uuid4()}",
+        )
+    except nodes.NoSuchNode:
+        _complain(f"{given.name}: there is no such node", [])
+        return _WRONG
+    except nodes.NotDrained as error:
+        _complain(f"{given.name}: {error}; nothing changed", [])
+        return _WRONG
+    if arguments.undo:
+        _say(
+            f"{given.name}: takes customers again; those who were taken off come back page by page"
+            if done.written
+            else f"{given.name}: is not drained; nothing changed"
+        )
+        return _DONE
+    _say(
+        f"{given.name}: {'takes no new customers' if done.written else 'is drained already'}; {done.clients} are to leave it, each once another node has"
+        " confirmed them. `make node-list` shows how far it is; UNDO=1 takes it back"
+    )
+    return _DONE
+
+
 @dataclass(frozen=True, slots=True)
 class Report:
     """What is wrong with one node, and what is good to know; both in words."""
@@ -279,6 +311,8 @@ def _of_the_row(listed: Listed) -> list[str]:
         found.append(f"the functions' last calls failed: {listed.trouble}")
     if listed.lost_since is not None:
         found.append(f"is lost to the functions since {listed.lost_since:%Y-%m-%d %H:%M} UTC")
+    elif listed.open_since is not None:
+        found.append(f"does not answer the functions since {listed.open_since:%Y-%m-%d %H:%M} UTC")
     if listed.waiting_long:
         found.append(f"has not confirmed {listed.waiting_long} of its clients in {nodes.WAITS_LONG}")
     return found

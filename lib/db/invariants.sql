@@ -74,6 +74,8 @@ where s.activation_status = 'active'
 -- Access that ended more than 15 minutes ago is gone from every node that answers.
 select c.subscription_id from node_clients c
 where not c.wanted and c.changed_at < atlas.now() - interval '15 minutes'
+  and n.open_until is null and n.lost_since is null
+  and (n.answers_since is null or n.answers_since < atlas.now() - interval '15 minutes')
   and not (c.attempts > 0 and c.last_error like 'no answer%');
 
 -- name: trial_mark_and_grant_together by account
@@ -453,7 +455,8 @@ order by s.expires_at;
 -- answers and may be asked.
 select c.subscription_id from node_clients c join nodes n on n.id = c.node_id
 where (not c.wanted or c.applied_version is distinct from c.version)
-  and n.trouble is null and (n.open_until is null or n.open_until <= atlas.now())
+  and n.trouble is null and n.open_until is null
+  and (n.answers_since is null or n.answers_since < atlas.now() - interval '5 minutes')
   and n.id not in (select silent.node_id from node_clients silent where silent.attempts > 0 and silent.last_error like 'no answer%')
   and greatest(c.next_attempt_at, c.claimed_until, c.changed_at) < (
     select max(r.started_at) - interval '5 minutes' from sweep_runs r

@@ -41,6 +41,7 @@ class NodeTrouble:
         clock_off_s: how far its clock is ahead of Atlas's (seconds; 0 when it can't tell).
         state_lost: within the last day it lost what it held, and was filled again since or is being filled.
         trouble: see `lib.domain.provisioning.Node`.
+        open_since: since when its breaker is open.
     """
 
     name: str
@@ -48,6 +49,7 @@ class NodeTrouble:
     state_lost: bool
     trouble: str | None
     lost_since: datetime | None
+    open_since: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +125,7 @@ class Condition:
                 "state_lost": node.state_lost,
                 "trouble": node.trouble,
                 "lost_since": node.lost_since.isoformat() if node.lost_since else None,
+                "open_since": node.open_since.isoformat() if node.open_since else None,
             }
             for node in self.nodes
         }
@@ -175,10 +178,11 @@ def overdue(tx: Transaction, after_s: float) -> Overdue:
 
 _NODES_IN_TROUBLE = """
 select name, cast(coalesce(clock_off_ms, 0) / 1000 as integer) as clock_off_s,
-       coalesce(state_lost_at > atlas.now() - interval '1 day', false) as state_lost, trouble, lost_since
+       coalesce(state_lost_at > atlas.now() - interval '1 day', false) as state_lost, trouble, lost_since,
+       open_since
 from nodes
 where abs(clock_off_ms) > :clock_off_ms or state_lost_at > atlas.now() - interval '1 day' or trouble is not null
-   or lost_since is not null
+   or lost_since is not null or open_since is not null
 order by name
 """
 

@@ -49,6 +49,7 @@ class Listed:
         waiting: clients that it has not confirmed, those that are to go included.
         waiting_long: of them, those that changed more than `WAITS_LONG` ago.
         asked_at: `atlas.now()`.
+        open_since: since when its breaker is open: the functions do not reach it.
     """
 
     entry: Entry
@@ -61,6 +62,7 @@ class Listed:
     waiting: int
     waiting_long: int
     asked_at: datetime
+    open_since: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +94,29 @@ class Registered:
     written: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Drained:
+    """What came of draining a node, or of its undoing.
+
+    Attributes:
+        was: its state before.
+        written: whether that changed.
+        clients: that it is to hold now.
+    """
+
+    was: str
+    written: bool
+    clients: int
+
+
+class NoSuchNode(Exception):
+    """There is no node of that name."""
+
+
+class NotDrained(Exception):
+    """It can't be drained, or taken back; why is the text."""
+
+
 class AddressTaken(Exception):
     """Another node is at that address: one machine under two names would get two keys and every customer twice."""
 
@@ -114,6 +139,14 @@ class _Row:
 _COLUMNS = "n.id, n.name, n.api_url, n.key_name, n.pin, n.next_pin, n.country, n.city_ru, n.city_en, n.tags, n.weight"
 _FIND = f"select {_COLUMNS} from nodes n where n.name = :name"  # noqa: S608 -- a constant
 _LOCK = f"{_FIND} for no key update"
+_STATE = """
+select state, (select count(*) from node_clients c where c.node_id = n.id and c.wanted) as clients
+from nodes n where n.name = :name for no key update of n
+"""
+_ANOTHER = """
+select exists (select from nodes where name <> :name and state = 'active' and lost_since is null and open_until is null and trouble is null)
+"""
+_SET_STATE = "update nodes set state = :state, drained_to = 0 where name = :name"
 _ONE_BY_ONE = "select pg_advisory_xact_lock(7301, 0)"
 # An address means the same with its scheme's own port and without.
 _ELSEWHERE = r"""
@@ -141,6 +174,12 @@ where name = :name
 
 
 @dataclass(frozen=True, slots=True)
+class _StateRow:
+    state: str
+    clients: int
+
+
+@dataclass(frozen=True, slots=True)
 class _ListedRow(_Row):
     state: str
     lost_since: datetime | None
@@ -150,11 +189,12 @@ class _ListedRow(_Row):
     waiting: int
     waiting_long: int
     asked_at: datetime
+    open_since: datetime | None
 
 
 # For a person, now and then: it reads every client's row.
 _LIST = f"""
-select {_COLUMNS}, n.state, n.lost_since, n.trouble, n.pin_until, atlas.now() as asked_at,
+select {_COLUMNS}, n.state, n.lost_since, n.trouble, n.pin_until, n.open_since, atlas.now() as asked_at,
        count(*) filter (where c.wanted) as clients,
        count(*) filter (where not c.wanted or c.applied_version is distinct from c.version) as waiting,
        count(*) filter (where (not c.wanted or c.applied_version is distinct from c.version)
@@ -178,6 +218,7 @@ def listing(tx: Transaction) -> list[Listed]:
             row.waiting,
             row.waiting_long,
             row.asked_at,
+            row.open_since,
         )
         for row in tx.rows(_ListedRow, _LIST)
     ]
@@ -235,6 +276,39 @@ def register(tx: Transaction, given: Given, key_name: str, *, update: bool, corr
         correlation_id=correlation_id,
     )
     return Registered(was, differences, written=True)
+
+
+def drain(tx: Transaction, name: str, *, undo: bool, correlation_id: str) -> Drained:
+    """Take customers off the node, each once another is confirmed to let them in, and give it no new ones; or undo that.
+
+    The sweeps do it, page by page (`lib.domain.provisioning.take_off`). Undone, it takes customers again, those who were taken off too.
+
+    Raises:
+        NoSuchNode
+        NotDrained: it is retired, or no other node that is well takes customers: new ones would get no key.
+    """
+    tx.execute(_ONE_BY_ONE)  # two nodes are not drained at once, each for the other's sake
+    row = tx.row(_StateRow, _STATE, name=name)
+    if row is None:
+        raise NoSuchNode(name)
+    if row.state == "retired":
+        raise NotDrained("it is retired")
+    state = "active" if undo else "draining"
+    if row.state == state:
+        return Drained(row.state, written=False, clients=row.clients)
+    if not undo and not tx.value(_ANOTHER, name=name):
+        raise NotDrained("no other node that is well takes customers, so new ones would get no key")
+    tx.execute(_SET_STATE, name=name, state=state)
+    audit.record(
+        tx,
+        None,
+        "node.active" if undo else "node.draining",
+        audit.Subject("node", name),
+        before={"state": row.state},
+        after={"state": state, "clients": row.clients},
+        correlation_id=correlation_id,
+    )
+    return Drained(row.state, written=True, clients=row.clients)
 
 
 def differing(was: Entry | None, wanted: Entry) -> dict[str, tuple[Any, Any]]:

@@ -6,6 +6,7 @@ import json
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
+from lib.domain import breaker as breakers
 from lib.domain import messages, outbox
 
 if TYPE_CHECKING:
@@ -14,10 +15,12 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from lib.db import Transaction
+    from lib.domain.breaker import Call
 
 LEASE_S = 60.0
 """A claim outlives the one node call it is taken for (`lib.nodes.client.CALL_S`); then another runner may try."""
-RETRY_MIN_S, RETRY_MAX_S = 5.0, 300.0
+RETRY_MIN_S, RETRY_MAX_S = 5.0, 60.0
+"""How long a client that a node refused waits for its next try: a sweep comes once a minute, so the second one finds it due."""
 CLOCK_OFF_MS = 60_000
 """A node's clock that is further off than this is told to an operator."""
 
@@ -33,6 +36,7 @@ class Node:
         trouble: what an operator has to mend: `authentication`, `configuration`, `answer` or `certificate`.
         asked_at: `atlas.now()` when this was read; the node is told Atlas's time.
         pins: SHA-256 of the public keys that its certificate may have now, in hex; none of a node on this very machine.
+        is_open: its breaker is, so this is a probe: one attempt.
     """
 
     id: int
@@ -44,6 +48,7 @@ class Node:
     trouble: str | None
     asked_at: datetime
     pins: Sequence[str] = ()
+    is_open: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,9 +122,9 @@ on conflict (name) do nothing
 """  # noqa: S608 -- a constant
 # A pin that has ended is given to no caller: the clock that decides is Atlas's own.
 _NODE = """select n.id, n.name, n.api_url, n.key_name, n.state_id, n.clock_off_ms, n.trouble, atlas.now() as asked_at,
+       n.open_until is not null as is_open,
        array_remove(array[case when n.pin_until is null or n.pin_until > atlas.now() then n.pin end, n.next_pin], null) as pins
 from nodes n"""
-_NODES = f"{_NODE} where n.id = any(cast(:ids as bigint[])) order by n.id"
 
 # What a node that joined or came back may lack: granted under an earlier generation of `placement`, found by its index. Nothing
 # else is looked at, so a minute in which no node joined costs one look. The subscription is locked, or passed over when an expiry
@@ -182,10 +187,46 @@ where status = 'active' and placement < (select generation from placement) and (
 order by placement, id limit :page
 """
 
-# A node that is not to be asked now (its breaker is open) keeps its rows as they are: nothing of theirs is rewritten.
-_ASKED = "(n.open_until is null or n.open_until <= atlas.now())"
+# A node that is not to be asked now (its breaker is open, and its wait is not over or another's probe is under way) keeps its rows
+# as they are: nothing of theirs is rewritten.
+_ASKED = """(n.open_until is null
+    or n.open_until <= atlas.now() and (n.probing_until is null or n.probing_until <= atlas.now()))"""
 
 _SERVING = f"{_NODE} where n.state <> 'retired' and {_ASKED} order by n.id"
+_ONE_TO_ASK = f"{_NODE} where n.id = :node_id and {_ASKED}"
+# The nodes that have something to learn of one subscription. One that refuses Atlas or answers nonsense is left to the sweep, which
+# calls it once a pass, while another of the customer's is well: what a purchase needs of it is no news.
+_TO_ASK_OF_ONE = f"""{_NODE}
+where {_ASKED} and exists (
+    select from node_clients c
+    where c.node_id = n.id and c.subscription_id = :subscription_id
+      and (not c.wanted or c.applied_version is distinct from c.version)
+      and (c.claimed_until is null or c.claimed_until <= atlas.now()))
+  and (n.trouble is null or not exists (
+    select from node_clients c join nodes well on well.id = c.node_id
+    where c.subscription_id = :subscription_id and c.wanted and well.trouble is null and well.open_until is null))
+order by n.id
+"""  # noqa: S608 -- constants
+
+# Of those who come at once, the first. The lease is that of the call which follows.
+_TAKE_PROBE = """
+update nodes set probing_by = cast(:me as uuid), probing_until = atlas.now() + make_interval(secs => :lease_s)
+where id = :node_id and open_until <= atlas.now() and (probing_until is null or probing_until <= atlas.now())
+returning id
+"""
+_GIVE_PROBE_BACK = (
+    "update nodes set probing_by = null, probing_until = null where id = :node_id and probing_by = cast(:me as uuid)"
+)
+_BREAKER = """
+select failures, open_since, open_until, probing_by, lost_since from nodes where id = :node_id for no key update
+"""
+_SET_BREAKER = """
+update nodes
+set failures = :failures, open_since = :open_since, open_until = :open_until, lost_since = :lost_since,
+    answers_since = case when cast(:open_since as timestamptz) is null and open_since is not null then atlas.now() else answers_since end,
+    probing_by = :probing_by, probing_until = case when cast(:probing_by as uuid) is not null then probing_until end
+where id = :node_id
+"""
 
 _CLAIM_TAIL = """
 update node_clients c
@@ -198,12 +239,12 @@ returning c.subscription_id, c.node_id, c.uuid, c.version, c.wanted, c.expires_a
 # itself.
 _CLAIM_ONE = f"""
 with due as (
-    select c.subscription_id, c.node_id from node_clients c join nodes n on n.id = c.node_id
-    where c.subscription_id = :subscription_id
+    select c.subscription_id, c.node_id from node_clients c
+    where c.subscription_id = :subscription_id and c.node_id = any(cast(:node_ids as bigint[]))
       and (not c.wanted or c.applied_version is distinct from c.version)
-      and (c.claimed_until is null or c.claimed_until <= atlas.now()) and {_ASKED}
+      and (c.claimed_until is null or c.claimed_until <= atlas.now())
     order by c.node_id
-    for no key update of c skip locked
+    for no key update skip locked
 ){_CLAIM_TAIL}"""  # noqa: S608 -- constants
 
 _CLAIM_TO_ADD = f"""
@@ -246,9 +287,13 @@ order by n.id
 
 # Locks in the order every grant takes them: subscriptions first, then their clients. Only those that may change: the
 # ones that wait for their first confirmation, and those whose version has to be raised. Two nodes' confirmations of the
-# same customers do not wait for each other otherwise.
+# same customers do not wait for each other otherwise. In the same round trip, whether the node's breaker has heard of failures:
+# the row of a node that is well is written by no call.
 _LOCK_SUBSCRIPTIONS = """
-select count(*) from (
+select count(*) as locked,
+       exists (select from nodes where id = :node_id and (failures > 0 or open_until is not null or lost_since is not null))
+           as counts_failures
+from (
     select id from subscriptions
     where id = any(cast(:ids as bigint[]))
       and (activation_status = 'pending' or id = any(cast(:raised as bigint[])))
@@ -333,7 +378,10 @@ with before as (
     update nodes n
     set state_id = coalesce(cast(:state_id as text), before.state_id),
         state_lost_at = case when before.state_id <> cast(:state_id as text) then atlas.now() else n.state_lost_at end,
+        forgotten_to = case when before.state_id <> cast(:state_id as text) then 0 else n.forgotten_to end,
         clock_off_ms = case when cast(:answered as boolean) then cast(:clock_off_ms as bigint) else n.clock_off_ms end,
+        answers_since = case when before.trouble is not null and cast(:trouble as text) is null then atlas.now()
+                             else n.answers_since end,
         trouble = cast(:trouble as text),
         trouble_since = case when cast(:trouble as text) is null then null
                              when before.trouble = cast(:trouble as text) then before.trouble_since else atlas.now() end
@@ -343,12 +391,73 @@ with before as (
 select coalesce(before.state_id <> cast(:state_id as text), false) from before join after using (id)
 """
 
-# The node lost its memory: whatever it confirmed, it holds no longer. It is filled again by the next sweep, a batch at a
-# time; a customer who was let in before stays activated, their other nodes serve them.
+# The node lost its memory: whatever it confirmed before, it holds no longer. That is forgotten a page at a time, since a node may have
+# had a million clients, and filled again by the same sweep; a customer who was let in before stays activated, their other nodes serve
+# them. What it confirmed since it was heard of stands.
+_LOST_STATE = "select id from nodes where forgotten_to is not null order by id"
 _FORGET = """
-update node_clients
-set applied_version = null, attempts = 0, next_attempt_at = atlas.now(), changed_at = atlas.now()
-where node_id = :node_id and wanted and applied_version is not null
+with node as (
+    select id, forgotten_to, state_lost_at from nodes where id = :node_id and forgotten_to is not null for no key update
+), page as materialized (
+    select c.subscription_id from node_clients c join node on c.node_id = node.id
+    where c.wanted and c.subscription_id > node.forgotten_to
+    order by c.subscription_id limit :page
+), forgotten as (
+    update node_clients c
+    set applied_version = null, attempts = 0, next_attempt_at = atlas.now(), changed_at = atlas.now()
+    from page, node
+    where c.node_id = node.id and c.subscription_id = page.subscription_id
+      and c.applied_version is not null and (c.applied_at is null or c.applied_at < node.state_lost_at)
+    returning c.subscription_id
+), moved as (
+    update nodes n set forgotten_to = case when (select count(*) from page) = :page then (select max(subscription_id) from page) end
+    from node where n.id = node.id
+)
+select (select count(*) from page) as looked_at, (select count(*) from forgotten) as changed, cast(0 as bigint) as last
+"""
+# A row that a page can't be done for is passed over; it is met again when it changes, or by reconciliation.
+_OVER_FORGET = """
+update nodes n set forgotten_to = (
+    select min(subscription_id) from node_clients where node_id = n.id and wanted and subscription_id > n.forgotten_to)
+where n.id = :node_id and n.forgotten_to is not null
+"""
+
+# Customers of a node that is drained, by id and from where the last pass stopped: taken off where another active node that is well has
+# confirmed them as they are, and left alone, for the next round, where none has. Their subscription is locked as for any change.
+_DRAINING = "select id from nodes where state = 'draining' order by id"
+_OFF = """
+with page as materialized (
+    select c.subscription_id from node_clients c
+    where c.node_id = :node_id and c.wanted and c.subscription_id > :after
+    order by c.subscription_id limit :page
+), safe as materialized (
+    select s.id from page join subscriptions s on s.id = page.subscription_id
+    where exists (
+        select from node_clients o join nodes n on n.id = o.node_id
+        where o.subscription_id = s.id and o.wanted and o.applied_version = o.version and o.applied_uuid = s.uuid
+          and n.state = 'active' and n.lost_since is null and n.open_until is null and n.trouble is null
+          and n.forgotten_to is null)
+    order by s.id
+    for no key update of s skip locked
+), raised as (
+    update subscriptions s set version = s.version + 1 from safe where s.id = safe.id
+    returning s.id, s.version
+), off as (
+    update node_clients c
+    set wanted = false, version = raised.version, attempts = 0, next_attempt_at = atlas.now(),
+        claimed_by = null, claimed_until = null, last_error = null, changed_at = atlas.now()
+    from raised where c.subscription_id = raised.id and c.node_id = :node_id
+    returning c.subscription_id
+)
+select (select count(*) from page) as looked_at, (select count(*) from off) as changed,
+       coalesce((select max(subscription_id) from page), 0) as last
+"""
+_DRAINED_TO = "select drained_to from nodes where id = :node_id and state = 'draining'"
+_SET_DRAINED_TO = "update nodes set drained_to = :to where id = :node_id and drained_to <> :to"
+_OVER_OFF = """
+update nodes n set drained_to = coalesce((
+    select min(subscription_id) from node_clients where node_id = n.id and wanted and subscription_id > n.drained_to), 0)
+where n.id = :node_id
 """
 
 # What the node removed by itself although it is wanted and not over: due again, under a version of its own, since the
@@ -379,6 +488,12 @@ where not exists (select from node_clients c where c.node_id = :node_id and c.su
 
 
 @dataclass(frozen=True, slots=True)
+class _Locked:
+    locked: int
+    counts_failures: bool
+
+
+@dataclass(frozen=True, slots=True)
 class _Row:
     subscription_id: int
     node_id: int
@@ -402,7 +517,7 @@ class Placed:
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """A claim of one node's clients."""
+    """A claim of one node's clients; of a node whose breaker is open, its probe as well."""
 
     node: Node
     works: tuple[Work, ...]
@@ -415,14 +530,18 @@ class Recorded:
     Attributes:
         activated: how many subscriptions became usable.
         follow_up: the work that sends their keys.
-        restored: how many clients are due again, since the node lost or dropped them.
+        restored: how many clients are due again, since the node dropped them.
         acknowledge: reports of the node that are answered by telling it so.
+        turned: what became of its breaker, see `lib.domain.breaker.turned`.
+        state_lost: it lost what it held; `forget` is to make its clients due again.
     """
 
     activated: int
     follow_up: tuple[outbox.Item, ...] = ()
     restored: int = 0
     acknowledge: tuple[Dropped, ...] = ()
+    turned: str | None = None
+    state_lost: bool = False
 
 
 def ensure_first_node(tx: Transaction, api_url: str, key_name: str, pins: Sequence[str] = ()) -> None:
@@ -432,8 +551,13 @@ def ensure_first_node(tx: Transaction, api_url: str, key_name: str, pins: Sequen
 
 
 def nodes(tx: Transaction) -> list[Node]:
-    """The nodes that are to serve customers and may be asked now."""
+    """The nodes that are to serve customers and may be asked now; one whose breaker is open only by who takes its probe."""
     return tx.rows(Node, _SERVING)
+
+
+def take_probe(tx: Transaction, node_id: int, me: UUID) -> bool:
+    """Take the one probe of a node whose breaker is open; False: another did, or it is not due."""
+    return tx.value(_TAKE_PROBE, node_id=node_id, me=me, lease_s=breakers.PROBE_LEASE_S) is not None
 
 
 def place(tx: Transaction, *, subscription_id: int | None, page: int) -> Placed:
@@ -444,6 +568,50 @@ def place(tx: Transaction, *, subscription_id: int | None, page: int) -> Placed:
     if subscription_id is not None:
         return tx.one(Placed, _PLACE_ONE, subscription_id=subscription_id)
     return tx.one(Placed, _PLACE_DUE, page=page)
+
+
+@dataclass(frozen=True, slots=True)
+class Paged:
+    """A page of one node's customers: how many were looked at and changed, and the last one of them."""
+
+    looked_at: int
+    changed: int
+    last: int
+
+
+def that_lost_state(tx: Transaction) -> list[int]:
+    """Ids of nodes whose confirmations of before are still to be forgotten."""
+    return tx.values(_LOST_STATE)
+
+
+def forget(tx: Transaction, node_id: int, page: int) -> Paged:
+    """Make due again what a node confirmed before it lost its state, the next page of its customers."""
+    return tx.row(Paged, _FORGET, node_id=node_id, page=page) or Paged(0, 0, 0)
+
+
+def pass_over_forget(tx: Transaction, node_id: int) -> None:
+    """The next customer's row can't be changed: go on after it."""
+    tx.execute(_OVER_FORGET, node_id=node_id)
+
+
+def draining(tx: Transaction) -> list[int]:
+    """Ids of nodes whose customers are to be taken off."""
+    return tx.values(_DRAINING)
+
+
+def take_off(tx: Transaction, node_id: int, page: int) -> Paged:
+    """Take the next page of a draining node's customers off it, those alone that another node is confirmed to let in."""
+    after = tx.value(_DRAINED_TO, node_id=node_id)
+    if after is None:
+        return Paged(0, 0, 0)
+    found = tx.one(Paged, _OFF, node_id=node_id, after=after, page=page)
+    tx.execute(_SET_DRAINED_TO, node_id=node_id, to=found.last if found.looked_at == page else 0)
+    return found
+
+
+def pass_over_take_off(tx: Transaction, node_id: int) -> None:
+    """The next customer's row can't be changed: go on after it."""
+    tx.execute(_OVER_OFF, node_id=node_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -473,24 +641,46 @@ def nodes_due(tx: Transaction, *, wanted: bool) -> list[int]:
 
 
 def claim_subscription(tx: Transaction, subscription_id: int, me: UUID) -> list[Claimed]:
-    """Everything that nodes still have to learn about one subscription, by node, whatever its next time says."""
-    works = tx.rows(Work, _CLAIM_ONE, subscription_id=subscription_id, me=me, lease_s=LEASE_S)
-    return _by_node(tx, works)
+    """Everything that nodes still have to learn about one subscription, by node, whatever its next time says.
+
+    Of nodes that may be asked; the probe of one whose breaker is open is taken with the claim.
+    """
+    asked = [
+        node
+        for node in tx.rows(Node, _TO_ASK_OF_ONE, subscription_id=subscription_id)
+        if not node.is_open or take_probe(tx, node.id, me)
+    ]
+    if not asked:
+        return []
+    works = tx.rows(
+        Work,
+        _CLAIM_ONE,
+        subscription_id=subscription_id,
+        node_ids=[node.id for node in asked],
+        me=me,
+        lease_s=LEASE_S,
+    )
+    return [claimed for node in asked if (claimed := _claimed(tx, node, works, me)) is not None]
 
 
 def claim(tx: Transaction, node_id: int, me: UUID, page: int, *, wanted: bool) -> Claimed | None:
-    """A batch of one node's clients to add (`wanted`) or to remove, due now; None when there are none."""
+    """A batch of one node's clients to add (`wanted`) or to remove, due now.
+
+    None when there are none, or the node may not be asked; the probe of one whose breaker is open is taken with the claim.
+    """
+    node = tx.row(Node, _ONE_TO_ASK, node_id=node_id)
+    if node is None or (node.is_open and not take_probe(tx, node_id, me)):
+        return None
     statement = _CLAIM_TO_ADD if wanted else _CLAIM_TO_REMOVE
-    works = tx.rows(Work, statement, node_id=node_id, me=me, page=page, lease_s=LEASE_S)
-    found = _by_node(tx, works)
-    return found[0] if found else None
+    return _claimed(tx, node, tx.rows(Work, statement, node_id=node_id, me=me, page=page, lease_s=LEASE_S), me)
 
 
-def _by_node(tx: Transaction, works: list[Work]) -> list[Claimed]:
-    if not works:
-        return []
-    nodes = tx.rows(Node, _NODES, ids=sorted({work.node_id for work in works}))
-    return [Claimed(node, tuple(work for work in works if work.node_id == node.id)) for node in nodes]
+def _claimed(tx: Transaction, node: Node, works: list[Work], me: UUID) -> Claimed | None:
+    """What was claimed of this node; a probe with nothing to say is given back."""
+    ours = tuple(work for work in works if work.node_id == node.id)
+    if not ours and node.is_open:
+        tx.execute(_GIVE_PROBE_BACK, node_id=node.id, me=me)
+    return Claimed(node, ours) if ours else None
 
 
 def record(
@@ -501,18 +691,22 @@ def record(
     *,
     correlation_id: str,
     finishes: int | None = None,
+    call: Call | None = None,
 ) -> Recorded:
     """Write down what one node answered; claims that were lost meanwhile change nothing.
 
     `heard` is what it said about itself, None when it could not be asked. `finishes` is the outbox row that this work
-    was for: it is done in the same transaction.
+    was for: it is done in the same transaction. `call` is how the call ended, for the node's breaker; None: it was told before.
     """
     dropped = json.dumps([asdict(one) for one in heard.dropped]) if heard and heard.dropped else None
     behind = {answer.subscription_id for answer in answers if answer.held_version is not None}
     raised = behind | ({one.subscription_id for one in heard.dropped} if heard else set())
     ids = {answer.subscription_id for answer in answers} | raised
-    tx.value(_LOCK_SUBSCRIPTIONS, ids=sorted(ids), raised=sorted(raised))
-    restored = _listen(tx, node, heard, dropped) if heard is not None else 0
+    locked = tx.one(_Locked, _LOCK_SUBSCRIPTIONS, ids=sorted(ids), raised=sorted(raised), node_id=node.id)
+    turned = None
+    if call is not None and (call.failed or locked.counts_failures):
+        turned = _count(tx, node.id, call)
+    state_lost, restored = _listen(tx, node, heard, dropped) if heard is not None else (False, 0)
     activated = _confirm(tx, answers) if answers else []
     unknown = tx.rows(Dropped, _UNKNOWN, node_id=node.id, dropped=dropped) if dropped else []
     follow_up: list[outbox.Item] = []
@@ -528,14 +722,24 @@ def record(
         )
     if finishes is not None:
         outbox.finish_with_commit(tx, finishes)
-    return Recorded(len(activated), tuple(follow_up), restored, tuple(unknown))
+    return Recorded(len(activated), tuple(follow_up), restored, tuple(unknown), turned, state_lost=state_lost)
 
 
-def _listen(tx: Transaction, node: Node, heard: Heard, dropped: str | None) -> int:
-    """Keep what the node said about itself, when it is news; how many clients are due again because of it."""
-    restored = 0
+def _count(tx: Transaction, node_id: int, call: Call) -> str | None:
+    """Let the node's breaker hear of the call; what became of it."""
+    before = tx.one(breakers.Breaker, _BREAKER, node_id=node_id)
+    now: datetime = tx.value("select atlas.now()")
+    after = breakers.after(before, call, now)
+    if after != before:
+        tx.execute(_SET_BREAKER, node_id=node_id, **asdict(after))
+    return breakers.turned(before, after)
+
+
+def _listen(tx: Transaction, node: Node, heard: Heard, dropped: str | None) -> tuple[bool, int]:
+    """Keep what the node said about itself, when it is news; whether it lost its state, and how many clients are due again as it dropped them."""
+    state_lost, restored = False, 0
     if _is_news(node, heard):
-        is_other_state = tx.value(
+        state_lost = tx.value(
             _HEARD,
             node_id=node.id,
             state_id=heard.state_id,
@@ -543,11 +747,9 @@ def _listen(tx: Transaction, node: Node, heard: Heard, dropped: str | None) -> i
             trouble=heard.trouble,
             answered=heard.trouble is None,
         )
-        if is_other_state:
-            restored += tx.execute(_FORGET, node_id=node.id)
     if dropped is not None:
-        restored += tx.execute(_RESTORE, node_id=node.id, dropped=dropped)
-    return restored
+        restored = tx.execute(_RESTORE, node_id=node.id, dropped=dropped)
+    return state_lost, restored
 
 
 def _is_news(node: Node, heard: Heard) -> bool:

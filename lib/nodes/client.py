@@ -9,7 +9,7 @@ import re
 import time
 import uuid
 from asyncio import sleep
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeGuard
 
@@ -61,7 +61,11 @@ class Page:
 
 
 class NodeClient:
-    """Speaks to one node."""
+    """Speaks to one node.
+
+    Attributes:
+        failed: attempts in a row that failed as the node's breaker counts them (network, timeout, 429, 5xx), none since the last answer.
+    """
 
     def __init__(self, transport: Transport, node: Node, keys: tuple[str, ...]) -> None:
         """`keys` in the order in which they are tried: several while the master key is exchanged."""
@@ -69,6 +73,7 @@ class NodeClient:
         self._node = node
         self._keys = keys
         self._read = time.monotonic()
+        self.failed = 0
 
     async def apply(self, works: Sequence[Work], acknowledged: Sequence[Dropped] = ()) -> Said:
         """Tell the node what is wanted of each client, and what it says about each and about itself.
@@ -90,7 +95,10 @@ class NodeClient:
             if isinstance(item, dict) and isinstance(item.get("client"), str)
         }
         answers = tuple(_answer(work, by_client.get(str(work.subscription_id))) for work in works)
-        return Said(answers, _heard(answer))
+        heard = _heard(answer)
+        if works and all(_is_nonsense(said, by_client.get(str(said.subscription_id))) for said in answers):
+            heard = replace(heard, trouble="answer")
+        return Said(answers, heard)
 
     async def look(self) -> Heard:
         """What the node says about itself, when there is nothing to tell it.
@@ -115,16 +123,21 @@ class NodeClient:
             async with asyncio.timeout(CALL_S):
                 return await self._again(path, body, holds)
         except TimeoutError:
+            self.failed += 1
             raise NodeError(f"no answer within {CALL_S:.0f} s", temporary=True) from None
 
     async def _again(self, path: str, body: bytes | None, holds: str) -> dict[str, Any]:
         attempt = 1
         while True:
             try:
-                return await self._once(path, body, holds)
+                answer = await self._once(path, body, holds)
             except NodeError as error:
-                if not error.temporary or attempt == ATTEMPTS:
+                self.failed += error.temporary
+                if not error.temporary or self._node.is_open or attempt == ATTEMPTS:  # a probe is one attempt
                     raise
+            else:
+                self.failed = 0
+                return answer
             await sleep(random.uniform(0, _BACKOFF_S * 2**attempt))  # noqa: S311 -- full jitter, not a secret
             attempt += 1
 
@@ -219,6 +232,11 @@ def _answer(work: Work, item: dict[str, Any] | None) -> Answer:
         held_version=held,
         error=error,
     )
+
+
+def _is_nonsense(said: Answer, item: dict[str, Any] | None) -> bool:
+    """Neither what was asked for nor a refusal: no answer, no code, or a confirmation of something else."""
+    return not said.applied and (item is None or item.get("code") == _OK or not isinstance(item.get("code"), int))
 
 
 def _words(value: object) -> str:

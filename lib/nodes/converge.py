@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 from lib import failpoints, log, side_by_side
 from lib.db import StatementFailed
 from lib.domain import provisioning
+from lib.domain.breaker import Call
 from lib.domain.provisioning import Answer, Heard
 from lib.nodes import keys
 from lib.nodes.client import NodeClient
@@ -47,10 +48,11 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class _Failed:
-    """No usable answer; `trouble` is what an operator has to mend, None for what may pass by itself."""
+    """No usable answer; `trouble` is what an operator has to mend, None for what may pass by itself. `attempts` as `NodeClient.failed`."""
 
     text: str
     trouble: str | None
+    attempts: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,26 +99,27 @@ class Nodes:
         await side_by_side.all_of(one(node_id) for node_id in due if node_id not in self.silent)
 
     async def look(self, run: Run) -> int:
-        """Ask every node that was not called about itself; how many clients are due again because of what it said.
+        """Ask every node that was not called about itself; how many are to be told of clients again because of what they said.
 
         A node that lost its memory, or removed clients by itself, would else be found out by the next purchase only.
         """
         gate = asyncio.Semaphore(_NODES_AT_ONCE)
-        restored: list[int] = []
+        restored: list[bool] = []
 
         async def one(node: Node) -> None:
-            async with gate:
-                said = await self._attempt(node, lambda client: client.look())
-            async with run.item(node_id=node.id):
-                await note(node, said)
+            async with gate, run.item(node_id=node.id):
+                claim = uuid.uuid4()
+                if node.is_open and not await self.db.run(provisioning.take_probe, node.id, claim):
+                    return
+                await note(node, await self._attempt(node, lambda client: client.look()), claim)
 
-        async def note(node: Node, said: Heard | _Failed) -> None:
-            heard = Heard(trouble=said.trouble) if isinstance(said, _Failed) and said.trouble else said
-            if isinstance(heard, Heard):
-                recorded = await self.db.run(provisioning.record, node, (), heard, correlation_id=log.correlation.get())
-                restored.append(recorded.restored)
-                if not isinstance(said, _Failed):
-                    await self._tell(node, heard, recorded)
+        async def note(node: Node, said: Heard | _Failed, claim: uuid.UUID) -> None:
+            heard, call = _of_itself(said, claim)
+            recorded = await self.db.run(
+                provisioning.record, node, (), heard, correlation_id=log.correlation.get(), call=call
+            )
+            restored.append(recorded.state_lost or recorded.restored > 0)
+            await self._tell(node, heard if call.answered else None, recorded)
 
         await side_by_side.all_of(
             one(node) for node in await self.db.run(provisioning.nodes) if node.id not in self.called
@@ -141,22 +144,22 @@ class Nodes:
     async def converge(self, claimed: Claimed, finishes: int | None = None) -> Result:
         """Call one node about what was claimed, record its answers, enqueue what follows."""
         node = claimed.node
-        answers, heard, answered = await self._ask(claimed)
+        answers, heard, call = await self._ask(claimed)
+        answered = heard is not None and call.answered
         failpoints.reach(f"{self.operation}.after-call")
-        recorded, lost = await self._record(node, answers, heard, finishes)
+        recorded, lost = await self._record(node, answers, heard, finishes, call)
         await enqueue(self.queue, recorded.follow_up, after=self.operation)
         for answer in answers:
             if answered and answer.error:
                 log.warning(
                     "node_item_failed", node=node.name, subscription_id=answer.subscription_id, error=answer.error
                 )
-        if answered:
-            await self._tell(node, heard, recorded)
+        await self._tell(node, heard if answered else None, recorded)
         done = sum(answer.applied for answer in answers) - lost
         return Result(done, len(answers) - done, answered)
 
     async def _record(
-        self, node: Node, answers: Sequence[Answer], heard: Heard | None, finishes: int | None
+        self, node: Node, answers: Sequence[Answer], heard: Heard | None, finishes: int | None, call: Call
     ) -> tuple[Recorded, int]:
         """What came of a node's answers, and how many could not be recorded.
 
@@ -165,7 +168,7 @@ class Nodes:
         correlation_id = log.correlation.get()
         try:
             recorded = await self.db.run(
-                provisioning.record, node, answers, heard, correlation_id=correlation_id, finishes=finishes
+                provisioning.record, node, answers, heard, correlation_id=correlation_id, finishes=finishes, call=call
             )
         except StatementFailed:
             if len(answers) < 2:  # noqa: PLR2004 -- one answer is the row itself
@@ -173,7 +176,7 @@ class Nodes:
         else:
             return recorded, 0
         total = await self.db.run(
-            provisioning.record, node, (), heard, correlation_id=correlation_id, finishes=finishes
+            provisioning.record, node, (), heard, correlation_id=correlation_id, finishes=finishes, call=call
         )
         lost = 0
         for answer in answers:
@@ -188,28 +191,37 @@ class Nodes:
                 )
         return total, lost
 
-    async def _ask(self, claimed: Claimed) -> tuple[Sequence[Answer], Heard | None, bool]:
-        """The node's answers, or the same failure for each; what it said about itself; whether it answered at all."""
+    async def _ask(self, claimed: Claimed) -> tuple[Sequence[Answer], Heard | None, Call]:
+        """The node's answers, or the same failure for each; what it said about itself; how the call ended."""
+        claim = claimed.works[0].claimed_by
         said = await self._attempt(claimed.node, lambda client: client.apply(claimed.works))
         if not isinstance(said, _Failed):
-            return said.answers, said.heard, True
+            heard, call = _of_itself(said.heard, claim)
+            if not call.answered:
+                # of everything it was asked, it confirmed nothing and refused nothing: one batch says as much as all
+                log.error(
+                    "node_call_failed", node=claimed.node.name, error="it confirmed other things than it was asked"
+                )
+            return said.answers, heard, call
         # what is no word of the node's is told apart: its clients wait for it to answer, and that alone excuses them
         error = said.text if said.trouble else f"no answer: {said.text}"
         answers = [
             Answer(work.subscription_id, work.node_id, work.version, str(work.claimed_by), applied=False, error=error)
             for work in claimed.works
         ]
-        return answers, Heard(trouble=said.trouble) if said.trouble else None, False
+        return answers, *_of_itself(said, claim)
 
     async def _attempt(self, node: Node, call: Callable[[NodeClient], Awaitable[T]]) -> T | _Failed:
         """What the node answered, or how it failed; logged, never raised."""
         self.called.add(node.id)
+        client: NodeClient | None = None
         try:
-            return await call(NodeClient(self.transport, node, keys.api_keys(node.name, node.key_name)))
+            client = NodeClient(self.transport, node, keys.api_keys(node.name, node.key_name))
+            return await call(client)
         except plain.UnusableSetting as error:
             failed = _Failed(f"setting {error}", "configuration")
         except NodeError as error:
-            failed = _Failed(str(error), error.trouble)
+            failed = _Failed(str(error), error.trouble, client.failed if client is not None else 0)
         except Exception as error:  # noqa: BLE001 -- whatever one node causes must not stop the others
             log.exception("node_call_broke", node=node.name)
             failed = _Failed(type(error).__name__, "answer")
@@ -219,9 +231,32 @@ class Nodes:
 
     async def _tell(self, node: Node, heard: Heard | None, recorded: Recorded) -> None:
         """Log what an operator has to know; acknowledge what the node reported and nothing is to be done about."""
+        if recorded.turned:
+            _say(recorded.turned, node)
+        if recorded.state_lost:
+            log.error("node_lost_clients", node=node.name, state_lost=True)
         if recorded.restored:
             log.error("node_lost_clients", node=node.name, count=recorded.restored)
         if heard and heard.clock_off_ms is not None and abs(heard.clock_off_ms) > provisioning.CLOCK_OFF_MS:
             log.error("node_clock_off", node=node.name, off_s=heard.clock_off_ms // 1000)
         if recorded.acknowledge:
             await self._attempt(node, lambda client: client.apply((), recorded.acknowledge))
+
+
+def _of_itself(said: Heard | _Failed, claim: uuid.UUID) -> tuple[Heard | None, Call]:
+    """What the node said about itself, and how the call ended."""
+    if isinstance(said, Heard):
+        return said, Call(claim, answered=said.trouble is None)
+    return Heard(trouble=said.trouble) if said.trouble else None, Call(claim, answered=False, failed=said.attempts)
+
+
+def _say(turned: str, node: Node) -> None:
+    """What became of the node's breaker."""
+    if turned == "lost":
+        log.error("node_lost", node=node.name)
+    elif turned == "back":
+        log.warning("node_back", node=node.name)
+    elif turned == "opened":
+        log.warning("node_breaker_opened", node=node.name)
+    else:
+        log.info("node_breaker_closed", node=node.name)

@@ -327,6 +327,8 @@ def _made_up(event: str, severity: str = "ERROR", **fields: object) -> Entry:
         ("node_call_failed", _made_up("node_call_failed", "WARNING", node="n1"), True),
         ("node_call_refused", _made_up("node_call_failed", "WARNING", node="n1"), False),
         ("node_call_refused", _made_up("node_call_failed", "ERROR", node="n1"), True),
+        ("node_call_refused", _made_up("node_lost", "ERROR", node="n1"), True),
+        ("node_call_refused", _made_up("node_back", "WARNING", node="n1"), False),
         ("paid_not_applied", _made_up("paid_not_applied", "ERROR", count=1, oldest_s=61), True),
         ("paid_not_applied", _made_up("sweep_end", "INFO", sweep="activation", outcome="done", failed=1), False),
         ("update_given_up", _made_up("update_given_up"), True),

@@ -43,6 +43,7 @@ from lib.domain import (
     sweep_runs,
     webhook_state,
 )
+from lib.domain.breaker import Call
 from lib.domain.listings import Commission, Debit
 from lib.domain.provisioning import Answer, Dropped, Heard
 from lib.domain.reconciliation import CHARGE, REFUND, Difference, Line, Outcome
@@ -328,6 +329,32 @@ def _record(tx: Transaction) -> None:
     ]  # fmt: skip
     dropped = tuple(Dropped(subscription_id, 1) for subscription_id in range(1, 100))
     provisioning.record(tx, claimed.node, answers, Heard(dropped=dropped), correlation_id="c")
+
+
+def _probe(tx: Transaction) -> None:
+    """A node that answers no more, from its first failed call to its last probe."""
+    (node, *_) = provisioning.nodes(tx)
+    provisioning.record(tx, node, (), None, correlation_id="c", call=Call(_ME, answered=False, failed=5))
+    assert not provisioning.take_probe(tx, node.id, _ME)
+    provisioning.record(tx, node, (), None, correlation_id="c", call=Call(_ME, answered=True))
+
+
+def _refill(tx: Transaction) -> None:
+    """A page of a node that lost its state, in the middle of its customers, and what follows a row that refuses it."""
+    (node, *_) = provisioning.nodes(tx)
+    for state_id in ("before", "after"):
+        provisioning.record(tx, node, (), Heard(state_id), correlation_id="c")
+    assert provisioning.that_lost_state(tx) == [node.id]
+    provisioning.pass_over_forget(tx, node.id)
+    assert provisioning.forget(tx, node.id, PAGE).looked_at == PAGE
+
+
+def _drain(tx: Transaction) -> None:
+    """A page of a node that is drained, in the middle of its customers, and what follows a row that refuses it."""
+    assert provisioning.draining(tx) == []
+    tx.execute("update nodes set state = 'draining' where id = 1")
+    provisioning.pass_over_take_off(tx, 1)
+    assert provisioning.take_off(tx, 1, PAGE).looked_at == PAGE
 
 
 def _receive(tx: Transaction) -> None:
@@ -621,6 +648,13 @@ TRANSACTIONS: dict[str, Callable[[Transaction], object]] = {
     "renewals.due": _renewed,
     "renewals.renew": _renewed,
     "renewals.to_announce": _announced,
+    "provisioning.draining": _drain,
+    "provisioning.forget": _refill,
+    "provisioning.pass_over_forget": _refill,
+    "provisioning.pass_over_take_off": _drain,
+    "provisioning.take_off": _drain,
+    "provisioning.take_probe": _probe,
+    "provisioning.that_lost_state": _refill,
     "retention.due": _due,
     "retention.prune": _prune,
     "subscriptions.due_to_expire": lambda tx: subscriptions.due_to_expire(tx, 0, PAGE),

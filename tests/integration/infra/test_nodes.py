@@ -384,6 +384,30 @@ def test_the_list_has_every_node(operator: Operator, node: Node) -> None:
         assert words in out
 
 
+@pytest.mark.proves("N-41.drain")
+def test_a_node_is_drained_and_taken_back_by_a_command_each_with_its_audit_row(operator: Operator, node: Node) -> None:
+    assert operator.make("drain", NAME="de1") == (1, "", "de1: there is no such node\n")
+    assert added(operator, node)[0] == 0
+    code, out, err = operator.make("drain", NAME="de1")
+    assert (code, out, "no other node that is well takes customers" in err) == (1, "", True)
+    operator.sql("insert into nodes (name, api_url, key_name) values ('other', 'http://127.0.0.1:9', 'XRAY_API_KEY')")
+    state = "select name, state from nodes where name = 'de1'"
+    code, out, err = operator.make("drain", NAME="de1")
+    assert (code, err, "de1: takes no new customers; 0 are to leave it" in out) == (0, "", True)
+    assert operator.sql(state) == [["de1", "draining"]]
+    assert "is drained already" in operator.make("drain", NAME="de1")[1]
+    assert "draining" in operator.make("list")[1]
+    assert operator.make("drain", NAME="other")[0] == 1, "it would be the last"
+    assert operator.make("drain", NAME="de1", UNDO="1")[0] == 0
+    assert operator.sql(state) == [["de1", "active"]]
+    assert "nothing changed" in operator.make("drain", NAME="de1", UNDO="1")[1]
+    rows = operator.sql("select action, before, after ->> 'state' from audit_log where subject_key = 'de1' order by id")
+    assert rows[1:] == [
+        ["node.draining", {"state": "active"}, "draining"],
+        ["node.active", {"state": "draining"}, "active"],
+    ]
+
+
 @pytest.mark.parametrize(("value", "words"), [("", "NODE_MASTER_KEYS: "), ("short", "NODE_MASTER_KEYS: each needs")])
 def test_a_master_key_that_is_not_there_or_none_is_named(
     tmp_path: Path, database_url: str, capsys: pytest.CaptureFixture[str], value: str, words: str

@@ -40,8 +40,8 @@ SWEEPS = 2
 """Runs of every sweep after which all is well again, unless a row says more."""
 MOST_CALLS = 3
 """To nodes, a minute, for one subscription."""
-STAYS, RENEWS, ENDS, BUYS = 1, 2, 3, 4
-"""Who is there: two with a month, one whose trial ends in the second minute, and one who comes while the cause lasts."""
+STAYS, RENEWS, ENDS, BUYS, COMES = 1, 2, 3, 4, 5
+"""Two with a month, one whose trial ends in the second minute, one who buys while the cause lasts, and one who may come."""
 _TRIAL = timedelta(hours=72)
 _SECRET = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|vless://")
 
@@ -86,6 +86,8 @@ class Shop:
         sweeps: what runs each minute, by name; a row may add its own.
         calls: of the minute that runs, how often nodes were called for each subscription.
         most: the most of any minute so far, by subscription.
+        addresses: of the two nodes, where they are not those of a `Network`.
+        requests: how many reached each node in each minute so far, attempts one by one, looks included.
     """
 
     db: Database
@@ -96,6 +98,8 @@ class Shop:
     )
     calls: Counter[int] = field(default_factory=Counter)
     most: Counter[int] = field(default_factory=Counter)
+    addresses: tuple[str, ...] = ()
+    requests: dict[int, list[int]] = field(default_factory=lambda: {1: [], 2: []})
 
     def node(self, number: int) -> RememberingNode:
         """The first or the second."""
@@ -114,6 +118,8 @@ class Shop:
     async def open(self) -> None:
         """Customers are there and applied on both nodes; one's trial ends in the second minute from now."""
         await self.db.run(know_nodes, 2)
+        for number, address in enumerate(self.addresses, 1):
+            await self.db.run(_move, number, address)
         await self.db.run(_begin_trial, ENDS)
         await self.db.run(travel, _TRIAL - timedelta(seconds=90))
         for person in (STAYS, RENEWS):
@@ -126,6 +132,16 @@ class Shop:
         event = await self.db.run(open_order, person, "basic", 30, f"{person}-{once}")
         await self.db.run(pay, event)
         await self.provision()
+
+    async def try_out(self, person: int) -> None:
+        """They begin a trial of 72 h, and its task runs."""
+        await self.db.run(_begin_trial, person)
+        await self.provision()
+
+    async def pass_by(self, time: timedelta) -> None:
+        """So long; no sweep runs in it."""
+        self._close_minute()
+        await self.db.run(travel, time)
 
     async def provision(self) -> None:
         """Every task that is due, as the queue brings it."""
@@ -153,6 +169,7 @@ class Shop:
 
     async def let_in(self, person: int) -> list[int]:
         """The nodes that let them in, under the UUID that is theirs."""
+        await self.network.look()
         uuid = await self.db.run(_uuid, person)
         found = [number for number in (1, 2) if uuid in self.network[number].present.values()]
         return found if uuid is not None else []
@@ -163,6 +180,7 @@ class Shop:
             await self.minute()
         self._close_minute()
         assert await self.db.run(lambda tx: tx.values(_LEFT)) == []
+        await self.network.look()
         for number in (1, 2):
             held = await self.db.run(_of_node, _HELD, number)
             assert self.network[number].present == held, f"access without row, or row without access, on node {number}"
@@ -188,6 +206,12 @@ class Shop:
         for subscription, count in self.calls.items():
             self.most[subscription] = max(self.most[subscription], count)
         self.calls.clear()
+        for number, counts in self.requests.items():
+            counts.append(self.network[number].calls - sum(counts))
+
+
+def _move(tx: Transaction, node: int, address: str) -> None:
+    tx.execute("update nodes set api_url = :address where id = :node", node=node, address=address)
 
 
 def _begin_trial(tx: Transaction, person: int) -> None:

@@ -120,10 +120,15 @@ class Network:
     """Several nodes by address: `http://127.0.0.1` and so on; an address of no node can't be reached."""
 
     def __init__(self, count: int) -> None:
-        self.nodes = {f"http://127.0.0.{number}": RememberingNode() for number in range(1, count + 1)}
+        self.nodes: dict[str, RememberingNode] = {
+            f"http://127.0.0.{number}": RememberingNode() for number in range(1, count + 1)
+        }
 
     def __getitem__(self, number: int) -> RememberingNode:
         return self.nodes[f"http://127.0.0.{number}"]
+
+    async def look(self) -> None:
+        """See what the nodes hold now: these show it at any time, real ones when they are asked."""
 
     async def send(
         self, url: str, body: bytes | None, headers: Mapping[str, str], pins: Sequence[str]

@@ -18,7 +18,7 @@ from lib.db.address import DatabaseAddress
 from lib.domain import subscriptions
 from lib.nodes.transport import NodeError
 from tests.integration.by_the_owner import by_the_owner, travel
-from tests.integration.sweeps.failure_matrix import BUYS, ENDS, RENEWS, TASKS, Shop
+from tests.integration.sweeps.failure_matrix import BUYS, COMES, ENDS, RENEWS, TASKS, Shop
 from tests.integration.sweeps.grants import open_order, pay
 from tests.integration.sweeps.nodes import Network
 from tests.integration.sweeps.run_and_die import dies
@@ -226,6 +226,8 @@ async def test_a_node_whose_answers_come_too_late(shop: Shop) -> None:
     await shop.live_on()
     assert 1 in await shop.let_in(BUYS)
     assert await shop.let_in(ENDS) == []
+    assert "node_lost" in shop.events("ERROR")
+    assert shop.requests[2][-1] == 1, "one probe"
     shop.node(2).on_its_way = None
     await shop.healed()
     assert await shop.let_in(RENEWS) == await shop.let_in(BUYS) == [1, 2]
@@ -241,3 +243,152 @@ async def test_a_node_whose_answers_can_not_be_read(shop: Shop, body: bytes) -> 
     shop.node(2).nonsense = None
     await shop.healed()
     assert await shop.let_in(BUYS) == [1, 2]
+
+
+@pytest.mark.parametrize(
+    "status",
+    [
+        pytest.param(500, marks=pytest.mark.proves("S3-7.node-500")),
+        pytest.param(526, marks=pytest.mark.proves("S3-7.proxy-526")),
+    ],
+)
+async def test_a_node_that_answers_5xx(shop: Shop, status: int) -> None:
+    """Itself, or a proxy in front of it: its breaker opens, and it costs a pass one probe."""
+    shop.node(2).nonsense = status, b"<html>"
+    await shop.live_on()
+    assert await shop.let_in(BUYS) == [1]
+    assert "node_breaker_opened" in shop.events("WARNING")
+    assert "node_call_failed" not in shop.events("ERROR")
+    assert shop.requests[2][-1] == 1, "one probe"
+    shop.node(2).nonsense = None
+    await shop.healed()
+    assert "node_lost" in shop.events("ERROR")
+    assert "node_back" in shop.events("WARNING")
+    assert await shop.let_in(BUYS) == await shop.let_in(RENEWS) == [1, 2]
+
+
+@pytest.mark.parametrize(
+    "status",
+    [
+        pytest.param(401, marks=pytest.mark.proves("S3-7.refused-key")),
+        pytest.param(403, marks=pytest.mark.proves("S3-7.refused-key")),
+        pytest.param(400, marks=pytest.mark.proves("S3-7.other-4xx")),
+        pytest.param(404, marks=pytest.mark.proves("S3-7.other-4xx")),
+        pytest.param(413, marks=pytest.mark.proves("S3-7.other-4xx")),
+    ],
+)
+async def test_a_node_that_refuses_atlas(shop: Shop, status: int) -> None:
+    """A person has to look: an alert, no second attempt, no breaker; a call a sweep."""
+    shop.node(2).nonsense = status, b"{}"
+    await shop.live_on()
+    assert await shop.let_in(BUYS) == [1]
+    assert "node_call_failed" in shop.events("ERROR")
+    assert "node_breaker_opened" not in shop.events("WARNING")
+    assert max(shop.requests[2][-2:]) <= len(shop.sweeps), "no retry, and purchases pass it over"
+    shop.node(2).nonsense = None
+    await shop.healed()
+    assert await shop.let_in(BUYS) == await shop.let_in(RENEWS) == [1, 2]
+
+
+def _without_links(answer: dict[str, Any]) -> None:
+    for item in answer.get("items", ()):
+        item.pop("vless_link", None)
+
+
+def _other_uuids(answer: dict[str, Any]) -> None:
+    for item in answer.get("items", ()):
+        if "uuid" in item:
+            item["uuid"] = "99999999-2222-4333-8444-555555555555"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(_without_links, marks=pytest.mark.proves("S3-7.no-link")),
+        pytest.param(_other_uuids, marks=pytest.mark.proves("S3-7.wrong-uuid")),
+    ],
+)
+async def test_a_node_that_confirms_other_things_than_it_was_asked(
+    shop: Shop, change: Callable[[dict[str, Any]], None]
+) -> None:
+    """No link of another's making and no UUID that Atlas did not send gets anywhere; the row waits, and is asked again."""
+
+    def altered(answer: dict[str, Any]) -> tuple[int, bytes]:
+        change(answer)
+        return 200, json.dumps(answer).encode()
+
+    shop.node(2).on_its_way = altered
+    await shop.live_on()
+    assert 1 in await shop.let_in(BUYS)
+    assert await shop.let_in(ENDS) == []
+    assert "node_call_failed" in shop.events("ERROR")
+    shop.node(2).on_its_way = None
+    await shop.healed()
+    assert await shop.let_in(BUYS) == await shop.let_in(RENEWS) == [1, 2]
+
+
+@pytest.mark.proves("S3-7.state-lost")
+@pytest.mark.parametrize("while_away", [False, True])
+async def test_a_node_that_lost_its_state(shop: Shop, *, while_away: bool) -> None:
+    for number in (1, 2):
+        shop.node(number).said["state_id"] = "a"
+    await shop.minute()
+    if while_away:
+        shop.node(2).failing = NodeError("ClientConnectorError", temporary=True)
+    else:
+        shop.node(2).forget("b")
+    await shop.live_on()
+    if while_away:
+        shop.node(2).forget("b")
+        shop.node(2).failing = None
+    await shop.healed()
+    assert "node_lost_clients" in shop.events("ERROR")
+    assert await shop.let_in(BUYS) == await shop.let_in(RENEWS) == [1, 2]
+
+
+@pytest.mark.proves("S3-7.late-add")
+async def test_an_add_that_arrives_after_the_removal(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It hung on its way for three days; the customer's access ended, and the node was told so."""
+    hung: list[tuple[str, bytes, Any, Any]] = []
+    send = shop.node(2).send
+
+    async def hang(url: str, body: bytes | None, headers: Any, pins: Any) -> tuple[int, bytes]:
+        if body is not None:
+            hung.append((url, body, headers, pins))
+        raise NodeError("TimeoutError", temporary=True)
+
+    monkeypatch.setattr(shop.node(2), "send", hang)
+    await shop.try_out(COMES)
+    monkeypatch.setattr(shop.node(2), "send", send)
+    assert await shop.let_in(COMES) == [1]
+    await shop.minute()
+    assert await shop.let_in(COMES) == [1, 2]
+    await shop.pass_by(timedelta(hours=72))
+    for _ in range(2):
+        await shop.minute()
+    ended = dict(shop.node(2).present)
+    for request in hung:
+        _, answer = await send(*request)
+        assert {item["code"] for item in json.loads(answer)["items"]} == {409}
+    assert shop.node(2).present == ended
+    await shop.healed()
+    assert await shop.let_in(COMES) == []
+
+
+@pytest.mark.proves("S3-7.back-after-three-days")
+async def test_a_node_that_is_back_after_three_days(shop: Shop) -> None:
+    """It holds what it held: of one whose access ended, of one who renewed, and not of one who came."""
+    shop.node(2).failing = NodeError("ClientConnectorError", temporary=True)
+    await shop.live_on()
+    await shop.try_out(COMES)
+    for _ in range(3):
+        await shop.pass_by(timedelta(hours=24))
+        await shop.minute()
+        await shop.minute()
+    assert "node_lost" in shop.events("ERROR")
+    assert await shop.let_in(ENDS) == []  # its UUID is no one's now; the node still holds it
+    assert len(shop.node(2).present) == 3
+    shop.node(2).failing = None
+    await shop.healed()
+    assert "node_back" in shop.events("WARNING")
+    assert await shop.let_in(BUYS) == await shop.let_in(RENEWS) == [1, 2]

@@ -101,6 +101,9 @@ async def settle(db: Database, network: Network) -> None:
         await Nodes(db, network, TakingQueue(), "activation").look(sweep_run(db, "activation"))
         while (await db.run(provisioning.place, subscription_id=None, page=3)).subscriptions:
             pass
+        for node in await db.run(provisioning.that_lost_state):
+            while (await db.run(provisioning.forget, node, 3)).looked_at == 3:
+                pass
         for wanted in (True, False):
             while claims := await db.run(claim, uuid.uuid4(), 3, wanted=wanted):
                 await converge(db, network, claims)

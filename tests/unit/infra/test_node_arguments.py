@@ -69,7 +69,12 @@ def test_everything_that_is_wrong_is_told_at_once() -> None:
         "WEIGHT": "-1",
         "UPDATE": "yes",
     }
-    assert [problem.partition(":")[0] for problem in problems("add", wrong)] == list(arguments.NAMES)
+    assert [problem.partition(":")[0] for problem in problems("add", wrong)] == [
+        name for name in arguments.NAMES if name != "UNDO"
+    ]
+    assert [one.partition(":")[0] for one in problems("drain", GOOD | {"UNDO": "yes"}) if one.startswith("UNDO")] == [
+        "UNDO"
+    ]
     needed = ["URL", "PIN", "COUNTRY", "CITY_RU", "CITY_EN"]
     assert [problem.partition(":")[0] for problem in problems("add", {})] == ["ENV", "NAME", *needed]
     without = {name: value for name, value in GOOD.items() if name != "PIN"}

@@ -34,7 +34,7 @@ locals {
     } }
     node = { title = "A node can't be reached, or refuses Atlas", page = "node-unreachable", severity = "ERROR", by = ["node"], counts = {
       node_call_refused = { more_than = 0, window_s = 60 }
-      node_call_failed  = { more_than = 10, window_s = 300 }
+      node_call_failed  = { more_than = 3, window_s = 300 } # a dead node is asked by one probe a minute
     } }
     reconcile_orphan_clients = { title = "Nodes hold what Postgres does not know", page = "orphan-clients", severity = "ERROR", by = ["event"], counts = {
       reconcile_orphan_clients = { more_than = 0, window_s = 60 }

@@ -58,8 +58,8 @@ locals {
       labels = { node = "EXTRACT(jsonPayload.node)" }
     }
     node_call_refused = {
-      what   = "Calls to a node that no retry will heal: key, certificate, version."
-      filter = "jsonPayload.event=\"node_call_failed\" AND severity>=ERROR"
+      what   = "Calls to a node that no retry will heal (key, certificate, version), and nodes that were given up as lost."
+      filter = "jsonPayload.event=(\"node_call_failed\" OR \"node_lost\") AND severity>=ERROR"
       labels = { node = "EXTRACT(jsonPayload.node)" }
     }
     reconcile_orphan_clients = {
