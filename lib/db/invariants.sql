@@ -71,8 +71,8 @@ where s.activation_status = 'active'
   and not exists (select from node_clients c where c.subscription_id = s.id and c.applied_uuid = s.uuid);
 
 -- name: removed_in_time by subscription
--- Access that ended more than 15 minutes ago is gone from every node that answers.
-select c.subscription_id from node_clients c
+-- Access that ended more than 15 minutes ago is gone from every node that can be reached, and could for so long.
+select c.subscription_id from node_clients c join nodes n on n.id = c.node_id
 where not c.wanted and c.changed_at < atlas.now() - interval '15 minutes'
   and n.open_until is null and n.lost_since is null
   and (n.answers_since is null or n.answers_since < atlas.now() - interval '15 minutes')
