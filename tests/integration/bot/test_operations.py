@@ -101,8 +101,8 @@ def two_nodes(tx: Transaction) -> list[int]:
     return [
         int(
             tx.value(
-                "insert into nodes (name, api_url, key_name, failures, open_until) values (:name, :url, 'K', 5,"
-                " case when :is_open then atlas.now() + interval '1 hour' end) returning id",
+                "insert into nodes (name, api_url, key_name, failures, open_since, open_until) values (:name, :url, 'K', 5,"
+                " case when :is_open then atlas.now() end, case when :is_open then atlas.now() + interval '1 hour' end) returning id",
                 name=name,
                 url=f"http://127.0.0.1:{port}",
                 is_open=name == "de1",
