@@ -251,7 +251,8 @@ select count(*) from (
 """
 
 _MAY_BE_LISTED = """
-select id from nodes where lost_since is null and (reconcile_open_until is null or reconcile_open_until <= atlas.now())
+select id from nodes
+where lost_since is null and open_until is null and (reconcile_open_until is null or reconcile_open_until <= atlas.now())
 """
 _FAILED = """
 update nodes

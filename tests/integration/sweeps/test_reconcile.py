@@ -525,13 +525,18 @@ async def test_a_list_that_can_not_be_right_proves_nothing(shop: Database, netwo
 async def test_a_node_that_is_lost_or_retired_or_whose_breaker_is_open_is_not_listed(
     shop: Database, network: Network
 ) -> None:
-    for change in ("state = 'retired'", "lost_since = atlas.now()", "open_until = atlas.now() + interval '1 minute'"):
+    for change in (
+        "state = 'retired'",
+        "lost_since = atlas.now()",
+        "open_until = atlas.now() - interval '1 minute', open_since = atlas.now()",
+    ):
         await shop.run(by_the_owner, f"update nodes set {change} where id = 2")  # noqa: S608 -- a literal of above
         calls = network[2].calls
         run = await reconcile(shop)
         assert (network[2].calls, run.failed, run.claimed) == (calls, 0, 6)
         await shop.run(
-            by_the_owner, "update nodes set state = 'active', lost_since = null, open_until = null where id = 2"
+            by_the_owner,
+            "update nodes set state = 'active', lost_since = null, open_until = null, open_since = null where id = 2",
         )
 
 
