@@ -8,10 +8,11 @@ import functions_framework.aio
 
 from lib import bootstrap, failpoints, log
 from lib.db import StatementFailed
-from lib.domain import health_snapshot, provisioning
+from lib.domain import freezing, health_snapshot, provisioning
 from lib.nodes.converge import Nodes
 from lib.settings import plain
 from lib.sweeps import runner
+from lib.tasks.enqueue import enqueue
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
     from lib.db import Transaction
+    from lib.domain.freezing import Thawed
     from lib.domain.provisioning import Paged
     from lib.sweeps.runner import Run
 
@@ -49,6 +51,7 @@ async def _activate(run: Run) -> None:
     node = plain.first_node()
     if node:
         await run.db.run(provisioning.ensure_first_node, node.url, node.key_name, node.pins)
+    await _thaw(run)
     nodes = Nodes(run.db, bootstrap.node_transport(), bootstrap.task_queue(), operation="activation")
     await _fill(run, nodes)
     if await run.next_page() and await nodes.look(run):
@@ -67,6 +70,29 @@ async def _fill(run: Run, nodes: Nodes) -> None:
         pages += 1
         failpoints.reach("activation.before-claim")
         await nodes.sweep(run, wanted=True)
+
+
+async def _thaw(run: Run) -> None:
+    """Freezes that are over: their clients are due at once, for what follows."""
+    try:
+        while await run.next_page():
+            thawed = await run.db.run(freezing.thaw_due, _PAGE, log.correlation.get())
+            if not thawed.count:
+                break
+            await _tell(run, thawed)
+    except StatementFailed:
+        await run.one_by_one(freezing.due_to_thaw, 0, _PAGE, lambda one: _thaw_one(run, one))
+
+
+async def _thaw_one(run: Run, subscription_id: int) -> None:
+    await _tell(run, await run.db.run(freezing.thaw_one_due, subscription_id, log.correlation.get()))
+
+
+async def _tell(run: Run, thawed: Thawed) -> None:
+    run.claimed += thawed.count
+    run.done += thawed.count
+    log.info("access_thawed", count=thawed.count)
+    await enqueue(bootstrap.task_queue(), thawed.follow_up, after="activation")
 
 
 async def _paged(

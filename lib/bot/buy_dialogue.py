@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from lib.bot import order_screen, top_up_dialogue
 from lib.bot.callbacks import Go, Pay, PickPeriod, PickTariff, Place
 from lib.bot.screen import Screen, tap
-from lib.domain import balance, chat_state, consents, flags, orders, pricing, subscriptions
+from lib.domain import balance, chat_state, consents, orders, pricing, subscriptions
 from lib.domain.pricelist import UnknownTariff
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def begin(tx: Transaction, context: UpdateContext, toast: str = "") -> Screen:
 def can_order(tx: Transaction, context: UpdateContext) -> bool:
     """Whether this customer can pay by anything now."""
     by_balance = context.balance_offered and not context.methods and balance.of(tx, context.account.id).total > 0
-    return (bool(context.methods) or by_balance) and flags.enabled(tx, flags.PAYMENTS)
+    return (bool(context.methods) or by_balance) and order_screen.takes_orders(tx, context)
 
 
 def pick_tariff(tx: Transaction, context: UpdateContext, name: str, version: int) -> Screen:
@@ -241,6 +241,8 @@ def _confirm(
     ]
     if held is not None and value != subscriptions.SAME_VALUE and subscriptions.has_paid_time_left(held, now):
         parts.append(say.html("buy-confirm-conversion", tariff=say.tariff(held.tariff)))
+    if held is not None and held.frozen_until is not None:
+        parts.append(say.html("buy-confirm-frozen", until=context.moment(held.frozen_until)))
     accepts = order_screen.asks_for_terms(tx, context)
     pay, notes = _ways_to_pay(tx, context, state, offers(context, tariff.name, days), accepts=accepts)
     parts += [*notes, *([say.html("buy-confirm-consent")] if accepts else [])]

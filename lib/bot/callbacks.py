@@ -24,6 +24,9 @@ class Place(StrEnum):
     TOP_UP_OTHER = "top_up_other"
     TRIAL = "trial"
     KEY = "key"
+    REISSUE = "reissue"
+    FREEZE = "freeze"
+    THAW = "thaw"
     QR = "qr"
     INSTRUCTION = "instruction"
     LANGUAGE = "language"
@@ -125,3 +128,29 @@ class CheckOrder(CallbackData, prefix="order_id", sep="="):
     """Ask the provider about one order, and show it."""
 
     order: Key
+
+
+class Reissue(CallbackData, prefix="reissue"):
+    """A new key in place of the one of that generation."""
+
+    generation: Key
+
+
+class PickFreeze(CallbackData, prefix="freeze_days"):
+    """Show what a freeze of so many days would do to access with that end (seconds since 1970)."""
+
+    days: Annotated[int, Field(ge=1, le=366)]
+    end: Key
+
+
+class Freeze(CallbackData, prefix="freeze"):
+    """Let access with that end stand still for so many days."""
+
+    days: Annotated[int, Field(ge=1, le=366)]
+    end: Key
+
+
+class Thaw(CallbackData, prefix="thaw"):
+    """Let frozen access with that end run again now."""
+
+    end: Key

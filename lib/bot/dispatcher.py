@@ -8,7 +8,7 @@ from aiogram import Dispatcher, Router
 from aiogram.enums import ChatType
 from aiogram.types import CallbackQuery, Message
 
-from lib.bot.routers import access, auto_renewal, balance, menu, operator, purchase, reference, trial
+from lib.bot.routers import access, auto_renewal, balance, changes, menu, operator, purchase, reference, trial
 
 
 async def in_private(event: Message | CallbackQuery) -> bool:
@@ -30,6 +30,7 @@ def the_dispatcher() -> Dispatcher:
         trial.router,
         access.router,
         auto_renewal.router,
+        changes.router,
         reference.router,
         operator.router,
         balance.router,

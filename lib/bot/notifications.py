@@ -10,7 +10,7 @@ from lib import texts
 from lib.bot.callbacks import Go, Place
 from lib.bot.routers.access import key_rows
 from lib.bot.screen import Call, Screen, message, tap
-from lib.domain import accounts, messages, provisioning, reminders, renewals, subscriptions
+from lib.domain import accounts, messages, provisioning, reminders, renewals, revoking, subscriptions
 from lib.domain import outbox as work
 
 if TYPE_CHECKING:
@@ -39,6 +39,8 @@ class Facts:
         uuid_start: the first digits of its UUID.
         left: what is left of running access.
         auto_renew: it renews by itself.
+        frozen_until: until when it stands still; then `until` is None.
+        ban_reason: why the customer is banned; None: they are not.
     """
 
     link: str | None
@@ -46,6 +48,8 @@ class Facts:
     uuid_start: str = ""
     left: timedelta = timedelta()
     auto_renew: bool = False
+    frozen_until: datetime | None = None
+    ban_reason: str | None = None
 
 
 def facts(tx: Transaction, account_id: int) -> Facts:
@@ -55,7 +59,16 @@ def facts(tx: Transaction, account_id: int) -> Facts:
     uuid_start = str(held.uuid)[:8] if held is not None and held.uuid is not None else ""
     auto_renew = held is not None and held.auto_renew
     left = until - subscriptions.now(tx) if until is not None else timedelta()
-    return Facts(provisioning.share_link(tx, account_id), until, uuid_start, left, auto_renew)
+    ban = revoking.ban_of(tx, account_id)
+    return Facts(
+        provisioning.share_link(tx, account_id),
+        until,
+        uuid_start,
+        left,
+        auto_renew,
+        held.frozen_until if held is not None else None,
+        ban.reason if ban is not None else None,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +198,8 @@ def compose(
             screen = _ends_soon(say, kind, params, zone, current)
         case renewals.KIND:
             screen = _renewal(say, params, zone, current)
+        case "thawed" | "revoked" | "banned" | "unbanned":
+            screen = _changed(say, kind, zone, current)
         case _:
             raise LookupError(f"no message of kind {kind}")
     return [message(chat_id, screen)] if screen is not None else []
@@ -203,7 +218,10 @@ def _receipt(say: Texts, params: dict[str, Any], zone: ZoneInfo) -> Screen:
         text += "\n" + say.html("message-receipt-rest", amount=say.money(rest["amount"], rest["currency"]))
     if params.get("by_itself"):
         text += "\n\n" + say.html("message-receipt-by-itself")
-    how = say.html("message-receipt-renewed" if params["renewed"] else "message-receipt-pending")
+    if frozen := params.get("frozen_until"):
+        how = say.html("order-frozen", until=say.moment(datetime.fromisoformat(frozen), zone))
+    else:
+        how = say.html("message-receipt-renewed" if params["renewed"] else "message-receipt-pending")
     beside = (
         tap(say.plain("button-auto-renewal"), Go(to=Place.AUTO_RENEWAL))
         if params.get("by_itself")
@@ -258,8 +276,29 @@ def _key(say: Texts, zone: ZoneInfo, current: Facts) -> Screen | None:
     return Screen(say.html("message-key", link=current.link, until=until), key_rows(say, current.link))
 
 
+def _changed(say: Texts, kind: str, zone: ZoneInfo, current: Facts) -> Screen | None:
+    """What an operator did to access, or a freeze that is over: said while it is still so."""
+    menu = tap(say.plain("button-menu"), Go(to=Place.MENU))
+    until = None if current.until is None else say.moment(current.until, zone)
+    if kind == "thawed" and until is not None:
+        return Screen(
+            say.html("message-thawed", until=until), ((tap(say.plain("button-key"), Go(to=Place.KEY)),), (menu,))
+        )
+    if kind == "revoked" and until is None and current.ban_reason is None:
+        return Screen(say.html("message-revoked"), ((tap(say.plain("button-support"), Go(to=Place.SUPPORT)), menu),))
+    if kind == "banned" and current.ban_reason is not None:
+        text = say.html("banned", reason=current.ban_reason)
+        return Screen(text, ((tap(say.plain("button-support"), Go(to=Place.SUPPORT)), menu),))
+    if kind == "unbanned" and current.ban_reason is None:
+        text = say.html("message-unbanned")
+        return Screen(
+            text if until is None else text + "\n" + say.html("message-unbanned-until", until=until), ((menu,),)
+        )
+    return None
+
+
 def _expired(say: Texts, params: dict[str, Any], current: Facts) -> Screen | None:
-    if current.until is not None:
+    if current.until is not None or current.frozen_until is not None:
         return None
     buy = tap(say.plain("button-buy"), Go(to=Place.BUY))
     menu = tap(say.plain("button-menu"), Go(to=Place.MENU))

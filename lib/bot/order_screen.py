@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from lib.bot.callbacks import CheckOrder, Go, Place
 from lib.bot.screen import Button, Screen, tap
-from lib.domain import balance, consents, provisioning, subscriptions
+from lib.domain import balance, consents, flags, provisioning, subscriptions
 
 if TYPE_CHECKING:
     from lib.bot.update_context import UpdateContext
@@ -67,6 +67,10 @@ def _paid(tx: Transaction, context: UpdateContext, order: Order, toast: str) -> 
         return _topped_up(tx, context, order, toast)
     held = subscriptions.current(tx, context.account.id)
     toast_text = say.plain(toast) if toast else ""
+    if held is not None and held.frozen_until is not None:
+        text = say.html("order-paid", **_facts(context, order), until=context.moment(held.expires_at))
+        text += "\n\n" + say.html("order-frozen", until=context.moment(held.frozen_until))
+        return Screen(text, ((tap(say.plain("button-thaw"), Go(to=Place.THAW)),), (_menu(context),)), toast=toast_text)
     if held is None or not held.is_current:
         buy = tap(say.plain("button-buy"), Go(to=Place.BUY))
         text = say.html("order-paid-ended", **_facts(context, order))
@@ -117,8 +121,15 @@ def provider_down(context: UpdateContext, order: Order) -> Screen:
     )
 
 
+def takes_orders(tx: Transaction, context: UpdateContext) -> bool:
+    """Whether orders are taken now, and of this customer: the banned make none."""
+    return context.account.ban_reason is None and flags.enabled(tx, flags.PAYMENTS)
+
+
 def unavailable(context: UpdateContext) -> Screen:
     """Nothing can be ordered now."""
+    if (reason := context.account.ban_reason) is not None:
+        return Screen(context.texts.html("banned", reason=reason), ((_menu(context),),))
     text = context.texts.html("buy-unavailable")
     return Screen(text, ((_menu(context),),), toast=context.texts.plain("toast-no-orders"))
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from lib.bot import order_screen
 from lib.bot.callbacks import Go, PayTopUp, PickTopUp, Place, ShowMoves
 from lib.bot.screen import Screen, tap
-from lib.domain import balance, chat_state, consents, flags, pricing
+from lib.domain import balance, chat_state, consents, pricing
 
 if TYPE_CHECKING:
     from lib.bot.screen import Button, Rows
@@ -41,7 +41,7 @@ def show_balance(tx: Transaction, context: UpdateContext, toast: str = "") -> Sc
 
 def is_offered(tx: Transaction, context: UpdateContext) -> bool:
     """Whether the balance can be topped up now."""
-    return context.prices.top_up is not None and bool(context.methods) and flags.enabled(tx, flags.PAYMENTS)
+    return context.prices.top_up is not None and bool(context.methods) and order_screen.takes_orders(tx, context)
 
 
 def _amounts(context: UpdateContext) -> Rows:

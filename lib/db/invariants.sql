@@ -17,9 +17,10 @@ select s.id from subscriptions s left join lateral (
 where s.status <> 'expired' and (last.uuid, last.expires_at) is distinct from (s.uuid, s.expires_at);
 
 -- name: grant_is_explained by subscription
--- Every grant has its reason: a payment, a trial, a gift, a renewal's payment, or the operator who made it.
+-- Every grant has its reason: a payment, a trial, a gift, a renewal's payment, or the operator who made it; so has access that an
+-- unban gave back.
 select h.subscription_id from subscription_history h
-where h.event in ('granted', 'extended', 'renewed', 'converted') and not coalesce(case h.source
+where h.event = 'restored' and h.actor_id is null or h.event in ('granted', 'extended', 'renewed', 'converted') and not coalesce(case h.source
     when 'payment' then h.payment_id is not null
     when 'renewal' then h.payment_id is not null
     when 'admin' then h.actor_id is not null
@@ -44,8 +45,12 @@ select s.id from subscriptions s left join lateral (
 ) last on true
 where s.status = 'expired' and last.event is distinct from 'expired' and last.event is distinct from 'revoked';
 
+-- name: banned_have_no_access by subscription
+-- Who is banned has no access, running or frozen.
+select s.id from accounts a join subscriptions s on s.account_id = a.id where a.banned_at is not null and s.status <> 'expired';
+
 -- name: ended_is_wanted_nowhere by subscription
--- No node is to hold a client of access that does not run.
+-- No node is to hold a client of access that has ended or is frozen.
 select c.subscription_id from node_clients c join subscriptions s on s.id = c.subscription_id
 where c.wanted and s.status <> 'active';
 
@@ -449,6 +454,12 @@ select s.id from subscriptions s where s.status = 'active'
   and s.expires_at < (select r.started_at - interval '5 minutes' from sweep_runs r
                       where r.sweep = 'expiry' and r.outcome = 'done' and not r.more order by r.id desc limit 1)
 order by s.expires_at;
+
+-- name: no_freeze_was_passed_over hourly
+-- A run of the sweep that finished let everything run again whose freeze was over five minutes before it.
+select s.id from subscriptions s where s.status = 'frozen'
+  and s.frozen_until < (select max(r.started_at) - interval '5 minutes' from sweep_runs r
+                        where r.sweep = 'activation' and r.outcome = 'done' and not r.more);
 
 -- name: no_client_was_passed_over
 -- A run of the sweep that finished left no client untried that was due, and unclaimed, five minutes before it, on a node that

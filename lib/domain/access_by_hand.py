@@ -1,6 +1,6 @@
-"""Access that an operator gives by a command, until there are screens for it (docs/runbooks/README.md, Access by hand).
+"""Access that an operator gives, by a command or at the desk (docs/runbooks/README.md, Access by hand).
 
-No function loads this module.
+No customer's path loads this module.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from lib.domain import audit, operators, outbox, subscriptions
+from lib.domain import audit, operators, outbox, revoking, subscriptions
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -57,10 +57,12 @@ class Given:
     Attributes:
         already: it had been given under this name before; nothing was changed now.
         until: the end of access that it led to then.
+        follow_up: the work that tells its nodes.
     """
 
     already: bool
     until: datetime
+    follow_up: tuple[outbox.Item, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +100,7 @@ def give(tx: Transaction, wanted: Wanted, prices: PriceList, owners: Collection[
         value=prices.conversion(running, wanted.tariff),
         actor_id=wanted.operator,
     )
-    outbox.add(tx, "nodes", "task_provision", {"subscription_id": grant.subscription_id}, _correlation(wanted))
+    work = outbox.add(tx, "nodes", "task_provision", {"subscription_id": grant.subscription_id}, _correlation(wanted))
     audit.record(
         tx,
         wanted.operator,
@@ -108,7 +110,7 @@ def give(tx: Transaction, wanted: Wanted, prices: PriceList, owners: Collection[
         after=_facts(wanted) | {"reason": wanted.reason, "until": grant.expires_at.isoformat()},
         correlation_id=_correlation(wanted),
     )
-    return Given(already=False, until=grant.expires_at)
+    return Given(already=False, until=grant.expires_at, follow_up=(work,))
 
 
 def _lock(tx: Transaction, account_id: int) -> bool:
@@ -132,6 +134,8 @@ def _problems(
         problems.append(f"this database belongs to environment {environment}, not {wanted.environment}")
     if tx.value("select 1 from accounts where id = :id", id=wanted.account_id) is None:
         problems.append(f"there is no account {wanted.account_id}")
+    if revoking.ban_of(tx, wanted.account_id) is not None:
+        problems.append(f"account {wanted.account_id} is banned: nothing is given to it")
     if wanted.tariff not in prices.tariffs:
         problems.append(f"there is no tariff {wanted.tariff!r}: it is one of {', '.join(prices.tariffs)}")
     if not operators.roles(tx, wanted.operator, owners) & _MAY:

@@ -37,6 +37,7 @@ class Account:
     Attributes:
         language: of what is said to them; the default while none was told.
         was_unreachable: they could not be reached until this update: what is owed to them is to be sent now.
+        ban_reason: why they are banned; None: they are not. It holds for the whole transaction, which locks the account's row.
         updates_in_minute: how many of their updates had an effect within the minute that is being counted, this one included.
     """
 
@@ -49,6 +50,7 @@ class Account:
     was_unreachable: bool
     updates_in_minute: int
     is_new: bool
+    ban_reason: str | None = None
 
 
 # An upsert. The language is kept from the first update that tells one: absence is not an answer. The minute that is counted
@@ -74,7 +76,8 @@ on conflict (telegram_id) do update
         updates_counted_from = case when excluded.updates_counted_from < accounts.updates_counted_from + interval '1 minute'
                                     then accounts.updates_counted_from else excluded.updates_counted_from end
 returning id, telegram_id, first_name, coalesce(language, '{DEFAULT_LANGUAGE}') as language, language_chosen, trial_used_at,
-          unreachable_since is not null as was_unreachable, updates_counted as updates_in_minute, xmax = 0 as is_new
+          unreachable_since is not null as was_unreachable, updates_counted as updates_in_minute, xmax = 0 as is_new,
+          ban_reason
 """  # noqa: S608 -- a constant
 
 

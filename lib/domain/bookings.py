@@ -41,7 +41,12 @@ class Money:
 
 @dataclass(frozen=True, slots=True)
 class PayableOrder:
-    """What a payment is compared with and booked for; `value` is the price in minor units of the books' currency."""
+    """What a payment is compared with and booked for.
+
+    Attributes:
+        value: the price in minor units of the books' currency.
+        is_banned: its customer is: its money waits in suspense.
+    """
 
     id: int
     account_id: int
@@ -53,6 +58,7 @@ class PayableOrder:
     currency: str
     value: int
     status: str
+    is_banned: bool = False
 
 
 # Payment, order and event change together; the partial unique index payments_one_settling backs the status check up.

@@ -44,6 +44,7 @@ class Refusal(StrEnum):
     """Why a checkout is refused: the customer is told what to do about it."""
 
     PAUSED = "paused"
+    BANNED = "banned"
     UNKNOWN = "unknown"
     NOT_YOURS = "not-yours"
     PAID = "paid"
@@ -72,6 +73,7 @@ class _Asked:
 
     id: int
     is_payers: bool
+    is_banned: bool
     status: str
     in_time: bool
     as_agreed: bool
@@ -84,7 +86,8 @@ _LANGUAGE = "select language from accounts where telegram_id = :telegram_id"
 
 # Locked, so that two questions about one order, or a question and a settlement, come one after the other.
 _FIND = """
-select o.id, a.telegram_id is not distinct from cast(:payer as bigint) as is_payers, o.status,
+select o.id, a.telegram_id is not distinct from cast(:payer as bigint) as is_payers,
+       a.banned_at is not null as is_banned, o.status,
        o.expires_at > atlas.now() as in_time,
        o.price = cast(:amount as bigint) and o.currency = :currency as as_agreed,
        o.discount is distinct from 'promo'
@@ -129,6 +132,7 @@ def _refusal(tx: Transaction, order: _Asked | None) -> Refusal | None:
         return Refusal.UNKNOWN
     found = (
         (not order.is_payers, Refusal.NOT_YOURS),
+        (order.is_banned, Refusal.BANNED),
         (order.status == "paid", Refusal.PAID),
         (not order.as_agreed, Refusal.AMOUNT),
         (order.other_accepted, Refusal.BUSY),

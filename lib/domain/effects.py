@@ -116,6 +116,8 @@ def _give_access(
     }
     if source == "renewal":
         receipt["by_itself"] = True
+    if held is not None and held.frozen_until is not None:
+        receipt["frozen_until"] = held.frozen_until.isoformat()
     if (rest := bookings.rest(order, paid, prices.currency)).minor:
         receipt["to_balance"] = {"amount": rest.minor, "currency": rest.currency}
     return tx.rows(

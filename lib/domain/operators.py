@@ -46,9 +46,12 @@ class Action(StrEnum):
     SEE_OPERATIONS = "see_operations"
     OPERATE = "operate"
     SWITCH = "switch"
+    CHANGE_ACCESS = "change_access"
+    BAN = "ban"
 
 
 _MONEY = frozenset({Role.OWNER, Role.FINANCE})
+_ACCESS = frozenset({Role.OWNER, Role.SUPPORT})
 MAY: dict[Action, frozenset[Role]] = {
     Action.SEE_CUSTOMER: _MONEY | {Role.SUPPORT},
     Action.SEE_MONEY: _MONEY,
@@ -60,6 +63,8 @@ MAY: dict[Action, frozenset[Role]] = {
     Action.OPERATE: frozenset({Role.OWNER, Role.SUPPORT}),
     # what opens or closes a path of the whole shop
     Action.SWITCH: frozenset({Role.OWNER}),
+    Action.CHANGE_ACCESS: _ACCESS,
+    Action.BAN: _ACCESS,
 }
 """Which roles may do what: the one table."""
 

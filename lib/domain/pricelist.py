@@ -111,6 +111,15 @@ class AutoRenewal:
 
 
 @dataclass(frozen=True, slots=True)
+class SelfService:
+    """What customers may do to their access by themselves, and how often (product.md#subscription)."""
+
+    reissues_a_day: int
+    freeze_every_days: int
+    freeze_most_days: int
+
+
+@dataclass(frozen=True, slots=True)
 class PriceList:
     """All of it.
 
@@ -121,6 +130,7 @@ class PriceList:
         vip_percent: a VIP's discount.
         minimums: below these a method takes nothing, minor units of its currency (whole Stars), by method.
         reminders: when customers are told that access is going to end.
+        access: what customers may do to it by themselves.
     """
 
     currency: str
@@ -132,6 +142,7 @@ class PriceList:
     minimums: dict[str, int]
     reminders: Reminders
     auto_renewal: AutoRenewal
+    access: SelfService
 
     @property
     def on_sale(self) -> dict[str, Tariff]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from lib.domain import subscriptions
+from lib.domain import freezing, subscriptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 _GRANTS = frozenset({"granted", "extended", "renewed", "converted"})
 _ENDS = frozenset({"expired", "revoked"})
+_STAND_STILL = _ENDS | {"frozen", "thawed"}
+"""Changes after which a freeze begins, or one that ran is over."""
 
 # `refunded_id`: of a refund, the payment whose time it took off. `period_days`: of a payment, what it bought.
 _HISTORY = """
@@ -84,13 +86,15 @@ def take_off(
         actor_id: the operator who asked for it.
     """
     held = subscriptions.locked(tx, account_id)
-    if held is None or not held.is_current:
+    if held is None or not (held.is_current or held.status == "frozen"):
         return None
-    moment = subscriptions.now(tx)
+    moment = held.frozen_until or subscriptions.now(tx)
     left = left_of(tx.rows(Change, _HISTORY, id=held.id), payment_id, moment, held, conversion)
     if not left:
         return None
     ends = max(held.expires_at - left, moment)
+    if held.frozen_until is not None and ends == moment:  # nothing is left that could be kept frozen
+        held, ends = freezing.thaw(tx, held), subscriptions.now(tx)
     subscriptions.take_off(tx, held, ends, refund_id=refund_id, actor_id=actor_id)
     return TakenOff(held.id, ends)
 
@@ -104,10 +108,16 @@ def left_of(
 ) -> timedelta:
     """How much of a payment's time is still to come at `moment`."""
     stretches: list[_Stretch] = []
+    taken: list[_Stretch] = []
     tariff = ""
+    frozen_until: datetime | None = None
     for change in changes:
+        if change.event in _STAND_STILL:
+            frozen_until = _frozen_until(change)
         if change.event in _ENDS:
-            stretches = []
+            taken, stretches = stretches, []
+        elif change.event == "restored":
+            stretches = taken  # time went on meanwhile, and the end is the one before
         elif change.event == "refunded":
             stretches = _without(stretches, change)
         elif change.event in _GRANTS:
@@ -117,22 +127,35 @@ def left_of(
             elif change.tariff == tariff:
                 begins = max(change.expires_before or change.created_at, change.created_at)
             else:
-                converted = _Conversion.of(change, tariff, held, conversion)
+                converted = _Conversion.of(change, tariff, held, conversion, frozen_until)
                 stretches = [converted.of_stretch(one) for one in stretches]
                 begins = converted.ends
             stretches.append(_Stretch(change.payment_id, begins, change.expires_at))
             tariff = change.tariff
         elif change.expires_before is not None and change.expires_at != change.expires_before:
-            moved = change.expires_at - change.expires_before  # access stood still, and all that was to come came later
-            stretches = [
-                replace(one, begins=max(one.begins, change.created_at) + moved, ends=one.ends + moved)
-                for one in stretches
-                if one.ends > change.created_at
-            ]
+            stretches = _moved(stretches, change, change.expires_at - change.expires_before)
     return sum(
         (one.ends - max(one.begins, moment) for one in stretches if one.payment_id == payment_id and one.ends > moment),
         timedelta(),
     )
+
+
+def _moved(stretches: list[_Stretch], change: Change, by: timedelta) -> list[_Stretch]:
+    """Access stood still, and all that was to come came later; a thaw sets right by how much."""
+    if change.event == "thawed":
+        return [replace(one, begins=one.begins + by, ends=one.ends + by) for one in stretches]
+    return [
+        replace(one, begins=max(one.begins, change.created_at) + by, ends=one.ends + by)
+        for one in stretches
+        if one.ends > change.created_at
+    ]
+
+
+def _frozen_until(change: Change) -> datetime | None:
+    """Until when access stands still after a freeze: the end was moved by its length."""
+    if change.event != "frozen" or change.expires_before is None:
+        return None
+    return change.created_at + (change.expires_at - change.expires_before)
 
 
 def _without(stretches: list[_Stretch], change: Change) -> list[_Stretch]:
@@ -161,9 +184,14 @@ class _Conversion:
 
     @classmethod
     def of(
-        cls, change: Change, tariff: str, held: Subscription, conversion: Callable[[str, str], Fraction]
+        cls,
+        change: Change,
+        tariff: str,
+        held: Subscription,
+        conversion: Callable[[str, str], Fraction],
+        frozen_until: datetime | None,
     ) -> _Conversion:
-        moment = change.created_at
+        moment = frozen_until or change.created_at
         before = max(change.expires_before or moment, moment)
         trial_ends = max(min(held.trial_until or moment, before), moment)
         if change.period_days is not None:

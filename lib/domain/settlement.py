@@ -91,7 +91,8 @@ class Received:
 # The account's row first, as everywhere, so that grants to one account queue up in one order.
 # By the invoice we made; else by our purchase id inside a signed event, whose amount is checked like any other.
 _FIND_ORDER = """
-select o.id, o.account_id, o.kind, o.tariff, o.period_days, o.list_price, o.price, o.currency, o.value, o.status
+select o.id, o.account_id, o.kind, o.tariff, o.period_days, o.list_price, o.price, o.currency, o.value, o.status,
+       a.banned_at is not null as is_banned
 from accounts a join orders o on o.account_id = a.id
 where o.provider = :provider
   and (o.invoice_id = :invoice_id or o.purchase_id = cast(:purchase_id as uuid))
@@ -150,6 +151,8 @@ def settle(  # noqa: C901, PLR0911 -- one for each of what can have come
     )
     if order is None:
         return _unmatched(tx, charge, event.reason or "no such order")
+    if order.is_banned:
+        return _unmatched(tx, charge, "its customer is banned", order.id)
     if order.status == "paid":
         return _duplicate(tx, charge, order, prices)
     effect = EFFECTS.get(order.kind)

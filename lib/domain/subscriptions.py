@@ -28,6 +28,8 @@ class Subscription:
 
     Attributes:
         auto_renew: it is extended from the balance before its end (lib/domain/renewals.py).
+        frozen_until: when a freeze ends by itself; the time that is kept is `expires_at` less this.
+        generation: of its link: one more with each reissue.
     """
 
     id: int
@@ -41,6 +43,8 @@ class Subscription:
     trial_until: datetime | None
     is_current: bool
     auto_renew: bool = False
+    frozen_until: datetime | None = None
+    generation: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +52,9 @@ class Grant:
     """What a grant did.
 
     Attributes:
-        renewed: the access was active before, so UUID and link stay.
+        renewed: the access ran, or was frozen, so UUID and link stay.
         expires_before: the end before this grant, None for the first one.
+        status: `frozen`: the time waits with the rest until the freeze ends.
         activation_status: `pending` until a node holds the client.
     """
 
@@ -58,12 +63,13 @@ class Grant:
     version: int
     expires_before: datetime | None
     expires_at: datetime
+    status: str
     activation_status: str
     renewed: bool
 
 
 _COLUMNS = """id, tariff, source, status, activation_status, uuid, version, expires_at, trial_until,
-    status = 'active' and expires_at > atlas.now() as is_current, auto_renew"""
+    status = 'active' and expires_at > atlas.now() as is_current, auto_renew, frozen_until, feed_generation as generation"""
 
 _OF_ACCOUNT = f"select {_COLUMNS} from subscriptions where account_id = :account_id"  # noqa: S608 -- constant columns
 _LOCKED = f"{_OF_ACCOUNT} for no key update"
@@ -76,17 +82,22 @@ select :account_id, :tariff, :source, 'active', 'pending', gen_random_uuid(), at
 from (select atlas.now() + make_interval(secs => :seconds) as expires_at) e
 on conflict (account_id) do nothing
 returning id as subscription_id, uuid, version, cast(null as timestamptz) as expires_before, expires_at,
-    activation_status, false as renewed
+    status, activation_status, false as renewed
 """
 
-# Active: end = max(end, now) + period, same UUID. Expired: end = now + period, new UUID, from this very statement.
+# Active: end = max(end, now) + period, same UUID. Frozen: the same, reckoned from when the freeze ends, and it stays frozen.
+# Expired: end = now + period, new UUID, from this very statement.
 # Another tariff: paid time is converted by value, rounded down to minutes; what is left of a trial is kept as it is.
 # Locked where it is read: an expiry that commits while this waits must be seen, or it would extend what has no UUID.
 _AGAIN = """
 with old as (
-    select id, status = 'active' as renewed, expires_at as expires_before, greatest(expires_at, atlas.now()) as ends,
-           greatest(least(coalesce(trial_until, atlas.now()), expires_at), atlas.now()) as trial_ends
+    select id, status <> 'expired' as renewed, expires_at as expires_before, coalesce(frozen_until, atlas.now()) as runs_from,
+           trial_until
     from subscriptions where account_id = :account_id for no key update
+), held as (
+    select id, renewed, expires_before, greatest(expires_before, runs_from) as ends,
+           greatest(least(coalesce(trial_until, runs_from), expires_before), runs_from) as trial_ends
+    from old
 ), new as (
     select id, renewed, expires_before,
            case when not renewed then atlas.now()
@@ -94,12 +105,12 @@ with old as (
                 else trial_ends + make_interval(mins => cast(
                          floor(extract(epoch from ends - trial_ends) * :numerator / (60 * :denominator)) as integer))
            end + make_interval(secs => :seconds) as expires_at
-    from old
+    from held
 )
 update subscriptions s
 set tariff = :tariff,
     source = :source,
-    status = 'active',
+    status = case when new.renewed then s.status else 'active' end,
     uuid = case when new.renewed then s.uuid else gen_random_uuid() end,
     version = s.version + 1,
     activation_status = case when new.renewed then s.activation_status else 'pending' end,
@@ -113,19 +124,21 @@ set tariff = :tariff,
     placement = (select generation from placement),
     updated_at = atlas.now()
 from new where s.id = new.id
-returning s.id as subscription_id, s.uuid, s.version, new.expires_before, s.expires_at, s.activation_status, new.renewed
+returning s.id as subscription_id, s.uuid, s.version, new.expires_before, s.expires_at, s.status, s.activation_status, new.renewed
+"""
+
+_HISTORY = """
+    insert into subscription_history
+        (subscription_id, event, source, tariff, uuid, version, expires_before, expires_at, payment_id, actor_id, refund_id)
+    values (:subscription_id, :event, :source, :tariff, :uuid, :version, :expires_before, :expires_at, :payment_id, :actor_id,
+            :refund_id)
 """
 
 # Desired state is written for every row that exists, whatever its node's state: a row left behind would let its node drop
 # the client at the old end. A node that takes new clients gets the missing ones (of the generation of `placement` that the
 # statement before read, and of any later one); one that does not only keeps those it has. Claims on the rows end here, so a call that is under way confirms nothing of the older version.
-_WANT = """
-with history as (
-    insert into subscription_history
-        (subscription_id, event, source, tariff, uuid, version, expires_before, expires_at, payment_id, actor_id, refund_id)
-    values (:subscription_id, :event, :source, :tariff, :uuid, :version, :expires_before, :expires_at, :payment_id, :actor_id,
-            :refund_id)
-), held as (
+_WANT = f"""
+with history as ({_HISTORY}), held as (
     update node_clients c
     set uuid = :uuid, version = :version, expires_at = :expires_at,
         wanted = c.wanted or (n.state = 'active' and n.lost_since is null),
@@ -144,6 +157,14 @@ insert into node_clients (subscription_id, node_id, uuid, version, wanted, expir
 select :subscription_id, n.id, :uuid, :version, true, :expires_at from nodes n
 where n.state = 'active' and n.lost_since is null
 on conflict (subscription_id, node_id) do nothing
+"""  # noqa: S608 -- a constant fragment
+
+# Of access that stands still no node is to know anything.
+_NO_NODE = """
+update node_clients
+set wanted = false, version = :version, attempts = 0, next_attempt_at = atlas.now(), claimed_by = null, claimed_until = null,
+    last_error = null, changed_at = atlas.now()
+where subscription_id = :subscription_id
 """
 
 # As in a grant, what is written now is for the nodes of this generation.
@@ -241,17 +262,18 @@ def now(tx: Transaction) -> datetime:
 
 def running_tariff(held: Subscription | None, granted: str) -> str:
     """Whose time is left and is to be converted: the running subscription's; of none, that which is granted, so nothing is."""
-    return held.tariff if held is not None and held.status == "active" else granted
+    return held.tariff if held is not None and held.status != "expired" else granted
 
 
 def end_after(held: Subscription | None, moment: datetime, value: Fraction, period: timedelta) -> datetime:
     """When access would end if `period` were granted at `moment`: what `grant` is going to say, to be shown before paying."""
-    if held is None or held.status != "active":
+    if held is None or held.status == "expired":
         return moment + period
-    ends = max(held.expires_at, moment)
+    runs_from = held.frozen_until or moment
+    ends = max(held.expires_at, runs_from)
     if value == SAME_VALUE:
         return ends + period
-    trial_ends = _trial_ends(held, moment)
+    trial_ends = _trial_ends(held, runs_from)
     microseconds = (ends - trial_ends) // timedelta(microseconds=1)
     minutes = microseconds * value.numerator // (60_000_000 * value.denominator)
     return trial_ends + timedelta(minutes=minutes) + period
@@ -259,11 +281,13 @@ def end_after(held: Subscription | None, moment: datetime, value: Fraction, peri
 
 def has_paid_time_left(held: Subscription | None, moment: datetime) -> bool:
     """Whether anything would be converted by another tariff's value: trial time is kept as it is."""
-    return held is not None and held.status == "active" and held.expires_at > _trial_ends(held, moment)
+    if held is None or held.status == "expired":
+        return False
+    return held.expires_at > _trial_ends(held, held.frozen_until or moment)
 
 
-def _trial_ends(held: Subscription, moment: datetime) -> datetime:
-    return max(min(held.trial_until or moment, held.expires_at), moment)
+def _trial_ends(held: Subscription, runs_from: datetime) -> datetime:
+    return max(min(held.trial_until or runs_from, held.expires_at), runs_from)
 
 
 def grant(
@@ -277,7 +301,7 @@ def grant(
     payment_id: int | None = None,
     actor_id: int | None = None,
 ) -> Grant:
-    """Give so many seconds of a tariff, and tell every node in the same transaction.
+    """Give so many seconds of a tariff, and tell every node in the same transaction; of frozen access none is told.
 
     `value` is what a second of the running tariff is worth in the new one (`PriceList.conversion`). `payment_id` is the
     payment this is for; a payment grants once (unique). `actor_id` is the operator who gives it, by Telegram id, for source
@@ -288,7 +312,7 @@ def grant(
         Grant, _AGAIN, numerator=value.numerator, denominator=value.denominator, **parameters
     )
     tx.execute(
-        _WANT,
+        _HISTORY if given.status == "frozen" else _WANT,
         subscription_id=given.subscription_id,
         event="renewed" if source == "renewal" else "extended" if given.renewed else "granted",
         source=source,
@@ -304,6 +328,40 @@ def grant(
     return given
 
 
+def changed(
+    tx: Transaction,
+    held: Subscription,
+    event: str,
+    *,
+    uuid: UUID,
+    version: int,
+    expires_at: datetime,
+    runs: bool,
+    actor_id: int | None = None,
+    refund_id: int | None = None,
+) -> None:
+    """Write a change of `held` down, and what nodes are to hold from now on: the client as it is now, or nothing when it does not run.
+
+    `version` is the subscription's after the change. The caller holds the subscription's row, and has changed it.
+    """
+    tx.execute(
+        _WANT if runs else _HISTORY,
+        subscription_id=held.id,
+        event=event,
+        source=held.source,
+        tariff=held.tariff,
+        uuid=uuid,
+        version=version,
+        expires_before=held.expires_at,
+        expires_at=expires_at,
+        payment_id=None,
+        actor_id=actor_id,
+        refund_id=refund_id,
+    )
+    if not runs:
+        tx.execute(_NO_NODE, subscription_id=held.id, version=version)
+
+
 def take_off(
     tx: Transaction, held: Subscription, expires_at: datetime, *, refund_id: int, actor_id: int | None
 ) -> None:
@@ -312,17 +370,14 @@ def take_off(
     An end that is now is the sweep's, as any other. The caller holds the subscription's row (`locked`).
     """
     shortened = tx.one(_Shortened, _SHORTEN, id=held.id, expires_at=expires_at)
-    tx.execute(
-        _WANT,
-        subscription_id=held.id,
-        event="refunded",
-        source=held.source,
-        tariff=held.tariff,
+    changed(
+        tx,
+        held,
+        "refunded",
         uuid=shortened.uuid,
         version=shortened.version,
-        expires_before=held.expires_at,
         expires_at=expires_at,
-        payment_id=None,
+        runs=held.status == "active",
         actor_id=actor_id,
         refund_id=refund_id,
     )

@@ -51,6 +51,7 @@ class Why(StrEnum):
     NO_ORDER = "no-order"
     ORDER_PAID = "order-paid"
     NOT_SOLD = "not-sold"
+    BANNED = "banned"
     BEYOND = "beyond"
     NO_ACCOUNT = "no-account"
     NO_AMOUNT = "no-amount"
@@ -104,7 +105,8 @@ from payment_events where id = :id for no key update
 _LOCK_ACCOUNT = "select id from accounts where id = :id for no key update"
 # The account first, as in every settlement.
 _LOCK_ORDER = """
-select o.id, o.account_id, o.kind, o.tariff, o.period_days, o.list_price, o.price, o.currency, o.value, o.status
+select o.id, o.account_id, o.kind, o.tariff, o.period_days, o.list_price, o.price, o.currency, o.value, o.status,
+       a.banned_at is not null as is_banned
 from accounts a join orders o on o.account_id = a.id
 where o.id = :id
 for no key update of a, o
@@ -136,6 +138,8 @@ def assign(
     order = tx.row(PayableOrder, _LOCK_ORDER, id=order_id)
     if order is None:
         raise Refused(f"there is no order {order_id}", Why.NO_ORDER)
+    if order.is_banned:
+        raise Refused(f"the customer of order {order_id} is banned", Why.BANNED)
     effect = EFFECTS.get(order.kind)
     if order.status == "paid" or effect is None:
         why = Why.ORDER_PAID if effect else Why.NOT_SOLD

@@ -16,10 +16,11 @@ if TYPE_CHECKING:
 # Never used, nothing ever paid, and no access now. Gifts received and admin grants are no paid history, but while they
 # run a trial would add nothing and is kept for later.
 _ELIGIBLE = """
-select a.trial_used_at is null
+select a.trial_used_at is null and a.banned_at is null
    and not exists (select from payments p where p.account_id = a.id)
    and not exists (select from subscriptions s
-                   where s.account_id = a.id and s.status = 'active' and s.expires_at > atlas.now())
+                   where s.account_id = a.id
+                     and (s.status = 'active' and s.expires_at > atlas.now() or s.status = 'frozen'))
 from accounts a where a.id = :account_id
 """
 

@@ -11,7 +11,7 @@ from typing import Any, TypeGuard
 
 from lib import currencies
 from lib.domain import pricelist as domain
-from lib.domain.pricelist import AutoRenewal, PriceList, Quiet, Reminders, Tariff, TopUp, Trial
+from lib.domain.pricelist import AutoRenewal, PriceList, Quiet, Reminders, SelfService, Tariff, TopUp, Trial
 from lib.settings import plain, values
 
 _NAME = re.compile(r"[a-z0-9_]{1,24}")  # it travels in the 64 bytes of a button
@@ -35,13 +35,16 @@ _RANGES = {
     "most": (1, 10**17 - 1),
     "star_value": (1, 10**9),
     "minimum": (1, 10**17 - 1),
+    "reissues_a_day": (0, 1_000),
+    "freeze_every_days": (1, 3_660),
+    "freeze_most_days": (1, 366),
     "reminder": (1, 87_840),  # hours
 }
 _MOST_AMOUNTS = 10
 _MOST_REMINDERS = 10
 _CLOCK = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])")
 _OF_TRIAL = ("tip", "offer", "last")
-_ADDED = ("discounts", "top_up", "minimums", "reminders", "auto_renewal")
+_ADDED = ("discounts", "top_up", "minimums", "reminders", "auto_renewal", "access")
 _MOST_TARIFFS, _MOST_PERIODS = 20, 20  # one message has 4096 characters and a hundred buttons
 _MOST_RATIO = 100
 """Between the prices of two tariffs for one period: what is left of ten years becomes a thousand, and a date."""
@@ -86,6 +89,7 @@ def read(path: Path = _DEFAULT) -> PriceList:
     auto_renewal = _auto_renewal(_table(raw, "auto_renewal", problems), problems)
     minimums = _minimums(_table(raw, "minimums", problems), problems)
     reminders = _reminders(_table(raw, "reminders", problems), trial.hours, problems)
+    access = _access(_table(raw, "access", problems), problems)
     currency = raw.get("currency")
     if not isinstance(currency, str) or currency not in currencies.FIAT:
         problems.append("currency: a code such as RUB is needed, of a currency that Crypto Pay makes invoices in")
@@ -103,7 +107,17 @@ def read(path: Path = _DEFAULT) -> PriceList:
         problems.append(f"tariffs: at most {_MOST_TARIFFS}")
     if problems:
         raise InvalidPriceList("\n".join(problems))
-    return PriceList(str(currency), minutes, tariffs, trial, top_up, vip_percent, minimums, reminders, auto_renewal)
+    return PriceList(
+        str(currency), minutes, tariffs, trial, top_up, vip_percent, minimums, reminders, auto_renewal, access
+    )
+
+
+def _access(row: dict[str, Any], problems: list[str]) -> SelfService:
+    return SelfService(
+        _number(row, "reissues_a_day", "access", problems),
+        _number(row, "freeze_every_days", "access", problems),
+        _number(row, "freeze_most_days", "access", problems),
+    )
 
 
 def _parsed(path: Path) -> dict[str, Any]:
@@ -154,6 +168,7 @@ def _unknown(raw: dict[str, Any]) -> list[str]:
         "auto_renewal": {"window_hours", "notice_hours"},
         "minimums": set(values.PAYMENT_METHODS),
         "reminders": {"paid", "given", "trial", "quiet"},
+        "access": {"reissues_a_day", "freeze_every_days", "freeze_most_days"},
     }
     for name, keys in known.items():
         table = raw.get(name)

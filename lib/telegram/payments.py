@@ -28,6 +28,10 @@ REFUSALS: Mapping[Refusal, Mapping[str, str]] = {
         "ru": "Оплата временно приостановлена. Деньги не списаны, попробуйте позже.",
         "en": "Payments are paused for now. You were not charged, please try again later.",
     },
+    Refusal.BANNED: {
+        "ru": "Ваш аккаунт заблокирован, заказы не принимаются. Причина — в боте: /profile",
+        "en": "Your account is banned and no orders are taken. The bot says why: /profile",
+    },
     Refusal.UNKNOWN: {
         "ru": "Этот счёт больше не действует. Откройте /buy и выберите тариф заново.",
         "en": "This invoice is no longer valid. Open /buy and pick a plan again.",

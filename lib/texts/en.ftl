@@ -415,6 +415,156 @@ message-trial-tip = 👋 Are you connected? The free period goes on for another 
 message-trial-offer = 🎁 The free period ends in { $left }: <b>{ $until }</b>. Buy access ahead of time: the key stays the same, and the time left is kept.
 message-trial-last = ⏰ The last hours: the free period ends in { $left }, <b>{ $until }</b>. Buy access so as not to be without it: the key stays the same.
 
+## A new key, a freeze, a ban
+banned =
+    ⛔️ <b>Your account is banned</b>
+
+    Reason: { $reason }
+
+    Access has ended, no orders are taken, and the balance stands still. If this is a mistake, write to support.
+access-frozen =
+    ❄️ Access is frozen until <b>{ $frozen }</b> and comes back by itself.
+    It then runs until <b>{ $until }</b>.
+key-frozen =
+    ❄️ <b>Access is frozen</b>
+
+    The key does not work now. It comes back by itself <b>{ $until }</b> and stays the same; you can bring it back sooner.
+key-reissued =
+    🔧 <b>Your new key is being prepared</b> and comes here by itself.
+
+    Until then the old one works:
+
+    <code>{ $link }</code>
+
+    As soon as the new one works on a server, the old one is switched off there.
+reissue-confirm =
+    🔁 <b>A new key in place of the old one?</b>
+
+    Your end stays the same. The new key must be added on all your devices: the old one is switched off as soon as the new one works.
+
+    { $left ->
+        [one] { $left } more today.
+       *[other] { $left } more today.
+    }
+reissue-too-often =
+    A key can be replaced { $a_day ->
+        [one] once
+       *[other] { $a_day } times
+    } in 24 hours. There is no new one now; if others got hold of your key, write to support.
+freeze-choose =
+    ❄️ <b>Freeze access</b>
+
+    While it is frozen the key does not work and your time does not run: the end moves by as much. For up to { $most ->
+        [one] { $most } day
+       *[other] { $most } days
+    }, once in { $every ->
+        [one] { $every } day
+       *[other] { $every } days
+    }. For how many days?
+freeze-confirm =
+    ❄️ <b>Freeze until { $until }?</b>
+
+    The key stops working now and comes back by itself. Access then runs until <b>{ $ends }</b>. You can bring it back sooner at any time, and freeze it again not before { $every ->
+        [one] { $every } day
+       *[other] { $every } days
+    } have passed.
+freeze-trial = A free period can't be frozen: its hours run from its start.
+freeze-too-often = You can freeze access again from <b>{ $when }</b>.
+thaw-confirm =
+    ☀️ <b>Bring access back now?</b>
+
+    It runs until <b>{ $ends }</b>. You can freeze it again only { $every ->
+        [one] { $every } day
+       *[other] { $every } days
+    } after the last time.
+buy-confirm-frozen = ❄️ Access is frozen until <b>{ $until }</b>: what you buy is added to the end and begins to run after the freeze. You can bring access back sooner in the profile.
+order-frozen = ❄️ Access is frozen until <b>{ $until }</b>. The time was added to the end; you can bring access back sooner in the profile.
+message-thawed =
+    ☀️ <b>The freeze is over</b>
+
+    The key is the same and works again within a minute. Access until <b>{ $until }</b>.
+message-revoked = ⛔️ An administrator ended your access. For questions write to support.
+message-unbanned = ✅ <b>Your account is no longer banned</b>
+message-unbanned-until = Access runs again until <b>{ $until }</b>; a new key comes here by itself.
+finance-why-banned = The customer of this order is banned: lift the ban first.
+button-reissue = 🔁 New key
+button-reissue-confirm = Yes, a new key
+button-freeze = ❄️ Freeze
+button-freeze-confirm = Yes, freeze
+button-thaw = ☀️ Bring access back
+button-thaw-confirm = Yes, bring it back
+
+## Operators: customers
+button-customers = 🔎 Customers
+button-customers-card = 👤 Customer { $number }
+button-customers-history = 🕘 History
+button-customers-grant = ➕ Give access
+button-customers-reissue = 🔁 New key
+button-customers-freeze = ❄️ Freeze
+button-customers-thaw = ☀️ Thaw
+button-customers-revoke = ⛔️ Revoke access
+button-customers-ban = 🚫 Ban
+button-customers-unban = ✅ Unban
+customers-ask =
+    🔎 <b>Customers</b>
+
+    Whom to find? A Telegram id, the number of a customer or an order, @name, the id of a purchase or a charge.
+customers-not-found = No one was found.
+customers-several = Several fit:
+customers-who =
+    👤 <b>{ $name }</b> { $username }
+    Telegram <code>{ $id }</code>, customer { $number }
+customers-no-access = There never was access.
+customers-access-active = Access: { $tariff }, until { $until }
+customers-access-frozen = Access is frozen: { $tariff }, until { $until }
+customers-access-expired = Access ended: { $tariff }, { $until }
+customers-frozen-until = Frozen until { $until }
+customers-banned = 🚫 Banned { $when } by operator { $number }: { $reason }
+customers-history = 🕘 <b>History of customer { $number }</b>
+customers-history-none = 🕘 Customer { $number } has no history.
+customers-history-line = { $when } · { $what }, { $tariff }: { $before } → { $after } ({ $about })
+customers-by-operator = operator { $number }
+customers-by-payment = payment { $number }
+customers-by-itself = by itself or the customer
+customers-event-granted = given
+customers-event-extended = extended
+customers-event-activated = key on a server
+customers-event-expired = ended
+customers-event-reissued = new key
+customers-event-frozen = frozen
+customers-event-thawed = thawed
+customers-event-revoked = revoked
+customers-event-renewed = renewed by itself
+customers-event-converted = converted
+customers-event-refunded = taken off by a refund
+customers-event-restored = back after a ban
+customers-ask-tariff = Which tariff?
+customers-ask-days = For how many days? Pick, or write a number.
+customers-ask-reason = Why? Write the reason: the audit log keeps it, and that of a ban is shown to the customer.
+customers-days-refused = ⚠️ A whole number of days is needed, from 1 to { $most }.
+customers-before = <b>Now</b>
+customers-after = <b>Then</b>
+customers-will-be-banned = The customer will be banned: no access, no orders.
+customers-will-be-unbanned = The ban will be lifted.
+customers-new-key = The key will be new; the old one works on each server until the new one does there.
+customers-reason-seen = Reason, which the customer reads: { $reason }
+customers-title-grant = ➕ <b>Give access to customer { $number }</b>
+customers-title-reissue = 🔁 <b>A new key for customer { $number }</b>
+customers-title-freeze = ❄️ <b>Freeze the access of customer { $number }</b>
+customers-title-thaw = ☀️ <b>Thaw the access of customer { $number }</b>
+customers-title-revoke = ⛔️ <b>Revoke the access of customer { $number }</b>
+customers-title-ban = 🚫 <b>Ban customer { $number }</b>
+customers-title-unban = ✅ <b>Unban customer { $number }</b>
+customers-why-no-access = there is no access
+customers-why-frozen = access is frozen already
+customers-why-not-frozen = access is not frozen
+customers-why-trial = a free period is not frozen
+customers-why-days = not so many days
+customers-why-banned = the customer is banned
+customers-why-not-banned = the customer is not banned
+customers-why-not-allowed = your role may not do that
+customers-why-no-account = there is no such customer
+
 ## Operators: money
 button-finance = 🏦 Money
 button-finance-waiting = ⏳ Waiting

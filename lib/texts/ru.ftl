@@ -420,6 +420,161 @@ message-trial-tip = 👋 Получилось подключиться? Бесп
 message-trial-offer = 🎁 Бесплатный период закончится через { $left }: <b>{ $until }</b>. Купите доступ заранее: ключ останется прежним, оставшееся время сохранится.
 message-trial-last = ⏰ Последние часы: бесплатный период закончится через { $left }, <b>{ $until }</b>. Купите доступ, чтобы не остаться без него: ключ останется прежним.
 
+## Новый ключ, заморозка, блокировка
+banned =
+    ⛔️ <b>Аккаунт заблокирован</b>
+
+    Причина: { $reason }
+
+    Доступ закончен, заказы не принимаются, баланс не двигается. Если это ошибка, напишите в поддержку.
+access-frozen =
+    ❄️ Доступ заморожен до <b>{ $frozen }</b>, потом он включится сам.
+    Тогда он будет действовать до <b>{ $until }</b>.
+key-frozen =
+    ❄️ <b>Доступ заморожен</b>
+
+    Ключ сейчас не работает. Он включится сам <b>{ $until }</b> и останется прежним; включить его можно и раньше.
+key-reissued =
+    🔧 <b>Новый ключ готовится</b> и придёт сюда сам.
+
+    Пока работает прежний:
+
+    <code>{ $link }</code>
+
+    Как только новый заработает на сервере, прежний там отключится.
+reissue-confirm =
+    🔁 <b>Новый ключ вместо прежнего?</b>
+
+    Срок доступа не изменится. Новый ключ нужно будет добавить на всех устройствах: прежний отключится, как только новый заработает.
+
+    Сегодня можно ещё { $left ->
+        [one] { $left } раз
+        [few] { $left } раза
+       *[many] { $left } раз
+    }.
+reissue-too-often =
+    Ключ можно менять { $a_day ->
+        [one] { $a_day } раз
+        [few] { $a_day } раза
+       *[many] { $a_day } раз
+    } за 24 часа. Сейчас нового не будет; если ключ попал в чужие руки, напишите в поддержку.
+freeze-choose =
+    ❄️ <b>Заморозить доступ</b>
+
+    Пока он заморожен, ключ не работает, а срок не идёт: окончание сдвинется на это время. До { $most ->
+        [one] { $most } дня
+       *[many] { $most } дней
+    }, один раз за { $every ->
+        [one] { $every } день
+        [few] { $every } дня
+       *[many] { $every } дней
+    }. На сколько дней?
+freeze-confirm =
+    ❄️ <b>Заморозить до { $until }?</b>
+
+    Ключ перестанет работать сейчас и включится сам. Доступ будет действовать до <b>{ $ends }</b>. Включить его раньше можно в любой момент, а заморозить снова — не раньше чем через { $every ->
+        [one] { $every } день
+        [few] { $every } дня
+       *[many] { $every } дней
+    }.
+freeze-trial = Бесплатный период заморозить нельзя: его часы идут с самого начала.
+freeze-too-often = Снова заморозить доступ можно с <b>{ $when }</b>.
+thaw-confirm =
+    ☀️ <b>Включить доступ сейчас?</b>
+
+    Он будет действовать до <b>{ $ends }</b>. Заморозить его снова можно будет только через { $every ->
+        [one] { $every } день
+        [few] { $every } дня
+       *[many] { $every } дней
+    } после прошлой заморозки.
+buy-confirm-frozen = ❄️ Доступ заморожен до <b>{ $until }</b>: купленное время прибавится к сроку и начнёт идти после заморозки. Включить доступ раньше можно в профиле.
+order-frozen = ❄️ Доступ заморожен до <b>{ $until }</b>. Время прибавлено к сроку; включить доступ раньше можно в профиле.
+message-thawed =
+    ☀️ <b>Заморозка закончилась</b>
+
+    Ключ прежний, через минуту он снова заработает. Доступ до <b>{ $until }</b>.
+message-revoked = ⛔️ Доступ закончен администратором. Вопросы — в поддержку.
+message-unbanned = ✅ <b>Аккаунт разблокирован</b>
+message-unbanned-until = Доступ снова действует до <b>{ $until }</b>; новый ключ придёт сюда сам.
+finance-why-banned = Клиент этого заказа заблокирован: сначала снимите блокировку.
+button-reissue = 🔁 Новый ключ
+button-reissue-confirm = Да, новый ключ
+button-freeze = ❄️ Заморозить
+button-freeze-confirm = Да, заморозить
+button-thaw = ☀️ Включить доступ
+button-thaw-confirm = Да, включить
+
+## Операторам: клиенты
+button-customers = 🔎 Клиенты
+button-customers-card = 👤 Клиент { $number }
+button-customers-history = 🕘 История
+button-customers-grant = ➕ Выдать доступ
+button-customers-reissue = 🔁 Новый ключ
+button-customers-freeze = ❄️ Заморозить
+button-customers-thaw = ☀️ Разморозить
+button-customers-revoke = ⛔️ Закончить доступ
+button-customers-ban = 🚫 Заблокировать
+button-customers-unban = ✅ Разблокировать
+customers-ask =
+    🔎 <b>Клиенты</b>
+
+    Кого найти? Номер в Telegram, номер клиента или заказа, @имя, id покупки или платежа.
+customers-not-found = Никого не нашлось.
+customers-several = Подходят несколько:
+customers-who =
+    👤 <b>{ $name }</b> { $username }
+    Telegram <code>{ $id }</code>, клиент { $number }
+customers-no-access = Доступа не было.
+customers-access-active = Доступ: { $tariff }, до { $until }
+customers-access-frozen = Доступ заморожен: { $tariff }, до { $until }
+customers-access-expired = Доступ закончился: { $tariff }, { $until }
+customers-frozen-until = Заморозка до { $until }
+customers-banned = 🚫 Заблокирован { $when }, оператор { $number }: { $reason }
+customers-history = 🕘 <b>История клиента { $number }</b>
+customers-history-none = 🕘 Истории у клиента { $number } нет.
+customers-history-line = { $when } · { $what }, { $tariff }: { $before } → { $after } ({ $about })
+customers-by-operator = оператор { $number }
+customers-by-payment = платёж { $number }
+customers-by-itself = само или клиент
+customers-event-granted = выдан
+customers-event-extended = продлён
+customers-event-activated = ключ на сервере
+customers-event-expired = закончился
+customers-event-reissued = новый ключ
+customers-event-frozen = заморожен
+customers-event-thawed = разморожен
+customers-event-revoked = отозван
+customers-event-renewed = продлён автоматически
+customers-event-converted = пересчитан
+customers-event-refunded = убран возвратом
+customers-event-restored = вернулся после блокировки
+customers-ask-tariff = Какой тариф?
+customers-ask-days = На сколько дней? Выберите или напишите число.
+customers-ask-reason = Почему? Напишите причину: она останется в журнале, а причину блокировки увидит и клиент.
+customers-days-refused = ⚠️ Нужно целое число дней, от 1 до { $most }.
+customers-before = <b>Сейчас</b>
+customers-after = <b>Станет</b>
+customers-will-be-banned = Клиент будет заблокирован: ни доступа, ни заказов.
+customers-will-be-unbanned = Блокировка будет снята.
+customers-new-key = Ключ будет новый; прежний работает на каждом сервере, пока там не заработает новый.
+customers-reason-seen = Причина, её увидит клиент: { $reason }
+customers-title-grant = ➕ <b>Выдать доступ клиенту { $number }</b>
+customers-title-reissue = 🔁 <b>Новый ключ клиенту { $number }</b>
+customers-title-freeze = ❄️ <b>Заморозить доступ клиента { $number }</b>
+customers-title-thaw = ☀️ <b>Разморозить доступ клиента { $number }</b>
+customers-title-revoke = ⛔️ <b>Закончить доступ клиента { $number }</b>
+customers-title-ban = 🚫 <b>Заблокировать клиента { $number }</b>
+customers-title-unban = ✅ <b>Разблокировать клиента { $number }</b>
+customers-why-no-access = доступа нет
+customers-why-frozen = доступ уже заморожен
+customers-why-not-frozen = доступ не заморожен
+customers-why-trial = бесплатный период не замораживается
+customers-why-days = столько дней нельзя
+customers-why-banned = клиент заблокирован
+customers-why-not-banned = клиент не заблокирован
+customers-why-not-allowed = вашей роли это не разрешено
+customers-why-no-account = такого клиента нет
+
 ## Операторам: деньги
 button-finance = 🏦 Деньги
 button-finance-waiting = ⏳ Ждут разбора

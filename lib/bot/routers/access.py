@@ -9,9 +9,11 @@ from aiogram.filters import Command
 
 from lib.bot.callbacks import Go, Place
 from lib.bot.screen import COPY_LIMIT, Button, Screen, tap
-from lib.domain import balance, provisioning, subscriptions
+from lib.domain import balance, freezing, provisioning, reissue, subscriptions
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from aiogram.types import CallbackQuery, Message
 
     from lib.bot.screen import Rows
@@ -29,17 +31,32 @@ def show_profile(tx: Transaction, context: UpdateContext) -> Screen:
     held = subscriptions.current(tx, context.account.id)
     text = say.html("profile", name=context.account.first_name or "—", id=str(context.account.telegram_id))
     active = held is not None and held.is_current
+    frozen = held is not None and held.status == "frozen"
     funds = balance.of(tx, context.account.id).total
     text += "\n" + say.html("profile-balance", balance=say.money(funds, context.prices.currency))
-    buy = tap(say.plain("button-renew" if active else "button-buy"), Go(to=Place.BUY))
+    buy = tap(say.plain("button-renew" if active or frozen else "button-buy"), Go(to=Place.BUY))
     rows: Rows = (
         *(((tap(say.plain("button-key"), Go(to=Place.KEY)),),) if active else ()),
+        *(((tap(say.plain("button-thaw"), Go(to=Place.THAW)),),) if frozen else ()),
+        *(((tap(say.plain("button-freeze"), Go(to=Place.FREEZE)),),) if may_freeze(held) else ()),
         (buy,),
         *auto_renewal(context, held),
         (tap(say.plain("button-balance"), Go(to=Place.BALANCE)),),
         (tap(say.plain("button-menu"), Go(to=Place.MENU)),),
     )
-    return Screen(f"{text}\n\n{_access(context, held)}", rows)
+    banned = [data] if (data := banned_notice(context)) else []
+    return Screen("\n\n".join((*banned, text, _access(context, held))), rows)
+
+
+def banned_notice(context: UpdateContext) -> str:
+    """What the banned are told wherever they look; nothing to others."""
+    reason = context.account.ban_reason
+    return "" if reason is None else context.texts.html("banned", reason=reason)
+
+
+def may_freeze(held: Subscription | None) -> bool:
+    """Whether a freeze is offered; how often is said when it is asked for."""
+    return held is not None and held.is_current and not freezing.is_all_trial(held)
 
 
 def auto_renewal(context: UpdateContext, held: Subscription | None) -> Rows:
@@ -58,6 +75,8 @@ def _access(context: UpdateContext, held: Subscription | None) -> str:
     if held is None:
         return say.html("access-none")
     until = context.moment(held.expires_at)
+    if held.frozen_until is not None:
+        return say.html("access-frozen", frozen=context.moment(held.frozen_until), until=until)
     if not held.is_current:
         return say.html("access-ended", until=until)
     if held.source == "trial":
@@ -75,6 +94,8 @@ def show_key(tx: Transaction, context: UpdateContext) -> Screen:
     """The link, or honestly why there is none yet."""
     say = context.texts
     held = subscriptions.current(tx, context.account.id)
+    if held is not None and held.frozen_until is not None:
+        return _frozen_key(context, held.frozen_until)
     if held is None or not held.is_current:
         buy = tap(say.plain("button-buy"), Go(to=Place.BUY))
         return Screen(say.html("key-none"), ((buy,), (tap(say.plain("button-menu"), Go(to=Place.MENU)),)))
@@ -84,9 +105,21 @@ def show_key(tx: Transaction, context: UpdateContext) -> Screen:
         refresh = tap(say.plain("button-refresh"), Go(to=Place.KEY))
         menu = tap(say.plain("button-menu"), Go(to=Place.MENU))
         toast = say.plain("toast-pending")
-        return Screen(say.html("key-pending", until=until), ((refresh,), (menu,)), toast=toast)
-    rows = key_rows(say, link)
-    return Screen(say.html("key", link=link, until=until), (*rows[:-1], *auto_renewal(context, held), rows[-1]))
+        old = reissue.old_link(tx, context.account.id)
+        text = say.html("key-reissued", link=old) if old else say.html("key-pending", until=until)
+        return Screen(text, ((refresh,), (menu,)), toast=toast)
+    another = (tap(say.plain("button-reissue"), Go(to=Place.REISSUE)),)
+    *rows, last = key_rows(say, link)
+    return Screen(say.html("key", link=link, until=until), (*rows, another, *auto_renewal(context, held), last))
+
+
+def _frozen_key(context: UpdateContext, until: datetime) -> Screen:
+    say = context.texts
+    rows = (
+        (tap(say.plain("button-thaw"), Go(to=Place.THAW)),),
+        (tap(say.plain("button-menu"), Go(to=Place.MENU)),),
+    )
+    return Screen(say.html("key-frozen", until=context.moment(until)), rows)
 
 
 def key_rows(say: Texts, link: str) -> Rows:

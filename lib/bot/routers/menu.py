@@ -12,6 +12,7 @@ from aiogram.filters import Command, CommandObject
 
 from lib import texts
 from lib.bot.callbacks import AnswerData, Go, Place, SetLanguage
+from lib.bot.routers import access
 from lib.bot.screen import Screen, tap
 from lib.domain import accounts, trial
 
@@ -73,7 +74,7 @@ def _always(language: str) -> Rows:
 def show_menu(tx: Transaction, context: UpdateContext, toast: str = "") -> Screen:
     """The main menu; `toast` is the id of a text."""
     said = context.texts.plain(toast) if toast else ""
-    return Screen(context.texts.html("menu"), rows(tx, context), toast=said, repeatable=True)
+    return Screen(_below(context, context.texts.html("menu")), rows(tx, context), toast=said, repeatable=True)
 
 
 def welcome(tx: Transaction, context: UpdateContext) -> Screen:
@@ -81,7 +82,13 @@ def welcome(tx: Transaction, context: UpdateContext) -> Screen:
     text = context.texts.html("menu-welcome", name=context.account.first_name)
     if context.account.is_new:
         text += "\n\n" + context.texts.html("menu-welcome-data")
-    return Screen(text, rows(tx, context), repeatable=True)
+    return Screen(_below(context, text), rows(tx, context), repeatable=True)
+
+
+def _below(context: UpdateContext, text: str) -> str:
+    """The text, under what the banned are told."""
+    notice = access.banned_notice(context)
+    return f"{notice}\n\n{text}" if notice else text
 
 
 def not_understood(tx: Transaction, context: UpdateContext) -> Screen:

@@ -20,11 +20,12 @@ if TYPE_CHECKING:
 
 router = Router(name="operator")
 
-MONEY, OPERATIONS = "fin", "ops"
+MONEY, OPERATIONS, CUSTOMERS = "fin", "ops", "acc"
 """What the data of each desk's buttons begin with."""
 FORM, SEARCH = "finance.form", "finance.search"
 REASON = "operations.reason"
-TYPED = frozenset({FORM, SEARCH, REASON})
+CUSTOMER_FORM, CUSTOMER_SEARCH = "customers.form", "customers.search"
+TYPED = frozenset({FORM, SEARCH, REASON, CUSTOMER_FORM, CUSTOMER_SEARCH})
 """Places of the dialogue at which an operator's next text is what was asked for."""
 
 
@@ -51,9 +52,18 @@ def _operations() -> ModuleType:
     return desk
 
 
+def _customers() -> ModuleType:
+    with loading.undisturbed():
+        from lib.bot.customers import desk  # noqa: PLC0415 -- for operators alone
+    return desk
+
+
+_DESKS = {REASON: _operations, CUSTOMER_FORM: _customers, CUSTOMER_SEARCH: _customers}
+
+
 async def typed(runner: UpdateRunner, desk: Desk, text: str) -> None:
     """A text of a person who was asked for one at a desk."""
-    await (_operations() if desk.place == REASON else _money()).typed(runner, text)
+    await _DESKS.get(desk.place, _money)().typed(runner, text)
 
 
 @router.message(Command("finance", ignore_case=True, ignore_mention=True))
@@ -64,6 +74,16 @@ async def _on_finance(_message: Message, runner: UpdateRunner) -> None:
 @router.message(Command("operations", ignore_case=True, ignore_mention=True))
 async def _on_operations(_message: Message, runner: UpdateRunner) -> None:
     await _operations().opened(runner)
+
+
+@router.message(Command("customers", ignore_case=True, ignore_mention=True))
+async def _on_customers(_message: Message, runner: UpdateRunner) -> None:
+    await _customers().opened(runner)
+
+
+@router.callback_query(F.data.startswith(CUSTOMERS))
+async def _on_customers_button(query: CallbackQuery, runner: UpdateRunner) -> None:
+    await _customers().pressed(runner, query.data or "")
 
 
 @router.callback_query(F.data.startswith(MONEY))

@@ -19,7 +19,7 @@ from lib.bot.buy_dialogue import BUY_CONFIRM, BUY_ORDER, begin, confirm_again, p
 from lib.bot.callbacks import CheckOrder, Go, Pay, PickPeriod, PickTariff, Place
 from lib.bot.screen import Rendered
 from lib.bot.update_context import ExternalCall, UpdateRunner
-from lib.domain import balance, chat_state, consents, flags, inbox, orders, updates
+from lib.domain import balance, chat_state, consents, inbox, orders, updates
 from lib.domain.balance import Purchase
 from lib.domain.ledger import BalanceTooLow
 from lib.domain.pricelist import UnknownTariff
@@ -97,7 +97,7 @@ def open_order(
     if not offers:
         return begin(tx, context, "toast-stale")
     offered = offers.get(method)
-    if offered is None or not offered.is_payable or not flags.enabled(tx, flags.PAYMENTS):
+    if offered is None or not offered.is_payable or not order_screen.takes_orders(tx, context):
         return _not_offered(tx, context, state)
     quote = offered.quote
     if not buy_dialogue.agreed(state, method, quote) or not order_screen.terms_shown(state):
@@ -216,7 +216,7 @@ def look_at_order(tx: Transaction, context: UpdateContext, order_id: int) -> Scr
 
 def _resume(tx: Transaction, context: UpdateContext, order: Order) -> Screen | MakeInvoice:
     """Get the invoice of an open order that has none, unless another delivery is at it or no invoices are made now."""
-    if not flags.enabled(tx, flags.PAYMENTS):
+    if not order_screen.takes_orders(tx, context):
         return order_screen.unavailable(context)
     if order.provider not in context.methods:
         return order_screen.show(tx, context, order)

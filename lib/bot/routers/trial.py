@@ -51,7 +51,11 @@ def start(tx: Transaction, context: UpdateContext) -> Screen | Rendered:
 
 
 def _refusal(tx: Transaction, context: UpdateContext) -> Screen:
+    if (notice := access.banned_notice(context)) != "":
+        return Screen(notice, (_menu(context),))
     held = subscriptions.current(tx, context.account.id)
+    if held is not None and held.status == "frozen":
+        return access.show_key(tx, context)
     if held is not None and held.is_current and held.source == "trial":
         return access.show_key(tx, context)
     if held is not None and held.is_current:

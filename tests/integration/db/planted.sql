@@ -471,3 +471,24 @@ insert into ledger_snapshots (day, ledger_account_id, debit, credit)
 
 -- excused: a receipt that was told
 update receipts set status = 'issued', issued_at = atlas.now() where payment_id = {payment};
+
+-- planted: grant_is_explained
+insert into subscription_history (subscription_id, event, source, tariff, uuid, version, expires_before, expires_at, actor_id)
+    select id , 'restored', 'payment', tariff, coalesce(uuid, gen_random_uuid()), version, expires_at, expires_at, null
+    from subscriptions where id = {paid};
+
+-- planted: banned_have_no_access
+update accounts set banned_at = atlas.now(), banned_by = 1, ban_reason = 'because' where id = (select account_id from subscriptions where id = {paid});
+
+-- planted: ended_is_wanted_nowhere
+update subscriptions set status = 'frozen', frozen_until = atlas.now() + interval '1 day', activation_status = 'none' where id = {paid};
+
+-- planted: no_freeze_was_passed_over
+update subscriptions set status = 'frozen', frozen_until = atlas.now() - interval '1 hour', activation_status = 'none' where id = {paid};
+update node_clients set wanted = false where subscription_id = {paid};
+insert into sweep_runs (sweep, tick, started_at, ended_at, outcome, claimed, done, failed, more)
+    values ('activation', 't', atlas.now(), atlas.now(), 'done', 0, 0, 0, false);
+
+-- excused: access that is frozen
+update subscriptions set status = 'frozen', frozen_until = atlas.now() + interval '1 day', activation_status = 'none' where id = {paid};
+update node_clients set wanted = false where subscription_id = {paid};

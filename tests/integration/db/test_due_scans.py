@@ -24,6 +24,7 @@ from lib.db.transaction import Transaction
 from lib.domain import (
     books,
     flags,
+    freezing,
     health_snapshot,
     inbox,
     invariant_audit,
@@ -78,15 +79,16 @@ set session_replication_role = replica;
 insert into nodes (name, api_url, key_name) values ('n1', 'http://127.0.0.1', 'K'), ('n2', 'http://127.0.0.2', 'K');
 insert into accounts (telegram_id, language) select n, 'ru' from generate_series(1, {size}) n;
 insert into subscriptions (account_id, tariff, source, status, activation_status, uuid, started_at, expires_at, pending_since,
-        placement)
-    select n, 'basic', 'payment', case when n % 10 = 0 then 'expired' else 'active' end,
-           case when n % 10 = 0 then 'none' when n % 1000 = 1 then 'pending' else 'active' end,
+        placement, frozen_until)
+    select n, 'basic', 'payment', case when n % 10 = 0 then 'expired' when n % 200 = 7 then 'frozen' else 'active' end,
+           case when n % 10 = 0 or n % 200 = 7 then 'none' when n % 1000 = 1 then 'pending' else 'active' end,
            case when n % 10 = 0 then null else gen_random_uuid() end,
            atlas.now() - interval '60 days',
            case when n % 10 = 0 or n % 200 = 1 then atlas.now() - interval '1 minute'
                 else atlas.now() + make_interval(mins => n % 40000 + 1) end,
            case when n % 1000 = 1 then atlas.now() - interval '2 minutes' end,
-           case when n % 200 = 3 then 0 else (select generation from placement) end
+           case when n % 200 = 3 then 0 else (select generation from placement) end,
+           case when n % 200 = 7 then atlas.now() - interval '1 minute' end
     from generate_series(1, {size}) n;
 update subscriptions set remind_at = case when id % 200 = 5 then '-infinity' else expires_at - interval '3 hours' end;
 insert into node_clients (subscription_id, node_id, uuid, version, wanted, expires_at, applied_version, applied_uuid, link,
@@ -580,6 +582,9 @@ TRANSACTIONS: dict[str, Callable[[Transaction], object]] = {
     "listings.take_up_debit": _debit,
     "listings.told_by_now": listings.told_by_now,
     "orders.close_unasked": lambda tx: orders.close_unasked(tx, "cryptobot", 1000),
+    "freezing.due_to_thaw": lambda tx: freezing.due_to_thaw(tx, 0, PAGE),
+    "freezing.thaw_due": lambda tx: freezing.thaw_due(tx, PAGE, "c"),
+    "freezing.thaw_one_due": lambda tx: freezing.thaw_one_due(tx, freezing.due_to_thaw(tx, 0, 1)[0], "c"),
     "flags.enabled": lambda tx: flags.enabled(tx, "sweep"),
     "health_snapshot.connections": health_snapshot.connections,
     "health_snapshot.overdue": lambda tx: health_snapshot.overdue(tx, 60.0),

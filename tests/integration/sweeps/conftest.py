@@ -13,7 +13,7 @@ from lib.db.invariants import violations
 from lib.domain.webhook_state import Looked
 from lib.settings import plain
 from lib.telegram import webhook_info
-from tests.integration.sweeps.nodes import RememberingNode
+from tests.integration.sweeps.nodes import Network, RememberingNode
 from tests.integration.sweeps.runs import Queue
 
 if TYPE_CHECKING:
@@ -82,4 +82,19 @@ def queue(monkeypatch: pytest.MonkeyPatch, node: RememberingNode) -> Queue:
     monkeypatch.setattr(bootstrap, "task_queue", lambda: made)
     monkeypatch.setattr(bootstrap, "node_transport", lambda: node)
     monkeypatch.setattr(bootstrap, "budgeted_queue", lambda: made)
+    return made
+
+
+@pytest.fixture
+def two_nodes(monkeypatch: pytest.MonkeyPatch) -> Network:
+    """Two nodes that can be called at once, again without a pause, by the functions too."""
+
+    async def no_pause(_seconds: float) -> None:
+        pass
+
+    monkeypatch.setenv("XRAY_API_KEY", "k")
+    monkeypatch.setattr("lib.nodes.client.sleep", no_pause)
+    made = Network(2)
+    monkeypatch.setattr(bootstrap, "node_transport", lambda: made)
+    monkeypatch.setattr(bootstrap, "task_queue", Queue)
     return made

@@ -20,6 +20,7 @@ from lib.bot.operations.callbacks import Act as OperationsAct
 from lib.bot.order_screen import PAID_HERE
 from lib.bot.routers.reference import APPS
 from lib.domain import renewals
+from lib.domain.access_desk import SAID, Change
 from lib.domain.accounts import LANGUAGES
 from lib.domain.amounts import Refusal
 from lib.domain.customer_money import State
@@ -45,7 +46,9 @@ EVENT_STATES = (
 )
 _ROOT = Path(texts.__file__).parents[2]
 _SAMPLES: dict[str, str | int] = {
-    **dict.fromkeys(("days", "hours", "minutes", "count", "gb", "unmatched", "duplicate", "matched", "lines"), 3),
+    **dict.fromkeys(
+        ("days", "every", "a_day", "hours", "minutes", "count", "gb", "unmatched", "duplicate", "matched", "lines"), 3
+    ),
     **dict.fromkeys(
         (
             *(
@@ -65,7 +68,7 @@ _SAMPLES: dict[str, str | int] = {
                 "known",
                 "notice",
             ),
-            *("balance", "missing", "minimum", "least", "most", "when", "state"),
+            *("frozen", "ends", "balance", "missing", "minimum", "least", "most", "when", "state"),
             *("provider", "charge", "username", "reason", "why", "before", "after", "code", "others", "about"),
             *("status", "currency", "topped_up", "earned", "debit", "credit", "said", "booked"),
             *(
@@ -87,6 +90,11 @@ _SAMPLES: dict[str, str | int] = {
     ),
     **dict.fromkeys(("version", "number", "id", "app", "platform", "add", "connect"), "<b"),
 }
+
+
+_EVENTS = (
+    "granted extended activated expired reissued frozen thawed revoked renewed converted refunded restored".split()  # noqa: SIM905
+)
 
 
 class _Variables(Visitor):
@@ -128,6 +136,12 @@ def ids_in_code() -> set[str]:
     found |= {f"top-up-refused-{why.value}" for why in Refusal}
     found |= {f"finance-amount-{why.value}" for why in Refusal if why is not Refusal.TOO_LITTLE}
     found |= {f"finance-title-{act.value}" for act in Act} | {f"button-finance-{act.value}" for act in Act}
+    found |= {f"{part}-customers-{one.value}" for part in ("button",) for one in Change}
+    found |= {f"customers-title-{one.value}" for one in Change}
+    found |= {f"customers-access-{one}" for one in ("active", "frozen", "expired")}
+    found |= {f"customers-ask-{one}" for one in ("tariff", "days", "reason")}
+    found |= {f"customers-why-{why}" for why in SAID if why not in {"too-often", "stale"}}
+    found |= {f"customers-event-{one}" for one in _EVENTS}
     found |= {f"finance-why-{why.value}" for why in Why if why is not Why.OTHER}
     found |= {f"finance-why-{why.value}" for why in WhyNotRefunded if why is not WhyNotRefunded.OTHER}
     found |= {f"button-finance-route-{route.value}" for route in Route}
