@@ -21,12 +21,9 @@ async def slot(db: Database, patience_s: float) -> float:
     Raises:
         DatabaseError: the budget can't be asked.
     """
-    while True:
-        lease = await db.run(telegram_budget.lease, 1)
-        if lease.count:
-            return 0.0
-        wait_s = lease.wait_s + _A_BIT_LATER_S
-        if wait_s > patience_s:
-            return wait_s
+    lease = await db.run(telegram_budget.lease, 1)
+    while not lease.count and (wait_s := lease.wait_s + _A_BIT_LATER_S) <= patience_s:
         patience_s -= wait_s
         await sleep(wait_s)
+        lease = await db.run(telegram_budget.lease, 1)
+    return 0.0 if lease.count else lease.wait_s + _A_BIT_LATER_S
