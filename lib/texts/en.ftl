@@ -789,6 +789,7 @@ operations-node-clock = Clock: { $seconds } s
 operations-node-failures = Failures in a row: { $count }; of reconciling: { $reconcile }
 operations-node-lost = ⛔️ No answer since { $when }
 operations-node-open = 🔌 Not asked before { $when } ({ $age } more)
+operations-node-probe-due = 🔌 It does not answer; one probe is due
 operations-node-reconcile-open = 🔌 Not asked by reconciling for { $age } more
 operations-node-clock-off = 🕑 Its clock is off: { $seconds } s
 operations-trouble-authentication = 🔑 The node does not take our key

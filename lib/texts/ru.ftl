@@ -799,6 +799,7 @@ operations-node-clock = Часы: { $seconds } с
 operations-node-failures = Неудач подряд: { $count }; при сверке: { $reconcile }
 operations-node-lost = ⛔️ Не отвечает с { $when }
 operations-node-open = 🔌 Не спрашиваем до { $when } (ещё { $age })
+operations-node-probe-due = 🔌 Не отвечает; пора послать одну пробу
 operations-node-reconcile-open = 🔌 Сверка его не спрашивает ещё { $age }
 operations-node-clock-off = 🕑 Часы ушли: { $seconds } с
 operations-trouble-authentication = 🔑 Узел не принимает наш ключ

@@ -226,8 +226,10 @@ def _problems(context: UpdateContext, one: NodeState) -> list[str]:
     found = []
     if one.lost_since is not None:
         found.append(say.html("operations-node-lost", when=context.moment(one.lost_since)))
-    if one.open_s > 0 and one.open_until is not None:
+    if one.open_until is not None and one.open_s > 0:
         found.append(say.html("operations-node-open", when=context.moment(one.open_until), age=_age(say, one.open_s)))
+    elif one.open_until is not None:  # open until the probe succeeds, not until it may be sent
+        found.append(say.html("operations-node-probe-due"))
     if one.reconcile_s > 0:
         found.append(say.html("operations-node-reconcile-open", age=_age(say, one.reconcile_s)))
     if one.trouble is not None:

@@ -66,8 +66,8 @@ const nodeStates = new Table(at("access"), {
     { title: "lost since", text: (row) => (row.lost_since ? when(row.lost_since) : ""), mood: (row) => (row.lost_since ? "bad" : "") },
     {
       title: "breaker",
-      text: (row) => (row.is_open ? `open until ${when(row.open_until)}` : row.open_until && row.failures ? "one probe" : "closed"),
-      mood: (row) => (row.is_open ? "bad" : "good"),
+      text: (row) => (row.is_open ? `open until ${when(row.open_until)}` : row.open_until ? "open, a probe is due" : "closed"),
+      mood: (row) => (row.open_until ? "bad" : "good"),
     },
     number("failures"),
     {
