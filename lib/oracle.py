@@ -515,7 +515,8 @@ class Books:
         if any(amount for *_, amount in moves):
             part = f":{until}" if until < 1 else ""
             self._move(f"refund:{name}{':from the balance' if from_there else ''}{part}", *moves)
-        order.gone = until
+        # what went to the balance has not left its provider, which may still take it
+        order.gone = Fraction(0) if route == "balance" else until
         if until < 1:
             return
         order.given_back, order.refund_fee_known = True, fee is not None

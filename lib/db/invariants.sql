@@ -458,8 +458,9 @@ order by s.expires_at;
 -- name: no_freeze_was_passed_over hourly
 -- A run of the sweep that finished let everything run again whose freeze was over five minutes before it.
 select s.id from subscriptions s where s.status = 'frozen'
-  and s.frozen_until < (select max(r.started_at) - interval '5 minutes' from sweep_runs r
-                        where r.sweep = 'activation' and r.outcome = 'done' and not r.more);
+  and s.frozen_until < (select r.started_at - interval '5 minutes' from sweep_runs r
+                        where r.sweep = 'activation' and r.outcome = 'done' and not r.more order by r.id desc limit 1)
+order by s.frozen_until;
 
 -- name: no_client_was_passed_over
 -- A run of the sweep that finished left no client untried that was due, and unclaimed, five minutes before it, on a node that

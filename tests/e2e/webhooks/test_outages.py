@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from lib import function_table
 from sandbox.node.lab import ShareLink
 from sandbox.system.customer import buttons_of, link_of, text_of
 from tests.e2e.webhooks.steps import (
@@ -248,8 +249,10 @@ async def test_functions_that_start_before_the_database_recover(system: System) 
     assert task.status_code == 503
     await asyncio.to_thread(system.database.start)
     assert (await post_update(system, update)).status_code == 200
-    for target in ("sweep_payments", "sweep_outbox", "sweep_activation", "sweep_expiry"):
-        assert (await system.call(target)).status_code == 200
+    # every one: a test before may have let time pass, in which those that it did not run were silent
+    for row in function_table.load().functions.values():
+        if row.trigger == "schedule":
+            assert (await system.call(row.name)).status_code == 200
     healthy = await system.call("health", method="GET", headers={"X-Health-Key": system.health_key})
     assert healthy.status_code == 200
     assert await system.sql("select count(*) as n from updates where update_id = :id", id=update["update_id"]) == [

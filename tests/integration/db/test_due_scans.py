@@ -426,7 +426,8 @@ def _renewed(tx: Transaction) -> None:
     """One who has the money, and one who has not."""
     first, second, *_ = renewals.due(tx, Place(), PAGE, PRICES)
     tx._connection.execute(
-        "insert into ledger_accounts (code, currency, account_id, balance) values ('user:topped_up', 'RUB', :id, 100000)",
+        "insert into ledger_accounts (code, currency, account_id, balance) values ('user:topped_up', 'RUB', :id, 100000)"
+        " on conflict (coalesce(account_id, 0), code, currency) do update set balance = excluded.balance",
         {"id": first.account_id},
     )
     assert renewals.renew(tx, first.account_id, PRICES, "c").outcome is renewals.Outcome.RENEWED

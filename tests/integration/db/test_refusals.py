@@ -134,6 +134,11 @@ ORDERS: list[tuple[str, ...]] = [
     ("free_asks_no_provider", _first("discount = 'promo', discount_percent = 100, price = 0, value = 0")),
     ("stars_are_sold_by_stars", _first("currency = 'XTR'")),
     ("stars_are_sold_by_stars", _first("provider = 'stars'")),
+    (
+        "orders_of_the_banned",
+        "update accounts set banned_at = atlas.now(), banned_by = 1, ban_reason = 'a stolen card' where id = 3",
+        _inserted(_BASIC),
+    ),
     ("orders_account_id_fkey", "update orders set account_id = 99 where id = 2"),
     ("orders_currency_fkey", _first("currency = 'RUR'")),
     (
@@ -389,6 +394,8 @@ REFUNDS: list[tuple[str, ...]] = [
             " values (2, 'chargeback', 'cryptobot', 'cb', 'provider', 1, 'RUB')"
         ),
     ),
+    ("refunds_part_of_charge_check", "update refunds set part_of_charge = 0"),
+    ("only_a_provider_takes_parts", "update refunds set part_of_charge = 1, route = 'balance'"),
     ("refunds_charge_event_id_fkey", "update refunds set charge_event_id = 9"),
     ("refund_is_of_something", "update refunds set payment_id = null"),
 ]
