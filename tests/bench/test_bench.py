@@ -137,4 +137,4 @@ def test_the_page_says_on_what_and_with_what_it_was_measured(results: Path, cont
     for picture in results.glob("*.svg"):
         assert picture.name in text
         ET.fromstring(picture.read_text())  # noqa: S314 -- our own file
-    assert len(list(results.glob("*.svg"))) == 6
+    assert len(list(results.glob("*.svg"))) == 9

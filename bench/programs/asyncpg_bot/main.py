@@ -46,27 +46,31 @@ returning done_at is not null as done, reply, attempts,
 """
 MEET = """
 insert into accounts
-    (telegram_id, first_name, username, language, start_payload, latest_update_id, updates_counted_from, updates_counted)
+    (telegram_id, first_name, username, language, start_payload, latest_update_id, updates_counted_from, updates_counted,
+     chat_sent_at)
 select cast($1 as bigint), $2, $3, $4, $5, cast($6 as bigint),
-       atlas.now(), 1
+       atlas.now(), 1, atlas.now()
 where $7 or not exists (select from updates where update_id = $6 and done_at is not null)
 on conflict (telegram_id) do update
     set first_name = excluded.first_name, username = excluded.username,
         language = coalesce(accounts.language, excluded.language),
+        chat_sent_at = excluded.chat_sent_at,
         latest_update_id = coalesce(excluded.latest_update_id, accounts.latest_update_id),
         updates_counted = case when excluded.updates_counted_from < accounts.updates_counted_from + interval '1 minute'
                                then accounts.updates_counted + 1 else 1 end,
         updates_counted_from = case when excluded.updates_counted_from < accounts.updates_counted_from + interval '1 minute'
                                     then accounts.updates_counted_from else excluded.updates_counted_from end
 returning id, telegram_id, first_name, coalesce(language, 'ru') as language, language_chosen, trial_used_at,
-          unreachable_since is not null as was_unreachable, updates_counted as updates_in_minute, xmax = 0 as is_new
+          unreachable_since is not null as was_unreachable, updates_counted as updates_in_minute, xmax = 0 as is_new,
+          ban_reason
 """
 EVEN_IF_DONE = False
 ELIGIBLE = """
-select a.trial_used_at is null
+select a.trial_used_at is null and a.banned_at is null
    and not exists (select from payments p where p.account_id = a.id)
    and not exists (select from subscriptions s
-                   where s.account_id = a.id and s.status = 'active' and s.expires_at > atlas.now())
+                   where s.account_id = a.id
+                     and (s.status = 'active' and s.expires_at > atlas.now() or s.status = 'frozen'))
 from accounts a where a.id = $1
 """
 FINISH = """
