@@ -1,6 +1,6 @@
 """Auto-renewal: access is extended from the balance shortly before its end, for customers who asked for it (product.md#subscription).
 
-What is bought again is what was bought last and not given back, at today's price. Nobody is charged a price that they don't know:
+What is bought again is what was bought last and not given back, at today's price. No customer is charged a price that they don't know:
 it is what they paid last, what they agreed to when they turned it on, or what they were told of in time.
 """
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Annotated
 
 from aiogram.filters.callback_data import CallbackData
-from pydantic import Field, ValidationError
+from pydantic import Field
 
+from lib.bot import desk_buttons
 from lib.domain.access_desk import MOST_DAYS, Change
 
-Id = Annotated[int, Field(ge=1, le=2**63 - 1)]
-IdOrNone = Annotated[int, Field(ge=0, le=2**63 - 1)]
+Id = desk_buttons.Id
+IdOrNone = desk_buttons.IdOrNone
 
 
 class Home(CallbackData, prefix="acc"):
@@ -65,10 +66,4 @@ _BUTTONS: dict[str, type[Pressed]] = {
 
 def read(data: str) -> Pressed | None:
     """What a button means; None of one that is forged, or of a later release."""
-    kind = _BUTTONS.get(data.partition(":")[0])
-    if kind is None:
-        return None
-    try:
-        return kind.unpack(data)
-    except (TypeError, ValueError, ValidationError):
-        return None
+    return desk_buttons.read(_BUTTONS, data)

@@ -6,10 +6,13 @@ from enum import StrEnum
 from typing import Annotated
 
 from aiogram.filters.callback_data import CallbackData
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-Id = Annotated[int, Field(ge=1, le=2**63 - 1)]
-IdOrNone = Annotated[int, Field(ge=0, le=2**63 - 1)]
+from lib.bot import desk_buttons
+
+Id = desk_buttons.Id
+IdOrNone = desk_buttons.IdOrNone
+
 Name = Annotated[str, Field(min_length=1, max_length=40, pattern=r"^[a-z0-9_.-]+$")]
 
 
@@ -150,10 +153,4 @@ BUTTONS = {one.__prefix__: one for one in KINDS}
 
 def read(data: str) -> CallbackData | None:
     """What a button means; None of one that is forged, or of a later release."""
-    kind = BUTTONS.get(data.partition(":")[0])
-    if kind is None:
-        return None
-    try:
-        return kind.unpack(data)
-    except (TypeError, ValueError, ValidationError):
-        return None
+    return desk_buttons.read(BUTTONS, data)

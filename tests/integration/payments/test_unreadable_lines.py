@@ -112,7 +112,7 @@ async def test_lines_with_any_nonsense_hold_up_no_other(db: Database, till: Star
         assert run.broken == 0
         seen.append(await db.run(lambda tx: tx.value("select count(*) from payment_events")))
         await db.run(travel, timedelta(minutes=1))
-    # which run takes its turn at the further pages is the list's own affair; once all is read, nothing is news again
+    # a page of what was read is read again each minute, each in its turn: after the first round, no round brings news
     assert seen[-1] == seen[-6], f"told once: {seen}"
     assert await db.run(lambda tx: tx.values("select status from orders")) == ["paid", "paid"]
     # the comparison reads the same list
