@@ -84,7 +84,7 @@ update subscriptions s
 set status = 'active', activation_status = 'pending', pending_since = clock.at, version = s.version + 1, frozen_until = null,
     expires_at = clock.at + (s.expires_at - s.frozen_until),
     trial_until = case when s.trial_until > s.frozen_until then clock.at + (s.trial_until - s.frozen_until) else s.trial_until end,
-    last_auto_renewal_at = least(s.last_auto_renewal_at, clock.at + (s.expires_at - s.frozen_until)),
+    last_auto_renewal_at = case when s.last_auto_renewal_at <= clock.at + (s.expires_at - s.frozen_until) then s.last_auto_renewal_at end,
     placement = (select generation from placement), updated_at = clock.at
 """
 _THAW_ONE = f"""

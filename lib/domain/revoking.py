@@ -77,7 +77,8 @@ class _Restored:
 _END = """
 update subscriptions
 set status = 'expired', uuid = null, activation_status = 'none', pending_since = null, version = version + 1,
-    expires_at = least(expires_at, greatest(started_at, atlas.now())), last_auto_renewal_at = least(last_auto_renewal_at, atlas.now()),
+    expires_at = least(expires_at, greatest(started_at, atlas.now())),
+    last_auto_renewal_at = case when last_auto_renewal_at <= least(expires_at, greatest(started_at, atlas.now())) then last_auto_renewal_at end,
     updated_at = atlas.now()
 where id = :id
 returning version, expires_at

@@ -167,12 +167,14 @@ set wanted = false, version = :version, attempts = 0, next_attempt_at = atlas.no
 where subscription_id = :subscription_id
 """
 
-# As in a grant, what is written now is for the nodes of this generation.
+# As in a grant, what is written now is for the nodes of this generation. `least` passes over what is null: without a trial there is
+# none that ends now, and an end that was never renewed is not one that was.
 _SHORTEN = """
 update subscriptions
-set expires_at = :expires_at, version = version + 1, trial_until = least(trial_until, :expires_at),
-    last_auto_renewal_at = least(last_auto_renewal_at, :expires_at), placement = (select generation from placement),
-    updated_at = atlas.now()
+set expires_at = :expires_at, version = version + 1,
+    trial_until = case when trial_until is not null then least(trial_until, :expires_at) end,
+    last_auto_renewal_at = case when last_auto_renewal_at <= :expires_at then last_auto_renewal_at end,
+    placement = (select generation from placement), updated_at = atlas.now()
 where id = :id
 returning uuid, version
 """

@@ -15,6 +15,7 @@ from lib.db.invariants import violations
 from lib.domain import (
     accounts,
     balance,
+    freezing,
     inbox,
     operators,
     orders,
@@ -571,6 +572,26 @@ async def test_the_time_of_the_payment_that_goes_back_is_taken_off_and_no_other(
     await db.run(refund, Wanted(Route.BALANCE, await db.run(payment_of, other), reverses_access=True))
     gone = {0: 5, 1: 90, 2: 30}[(which + 1) % 3]
     assert near(before - await ends_of(db, anna), gone)
+    assert violations(database_url) == []
+
+
+@pytest.mark.proves("N-33")
+async def test_what_is_left_after_a_refund_is_paid_time_and_no_trial(db: Database, database_url: str) -> None:
+    """It is converted by value with the next tariff, and may be frozen."""
+    made = []
+    for _ in range(2):
+        order = await db.run(ordered, "card", 30, 1, "basic")
+        await db.run(inbox.receive, paid(order), PRICES)
+        made.append(order)
+    anna = made[0].account_id
+    await db.run(refund, Wanted(Route.BALANCE, await db.run(payment_of, made[1]), reverses_access=True))
+    held = await db.run(subscriptions.current, anna)
+    assert held is not None
+    assert held.trial_until is None
+    assert await db.run(freezing.refusal, held, PRICES.access) is None
+    dearer = await db.run(ordered, "card", 30, 1, "plus")
+    await db.run(inbox.receive, paid(dearer), PRICES)
+    assert await ends_of(db, anna) < timedelta(days=30 + 20)
     assert violations(database_url) == []
 
 

@@ -15,6 +15,7 @@ from lib.domain import (
     adjustments,
     balance,
     flags,
+    freezing,
     inbox,
     orders,
     refunds_by_hand,
@@ -254,19 +255,38 @@ async def test_a_purchase_that_went_back_is_not_what_was_bought_last(db: Databas
     assert (upcoming.tariff, upcoming.price, upcoming.agreed) == ("basic", PRICE, True)
 
 
-async def test_frozen_access_renews_when_it_runs_again(db: Database) -> None:
+@pytest.mark.parametrize("thawed", ["by-itself", "sooner"])
+@pytest.mark.proves("N-12.once")
+async def test_frozen_access_renews_when_it_runs_again(db: Database, thawed: str) -> None:
     anna = await near_the_end(db, PRICE)
-    await db.run(
-        by_the_owner,
-        "update subscriptions set status = 'frozen', activation_status = 'none', pending_since = null,"
-        " frozen_until = atlas.now() + interval '1 hour'",
-    )
+    frozen = await db.run(lambda tx: freezing.freeze(tx, anna, 1, PRICES.access, correlation_id="c"))
+    assert isinstance(frozen, freezing.Frozen)
+    await db.run(travel, timedelta(hours=2))
     assert (await db.run(renew, anna)).outcome is Outcome.NOTHING
-    await db.run(
-        by_the_owner,
-        "update subscriptions set status = 'active', activation_status = 'pending', pending_since = atlas.now(), frozen_until = null",
-    )
+    if thawed == "sooner":
+        await db.run(lambda tx: freezing.thaw_now(tx, anna, correlation_id="c"))
+    else:
+        await db.run(travel, timedelta(days=1))
+        await db.run(freezing.thaw_due, 10, "c")
     assert (await db.run(renew, anna)).outcome is Outcome.RENEWED
+
+
+@pytest.mark.proves("N-12.once")
+async def test_an_end_that_a_refund_brings_nearer_is_renewed(db: Database) -> None:
+    """It was never renewed, whatever was bought beyond it and went back."""
+    anna = await near_the_end(db, 2 * PRICE, timedelta(days=1))
+    ends = (await held_by(db, anna)).expires_at
+    await db.run(buy, purchase(anna, "more"))
+
+    def give_back(tx: Transaction) -> None:
+        payment = tx.value("select max(id) from payments")
+        refunds_by_hand.refund(tx, Wanted(Route.WALLET, payment, reverses_access=True), BY, PRICES)
+
+    await db.run(give_back)
+    assert (await held_by(db, anna)).expires_at == ends
+    await db.run(travel, NEAR - timedelta(days=1))
+    assert (await db.run(renew, anna)).outcome is Outcome.RENEWED
+    assert (await held_by(db, anna)).expires_at == ends + timedelta(days=30)
 
 
 # Too little money ---------------------------------------------------------------------------------------------------
