@@ -79,6 +79,7 @@ async def _work(run: Run) -> None:
         await run.one_by_one(orders.out_of_time, 0, _PAGE, lambda one: run.db.run(orders.expire_one, one))
     await side_by_side.all_of(_ask(run, _Pass(invoices)) for invoices in bootstrap.invoices().values())
     await giving_back.make_due(run)
+    await giving_back.tell_overdue(run)
 
 
 async def _ask(run: Run, this: _Pass) -> None:

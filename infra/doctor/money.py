@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from infra.doctor.check import Check, WrongError, insist
 from lib.db import invariants
-from lib.domain import flags, health_snapshot, reconciliation
+from lib.domain import flags, health_snapshot, reconciliation, refund_requests
 from lib.settings import plain, values
 
 if TYPE_CHECKING:
@@ -55,6 +55,22 @@ async def unmatched(deployment: Deployment) -> str:
         (found.events_duplicate, "further charges of paid orders are neither credited nor given back"),
     )
     insist([f"{count} {what}" for count, what in counted if count])
+    return ""
+
+
+async def refunds(deployment: Deployment) -> str:
+    """What a provider was asked to give back went back within ten minutes; what it refused within a day has gone another way."""
+    late = await deployment.read(lambda session: refund_requests.overdue(session.transaction))
+    problems = [
+        f"{one.provider} has not given {one.count} charges back, the first asked for {round(one.oldest_s / 60)} min ago"
+        for one in late
+    ]
+    refused = await deployment.read(
+        lambda session: refund_requests.refused_lately(session.transaction, GIVEN_UP_DAYS, _MOST_NAMED)
+    )
+    insist(
+        problems + [f"request {one.id}: {one.provider} refused the refund of event {one.event_id}" for one in refused]
+    )
     return ""
 
 
@@ -221,6 +237,17 @@ CHECKS = (
         mend="Look each one up at its provider.",
         page="runbooks/payment-unmatched.md",
         look=unmatched,
+        after=("schema",),
+    ),
+    Check(
+        name="refunds-waiting",
+        part="money",
+        subject=_SUBJECT,
+        asks="what a provider is to give back goes back within ten minutes",
+        customers="they wait for their money; what of it is in their balance can't be spent meanwhile.",
+        mend="Read what the provider said last; what it refuses goes back by another way.",
+        page="runbooks/give-back.md",
+        look=refunds,
         after=("schema",),
     ),
     Check(

@@ -27,6 +27,8 @@ class Waiting:
     events_unsettled: int
     events_unmatched: int
     events_duplicate: int
+    refunds_waiting: int
+    refunds_oldest_s: float
     updates_waiting: int
     outbox_waiting: int
     outbox_oldest_s: float
@@ -148,6 +150,9 @@ select
     (select count(*) from payment_events where status = 'new') as events_unsettled,
     (select count(*) from payment_events where status = 'unmatched' and resolved_at is null) as events_unmatched,
     (select count(*) from payment_events where status = 'duplicate' and resolved_at is null) as events_duplicate,
+    (select count(*) from refund_requests where status in ('requested', 'sent')) as refunds_waiting,
+    (select cast(coalesce(extract(epoch from atlas.now() - min(requested_at)), 0) as double precision)
+     from refund_requests where status in ('requested', 'sent')) as refunds_oldest_s,
     (select count(*) from updates where done_at is null) as updates_waiting,
     (select count(*) from outbox where done_at is null) as outbox_waiting,
     (select cast(coalesce(extract(epoch from atlas.now() - min(not_before)), 0) as double precision)

@@ -191,6 +191,62 @@ def ask(
     return request_id
 
 
+# Waiting -------------------------------------------------------------------------------------------------------------
+
+OVERDUE_S = 600.0
+"""A provider that is well has given back by then, after several attempts."""
+# Few rows are open at any time, and `refund_requests_due` holds exactly those.
+_OVERDUE = """
+select e.provider, count(*) as count,
+       cast(extract(epoch from atlas.now() - min(r.requested_at)) as double precision) as oldest_s
+from refund_requests r join payment_events e on e.id = r.event_id
+where r.status in ('requested', 'sent') and r.requested_at < atlas.now() - make_interval(secs => :after_s)
+group by e.provider order by e.provider
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Overdue:
+    """Refunds that a provider was to make and has not made yet; the oldest was asked for `oldest_s` seconds ago."""
+
+    provider: str
+    count: int
+    oldest_s: float
+
+
+def overdue(tx: Transaction, after_s: float = OVERDUE_S) -> list[Overdue]:
+    """Of each provider, what was asked for more than `after_s` seconds ago and is neither made nor refused, whether or not it can be asked."""
+    return tx.rows(Overdue, _OVERDUE, after_s=after_s)
+
+
+# What went back since, by whichever way, or is asked for again, needs no one any more.
+_REFUSED = """
+select r.id, r.event_id, e.provider, r.last_answer
+from refund_requests r join payment_events e on e.id = r.event_id
+where r.status = 'refused' and r.ended_at > atlas.now() - make_interval(days => :days)
+  and not exists (select from refund_requests o where o.event_id = r.event_id and (o.status <> 'refused' or o.id > r.id))
+  and not exists (select from refunds f where f.charge_event_id = r.event_id)
+  and not exists (select from payments p join refunds f on f.payment_id = p.id where p.event_id = r.event_id)
+  and e.resolution is distinct from 'refunded'
+order by r.id limit :page
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedRefund:
+    """A refund that was asked for and will not be made: an operator finds another way, or leaves it."""
+
+    id: int
+    event_id: int
+    provider: str
+    last_answer: str | None
+
+
+def refused_lately(tx: Transaction, days: int, page: int) -> list[RefusedRefund]:
+    """Refunds that ended refused within `days`, whose charge has not gone back since."""
+    return tx.rows(RefusedRefund, _REFUSED, days=days, page=page)
+
+
 # Made ----------------------------------------------------------------------------------------------------------------
 
 # A charge that its settlement or another refund of it is at work on is passed over by the lock on the request alone: its row is held

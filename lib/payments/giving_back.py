@@ -50,13 +50,20 @@ async def make_due(run: Run) -> None:
             break
 
 
+async def tell_overdue(run: Run) -> None:
+    """Once a pass for each provider that has not made what it was asked for, those that can't be asked here included."""
+    async with run.item(step="overdue_refunds"):
+        for late in await run.db.run(refund_requests.overdue):
+            log.error("refund_overdue", provider=late.provider, count=late.count, oldest_s=round(late.oldest_s))
+
+
 async def _refuse(run: Run, providers: list[str]) -> None:
     """Of providers that give nothing back here. What was sent before, by a release that could, waits for one that can ask about it."""
     while await run.next_page() and (
         ended := await run.db.run(refund_requests.refuse_unsent, providers, _NOTHING_BACK)
     ):
         run.claimed += 1
-        log.warning("refund_refused", refund_request_id=ended, reason=_NOTHING_BACK)
+        log.error("refund_refused", refund_request_id=ended, reason=_NOTHING_BACK)
 
 
 async def _make(run: Run, one: Claimed, giver: GivesBack) -> None:
@@ -66,7 +73,7 @@ async def _make(run: Run, one: Claimed, giver: GivesBack) -> None:
         await _receive(run, one, given.news)
     elif given.answer is Answer.REFUSED:
         await run.db.run(refund_requests.refused, one, given.reason)
-        log.warning("refund_refused", refund_request_id=one.id, provider=one.provider, reason=given.reason)
+        log.error("refund_refused", refund_request_id=one.id, provider=one.provider, reason=given.reason)
     else:
         if given.answer is Answer.ALREADY:
             await _note_already(run, one, given)

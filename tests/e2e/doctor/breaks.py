@@ -383,6 +383,15 @@ BREAKS: dict[str, Break] = {
     ),
     "payments-kept": statement(_EVENT.format(status="'new'", processed="null"), _NO_EVENT),
     "payments-unmatched": statement(_EVENT.format(status="'unmatched'", processed="atlas.now()"), _NO_EVENT),
+    "refunds-waiting": statement(
+        "with charge as ("
+        "    insert into payment_events (provider, external_id, body, meaning, via, status, processed_at, correlation_id)"
+        "    values ('cryptobot', 'doctor', '', '', 'webhook', 'settled', atlas.now(), 'doctor') returning id)"
+        " insert into refund_requests (event_id, reason, correlation_id, requested_at)"
+        " select id, 'doctor', 'doctor', atlas.now() - interval '11 min' from charge",
+        "with gone as (delete from refund_requests where correlation_id = 'doctor' returning event_id)"
+        " delete from payment_events where id in (select event_id from gone)",
+    ),
     "updates-given-up": statement(
         "insert into updates (update_id, body, done_at, reply, attempts, last_error, correlation_id)"
         " values (1, '{}', atlas.now(), '[]', 20, 'KeyError', 'doctor')",

@@ -123,6 +123,31 @@ async def test_money_that_waits_for_an_operator_is_named(
 
 
 @pytest.mark.proves("N-60.money")
+async def test_a_refund_that_waits_or_was_refused_is_named(cloud: StandIn, server: Postgres) -> None:
+    assert cloud.url
+    assert (await _look("refunds-waiting")).state is State.OK
+    with as_superuser(server, "atlas") as session:
+        try:
+            session.run(
+                "with charge as ("
+                "    insert into atlas.payment_events (provider, external_id, body, meaning, via, status, processed_at, correlation_id)"
+                "    values ('stars', 'doctor', '', '', 'webhook', 'settled', atlas.now(), 'doctor') returning id)"
+                " insert into atlas.refund_requests (event_id, reason, correlation_id, requested_at)"
+                " select id, 'doctor', 'doctor', atlas.now() - interval '11 min' from charge"
+            )
+            waits = await _look("refunds-waiting")
+            session.run("update atlas.refund_requests set status = 'refused', ended_at = atlas.now()")
+            refused = await _look("refunds-waiting")
+        finally:
+            session.run("delete from atlas.refund_requests")
+            session.run("delete from atlas.payment_events where external_id = 'doctor'")
+    assert waits.problems == ("stars has not given 1 charges back, the first asked for 11 min ago",)
+    assert [one.partition(" of event")[0].partition(": ")[2] for one in refused.problems] == [
+        "stars refused the refund"
+    ]
+
+
+@pytest.mark.proves("N-60.money")
 async def test_a_provider_that_differs_or_was_not_compared_is_named(cloud: StandIn, server: Postgres) -> None:
     assert cloud.url
     assert (await _look("books-against-providers")).state is State.OK

@@ -15,7 +15,7 @@ import pytest
 
 from lib import bootstrap
 from lib.db.invariants import violations
-from lib.domain import accounts, inbox, refunds_by_hand
+from lib.domain import accounts, health_snapshot, inbox, refund_requests, refunds_by_hand
 from lib.domain.accounts import Person
 from lib.domain.refunds_by_hand import Route, Wanted
 from lib.domain.suspense_by_hand import By
@@ -242,8 +242,14 @@ async def test_a_provider_that_gives_nothing_back_refuses(
 
 @of_sample
 @pytest.mark.proves("N-33")
-async def test_what_may_have_been_made_is_not_refused_when_its_provider_can_not_be_asked(
-    db: Database, database_url: str, till: SampleTill, wire: Wire, monkeypatch: pytest.MonkeyPatch
+async def test_what_may_have_been_made_is_not_refused_when_its_provider_can_not_be_asked(  # noqa: PLR0917 -- fixtures
+    db: Database,
+    racing_db: Database,
+    database_url: str,
+    till: SampleTill,
+    wire: Wire,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     """Such as by a release without its token: nothing says that the money has not left."""
     key = await asked_for(db, till)
@@ -253,10 +259,74 @@ async def test_what_may_have_been_made_is_not_refused_when_its_provider_can_not_
     with monkeypatch.context() as without:
         without.setattr(bootstrap, "giving_back", dict)
         assert (await made(db)).claimed == 0
+        caplog.clear()
+        await giving_back.tell_overdue(sweep_run(racing_db, "payments"))
+    assert [record.message for record in caplog.records] == ["refund_overdue"]
     assert await db.run(requests) == ["sent"]
     await made(db)
     assert wire.calls == ["give back", "outcome"]
     await is_given_back_once(db, database_url, till)
+
+
+@of_sample
+async def test_a_refund_is_told_as_overdue_once_it_has_waited_ten_minutes_until_it_is_made(
+    db: Database, racing_db: Database, till: SampleTill, wire: Wire, caplog: pytest.LogCaptureFixture
+) -> None:
+    await asked_for(db, till)
+
+    async def told() -> list[str]:
+        caplog.clear()
+        await giving_back.tell_overdue(sweep_run(racing_db, "payments"))
+        return [record.message for record in caplog.records]
+
+    wire.answers = [GivenBack(Answer.LATER, reason="away")]
+    await made(db, timedelta(minutes=9))
+    assert await told() == []
+    waiting = (await racing_db.run(health_snapshot.take)).waiting
+    assert (waiting.refunds_waiting, round(waiting.refunds_oldest_s / 60)) == (1, 9)
+    await db.run(travel, timedelta(minutes=2))
+    assert await told() == ["refund_overdue"]
+    (late,) = await racing_db.run(refund_requests.overdue)
+    assert (late.provider, late.count, round(late.oldest_s / 60)) == ("sample", 1, 11)
+    await made(db)
+    assert await db.run(requests) == ["done"]
+    assert await told() == []
+    after = (await racing_db.run(health_snapshot.take)).waiting
+    assert (after.refunds_waiting, after.refunds_oldest_s) == (0, 0)
+
+
+@of_sample
+async def test_a_refused_refund_is_named_until_its_charge_goes_back_another_way(
+    db: Database, till: SampleTill, wire: Wire, caplog: pytest.LogCaptureFixture
+) -> None:
+    key = await asked_for(db, till)
+    till.stand_in.frozen.add(key)
+    await made(db)
+    assert wire.calls == ["give back"]
+    assert [record.levelname for record in caplog.records if record.message == "refund_refused"] == ["ERROR"]
+
+    async def named() -> list[str]:
+        return [one.provider for one in await db.run(refund_requests.refused_lately, 1, 10)]
+
+    assert await named() == ["sample"]
+    await db.run(ask)
+    assert await named() == []  # it is asked for again
+    await made(db)
+    assert await named() == ["sample"]  # the second alone
+    payment_id = await db.run(lambda tx: tx.value("select max(id) from payments"))
+    await db.run(refunds_by_hand.refund, Wanted(Route.BALANCE, payment_id), BY, PRICES)
+    assert await named() == []
+
+
+@of_sample
+async def test_a_refused_refund_is_named_for_a_day(db: Database, till: SampleTill, wire: Wire) -> None:
+    till.stand_in.frozen.add(await asked_for(db, till))
+    await made(db)
+    assert wire.calls == ["give back"]
+    await db.run(travel, timedelta(hours=23))
+    assert len(await db.run(refund_requests.refused_lately, 1, 10)) == 1
+    await db.run(travel, timedelta(hours=2))
+    assert await db.run(refund_requests.refused_lately, 1, 10) == []
 
 
 # S4-13 ---------------------------------------------------------------------------------------------------------------

@@ -23,6 +23,9 @@ locals {
     payment_kept = { title = "A payment was kept, not settled", page = "payment-kept", severity = "ERROR", by = [], counts = {
       payment_kept = { more_than = 0, window_s = 60 }
     } }
+    refund_not_made = { title = "A refund is not made", page = "give-back", severity = "ERROR", by = ["event"], counts = {
+      refund_not_made = { more_than = 0, window_s = 60 }
+    } }
     books_differ = { title = "A provider's account is not what the books say", page = "books-differ", severity = "ERROR", by = ["provider"], counts = {
       books_differ = { more_than = 0, window_s = 60 }
     } }

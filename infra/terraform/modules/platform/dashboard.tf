@@ -2,7 +2,7 @@
 
 locals {
   charts = [
-    { title = "Paid, not applied; payments unmatched, second or kept", filters = [for key in ["paid_not_applied", "payment_unmatched", "payment_kept"] : { key = key, filter = "metric.type=\"logging.googleapis.com/user/atlas_${key}\" resource.type=\"cloud_run_revision\"" }], aligner = "ALIGN_DELTA", by = [] },
+    { title = "Paid, not applied; payments unmatched, second or kept; refunds not made", filters = [for key in ["paid_not_applied", "payment_unmatched", "payment_kept", "refund_not_made"] : { key = key, filter = "metric.type=\"logging.googleapis.com/user/atlas_${key}\" resource.type=\"cloud_run_revision\"" }], aligner = "ALIGN_DELTA", by = [] },
     { title = "Sweeps that ended well", filters = [{ key = "done", filter = "metric.type=\"logging.googleapis.com/user/atlas_sweep_done\" resource.type=\"cloud_run_revision\"" }], aligner = "ALIGN_DELTA", by = ["metric.label.sweep"] },
     { title = "Sweeps that ended otherwise", filters = [{ key = "not_done", filter = "metric.type=\"logging.googleapis.com/user/atlas_sweep_not_done\" resource.type=\"cloud_run_revision\"" }], aligner = "ALIGN_DELTA", by = ["metric.label.sweep"] },
     { title = "Requests by function", filters = [{ key = "requests", filter = "metric.type=\"run.googleapis.com/request_count\" resource.type=\"cloud_run_revision\"" }], aligner = "ALIGN_RATE", by = ["resource.label.service_name"] },

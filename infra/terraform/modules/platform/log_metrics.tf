@@ -27,6 +27,11 @@ locals {
       filter = "jsonPayload.event=\"payment_kept\""
       labels = {}
     }
+    refund_not_made = {
+      what   = "Refunds that a provider refused; passes in which one was not made ten minutes after it was asked for."
+      filter = "jsonPayload.event=(\"refund_overdue\" OR \"refund_refused\")"
+      labels = { event = "EXTRACT(jsonPayload.event)" }
+    }
     books_differ = {
       what   = "Comparisons of a provider's own account with the books that found a new difference."
       filter = "jsonPayload.event=\"books_differ\""
