@@ -420,6 +420,7 @@ def due_to_expire(tx: Transaction, after: int, page: int) -> list[int]:
 def _end(tx: Transaction, ids: list[int], correlation_id: str) -> Ended:
     if not ids:
         return Ended(0, ())
+    tx.reach("expire.after-claim")
     told = tx.rows(outbox.Item, _EXPIRE, ids=ids, correlation_id=correlation_id)
     tx.reach("expiry.mid-transaction")
     return Ended(len(ids), tuple(told))

@@ -1,6 +1,6 @@
 """A process of its own that moves a customer's money: `python -m tests.integration.domain.pay_and_die URL WHAT ACCOUNT ORDER`.
 
-WHAT is `balance`, a purchase from the balance, `renewal` of access whose end is near, `trial-end`, access that is over, `top-up`, money that came for an order, or `stars`, Telegram's update about a charge. A failpoint ends it (lib/failpoints.py): of
+WHAT is `balance`, a purchase from the balance, `top-up`, money that came for an order, or `stars`, Telegram's update about a charge. A failpoint ends it (lib/failpoints.py): of
 the code, or one of those around the transaction, which are here: `settle.before-claim`, as in the webhook, and `after-commit`.
 """
 
@@ -11,7 +11,7 @@ import sys
 
 from lib import failpoints
 from lib.db import Database
-from lib.domain import balance, inbox, orders, renewals, subscriptions
+from lib.domain import balance, inbox, orders
 from lib.settings import pricelist
 from lib.telegram import payments
 from tests.integration.domain import test_balance, test_checkout, test_top_up
@@ -22,12 +22,6 @@ async def main(url: str, what: str, account_id: int, order_id: int) -> None:
     database = Database(url, connections=1, application="dying", guards=False)
     if what == "balance":
         await database.run(balance.buy, test_balance.purchase(account_id), prices, "c-1")
-    elif what == "renewal":
-        failpoints.reach("renewal.before-claim")
-        await database.run(renewals.renew, account_id, prices, "c-1")
-    elif what == "trial-end":
-        failpoints.reach("expiry.before-claim")
-        await database.run(subscriptions.expire, 10, "c-1")
     else:
         order = await database.run(orders.of_account, account_id, order_id)
         assert order is not None

@@ -53,6 +53,10 @@ _CONFIRMED = """
 select coalesce(jsonb_object_agg(c.subscription_id, c.uuid), '{}') from node_clients c
 where c.node_id = :node and c.wanted and c.applied_version = c.version
 """
+_CONFIRMED_PEOPLE = """
+select a.telegram_id from node_clients c join subscriptions s on s.id = c.subscription_id join accounts a on a.id = s.account_id
+where c.node_id = :node and c.wanted and c.applied_version = c.version order by a.telegram_id
+"""
 _LEFT = """
 select 'work for ' || target from outbox where queue = 'nodes' and done_at is null
 union all
@@ -173,6 +177,10 @@ class Shop:
         uuid = await self.db.run(_uuid, person)
         found = [number for number in (1, 2) if uuid in self.network[number].present.values()]
         return found if uuid is not None else []
+
+    async def confirmed_by(self, number: int) -> list[int]:
+        """Whose client that node has confirmed as it is wanted now, by what Postgres was told."""
+        return await self.db.run(lambda tx: tx.values(_CONFIRMED_PEOPLE, node=number))
 
     async def healed(self, within: int = SWEEPS) -> None:
         """The cause is gone: after so many sweeps, all is as if it had never been."""

@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from functions.sweeps import sweep_activation, sweep_reconcile
+from functions.sweeps import sweep_activation, sweep_expiry, sweep_reconcile, sweep_renewals
 from lib import bootstrap
 from lib.db import Database
 from tests.integration.sweeps.nodes import Network
@@ -22,7 +22,12 @@ from tests.integration.sweeps.runs import Queue, sweep_run
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-_WORK = {"activation": sweep_activation._work, "reconcile": sweep_reconcile._work}
+_WORK = {
+    "activation": sweep_activation._work,
+    "expiry": sweep_expiry._work,
+    "reconcile": sweep_reconcile._work,
+    "renewals": sweep_renewals._work,
+}
 
 
 def keep(network: Network, file: Path) -> None:
@@ -47,6 +52,7 @@ async def dies(sweep: str, url: str, network: Network, folder: Path, failpoint: 
         env={**os.environ, "ENVIRONMENT": "local", "ATLAS_FAILPOINTS": str(folder)},
     )
     assert await dying.wait() == -signal.SIGKILL
+    assert not (folder / failpoint).exists()
     recall(network, file)
 
 

@@ -18,7 +18,7 @@ from lib.db.address import DatabaseAddress
 from lib.domain import subscriptions
 from lib.nodes.transport import NodeError
 from tests.integration.by_the_owner import by_the_owner, travel
-from tests.integration.sweeps.failure_matrix import BUYS, COMES, ENDS, RENEWS, TASKS, Shop
+from tests.integration.sweeps.failure_matrix import BUYS, COMES, ENDS, RENEWS, STAYS, TASKS, Shop
 from tests.integration.sweeps.grants import open_order, pay
 from tests.integration.sweeps.nodes import Network
 from tests.integration.sweeps.run_and_die import dies
@@ -319,6 +319,7 @@ async def test_a_node_that_confirms_other_things_than_it_was_asked(
 
     shop.node(2).on_its_way = altered
     await shop.live_on()
+    assert await shop.confirmed_by(2) == [STAYS], "it counts for nothing"
     assert 1 in await shop.let_in(BUYS)
     assert await shop.let_in(ENDS) == []
     assert "node_call_failed" in shop.events("ERROR")

@@ -13,7 +13,7 @@ from lib import bootstrap
 from lib.nodes.transport import AiohttpTransport
 from sandbox.node.caller import NodeCaller
 from sandbox.node.lab import XrayNode
-from tests.integration.sweeps.failure_matrix import BUYS, ENDS, RENEWS, Shop
+from tests.integration.sweeps.failure_matrix import BUYS, ENDS, RENEWS, STAYS, Shop
 from tests.integration.sweeps.nodes import Network, RememberingNode
 from tests.waiting import until
 
@@ -103,6 +103,8 @@ async def test_xray_is_killed(shop: Shop, labs: list[XrayNode]) -> None:
     """The service records what it is told and says that it is not applied; no key is given out by it before Xray runs."""
     await labs[1].core.kill()
     await shop.live_on()
+    assert await shop.confirmed_by(2) == [STAYS], "recorded is not applied"
+    assert await _recorded(labs[1]) == await shop.db.run(_wanted_of, 2)
     assert 1 in await shop.let_in(BUYS)
     await labs[1].core.start()
     await _agrees(labs[1])
@@ -161,6 +163,20 @@ def _elsewhere(tx: Transaction, person: int) -> bool:
         person=person,
     )
     return found
+
+
+async def _recorded(lab: XrayNode) -> dict[str, tuple[int, str]]:
+    """Version and UUID of each client that the service keeps, whether or not Xray has it."""
+    async with NodeCaller(lab.url, KEY, time_ms=None) as caller:
+        return {client: (user["version"], user["uuid"]) for client, user in (await caller.users()).items()}
+
+
+def _wanted_of(tx: Transaction, node: int) -> dict[str, tuple[int, str]]:
+    found = tx.value(
+        "select jsonb_object_agg(subscription_id, jsonb_build_array(version, uuid)) from node_clients where node_id = :node and wanted",
+        node=node,
+    )
+    return {client: (version, uuid) for client, (version, uuid) in found.items()}
 
 
 async def _agrees(lab: XrayNode) -> None:
