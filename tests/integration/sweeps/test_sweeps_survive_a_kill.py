@@ -173,7 +173,7 @@ async def test_a_renewal(shop: Shop, place: str, *, stands: bool | None) -> None
 
 @pytest.mark.parametrize(("place", "stands"), _cells("trial-end", _TRIAL_END))
 async def test_the_end_of_a_trial(shop: Shop, place: str, *, stands: bool | None) -> None:
-    """The trial ends once, is told once and leaves no node; Boris, whose trial was followed by a month, keeps his."""
+    """The trial ends once, is told once and leaves no node; Boris, whose trial was followed by a month, keeps access."""
 
     def open_shop(tx: Transaction) -> None:
         know_nodes(tx, 2)
