@@ -17,9 +17,11 @@ from bench import (
     burst,
     clock,
     cold_start,
+    expiry,
     first_message,
     hot_add,
     machine,
+    one_node,
     open_invoices,
     pairs,
     payment,
@@ -49,10 +51,20 @@ _ON_A_SYSTEM: dict[str, Callable[[System, Buyers, Sizes], Awaitable[Outcome]]] =
     "P11": payment.measure,
     "P12": burst.measure,
 }
-_ALONE: dict[str, Callable[[Sizes], Awaitable[Outcome]]] = {"P5": activation.measure, "P6": hot_add.measure}
+_ON_ONE_NODE: dict[str, Callable[[one_node.Shop, Sizes], Awaitable[Outcome]]] = {
+    "P4": expiry.measure,
+    "P5": activation.measure,
+}
+_ALONE: dict[str, Callable[[Sizes], Awaitable[Outcome]]] = {"P6": hot_add.measure}
 _INSTANCES = {"P9": {"cryptobot_webhook": storm.PROCESSES}}
 _FIRST_MESSAGE = "first-message"
-_NAMES = [*_ON_A_SYSTEM, *_ALONE, *(name for name in against.ITEMS if name not in _ON_A_SYSTEM), _FIRST_MESSAGE]
+_NAMES = [
+    *_ON_A_SYSTEM,
+    *_ON_ONE_NODE,
+    *_ALONE,
+    *(name for name in against.ITEMS if name not in _ON_A_SYSTEM),
+    _FIRST_MESSAGE,
+]
 
 
 def _arguments(given: list[str] | None) -> argparse.Namespace:
@@ -87,6 +99,14 @@ async def _on_a_system(names: list[str], sizes: Sizes) -> list[Outcome]:
     return outcomes
 
 
+async def _on_one_node(names: list[str], sizes: Sizes) -> list[Outcome]:
+    """All on one shop, each with subscriptions of its own: filling it takes longer than either."""
+    if not names:
+        return []
+    async with one_node.shop(sizes.subscriptions) as shop:
+        return [await _timed(name, _ON_ONE_NODE[name](shop, sizes)) for name in names]
+
+
 async def _timed(name: str, work: Awaitable[Outcome]) -> Outcome:
     began = time.monotonic()
     print(f"{name} ...", flush=True)
@@ -97,6 +117,7 @@ async def _timed(name: str, work: Awaitable[Outcome]) -> Outcome:
 
 async def _measure(wanted: list[str], sizes: Sizes, *, fresh: bool) -> list[Outcome]:
     outcomes = await _on_a_system([name for name in _ON_A_SYSTEM if name in wanted], sizes)
+    outcomes += await _on_one_node([name for name in _ON_ONE_NODE if name in wanted], sizes)
     for name, measure in _ALONE.items():
         if name in wanted:
             outcomes.append(await _timed(name, measure(sizes)))

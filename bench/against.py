@@ -26,6 +26,7 @@ from bench.places import scratch
 from lib import function_table
 from sandbox.cloud.checkout import HERE
 from sandbox.system.nodes import NODE_NAMES
+from sandbox.system.settings import check_settings
 from sandbox.system.system import System
 
 if TYPE_CHECKING:
@@ -66,7 +67,13 @@ class Side:
         self._targets = {function_table.sweep_name(name): name for name in system.fleet.processes}
 
     async def prepare(self) -> None:
-        """One node, as P11 has it, and a queue of messages that is no limit: what it holds back is not the functions' work."""
+        """One node, as P11 has it, and a queue of messages that is no limit: what it holds back is not the functions' work.
+
+        Raises:
+            sandbox.system.settings.BadSettingsError: its functions take no such settings.
+        """
+        if (self.system.checkout.root / "lib" / "settings" / "check.py").exists():
+            await check_settings(self.system.settings(), self.system.checkout)
         await clock.as_deployed(self.system)
         await self.system.sql("delete from nodes where name <> :first", first=NODE_NAMES[0])
         queue = self.system.tasks.dispatcher("messages")

@@ -27,8 +27,12 @@ class Sizes:
         settled_rounds: rounds of P3, ours and pgbench's.
         settled_among: orders in the database meanwhile; its cost is looked at with a tenth of them as well.
         settled_growth: and with so many times as many.
+        subscriptions: in the database of P4 and P5.
+        ended: access of P4 that is over when the sweep begins; its cost is looked at with a tenth of it as well.
+        ended_growth: and with so many times as much.
+        ended_rounds: runs of the sweep.
         activated: access of P5 that is pending when the sweep begins; its cost is looked at with a tenth of it as well.
-        activated_among: subscriptions in the database meanwhile.
+        activated_growth: and with so many times as much.
         activation_rounds: runs of the sweep.
         raw_adds: adds of the core itself, before and after each of them.
         held: clients that the node of P6 holds.
@@ -62,8 +66,12 @@ class Sizes:
     settled_rounds: int
     settled_among: int
     settled_growth: int
+    subscriptions: int
+    ended: int
+    ended_growth: int
+    ended_rounds: int
     activated: int
-    activated_among: int
+    activated_growth: int
     activation_rounds: int
     raw_adds: int
     held: int
@@ -98,8 +106,12 @@ FULL = Sizes(
     settled_rounds=7,
     settled_among=100_000,
     settled_growth=10,
+    subscriptions=1_000_000,
+    ended=10_000,
+    ended_growth=10,
+    ended_rounds=5,
     activated=10_000,
-    activated_among=1_000_000,
+    activated_growth=10,
     activation_rounds=5,
     raw_adds=2000,
     held=50_000,
@@ -133,8 +145,12 @@ SMALL = Sizes(
     settled_rounds=1,
     settled_among=100,
     settled_growth=2,
+    subscriptions=400,
+    ended=20,
+    ended_growth=2,
+    ended_rounds=1,
     activated=20,
-    activated_among=200,
+    activated_growth=2,
     activation_rounds=1,
     raw_adds=5,
     held=20,

@@ -5,15 +5,20 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from sandbox.cloud.checkout import HERE
 from sandbox.cloud.cloudtasks import Queue
 from sandbox.cloud.scheduler import Job, Oidc
 
 if TYPE_CHECKING:
     from lib.function_table import Function, Table
+    from sandbox.cloud.checkout import Checkout
 
 TASKS_INVOKER = "tasks-{queue}@atlas-local.iam.gserviceaccount.com"
 SCHEDULER_INVOKER = "scheduler-invoker@atlas-local.iam.gserviceaccount.com"
 SCHEDULED = "schedule"
+# Where commits have the first of these. Those before 0d5d9ad have one account for all queues, and their settings take no other form.
+_HAVE_IT = ("sandbox/system/platform.py", "sandbox/system.py")
+_CONSTANT = re.compile(r'^TASKS_INVOKER = "([^"]+)"$', re.MULTILINE)
 _FUNCTION_URL = re.compile(r"http://127\.0\.0\.1:[0-9]+/(?P<rest>(?P<service>[^/?]+).*)", re.DOTALL)
 
 
@@ -22,9 +27,16 @@ def function_url(gateway: str, function: Function) -> str:
     return f"{gateway}/{function.service}"
 
 
-def tasks_invoker(queue: str) -> str:
+def tasks_invokers(checkout: Checkout = HERE) -> str:
+    """TASKS_INVOKER in the form that a commit's own settings take; this one's where it brings no local system."""
+    files = (checkout.root / name for name in _HAVE_IT)
+    found = (_CONSTANT.search(file.read_text("utf-8")) for file in files if file.exists())
+    return next((one[1] for one in found if one), TASKS_INVOKER)
+
+
+def tasks_invoker(queue: str, checkout: Checkout = HERE) -> str:
     """The account that a queue's tasks call as."""
-    return TASKS_INVOKER.replace("{queue}", queue)
+    return tasks_invokers(checkout).replace("{queue}", queue)
 
 
 def queues(table: Table) -> list[Queue]:

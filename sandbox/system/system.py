@@ -173,7 +173,11 @@ class System:
         self.probes = LivenessProbes(self.fleet.processes, function_table.probes())
         self.gateway = Gateway(self.fleet.backends())
         self.iam = Iam(
-            invokers(tasks=platform.TASKS_INVOKER, scheduler=platform.SCHEDULER_INVOKER, table=self.checkout.table),
+            invokers(
+                tasks=platform.tasks_invokers(self.checkout),
+                scheduler=platform.SCHEDULER_INVOKER,
+                table=self.checkout.table,
+            ),
             base_url=self.urls["gateway"],
             signer=test_key_signer(),
         )
@@ -227,7 +231,7 @@ class System:
             store=stores / "cloudtasks.sqlite3",
             grants={function.service: function.enqueues for function in self.checkout.table.functions.values()},
             acts_as={
-                function.service: [platform.tasks_invoker(queue) for queue in function.enqueues]
+                function.service: [platform.tasks_invoker(queue, self.checkout) for queue in function.enqueues]
                 for function in self.checkout.table.functions.values()
             },
         )
@@ -273,7 +277,7 @@ class System:
             "TASKS_ENDPOINT": self.urls["cloudtasks"],
             "TASKS_PROJECT": "local",
             "TASKS_LOCATION": "local",
-            "TASKS_INVOKER": platform.TASKS_INVOKER,
+            "TASKS_INVOKER": platform.tasks_invokers(self.checkout),
             "FUNCTION_URL_TEMPLATE": f"{self.urls['gateway']}/{{name}}",
             "XRAY_API_URL": self.nodes[0].url,
             "XRAY_API_KEY": self.nodes[0].key,

@@ -44,6 +44,7 @@ def test_every_target_of_the_contract_is_judged(content: dict[str, Any]) -> None
             *(("P1", "≥ 1.2x"), ("P1", "≤ 0.8x"), ("P1", "≤ 0.9x")),
             *(("P2", "≤ 4x"), ("P2", "≤ 0.4x"), ("P2", "≤ 2x"), ("P2", "≤ 2x")),
             *(("P3", "≥ 0.5x"), ("P3", "≤ 12 statements")),
+            *(("P4", "≤ 2x"), ("P4", "≤ 10 s")),
             *(("P5", "≥ 0.5x"), ("P6", "≥ 100x"), ("P6", "≤ 0 connections")),
             *(("P7", "≤ 3 s"), ("P7", "≤ 12 calls")),
             *(("P9", "≤ 1.2x"), ("P9", "≤ 0 settlements")),
@@ -63,9 +64,17 @@ def test_workers_and_pgbench_settled_by_the_same_statements(content: dict[str, A
     assert list(measured["median_s_by_orders"]) == ["10", "100", "200"]
 
 
+def test_everything_over_was_ended_beside_its_floor(content: dict[str, Any]) -> None:
+    measured = content["measured"]["P4"]
+    assert [measured["seconds"][side]["n"] for side in ("sweep", "floor")] == [1, 1]
+    assert min(side["min"] for side in measured["seconds"].values()) > 0
+    assert list(measured["median_s_by_due"]) == ["2", "20", "40"]
+
+
 def test_everything_pending_was_applied_beside_the_cores_own_adds(content: dict[str, Any]) -> None:
     measured = content["measured"]["P5"]
-    assert measured["keys"] == 2 * 2 + 20
+    assert measured["keys"] == 2 * 2 + 20 + 40
+    assert list(measured["median_s_by_pending"]) == ["2", "20", "40"]
     assert [measured["per_second"][side]["n"] for side in ("ours", "raw")] == [1, 1]
     assert min(side["min"] for side in measured["per_second"].values()) > 0
 
@@ -137,4 +146,4 @@ def test_the_page_says_on_what_and_with_what_it_was_measured(results: Path, cont
     for picture in results.glob("*.svg"):
         assert picture.name in text
         ET.fromstring(picture.read_text())  # noqa: S314 -- our own file
-    assert len(list(results.glob("*.svg"))) == 9
+    assert len(list(results.glob("*.svg"))) == 10
