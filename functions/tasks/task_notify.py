@@ -71,7 +71,7 @@ async def _take_up(db: Database, outbox_id: int, message_id: int) -> tuple[Taken
 
     Both may have to be waited for, and a short wait is waited out here.
     """
-    manner = Manner(plain.zone(), pricelist.load().reminders.quiet, _PATIENCE_S)
+    manner = Manner(plain.zone(), pricelist.load(), _PATIENCE_S)
     while True:
         if seconds := await pace.slot(db, _PATIENCE_S):
             return Taken("waits", again=await db.run(outbox.put_off, outbox_id, seconds)), seconds

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from lib.db import Transaction
     from lib.domain.messages import Due, Wait
     from lib.domain.outbox import Item
-    from lib.domain.pricelist import Quiet
+    from lib.domain.pricelist import PriceList
     from lib.texts import Texts
 
 
@@ -96,12 +96,13 @@ class Manner:
 
     Attributes:
         zone: of times in texts, and of quiet hours.
-        quiet: a trial's tips wait while customers are left alone, also when they were queued before.
+        prices: its quiet hours: a trial's tips wait while customers are left alone, also when they were queued before; and what a
+            renewal would cost.
         patience_s: a wait no longer than this is left to the caller: the work is not put off.
     """
 
     zone: ZoneInfo
-    quiet: Quiet
+    prices: PriceList
     patience_s: float = 0.0
 
 
@@ -126,9 +127,10 @@ def take_up(tx: Transaction, message_id: int, outbox_id: int, manner: Manner) ->
         # its message has one name for good, and the customer was told that it comes by itself
         again = messages.put_off(tx, due, outbox_id, _NO_LINK_S, "no node holds the key", own_trouble=False)
         return Taken("waits", again=again, wait=messages.wait(tx, message_id))
-    if not calls:  # nothing left to say
+    if not calls or _renews(tx, due, current, manner.prices):  # nothing left to say
         return _over(tx, due, outbox_id, "cancelled", "no longer true")
-    if due.kind == reminders.TRIAL and (seconds := reminders.is_quiet(tx, manner.quiet, manner.zone.key)):
+    quiet = manner.prices.reminders.quiet
+    if due.kind == reminders.TRIAL and (seconds := reminders.is_quiet(tx, quiet, manner.zone.key)):
         again = messages.put_off(tx, due, outbox_id, seconds, "quiet hours", own_trouble=False)
         return Taken("waits", again=again, wait=messages.wait(tx, message_id))
     return Taken("ready", due, tuple(calls))
@@ -141,6 +143,14 @@ def _end(due: Due) -> tuple[str, str] | None:
     if due.too_late:
         return "cancelled", "too late"
     return _UNREACHABLE if due.unreachable else None
+
+
+def _renews(tx: Transaction, due: Due, current: Facts, prices: PriceList) -> bool:
+    """Whether this speaks of the end of access that renews by itself, so that it does not end."""
+    if due.kind != reminders.REMINDER or not current.auto_renew:
+        return False
+    held = subscriptions.current(tx, due.account_id)
+    return held is not None and due.account_id in renewals.renewing(tx, (held.id,), prices)
 
 
 def _is_coming(params: dict[str, Any], current: Facts) -> bool:
@@ -318,8 +328,11 @@ def _ends_soon(say: Texts, kind: str, params: dict[str, Any], zone: ZoneInfo, cu
     if kind == reminders.TRIAL and params["name"] == "tip":
         key = tap(say.plain("button-key"), Go(to=Place.KEY))
         return Screen(text, ((key, tap(say.plain("button-instruction"), Go(to=Place.INSTRUCTION))), menu))
-    buy = "button-buy" if kind == reminders.TRIAL else "button-renew"
-    return Screen(text, ((tap(say.plain(buy), Go(to=Place.BUY)),), menu))
+    buy = tap(say.plain("button-buy" if kind == reminders.TRIAL else "button-renew"), Go(to=Place.BUY))
+    if kind == reminders.REMINDER and current.auto_renew:  # what keeps it from renewing stands there
+        why_not = tap(say.plain("button-auto-renewal"), Go(to=Place.AUTO_RENEWAL))
+        return Screen(text, ((buy, why_not), menu))
+    return Screen(text, ((buy,), menu))
 
 
 def _renewal(say: Texts, params: dict[str, Any], zone: ZoneInfo, current: Facts) -> Screen | None:

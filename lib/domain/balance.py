@@ -12,6 +12,8 @@ from lib.domain.effects import EFFECTS
 from lib.domain.postings import About, Amount, posting, table
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from lib.db import Transaction
     from lib.domain.ledger import Wallets
     from lib.domain.orders import Order, Replaced
@@ -26,6 +28,12 @@ _HELD = """
 select cast(coalesce(sum(balance - held) filter (where code = 'user:topped_up'), 0) as bigint) as topped_up,
        cast(coalesce(sum(balance) filter (where code = 'user:earned'), 0) as bigint) as earned
 from ledger_accounts where coalesce(account_id, 0) = :account_id
+"""
+
+_HELD_BY_SEVERAL = """
+select account_id, cast(sum(case when code = 'user:topped_up' then balance - held else balance end) as bigint) as total
+from ledger_accounts where coalesce(account_id, 0) = any(cast(:account_ids as bigint[]))
+group by account_id
 """
 
 # Read by a statement of its own: the one that waited for the lock would still see what was there before it.
@@ -81,6 +89,19 @@ class Bought:
 def of(tx: Transaction, account_id: int) -> Wallets:
     """What can be spent of the balance now, for a screen: it may move before anything is paid from it."""
     return tx.one(ledger.Wallets, _HELD, account_id=account_id)
+
+
+@dataclass(frozen=True, slots=True)
+class _Total:
+    account_id: int
+    total: int
+
+
+def of_several(tx: Transaction, account_ids: Collection[int]) -> dict[int, int]:
+    """What each of these customers can spend now, in minor units; who never had any money is left out."""
+    return {
+        one.account_id: one.total for one in tx.rows(_Total, _HELD_BY_SEVERAL, account_ids=sorted(set(account_ids)))
+    }
 
 
 def buy(tx: Transaction, purchase: Purchase, prices: PriceList, correlation_id: str) -> Bought:

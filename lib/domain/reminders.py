@@ -2,6 +2,9 @@
 
 Of the messages of one end, the one whose time came last is said; those before it are not, so a late sweep says what is still
 true. The next time is kept with the subscription (`remind_at`), so a run reads what is due and nothing else.
+
+Access that renews by itself, as things stand, does not end: its customer is not reminded. Each further message of that end is asked
+again, so that who spends the money meanwhile is told by the next.
 """
 
 from __future__ import annotations
@@ -9,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lib.domain import messages, outbox
+from lib.domain import messages, outbox, renewals
 
 if TYPE_CHECKING:
     from lib.db import Transaction
@@ -92,6 +95,7 @@ with clock as materialized (
            jsonb_build_object('until', plan.expires_at, 'name', plan.name) as params
     from plan join accounts a on a.id = plan.account_id cross join clock
     where plan.name is not null and not plan.waits and a.unreachable_since is null
+      and (plan.audience = 'trial' or plan.account_id <> all(cast(:renewing as bigint[])))
 ), {messages.QUEUE_TOLD}
 select id, queue, target, payload, attempt, correlation_id, not_before from message_all_work order by id
 """  # noqa: S608 -- constant fragments
@@ -117,7 +121,7 @@ class Terms:
     """How a run reminds.
 
     Attributes:
-        prices: when what is said.
+        prices: when what is said, and what a renewal would cost.
         zone: of quiet hours, by its name.
         correlation_id: of the run.
     """
@@ -167,6 +171,7 @@ def _look(tx: Transaction, ids: list[int], terms: Terms, queued: int) -> Looked:
         outbox.Item,
         _LOOK_AT,
         ids=ids,
+        renewing=sorted(renewals.renewing(tx, ids, terms.prices)),
         zone=terms.zone,
         quiet_from=quiet.begins,
         quiet_minutes=quiet.minutes,

@@ -18,6 +18,8 @@ from lib.domain.ledger import BalanceTooLow
 from lib.domain.pricelist import UnknownTariff
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from lib.db import Transaction
     from lib.domain.orders import Replaced
     from lib.domain.outbox import Item
@@ -144,6 +146,7 @@ class _Terms:
         being_paid: an order for access is open.
     """
 
+    account_id: int
     order_id: int
     tariff: str
     period_days: int
@@ -175,7 +178,7 @@ for no key update of a, s skip locked
 
 # Bought last: by the payment that came last and did not go back. A month of a Stars subscription renews by itself.
 _TERMS = """
-select o.id as order_id, o.tariff, o.period_days,
+select s.account_id, o.id as order_id, o.tariff, o.period_days,
        greatest(o.value, case when s.renewal_order_id = o.id then s.renewal_price end) as known,
        (select cast(m.params ->> 'price' as bigint) from messages m
         where m.key = 'renewal:' || s.id || ':' || cast(extract(epoch from s.expires_at) as bigint) || ':announced'
@@ -188,7 +191,14 @@ from subscriptions s cross join lateral (
       and not exists (select from refunds r where r.payment_id = p.id)
     order by p.id desc limit 1
 ) o
-where s.account_id = :account_id and not o.recurring
+where s.account_id = any(cast(:account_ids as bigint[])) and not o.recurring
+"""
+
+# Of these, the ends that a renewal has still before it.
+_TO_RENEW = """
+select account_id from subscriptions
+where id = any(cast(:ids as bigint[])) and auto_renew and status = 'active' and expires_at > atlas.now()
+  and last_auto_renewal_at is distinct from expires_at
 """
 
 _TURN_ON = """
@@ -352,8 +362,32 @@ def announce(tx: Transaction, account_id: int, prices: PriceList, correlation_id
     return _tell(tx, held, ANNOUNCED, params, correlation_id, delivery="must")
 
 
+def renewing(tx: Transaction, subscription_ids: Collection[int], prices: PriceList) -> frozenset[int]:
+    """Of these, the accounts whose access renews by itself as things stand now: there is enough, at a price that they know.
+
+    To tell them that it ends would not be true (lib/domain/reminders.py). Nothing is locked: what changes afterwards is told by the
+    next reminder, and by `renew` itself.
+    """
+    account_ids = tx.values(_TO_RENEW, ids=sorted(subscription_ids)) if subscription_ids else []
+    if not (account_ids and flags.enabled(tx, flags.RENEWALS) and flags.enabled(tx, flags.PAYMENTS)):
+        return frozenset()
+    held = balance.of_several(tx, account_ids)
+    return frozenset(
+        terms.account_id
+        for terms in _terms_of(tx, account_ids, prices)
+        if (quote := _quote(prices, terms)) is not None
+        and _is_known(terms, quote)
+        and held.get(terms.account_id, 0) >= quote.price
+    )
+
+
 def _terms(tx: Transaction, account_id: int, prices: PriceList) -> _Terms | None:
-    return tx.row(_Terms, _TERMS, account_id=account_id, notice_h=prices.auto_renewal.notice_hours)
+    found = _terms_of(tx, [account_id], prices)
+    return found[0] if found else None
+
+
+def _terms_of(tx: Transaction, account_ids: list[int], prices: PriceList) -> list[_Terms]:
+    return tx.rows(_Terms, _TERMS, account_ids=account_ids, notice_h=prices.auto_renewal.notice_hours)
 
 
 def _quote(prices: PriceList, terms: _Terms) -> Quote | None:

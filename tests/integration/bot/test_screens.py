@@ -181,7 +181,7 @@ async def test_without_a_key_the_qr_button_says_why(anna: Customer) -> None:
     assert "Ключ готовится" in anna.text
 
 
-MANNER = notifications.Manner(ZoneInfo("Europe/Moscow"), pricelist.load().reminders.quiet)
+MANNER = notifications.Manner(ZoneInfo("Europe/Moscow"), pricelist.load())
 
 
 async def test_the_key_message_says_the_link_as_it_is_when_sent(anna: Customer) -> None:

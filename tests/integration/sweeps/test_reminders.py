@@ -17,9 +17,10 @@ from functions.tasks import task_notify
 from lib import bootstrap, log
 from lib.bot import sending
 from lib.bot.client import Outcome
-from lib.domain import messages, outbox, reminders, subscriptions
-from lib.settings import plain
+from lib.domain import flags, messages, outbox, reminders, renewals, subscriptions
+from lib.settings import plain, pricelist
 from tests.integration.by_the_owner import by_the_owner
+from tests.integration.domain.test_renewals import PRICE, costing, credit, debit, switched
 from tests.integration.sweeps.grants import PRICES, know_the_node, meet, open_order, pay, start_trial
 from tests.integration.sweeps.runs import sweep_run
 
@@ -218,6 +219,101 @@ async def test_what_is_being_sent_while_access_is_extended_looks_at_the_end_itse
     await shop.deliver()
     assert shop.sent == []
     assert await shop.keys() == {"reminder 24h": "unclear"}, "who claimed it may have sent it"
+
+
+async def renews(shop: Shop, left: int = PRICE) -> tuple[int, datetime]:
+    """A customer who asked for renewals at noon and has so much on the balance; their account, and the end."""
+    await shop.at(NOON)
+    end = await buy(shop)
+
+    def ask(tx: Transaction) -> int:
+        account_id = meet(tx, 1)
+        if left:
+            credit(tx, account_id, left)
+        order_id = tx.value("select max(id) from orders")
+        assert renewals.turn_on(tx, account_id, order_id, PRICE, PRICES)
+        return account_id
+
+    return await shop.db.run(ask), end
+
+
+@pytest.mark.proves("N-10")
+async def test_access_that_renews_by_itself_does_not_end_so_nothing_is_said(shop: Shop) -> None:
+    account_id, end = await renews(shop)
+    for hours in (72, 24, 3):
+        await shop.sweep(end - hours * HOUR + MINUTE)
+    assert (shop.texts(), await shop.keys()) == ([], {})
+    await shop.db.run(renewals.renew, account_id, PRICES, "t")
+    later = await end_of(shop)
+    assert later == end + 30 * DAY
+    # the money went for that month, so the next one ends
+    await shop.sweep(later - 72 * HOUR + MINUTE)
+    assert ["go:buy" in buttons(call) for _, call in shop.sent] == [True]
+
+
+@pytest.mark.proves("N-10")
+@pytest.mark.parametrize(
+    "why", ["too little", "held", "dearer", "sold no more", "off", "renewals off", "nothing sold", "given back"]
+)
+async def test_access_that_would_not_renew_is_reminded_of(
+    shop: Shop, why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    account_id, end = await renews(shop, 2 * PRICE - (PRICE + 1 if why == "too little" else 0))
+    prices = PRICES
+    match why:
+        case "held":
+            held = f"update ledger_accounts set held = {PRICE + 1} where account_id = {account_id} and code = 'user:topped_up'"  # noqa: S608 -- numbers
+            await shop.db.run(by_the_owner, held)
+        case "dearer":
+            prices = costing(PRICE + 1)
+        case "sold no more":
+            prices = replace(PRICES, tariffs={"plus": PRICES.tariffs["plus"]})
+        case "off":
+            await shop.db.run(renewals.turn_off, account_id)
+        case "renewals off":
+            await shop.db.run(switched, flags.RENEWALS, "off")
+        case "nothing sold":
+            await shop.db.run(switched, flags.PAYMENTS, "off")
+        case "given back":
+            await shop.db.run(by_the_owner, "update subscriptions set last_auto_renewal_at = expires_at")
+    monkeypatch.setattr(pricelist, "load", lambda: prices)
+    await shop.sweep(end - 72 * HOUR + MINUTE)
+    assert ["in 3 days:" in text for text in shop.texts()] == [True]
+    if why == "held":
+        await shop.db.run(by_the_owner, "update ledger_accounts set held = 0")
+    assert ["go:auto_renewal" in buttons(call) for _, call in shop.sent] == [why != "off"], (
+        "there stands what is missing"
+    )
+
+
+@pytest.mark.proves("N-10")
+async def test_who_spends_the_money_after_a_reminder_was_left_out_has_the_next_one(shop: Shop) -> None:
+    account_id, end = await renews(shop)
+    await shop.sweep(end - 72 * HOUR + MINUTE)
+    await shop.db.run(debit, account_id, 1)
+    await shop.sweep(end - 24 * HOUR + MINUTE)
+    assert await shop.keys() == {"reminder 24h": "sent"}
+
+
+@pytest.mark.proves("N-10")
+async def test_a_reminder_that_waits_is_not_sent_once_access_renews_by_itself(shop: Shop) -> None:
+    """Who tops up, or turns it on, between the sweep and the sending is not told what is true no more."""
+    account_id, end = await renews(shop, 0)
+    await shop.sweep(end - 72 * HOUR + MINUTE, deliver=False)
+    await shop.db.run(credit, account_id, PRICE)
+    await shop.deliver()
+    assert (shop.texts(), await shop.keys()) == ([], {"reminder 3d": "cancelled"})
+    # and the work is done
+    assert await shop.db.run(_due, list(shop.other)) == []
+
+
+@pytest.mark.proves("N-10")
+async def test_one_customer_of_a_page_renews_and_the_others_are_reminded(shop: Shop) -> None:
+    _, end = await renews(shop)
+    await buy(shop, 2, invoice="2")
+    await shop.sweep(end - 72 * HOUR + 2 * MINUTE)
+    told = await shop.db.run(lambda tx: tx.values("select account_id from messages where kind = 'reminder'"))
+    assert told == [await shop.db.run(meet, 2)]
 
 
 @pytest.mark.proves("N-10")
