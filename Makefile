@@ -101,8 +101,8 @@ books: .venv/.ready-deploy ## what the books say, changing nothing (ENV=prod [AT
 give-access: .venv/.ready-deploy ## give a customer access by hand, once (ENV=prod ACCOUNT=7 TARIFF=basic DAYS=30 OPERATOR=<Telegram id> REASON="..." ONCE=<a ticket's number>)
 	@$(PY) -m infra.give_access --env "$(ENV)" --account "$$ACCOUNT" --tariff "$$TARIFF" --days "$$DAYS" --operator "$$OPERATOR" --reason "$$REASON" --once "$$ONCE"
 
-end-suspense: .venv/.ready-deploy ## end what lies in suspense, once (ENV=prod EVENT=7 HOW=assign|credit|given-back|paid-back|paid-out|owners ORDER= ACCOUNT= WORTH="149 RUB" PAID= FEE= OPERATOR=<Telegram id> REASON="...")
-	@$(PY) -m infra.end_suspense --env "$(ENV)" --event "$$EVENT" --how "$$HOW" --order "$$ORDER" --account "$$ACCOUNT" --worth "$$WORTH" --paid "$$PAID" --fee "$$FEE" --operator "$$OPERATOR" --reason "$$REASON"
+end-suspense: .venv/.ready-deploy ## end what lies in suspense, once; a dry run without CONFIRM (ENV=prod EVENT=7 HOW=assign|credit|given-back|paid-back|paid-out|owners ORDER= ACCOUNT= WORTH="149 RUB" PAID= FEE= CONFIRM=<EVENT> OPERATOR=<Telegram id> REASON="...")
+	@$(PY) -m infra.end_suspense --env "$(ENV)" --event "$$EVENT" --how "$$HOW" --order "$$ORDER" --account "$$ACCOUNT" --worth "$$WORTH" --paid "$$PAID" --fee "$$FEE" --confirm "$$CONFIRM" --operator "$$OPERATOR" --reason "$$REASON"
 
 stored: .venv/.ready-deploy ## stored work without the bot: the list; run one again or give it up, a dry run without CONFIRM (ENV=prod [WHAT=update|event|message NUMBER= HOW=run-again|give-up OPERATOR=<Telegram id> REASON="..." CONFIRM=<NUMBER>])
 	@$(PY) -m infra.stored --env "$(ENV)" --what "$$WHAT" --number "$$NUMBER" --how "$$HOW" --operator "$$OPERATOR" --reason "$$REASON" --confirm "$$CONFIRM"
@@ -113,8 +113,8 @@ refund: .venv/.ready-deploy ## a payment goes back, once; a dry run without AMOU
 receipts: .venv/.ready-deploy ## what an accountant is told of some days, as a file; what was due of them counts as told (ENV=prod FROM=2026-01-01 TO=2026-01-31 OUT=<a file>)
 	@$(PY) -m infra.write_receipts --env "$(ENV)" --from "$$FROM" --to "$$TO" --out "$$OUT" --form "$$FORM"
 
-card-statement: .venv/.ready-deploy ## take up a card provider's statement: what was never heard of, fees, refunds, payouts; then compare it (ENV=prod FILE=<a CSV file> FROM= TO= DRY_RUN=1)
-	@$(PY) -m infra.card_statement --env "$(ENV)" --file "$$FILE" --from "$$FROM" --to "$$TO" --dry-run "$$DRY_RUN"
+card-statement: .venv/.ready-deploy ## take up a card provider's statement: what was never heard of, fees, refunds, payouts; then compare it (ENV=prod FILE=<a CSV file> FROM= TO= OPERATOR=<Telegram id> DRY_RUN=1)
+	@$(PY) -m infra.card_statement --env "$(ENV)" --file "$$FILE" --from "$$FROM" --to "$$TO" --operator "$$OPERATOR" --dry-run "$$DRY_RUN"
 
 ledger-verify: .venv/.ready-deploy ## check the copy of the books off site, by the bucket alone (FROM=s3://bucket/folder, a key that reads in LEDGER_EXPORT_KEY; AGAINST=DATABASE_URL, the variable's name, or ENV=prod: row for row with the books)
 	@$(PY) -m infra.ledger_verify --from "$(FROM)" --against "$(AGAINST)" --env "$(if $(PSQL_ENV),$(ENV))" --known "$(KNOWN)" $(ARGS)

@@ -35,8 +35,10 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 T = TypeVar("T")
 
-NAMES = ("file", "from", "to", "dry-run")
+NAMES = ("file", "from", "to", "operator", "dry-run")
 TO_BE_LOOKED_AT = 3
+_NUMBER = re.compile(r"[1-9][0-9]{0,18}", re.ASCII)
+_BIGGEST_ID = 2**63 - 1
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
 _QUIET = frozenset({"known", "repeated", "booked", "settled"})
 _COMPARED_AS = {
@@ -71,6 +73,7 @@ class Wanted:
     path: Path
     first: date | None
     last: date | None
+    operator: int
     dry_run: bool
 
 
@@ -132,7 +135,7 @@ def main(arguments: list[str] | None = None) -> int:
         nothing="Nothing was changed",
         perhaps="Not all of it may have been taken up",
         again="The same command again takes up the rest, and nothing twice.",
-        refusals=(BadArguments, Refused, UnreadableStatement),
+        refusals=(BadArguments, Refused, UnreadableStatement, statements.NotAllowed),
     )
 
 
@@ -146,7 +149,11 @@ def _take_up(options: Mapping[str, str]) -> int:
         shop = session.run(_shop, wanted.environment)
         zone = ZoneInfo(shop.zone)
         statement = card_statement.read(body, currency=shop.currency, zone=zone)
-        name = f"card-statement-{hashlib.sha256(body).hexdigest()[:12]}"
+        digest = hashlib.sha256(body).hexdigest()
+        name = f"card-statement-{digest[:12]}"
+        by = statements.By(wanted.operator, environment.owners(found), name)
+        said = statements.File(digest, len(statement.lines), len(statement.broken), wanted.first, wanted.last)
+        session.run(statements.begin, telegram_charges.CARD, said, by, dry_run=wanted.dry_run)
         taken = _take_all(session, statement, prices, name, dry_run=wanted.dry_run)
         looked_at = _tell(statement, taken)
         if wanted.dry_run:
@@ -291,11 +298,16 @@ def wanted_of(options: Mapping[str, str]) -> Wanted:
         problems.append("FROM and TO are given together")
     if first and last and last < first:
         problems.append("TO is before FROM")
+    operator = options["operator"].strip()
+    if not operator:
+        problems.append("OPERATOR is not given")
+    elif not _NUMBER.fullmatch(operator) or int(operator) > _BIGGEST_ID:
+        problems.append("OPERATOR must be a whole number from 1")
     if options["dry_run"] not in {"", "0", "1"}:
         problems.append("DRY_RUN must be 1, or nothing")
     if problems:
         raise BadArguments("\n".join(problems))
-    return Wanted(options["env"], Path(options["file"].strip()), first, last, options["dry_run"] == "1")
+    return Wanted(options["env"], Path(options["file"].strip()), first, last, int(operator), options["dry_run"] == "1")
 
 
 def _day(text: str, name: str, problems: list[str]) -> date | None:

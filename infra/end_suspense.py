@@ -1,4 +1,7 @@
-"""`make end-suspense ENV=... EVENT=... HOW=... OPERATOR=... REASON=...`: how money that fits nothing ends without the bot (lib/bot/finance)."""
+"""`make end-suspense ENV=... EVENT=... HOW=... OPERATOR=... REASON=...`: how money that fits nothing ends without the bot (lib/bot/finance).
+
+Without CONFIRM, which repeats the event's number, it is a dry run: it says what would be posted.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,7 @@ from lib.payments import stars
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from decimal import Decimal
 
     from lib.db import Transaction
     from lib.domain.pricelist import PriceList
@@ -33,7 +37,7 @@ _TAKES = {
     OWNERS: (),
 }
 _NEEDS = {ASSIGN: "order", CREDIT: "account", PAID_BACK: "paid", PAID_OUT: "paid"}
-NAMES = ("event", "how", "order", "account", "worth", "paid", "fee", "operator", "reason")
+NAMES = ("event", "how", "order", "account", "worth", "paid", "fee", "operator", "reason", "confirm")
 _NUMBER = re.compile(r"[1-9][0-9]{0,18}", re.ASCII)
 _BIGGEST_ID = 2**63 - 1
 _LEAST_REASON, _MOST_REASON = 10, 500
@@ -43,9 +47,17 @@ class BadArguments(Exception):
     """Nothing was changed; the text says everything that is wrong, one a line."""
 
 
+class DryRun(Exception):
+    """It could be done, and was not: `moves` is what would be posted, one entry a line."""
+
+    def __init__(self, moves: list[str]) -> None:
+        super().__init__("a dry run")
+        self.moves = moves
+
+
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What is to become of an event's money; amounts as they were written."""
+    """What is to become of an event's money; amounts as they were written. Not confirmed, it is a dry run."""
 
     environment: str
     how: str
@@ -57,10 +69,11 @@ class Wanted:
     worth: Amount | None = None
     paid: Amount | None = None
     fee: Amount | None = None
+    is_confirmed: bool = False
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """0: done. 1: the database can't be had, or it may have been done. 2: it may not be, or what was said can't be."""
+    """0: done, or shown by a dry run. 1: the database can't be had, or it may have been done. 2: it may not be, or what was said can't be."""
     parser = argparse.ArgumentParser(
         prog="python -m infra.end_suspense", description="End what lies in suspense, once."
     )
@@ -82,7 +95,15 @@ def _end(options: Mapping[str, str]) -> int:
     found = environment.load(wanted.environment)
     by = By(wanted.operator, environment.owners(found), wanted.reason, f"end-suspense-{uuid.uuid4()}")
     prices = environment.prices(found)
-    transaction.run(found.connect("owner"), end, wanted, by, prices)
+    try:
+        transaction.run(found.connect("owner"), end, wanted, by, prices)
+    except DryRun as dry_run:
+        moves = "".join(f"  {move}\n" for move in dry_run.moves)
+        sys.stdout.write(
+            f"A dry run: {wanted.how} of event {wanted.event} would post\n{moves}Nothing was changed."
+            f" CONFIRM={wanted.event} does it.\n"
+        )
+        return 0
     sys.stdout.write(
         f"The money of event {wanted.event} is out of suspense: {wanted.how}. Messages and access follow.\n"
     )
@@ -94,6 +115,7 @@ def end(tx: Transaction, wanted: Wanted, by: By, prices: PriceList) -> None:
 
     Raises:
         Refused: nothing was changed.
+        DryRun: it could be done.
     """
     held = tx.value("select environment from deployment")
     if held != wanted.environment:
@@ -114,6 +136,28 @@ def end(tx: Transaction, wanted: Wanted, by: By, prices: PriceList) -> None:
         suspense_by_hand.paid_back(tx, wanted.event, by, wanted.paid, wanted.fee)
     else:
         suspense_by_hand.given_back(tx, wanted.event, by)
+    if not wanted.is_confirmed:
+        raise DryRun([one.said() for one in tx.rows(_Move, _POSTED)])
+
+
+# What this very transaction has written.
+_POSTED = """
+select d.code as debit, c.code as credit, e.amount, e.currency
+from ledger_transfers t join ledger_entries e on e.transfer_id = t.id
+join ledger_accounts d on d.id = e.debit_account_id join ledger_accounts c on c.id = e.credit_account_id
+where t.xmin = cast(pg_current_xact_id() as xid) order by e.transfer_id, e.number
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class _Move:
+    debit: str
+    credit: str
+    amount: Decimal
+    currency: str
+
+    def said(self) -> str:
+        return f"{self.debit} -> {self.credit}: {currencies.of(self.currency).said(int(self.amount))}"
 
 
 def _left(tx: Transaction, event_id: int) -> Left:
@@ -158,6 +202,8 @@ def wanted_of(options: Mapping[str, str]) -> Wanted:
                 amounts[kind] = said_amount.read(said[kind])
             except ValueError as error:
                 problems.append(f"{kind.upper()}: {error}")
+    if said.get("confirm", said.get("event")) != said.get("event"):
+        problems.append("CONFIRM repeats the number of EVENT, or is left out for a dry run")
     reason = said.get("reason", "")
     if not _LEAST_REASON <= len(reason) <= _MOST_REASON or not reason.isprintable():
         problems.append(f"REASON must say in {_LEAST_REASON} to {_MOST_REASON} characters why; the audit log keeps it")
@@ -174,6 +220,7 @@ def wanted_of(options: Mapping[str, str]) -> Wanted:
         worth=amounts.get("worth"),
         paid=amounts.get("paid"),
         fee=amounts.get("fee"),
+        is_confirmed="confirm" in said,
     )
 
 

@@ -43,6 +43,7 @@ class Action(StrEnum):
     END_SUSPENSE = "end_suspense"
     ADJUST = "adjust"
     REFUND = "refund"
+    TAKE_STATEMENT = "take_statement"
     SEE_OPERATIONS = "see_operations"
     OPERATE = "operate"
     SWITCH = "switch"
@@ -58,6 +59,7 @@ MAY: dict[Action, frozenset[Role]] = {
     Action.END_SUSPENSE: _MONEY,
     Action.ADJUST: _MONEY,
     Action.REFUND: _MONEY,
+    Action.TAKE_STATEMENT: _MONEY,
     Action.SEE_OPERATIONS: _MONEY | {Role.SUPPORT, Role.OBSERVER},
     # stored work run again or given up, sweeps, breakers; of payment events END_SUSPENSE decides
     Action.OPERATE: frozenset({Role.OWNER, Role.SUPPORT}),

@@ -70,6 +70,7 @@ class Why(StrEnum):
     SPENT = "spent"
     NO_AMOUNT = "no-amount"
     FEE_CURRENCY = "fee-currency"
+    FEE_BEYOND = "fee-beyond"
     ALL_OR_NOTHING = "all-or-nothing"
     BOOKED = "booked"
     BY_HAND = "by-hand"

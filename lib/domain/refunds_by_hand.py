@@ -251,6 +251,8 @@ def _by_hand(
         raise NotRefunded("an amount is above zero", Why.NO_AMOUNT)
     if wanted.fee is not None and wanted.fee.currency != sent.currency:
         raise NotRefunded(f"FEE is said in {sent.currency}, as PAID is", Why.FEE_CURRENCY)
+    if wanted.fee is not None and wanted.fee.minor > sent.minor:
+        raise NotRefunded("FEE is more than PAID: no bank takes that", Why.FEE_BEYOND)
     parts = SaleParts.of(paid, order, left, books) if order is not None else None
     owed = parts.rest if parts is not None else left.credited
     if left.owner is not None and owed:

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from lib import currencies
-from lib.domain import inbox, ledger, refunds
+from lib.domain import audit, inbox, ledger, operators, refunds
 from lib.domain.postings import About, Amount, posting, table
 from lib.domain.settlement import Event, Money
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from datetime import datetime
+    from collections.abc import Collection, Mapping
+    from datetime import date, datetime
     from decimal import Decimal
     from typing import Any
 
@@ -26,6 +26,57 @@ if TYPE_CHECKING:
 
 CHARGE, FEE, REFUND, CHARGEBACK, PAYOUT = "charge", "fee", "refund", "chargeback", "payout"
 VIA = "command"
+
+
+class NotAllowed(Exception):
+    """Nothing was changed: no role of the operator may do it."""
+
+
+@dataclass(frozen=True, slots=True)
+class By:
+    """Who takes it up: their Telegram id, those of the owners (`ADMIN_IDS`), and the command's name in logs and events."""
+
+    actor_id: int
+    owners: Collection[int]
+    correlation_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A statement as a whole: sha256 of its bytes, how many lines were read and how many could not be, and the days it is said to speak of."""
+
+    sha256: str
+    lines: int
+    broken: int
+    first: date | None = None
+    last: date | None = None
+
+
+def begin(tx: Transaction, provider: str, file: File, by: By, *, dry_run: bool = False) -> None:
+    """Before its first line is taken: who does it is in the audit log, once each time. A dry run leaves nothing.
+
+    Raises:
+        NotAllowed: neither an owner nor of the role finance.
+    """
+    if not operators.may(operators.roles(tx, by.actor_id, by.owners), operators.Action.TAKE_STATEMENT):
+        raise NotAllowed(f"{by.actor_id} may not: neither in ADMIN_IDS nor with the role finance")
+    if dry_run:
+        return
+    audit.record(
+        tx,
+        by.actor_id,
+        "statement.taken",
+        audit.Subject("statement", file.sha256),
+        before=None,
+        after={
+            "provider": provider,
+            "lines": file.lines,
+            "broken": file.broken,
+            "from": None if file.first is None else file.first.isoformat(),
+            "to": None if file.last is None else file.last.isoformat(),
+        },
+        correlation_id=by.correlation_id,
+    )
 
 
 @dataclass(frozen=True, slots=True)

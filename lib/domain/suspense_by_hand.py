@@ -58,6 +58,8 @@ class Why(StrEnum):
     ALL_OR_NOTHING = "all-or-nothing"
     WORTH = "worth"
     NOTHING_LEFT = "nothing-left"
+    FEE_CURRENCY = "fee-currency"
+    FEE_BEYOND = "fee-beyond"
     OTHER = "other"
 
 
@@ -315,7 +317,7 @@ def paid_back(tx: Transaction, event_id: int, by: By, paid: Amount, fee: Amount 
         event_id: whose money it is.
         by: who does it, and why.
         paid: what left the bank for it, in minor units of the books; in the currency that came it is all of it.
-        fee: what the bank took beside it.
+        fee: what the bank took beside it: never more than was paid, or a digit was typed too many.
 
     Raises:
         Refused: not allowed, not in suspense, or not an amount that it can have been.
@@ -324,7 +326,9 @@ def paid_back(tx: Transaction, event_id: int, by: By, paid: Amount, fee: Amount 
     if paid.minor <= 0 or (fee is not None and fee.minor <= 0):
         raise Refused("an amount is above zero", Why.NO_AMOUNT)
     if fee is not None and fee.currency != paid.currency:
-        raise Refused(f"FEE is said in {paid.currency}, as PAID is")
+        raise Refused(f"FEE is said in {paid.currency}, as PAID is", Why.FEE_CURRENCY)
+    if fee is not None and fee.minor > paid.minor:
+        raise Refused("FEE is more than PAID: no bank takes that", Why.FEE_BEYOND)
     if paid.currency == held.received.currency and paid.minor != held.received.minor:
         raise Refused(
             f"{_said(held)} lie in suspense: all of it is given back, or nothing",

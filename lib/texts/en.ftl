@@ -693,6 +693,7 @@ finance-why-not-in-books = What came for it is not in the books.
 finance-why-not-that-way = It can't go back that way: its card shows the ways there are.
 finance-why-provider-cant = Its provider gives nothing back: give it to the balance or by hand.
 finance-why-fee-currency = The fee is in the currency of what was paid.
+finance-why-fee-beyond = The fee is more than what was paid: no bank takes that.
 finance-why-booked = Its provider's debit is in the books.
 finance-why-by-hand = It was paid back by hand: what its provider takes is booked when it lists it.
 finance-why-too-low = The balance does not hold that much.

@@ -13,7 +13,7 @@ from infra import card_statement, environment
 from lib.domain import inbox
 from tests.integration.by_the_owner import travel
 from tests.integration.domain.test_statements import FEE_MOVE, PRICES, SALE, SUSPENSE, moves, news, open_order
-from tests.integration.infra.test_end_suspense import Found
+from tests.integration.infra.test_end_suspense import OWNER, Found
 from tests.integration.statement_faults import everything
 
 if TYPE_CHECKING:
@@ -37,7 +37,8 @@ async def run(folder: Path, *rows: str, env: str = "local", more: tuple[str, ...
 
 async def main(*words: str) -> int:
     """The command has an event loop of its own."""
-    return await asyncio.to_thread(card_statement.main, list(words))
+    by = () if "--operator" in words else ("--operator", str(OWNER))
+    return await asyncio.to_thread(card_statement.main, [*words, *by])
 
 
 def told(capsys: pytest.CaptureFixture[str]) -> str:
@@ -87,6 +88,39 @@ async def test_a_statement_is_taken_up_once_and_a_broken_line_is_named(
     assert "Lines: known 3; can't be read 1." in told(capsys)
     assert await db.run(moves) == before
     assert await run(tmp_path, rows[0], rows[2], rows[3]) == 0
+
+
+async def test_who_takes_a_statement_up_is_in_the_audit_log_each_time(
+    db: Database, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also before a line is taken, so one that is killed on its way is known; a dry run leaves nothing."""
+    await sold(db, 1, "ch-1")
+    row = f"charge;ch-1;;149.00;5.22;RUB;{await db.run(now)}"
+    assert await run(tmp_path, row, more=("--dry-run", "1")) == 0
+    acts = "select json_build_array(actor, action, subject_kind, length(subject_key), after) from audit_log order by id"
+    assert await db.run(lambda tx: tx.values(acts)) == []
+    days = ("--from", "2020-01-01", "--to", "2030-01-31")
+    for _ in range(2):
+        assert await run(tmp_path, row, more=days) == 0
+    after = {"provider": "card", "lines": 1, "broken": 0, "from": "2020-01-01", "to": "2030-01-31"}
+    assert await db.run(lambda tx: tx.values(acts)) == [[OWNER, "statement.taken", "statement", 64, after]] * 2
+    capsys.readouterr()
+
+
+@pytest.mark.parametrize(
+    ("by", "words"),
+    [("", "OPERATOR is not given"), ("0", "OPERATOR must be a whole"), ("\u0661\u0667", "OPERATOR must be a whole"),
+     (str(OWNER + 1), "18 may not")],
+)  # fmt: skip
+async def test_who_may_not_takes_no_statement_up(
+    db: Database, tmp_path: Path, capsys: pytest.CaptureFixture[str], by: str, words: str
+) -> None:
+    before = await db.run(everything)
+    row = f"charge;ch-1;;149.00;5.22;RUB;{await db.run(now)}"
+    for dry_run in ("0", "1"):
+        assert await run(tmp_path, row, more=("--operator", by, "--dry-run", dry_run)) == 2
+        assert words in capsys.readouterr().err
+    assert await db.run(everything) == before
 
 
 async def test_refunds_and_their_fees_are_compared_too(

@@ -15,6 +15,7 @@ from lib.db.address import DatabaseAddress
 from lib.domain import inbox, pricelist, subscriptions
 from lib.payments import stars
 from tests.integration.domain.test_settlement import PRICES, open_order, paid
+from tests.integration.statement_faults import everything
 
 if TYPE_CHECKING:
     from lib.db import Database, Transaction
@@ -47,6 +48,7 @@ class Stray:
 
     def run(self, *, env: str = "local", **said: str) -> int:
         given = {"event": str(self.event), "operator": str(OWNER), "reason": "as the customer wrote"} | said
+        given = {"confirm": given["event"]} | given
         known = {"ORDER": str(self.order), "ACCOUNT": str(self.account)}
         words = [word for name, value in given.items() for word in (f"--{name}", known.get(value, value))]
         return end_suspense.main(["--env", env, *words])
@@ -83,6 +85,27 @@ async def test_each_way_is_taken_once(
     assert await resolution(db) == ends
     assert stray.run(**more) == 2
     assert f"was {ends} before" in capsys.readouterr().err
+
+
+async def test_without_a_confirmation_it_says_what_would_be_posted_and_changes_nothing(
+    db: Database, stray: Stray, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = await db.run(everything)
+    assert stray.run(how="paid-back", paid="100.00 RUB", fee="1.5 RUB", confirm="") == 0
+    said = capsys.readouterr().out
+    assert said.splitlines() == [
+        f"A dry run: paid-back of event {stray.event} would post",
+        "  suspense -> bank: 100.00 RUB",
+        "  provider_fees -> bank: 1.50 RUB",
+        f"Nothing was changed. CONFIRM={stray.event} does it.",
+    ]
+    for more in ({"how": "assign", "order": "ORDER"}, {"how": "credit", "account": "ACCOUNT"}, {"how": "given-back"}):
+        assert stray.run(**more, confirm="") == 0
+        assert f"CONFIRM={stray.event} does it" in capsys.readouterr().out
+    assert await db.run(everything) == before
+    assert stray.run(how="given-back", confirm=str(stray.event + 1)) == 2
+    assert "CONFIRM repeats the number of EVENT" in capsys.readouterr().err
+    assert await db.run(everything) == before
 
 
 def other_list(folder: Path) -> str:
@@ -140,6 +163,10 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "a fee in another currency": (
         {"how": "paid-back", "paid": "100.00 RUB", "fee": "1.5 USDT"},
         "FEE is said in RUB, as PAID is",
+    ),
+    "a fee beyond what was paid": (
+        {"how": "paid-back", "paid": "100.00 RUB", "fee": "150 RUB"},
+        "FEE is more than PAID",
     ),
     "what the way does not take": ({"how": "given-back", "order": "ORDER"}, "ORDER is nothing that"),
     "no number": ({"how": "credit", "account": "\u0663"}, "ACCOUNT must be a whole number"),

@@ -96,6 +96,7 @@ def test_it_knows_which_providers_give_back(monkeypatch: pytest.MonkeyPatch) -> 
         ({"how": "balance", "env": "dev"}, "belongs to environment local"),
         ({"how": "balance", "operator": "5"}, "may not"),
         ({"how": "bank", "paid": "148.99 RUB", "amount": "149.00 RUB"}, "149.00 RUB are given back: all of it"),
+        ({"how": "bank", "paid": "149 RUB", "fee": "500 RUB"}, "FEE is more than PAID"),
         ({"how": "bank", "paid": "149 RUB", "fee": "5 USDT"}, "FEE is said in RUB, as PAID is"),
         ({"how": "bank", "paid": "-149 RUB"}, "PAID: must be an amount"),
     ],
