@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import tracemalloc
 from typing import TYPE_CHECKING
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.breaks_invariants
 
 _PAGE = 100
-_ADDED_AT_ONCE = 5_000  # rows of one statement, which has the functions' time limit
+_ADDED_AT_ONCE = 500  # rows of one statement, which has the functions' time limit
 _LARGE = [3_000, pytest.param(1_000_000, marks=[pytest.mark.full, pytest.mark.timeout(3_600)])]
 
 
@@ -60,12 +61,17 @@ async def _add(db: Database, first: int, count: int, due: str) -> int:
 
 async def _peak(run: Run, work: Callable[[Run], Awaitable[None]]) -> int:
     run.soft_s = 3_600.0
+    # Failures that tests inject leave cycles. Python looks for those of its oldest generation once they are a quarter of all objects,
+    # which are many here: what was there before is left out of that count.
+    gc.collect()
+    gc.freeze()
     tracemalloc.start()
     try:
         await work(run)
         return tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
+        gc.unfreeze()
 
 
 @pytest.mark.proves("S4-4.4")
@@ -86,7 +92,7 @@ async def test_expiry_holds_a_page(racing_db: Database, count: int, monkeypatch:
 @pytest.mark.parametrize("count", _LARGE)
 async def test_a_nights_walk_holds_a_page(racing_db: Database, count: int) -> None:
     peaks, first = [], 1
-    for size in (3 * _PAGE, _PAGE, count):
+    for size in (_PAGE, 5 * _PAGE, count):
         first = await _add(racing_db, first, size, "+ interval '1 year'")
         await racing_db.run(by_the_owner, "delete from invariant_marks")
         peaks.append(await _peak(sweep_run(racing_db, "audit"), sweep_audit._work))
