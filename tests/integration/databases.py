@@ -50,6 +50,20 @@ where datname = current_database() and pid <> pg_backend_pid() and backend_type 
 """
 
 
+def _reset(tables: list[str], first: dict[str, str]) -> str:
+    """One text that leaves of `tables` the rows of `first`: a round trip for each would take longer than most tests."""
+    # Without triggers: foreign keys hold among all rows or none, and append-only tables must give way here.
+    empty = [f"delete from atlas.{table}" for table in tables]  # noqa: S608 -- a name of ours
+    fill = [
+        f"insert into atlas.{table} overriding system value"  # noqa: S608 -- a name of ours
+        f" select * from jsonb_populate_recordset(null::atlas.{table}, {pg8000.native.literal(rows)}::jsonb)"
+        for table, rows in first.items()
+    ]
+    return "; ".join(
+        ["begin", "set local session_replication_role = replica", *empty, *fill, _RESTART_SEQUENCES, "commit"]
+    )
+
+
 class _Kept:
     """A database at rest, with the session that empties it. It is opened before the test, since its own row would count as a change."""
 
@@ -60,12 +74,13 @@ class _Kept:
             SUPERUSER, sock=self._socket, password=server.password, database=name, application_name="tests-reset"
         )
         self._session.run("set lock_timeout = '5s'")
-        self._tables = [row[0] for row in self._session.run(_TABLES)]
-        self._first = {
+        tables = [row[0] for row in self._session.run(_TABLES)]
+        first = {
             table: json.dumps(rows)
-            for table in self._tables
+            for table in tables
             if (rows := self._value(f"select jsonb_agg(to_jsonb(t)) from atlas.{table} as t")) is not None  # noqa: S608 -- a name of ours
         }
+        self._reset = _reset(tables, first)
         self._schema, self._size = self._value(_SCHEMA), self._value(_BYTES)
 
     def emptied(self) -> bool:
@@ -75,19 +90,7 @@ class _Kept:
                 return False
             if self._value(_BYTES) > self._size + _GROWN_BYTES:
                 return False
-            # Without triggers: foreign keys hold among all rows or none, and append-only tables must give way here.
-            self._session.run("begin")
-            self._session.run("set local session_replication_role = replica")
-            for table in self._tables:
-                self._session.run(f"delete from atlas.{table}")  # noqa: S608 -- a name of ours
-            for table, rows in self._first.items():
-                self._session.run(
-                    f"insert into atlas.{table} overriding system value"  # noqa: S608 -- a name of ours
-                    f" select * from jsonb_populate_recordset(null::atlas.{table}, cast(:rows as jsonb))",
-                    rows=rows,
-                )
-            self._session.run(_RESTART_SEQUENCES)
-            self._session.run("commit")
+            self._session.run(self._reset)
         except (pg8000.native.DatabaseError, pg8000.native.InterfaceError, OSError):
             return False  # another program of the test took its session, or a lock: the next test gets a new one
         return True
