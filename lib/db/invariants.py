@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from lib.db.connection import Connection, Timeouts
 
@@ -77,11 +78,20 @@ def violations(url: str) -> list[Violation]:
         connection.close()
 
 
-def violations_in(connection: Connection) -> list[Violation]:
-    """As `violations`, in a session that is open: what its own transaction has done is seen."""
-    found = []
-    for name, sql in queries().items():
-        _, rows, _ = connection.execute(f"select * from ({sql}) violated limit {_MOST_KEYS}", {})  # noqa: S608 -- our own file
-        if rows:
-            found.append(Violation(name, tuple(str(row[0]) for row in rows)))
-    return found
+def violations_in(connection: Connection, *, together: bool = False) -> list[Violation]:
+    """As `violations`, in a session that is open: what its own transaction has done is seen.
+
+    Args:
+        connection: the session.
+        together: all in one round trip, where no limit on the whole has to be kept between two of them.
+    """
+    statements = [
+        (f"select * from ({sql}) violated limit {_MOST_KEYS}", dict[str, Any]())  # noqa: S608 -- our own file
+        for sql in queries().values()
+    ]
+    answers = connection.execute_together(*statements) if together else (connection.execute(*one) for one in statements)
+    return [
+        Violation(name, tuple(str(row[0]) for row in rows))
+        for name, (_, rows, _) in zip(queries(), answers, strict=True)
+        if rows
+    ]

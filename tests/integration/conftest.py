@@ -6,7 +6,6 @@ from urllib.parse import urlsplit
 import pytest
 
 from lib.db import Database
-from lib.db.invariants import violations
 from lib.db.migrate import migrate
 from lib.payments import registry
 from sandbox.postgres.server import Postgres
@@ -53,7 +52,7 @@ def database_url(databases: Databases, request: pytest.FixtureRequest) -> Iterat
     if by_hand:
         money_watch.knows_rows(url, knows=True)
     if request.node.get_closest_marker("proves") and not request.node.get_closest_marker("breaks_invariants"):
-        assert violations(url) == []
+        assert databases.violations(url) == []
     databases.give_back(url)
 
 
