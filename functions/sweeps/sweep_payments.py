@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 _PAGE = 1000
 """Orders at once, where no provider is asked."""
+_WITHDRAWN_MOST = 50
+"""Invoices that are taken back in a page; the rest waits for the next pass."""
 _AHEAD = timedelta(days=1)
 """So far ahead of ours a provider's clock may be."""
 
@@ -232,9 +234,28 @@ async def _look(run: Run, this: _Pass, page: list[Watched]) -> None:
                 # Told already, by its webhook or among what was paid, it is `repeated`.
                 if await _settle(run, this, said) in {"unmatched", "repeated"}:
                     closed.append(order.id)  # the provider has what it will ever have; an operator decides the rest
+    replaced = [order for order in page if order.replaced and order.invoice_id in looked.open]
+    for order in replaced[:_WITHDRAWN_MOST]:
+        async with run.item(order_id=order.id, step="withdraw"):
+            if await _withdraw(this.invoices, order):
+                closed.append(order.id)
     if closed:
         await run.db.run(orders.close_at_provider, closed)
     await _note_absences(run, this, page, looked)
+
+
+async def _withdraw(invoices: Invoices, order: Watched) -> bool:
+    """Take back the invoice of an order that made way: for a renewal, or for another order whose own process ended before it could.
+
+    It was asked about just now, and is not paid. Best effort: what is paid all the same settles.
+    """
+    try:
+        await invoices.withdraw(order.invoice_id)
+    except ProviderError as error:
+        log.warning("invoice_not_withdrawn", invoice_id=order.invoice_id, reason=str(error))
+        return False
+    log.info("invoice_withdrawn", order_id=order.id)
+    return True
 
 
 async def _note_absences(run: Run, this: _Pass, page: list[Watched], looked: Looked) -> None:

@@ -73,11 +73,13 @@ class Watched:
 
     Attributes:
         missing: the provider's last good listing lacked its invoice.
+        replaced: it made way for another, or for a renewal: its invoice is to be taken back.
     """
 
     id: int
     invoice_id: str
     missing: bool
+    replaced: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,7 +286,7 @@ where id = any(array(
 """  # noqa: S608 -- a constant fragment
 
 _WATCHED = """
-select id, invoice_id, provider_missing_since is not null as missing from orders
+select id, invoice_id, provider_missing_since is not null as missing, status = 'replaced' as replaced from orders
 where provider = :provider and provider_closed_at is null and status <> 'paid' and invoice_id is not null and id > :after
 order by id limit :page
 """

@@ -11,12 +11,13 @@ import pytest
 
 from functions.sweeps import sweep_payments
 from lib import bootstrap
-from lib.domain import inbox, orders
+from lib.domain import inbox, orders, renewals
 from lib.payments import cryptopay
 from lib.payments.cryptopay import CryptoPay
 from lib.settings import pricelist
 from lib.settings.plain import CryptoPaySettings
 from tests.integration.by_the_owner import travel
+from tests.integration.domain.test_renewals import PRICE, subscribed
 from tests.integration.sweeps.grants import meet, open_order, pay
 from tests.integration.sweeps.runs import sweep_run
 from tests.quoting import at_list_price
@@ -41,6 +42,8 @@ class Listings:
         refused: tokens that are answered with an error.
         newest_first: the order of listings, which Crypto Pay documents nowhere.
         most: so many are listed at once, whatever was asked for.
+        deleted: ids that were taken back.
+        kept: ids that it refuses to take back.
     """
 
     def __init__(self, *tokens: str) -> None:
@@ -50,6 +53,7 @@ class Listings:
         self.newest_first = True
         self.most = 1000
         self.deleted: list[str] = []
+        self.kept: set[str] = set()
         self.client = httpx.AsyncClient(transport=httpx.MockTransport(self._serve))
 
     def add(self, invoice_id: str, *, token: str = CURRENT, **changes: Any) -> None:
@@ -69,6 +73,8 @@ class Listings:
         if token in self.refused:
             return httpx.Response(401, json={"ok": False, "error": {"code": 401, "name": "UNAUTHORIZED"}})
         asked = json.loads(request.content)
+        if request.url.path.endswith("/deleteInvoice"):
+            return self._delete(token, str(asked["invoice_id"]))
         wanted = set(asked["invoice_ids"].split(",")) if "invoice_ids" in asked else None
         items = [
             item
@@ -80,6 +86,13 @@ class Listings:
         items.sort(key=lambda item: int(item["invoice_id"]), reverse=self.newest_first)
         first, most = asked.get("offset", 0), min(asked["count"], self.most)
         return httpx.Response(200, json={"ok": True, "result": {"items": items[first : first + most]}})
+
+    def _delete(self, token: str, invoice_id: str) -> httpx.Response:
+        if invoice_id in self.kept or self.held[token].get(invoice_id, {}).get("status") != "active":
+            return httpx.Response(400, json={"ok": False, "error": {"code": 400, "name": "INVOICE_NOT_FOUND"}})
+        del self.held[token][invoice_id]
+        self.deleted.append(invoice_id)
+        return httpx.Response(200, json={"ok": True, "result": True})
 
 
 @pytest.fixture
@@ -376,3 +389,53 @@ async def test_an_order_whose_money_fits_it_not_is_left_to_an_operator(
         assert (await db.run(pay, event)).outcome == "unmatched"
     await swept(db)
     assert await db.run(watched) == []
+
+
+# What made way ------------------------------------------------------------------------------------------------------
+
+
+def with_access(tx: Transaction, number: int) -> int:
+    return subscribed(tx, PRICE, telegram_id=number)
+
+
+async def renew_over(db: Database, listings: Listings, *numbers: int) -> None:
+    """Customers whose access was renewed from the balance in its last hour, while an invoice of theirs was open."""
+    accounts = [await db.run(with_access, number) for number in numbers]
+    await db.run(travel, timedelta(days=30, minutes=-30))
+    for number, account_id in zip(numbers, accounts, strict=True):
+        await db.run(open_one, number)
+        listings.add(str(number))
+        renewed = await db.run(renewals.renew, account_id, PRICES, "c")
+        assert [one.invoice_id for one in renewed.replaced] == [str(number)]
+
+
+async def test_the_invoice_of_an_order_that_made_way_for_a_renewal_is_taken_back(
+    db: Database, listings: Listings
+) -> None:
+    await renew_over(db, listings, 101)
+    await db.run(open_one, 102)
+    listings.add("102")
+    await swept(db)
+    assert (listings.deleted, await db.run(watched)) == (["101"], ["102"])
+    await swept(db)
+    assert listings.deleted == ["101"]
+
+
+async def test_what_was_paid_before_it_could_be_taken_back_settles(db: Database, listings: Listings) -> None:
+    """Money that arrives is never refused: access is longer by that period too."""
+    await renew_over(db, listings, 101)
+    listings.pay("101")
+    await swept(db)
+    assert (listings.deleted, set(await db.run(statuses))) == ([], {"paid"})
+
+
+async def test_an_invoice_that_its_provider_keeps_stops_no_other_and_is_asked_about_on(
+    db: Database, listings: Listings
+) -> None:
+    await renew_over(db, listings, 101, 102)
+    listings.kept = {"101"}
+    run = await swept(db)
+    assert (listings.deleted, await db.run(watched), run.broken) == (["102"], ["101"], 0)
+    listings.kept.clear()
+    await swept(db)
+    assert (listings.deleted, await db.run(watched)) == (["102", "101"], [])
