@@ -569,6 +569,7 @@ customers-why-no-account = there is no such customer
 button-finance = 🏦 Money
 button-finance-waiting = ⏳ Waiting
 button-finance-books = 📚 Books
+button-finance-month = 📅 Month
 button-finance-differences = ⚖️ Against the providers
 button-finance-more = ⬇️ More
 button-finance-paid-out = 🏛 A payout arrived in the bank
@@ -702,6 +703,18 @@ finance-books = 📚 <b>Trial balance</b>: debits less credits
 finance-books-none = 📚 There is nothing in the books yet.
 finance-books-sum = ✅ { $currency }: debits { $debit } = credits { $credit }
 finance-books-differ = ⛔️ { $currency }: debits { $debit } ≠ credits { $credit }
+finance-month = 📅 <b>{ $month }</b>, { $state }
+finance-month-closed = closed
+finance-month-open = so far
+finance-month-sales = <b>Sold, at list price</b>
+finance-month-sale = { $method } · { $tariff }: { $amount } ({ $count })
+finance-month-others = <b>Earned less, and spent</b>
+finance-month-other = <code>{ $code }</code> { $amount }
+finance-month-accounts = <b>Accounts before → after</b>: debits less credits
+finance-month-account = <code>{ $code }</code> { $opening } → { $closing }
+finance-month-more = …and { $count } lines more: make books MONTH={ $month }
+finance-month-none = Nothing is in the books of this month.
+finance-month-suspense = ⏳ Money that fits nothing waits since { $when }.
 finance-statement = 📖 <b>{ $code }</b>, { $currency }: plus is a debit, minus a credit
 finance-line = { $when } · <b>{ $amount }</b> · { $others } · { $about }
 finance-differences = ⚖️ <b>Differences against the providers</b>

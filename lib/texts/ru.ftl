@@ -579,6 +579,7 @@ customers-why-no-account = такого клиента нет
 button-finance = 🏦 Деньги
 button-finance-waiting = ⏳ Ждут разбора
 button-finance-books = 📚 Книги
+button-finance-month = 📅 Месяц
 button-finance-differences = ⚖️ Сверка с провайдерами
 button-finance-more = ⬇️ Дальше
 button-finance-paid-out = 🏛 Вывод пришёл на банковский счёт
@@ -712,6 +713,18 @@ finance-books = 📚 <b>Оборотный баланс</b>: дебет мину
 finance-books-none = 📚 В книгах ещё ничего нет.
 finance-books-sum = ✅ { $currency }: дебет { $debit } = кредит { $credit }
 finance-books-differ = ⛔️ { $currency }: дебет { $debit } ≠ кредит { $credit }
+finance-month = 📅 <b>{ $month }</b>, { $state }
+finance-month-closed = закрыт
+finance-month-open = пока что
+finance-month-sales = <b>Продано по прейскуранту</b>
+finance-month-sale = { $method } · { $tariff }: { $amount } ({ $count })
+finance-month-others = <b>Недополучено и потрачено</b>
+finance-month-other = <code>{ $code }</code> { $amount }
+finance-month-accounts = <b>Счета до → после</b>: дебет минус кредит
+finance-month-account = <code>{ $code }</code> { $opening } → { $closing }
+finance-month-more = …и ещё строк: { $count }. Все: make books MONTH={ $month }
+finance-month-none = В книгах за этот месяц ничего нет.
+finance-month-suspense = ⏳ Деньги, которые ни к чему не подошли, ждут с { $when }.
 finance-statement = 📖 <b>{ $code }</b>, { $currency }: плюс — дебет, минус — кредит
 finance-line = { $when } · <b>{ $amount }</b> · { $others } · { $about }
 finance-differences = ⚖️ <b>Расхождения с провайдерами</b>

@@ -99,6 +99,12 @@ class Books(CallbackData, prefix="fin_books"):
     """The trial balance."""
 
 
+class Month(CallbackData, prefix="fin_month"):
+    """What a month of the books earned and spent, such as 202611; 0: the present one."""
+
+    month: Annotated[int, Field(ge=0, le=999_912)]
+
+
 class Statement(CallbackData, prefix="fin_lines"):
     """What moved an account of the ledger before that transfer; 0: the last moves."""
 
@@ -122,6 +128,7 @@ Pressed = (
     | NoFee
     | Confirm
     | Books
+    | Month
     | Statement
     | Differences
     | Payment
@@ -139,6 +146,7 @@ _BUTTONS: dict[str, type[Pressed]] = {
         NoFee,
         Confirm,
         Books,
+        Month,
         Statement,
         Differences,
         Payment,

@@ -16,6 +16,7 @@ from lib.bot.finance.callbacks import (
     Customer,
     Differences,
     Event,
+    Month,
     NoFee,
     Payment,
     Pick,
@@ -38,6 +39,7 @@ _SEES = {
     Waiting: Action.SEE_MONEY,
     Event: Action.SEE_MONEY,
     Books: Action.SEE_MONEY,
+    Month: Action.SEE_MONEY,
     Payment: Action.SEE_MONEY,
     Differences: Action.SEE_MONEY,
     Statement: Action.SEE_MONEY,
@@ -99,6 +101,8 @@ def _read(tx: Transaction, context: UpdateContext, held: frozenset[Role], presse
             return views.ask_whom(tx, context)
         case Books():
             return views.books(tx, context)
+        case Month():
+            return views.month(tx, context, pressed.month)
         case Statement():
             return views.statement(tx, context, pressed.ledger_account, pressed.before)
         case Differences():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
 from lib.bot import money_screens, order_screen
@@ -15,6 +16,7 @@ from lib.bot.finance.callbacks import (
     Differences,
     Event,
     Home,
+    Month,
     Payment,
     Search,
     Statement,
@@ -22,7 +24,16 @@ from lib.bot.finance.callbacks import (
 )
 from lib.bot.routers import operator
 from lib.bot.screen import Screen, tap
-from lib.domain import balance, chat_state, customer_money, money_desk, operators, reconciliation, subscriptions
+from lib.domain import (
+    balance,
+    chat_state,
+    customer_money,
+    money_desk,
+    operators,
+    reconciliation,
+    reports,
+    subscriptions,
+)
 from lib.domain import books as ledger_books
 from lib.domain.money_desk import FIRST
 from lib.domain.operators import Action
@@ -316,8 +327,94 @@ def books(tx: Transaction, context: UpdateContext) -> Screen:
         for one in money_desk.ledger_accounts(tx)
     )
     rows: Rows = tuple(choice[at : at + 2] for at in range(0, len(choice), 2))
+    month_of = tap(say.plain("button-finance-month"), Month(month=0))
     differ = tap(say.plain("button-finance-differences"), Differences(after=0))
-    return Screen(text, (*rows, (differ,), (_home(context),)))
+    return Screen(text, (*rows, (month_of, differ), (_home(context),)))
+
+
+_SALES = "revenue"
+_MOST_SALES, _MOST_ACCOUNTS = 24, 40
+"""Lines of a month: Telegram takes 4096 characters; `make books MONTH=` has all of them."""
+
+
+def month(tx: Transaction, context: UpdateContext, which: int) -> Screen:
+    """What a month of the books earned and spent, and every account before and after: each currency by itself, with its booked value."""
+    say, found = context.texts, reports.month(tx, _day_of(which))
+    books_currency = context.prices.currency
+    state = say.plain("finance-month-closed" if found.is_closed else "finance-month-open")
+    lines = [say.html("finance-month", month=f"{found.first:%Y-%m}", state=state)]
+    sales = [one for one in found.results if one.code == _SALES]
+    if sales:
+        lines.append(say.html("finance-month-sales"))
+    lines += [
+        say.html(
+            "finance-month-sale",
+            method=one.method or "—",
+            tariff=one.tariff or "—",
+            amount=_valued(context, one.amount, one.currency, one.value, books_currency),
+            count=one.count,
+        )
+        for one in sales[:_MOST_SALES]
+    ]
+    others = [one for one in found.standings if one.type in _EARNED_OR_SPENT and one.code != _SALES]
+    if others:
+        lines.append(say.html("finance-month-others"))
+    lines += [
+        say.html("finance-month-other", code=one.code, amount=say.booked(one.credit - one.debit, one.currency))
+        for one in others[:_MOST_ACCOUNTS]
+    ]
+    held = [one for one in found.standings if one.type not in _EARNED_OR_SPENT]
+    if held:
+        lines.append(say.html("finance-month-accounts"))
+    lines += [
+        say.html(
+            "finance-month-account",
+            code=one.code,
+            opening=say.booked(one.opening, one.currency),
+            closing=_valued(context, one.closing, one.currency, one.value, books_currency),
+        )
+        for one in held[:_MOST_ACCOUNTS]
+    ]
+    left = sum(
+        max(0, len(of) - most) for of, most in ((sales, _MOST_SALES), (others, _MOST_ACCOUNTS), (held, _MOST_ACCOUNTS))
+    )
+    if left:
+        lines.append(say.html("finance-month-more", count=left, month=f"{found.first:%Y-%m}"))
+    if not found.standings:
+        lines.append(say.html("finance-month-none"))
+    if found.suspense_oldest is not None:
+        lines.append(say.html("finance-month-suspense", when=context.moment(found.suspense_oldest)))
+    before = found.first - timedelta(days=1)
+    turns = []
+    if any(one.opening for one in found.standings):
+        turns.append(tap(f"◀️ {before:%Y-%m}", Month(month=before.year * 100 + before.month)))
+    if found.last < reports.days_of(tx, None)[0]:
+        after = found.last + timedelta(days=1)
+        turns.append(tap(f"{after:%Y-%m} ▶️", Month(month=after.year * 100 + after.month)))
+    back = tap(say.plain("button-finance-books"), Books())
+    return Screen("\n".join(lines), (*((tuple(turns),) if turns else ()), (back, _home(context))))
+
+
+_EARNED_OR_SPENT = frozenset({"income", "contra-income", "expense"})
+
+
+def _day_of(which: int) -> date | None:
+    """A day of the month that a button names; None, the present one, of what is no month."""
+    year, number = divmod(which, 100)
+    return date(year, number, 1) if year >= _FIRST_YEAR and 1 <= number <= _MONTHS else None
+
+
+_FIRST_YEAR, _MONTHS = 2020, 12
+
+
+def _valued(context: UpdateContext, minor: int, currency: str, value: int | None, books_currency: str) -> str:
+    """An amount, and what it was booked as in the books' currency where it is in another."""
+    say = context.texts
+    amount = say.booked(minor, currency)
+    if currency == books_currency:
+        return amount
+    worth = "—" if value is None else say.booked(value, books_currency)
+    return f"{amount} = {worth}"
 
 
 def statement(tx: Transaction, context: UpdateContext, ledger_account: int, before: int) -> Screen:

@@ -6,6 +6,7 @@ import asyncio
 import json
 import sys
 from dataclasses import replace
+from datetime import timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,17 @@ import pytest
 from lib.bot.finance import acts, callbacks, desk
 from lib.bot.finance.callbacks import Act
 from lib.bot.update_context import UpdateContext, take_effect
-from lib.domain import accounts, adjustments, balance, operators, orders, reconciliation, suspense, suspense_by_hand
+from lib.domain import (
+    accounts,
+    adjustments,
+    balance,
+    operators,
+    orders,
+    reconciliation,
+    reports,
+    suspense,
+    suspense_by_hand,
+)
 from lib.domain.accounts import Person
 from lib.domain.adjustments import Adjustment
 from lib.domain.ledger import Wallets
@@ -26,6 +37,7 @@ from tests.integration.bot.conftest import services_over
 from tests.integration.bot.customer import Customer
 from tests.integration.bot.test_buttons import both_at_once
 from tests.integration.bot.test_money_screens import PRICES, comes
+from tests.integration.by_the_owner import travel
 from tests.integration.domain.test_top_up import open_top_up
 from tests.integration.statement_faults import all_or_nothing
 from tests.quoting import at_list_price
@@ -119,6 +131,7 @@ ALL_DATA = [
     "fin_no_fee:1",
     "fin_do:1",
     "fin_books",
+    "fin_month:0",
     "fin_lines:1:0",
     "fin_differ:0",
 ]
@@ -659,6 +672,37 @@ async def test_the_books_are_told_to_the_kopeck_and_by_pages(boss: Customer) -> 
     for forged in (f"fin_lines:{wallet}:0", f"fin_lines:{2**63 - 1}:1"):
         await boss.tap(forged)
         assert "Nothing was found" in boss.text
+
+
+async def test_a_month_says_what_was_sold_given_back_and_held_before_and_after(boss: Customer) -> None:
+    db = boss.services.db
+    _, event_id = await waits(db)
+    await sold(db)
+    await boss.say("/finance")
+    await walk(boss, "Books", "Month")
+    now, _ = parse_html(boss.text)
+    assert ", so far" in now
+    assert "Money that fits nothing waits since" in now
+    found = await db.run(reports.month)
+    (sale,) = [one for one in found.results if one.code == "revenue"]
+    assert f"{sale.method} · {sale.tariff}: 149 ₽ (1)" in now
+    assert "suspense 0 ₽ → −1 ₽" in now  # noqa: RUF001 -- a minus
+    assert "clearing:cryptobot" in now
+    assert not [one for one in boss.buttons if "◀" in one["text"]], "nothing is before it"
+    await db.run(travel, timedelta(days=40))
+    await walk(boss, "Books", "Month")
+    later, _ = parse_html(boss.text)
+    assert "149 ₽ (1)" not in later
+    assert "suspense −1 ₽ → −1 ₽" in later  # noqa: RUF001 -- as above
+    await boss.press("◀")
+    await boss.press("◀") if f"{found.first:%Y-%m}" not in boss.text else None
+    assert parse_html(boss.text)[0].partition(",")[0] == now.partition(",")[0]
+    assert "149 ₽ (1)" in boss.text
+    await boss.press("▶")
+    for forged in ("fin_month:999912", "fin_month:202613", "fin_month:1", "fin_month:999999"):
+        await boss.tap(forged)
+        assert boss.text
+    assert event_id
 
 
 async def test_differences_against_the_providers_are_told_by_pages(boss: Customer) -> None:

@@ -6,6 +6,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from lib import currencies
 from lib.bot.notifications import Facts, compose
 from sandbox.telegram.text.html_markup import parse_html
 
@@ -67,3 +68,52 @@ def test_the_end_is_told_only_while_it_is_true() -> None:
 def test_an_unknown_kind_is_an_error() -> None:
     with pytest.raises(LookupError, match="weather"):
         said("weather", {})
+
+
+_REFUND = {
+    "ru": {
+        "provider": "Вам возвращено {} тем же способом, которым вы платили.",
+        "balance": "Вам возвращено {}: деньги на вашем балансе.",
+        "wallet": "Вам возвращено {}: деньги на вашем балансе.",
+        "bank": "Вам возвращено {} переводом.",
+    },
+    "en": {
+        "provider": "{} went back to you the way you paid.",
+        "balance": "{} went back to you: the money is on your balance.",
+        "wallet": "{} went back to you: the money is on your balance.",
+        "bank": "{} went back to you by transfer.",
+    },
+}
+_SIGNS = {"RUB": "₽", "XTR": "⭐", "USD": "$", "EUR": "€"}
+
+
+@pytest.mark.parametrize("code", sorted(currencies.ALL))
+@pytest.mark.parametrize("language", sorted(_REFUND))
+def test_a_refund_says_how_much_went_back_and_how_to_the_last_digit(language: str, code: str) -> None:
+    """In each currency that a charge may be in: Stars are whole, and no digit of any other is rounded away."""
+    digits = currencies.ALL[code].price_digits
+    for minor, whole in (
+        (1_234 * 10**digits + (7 if digits else 0), "1\u00a0234"),
+        (7 if digits else 1, "0" if digits else "1"),
+    ):
+        point = {"ru": ",", "en": "."}[language]
+        amount = whole + (f"{point}{7:0{digits}}" if digits else "") + f" {_SIGNS.get(code, code)}"
+        for route, words in _REFUND[language].items():
+            [call] = said("refund", {"amount": minor, "currency": code, "route": route}, language)
+            assert parse_html(call["text"])[0] == f"↩️ {words.format(amount)}"
+
+
+@pytest.mark.parametrize(
+    ("language", "words"),
+    [
+        ("ru", ("Это возврат за заказ 1042.", "Теперь доступ действует до 23.12.2026 04:55 MSK.")),
+        ("en", ("This is the refund of order 1042.", "Access now runs until 23 Dec 2026 04:55 MSK.")),
+    ],
+)
+def test_a_refund_names_its_order_and_what_is_left_of_the_access(language: str, words: tuple[str, str]) -> None:
+    told = {"amount": 14_900, "currency": "RUB", "route": "provider", "order_id": 1042}
+    [kept], [taken] = (said("refund", one, language) for one in (told, told | {"until": UNTIL.isoformat()}))
+    assert words[0] in kept["text"]
+    assert words[1][:12] not in kept["text"]
+    for part in words:
+        assert part in parse_html(taken["text"])[0]
