@@ -259,7 +259,9 @@ def _do(tx: Transaction, asked: Asked, prices: PriceList, correlation_id: str) -
         case Change.BAN:
             done = revoking.ban(tx, account, actor_id=actor, reason=asked.reason, correlation_id=correlation_id)
         case _:
-            done = revoking.unban(tx, account, actor_id=actor, correlation_id=correlation_id)
+            done = revoking.unban(
+                tx, account, actor_id=actor, conversion=prices.conversion, correlation_id=correlation_id
+            )
     if isinstance(done, StrEnum):
         raise _not_made(done.value)
     return tuple(done.follow_up)

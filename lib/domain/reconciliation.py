@@ -464,18 +464,19 @@ class Due:
 
 
 # Once a day; again each hour while something differs, so what was mended is seen to be, or while the list could not be read whole.
-# What differs is looked at until it is mended, however long ago it happened.
+# What differs is looked at until it is mended, however long ago it happened. Until all was compared once, all is.
 _DUE = """
 with today as (
     select cast((atlas.now() - interval '3 hours') at time zone d.books_zone as date) - 1 as day from deployment d
+), whole as (
+    select max(c.compared_at) - interval '2 days' as since from reconciliations c where c.provider = :provider and c.complete
 ), open as (
     select count(*) as differences, min(coalesce(f.happened_at, f.first_seen_at)) - interval '1 hour' as since
     from reconciliation_differences f where f.provider = :provider and f.ended_at is null
 )
 select today.day, atlas.now() as now, atlas.now() - make_interval(secs => :slowest) as before,
-       least(open.since, (select max(c.compared_at) - interval '2 days' from reconciliations c
-                          where c.provider = :provider and c.complete)) as since
-from today, open
+       case when whole.since is not null then least(open.since, whole.since) end as since
+from today, open, whole
 where :anyway or not exists (
     select from reconciliations c where c.provider = :provider and c.day = today.day
       and (c.complete and open.differences = 0 or c.compared_at > atlas.now() - interval '1 hour'))

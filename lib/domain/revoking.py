@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING
 from lib.domain import freezing, messages, outbox, subscriptions
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from datetime import datetime
+    from fractions import Fraction
     from uuid import UUID
 
     from lib.db import Transaction
@@ -52,7 +54,18 @@ class Done:
 _BAN_OF = """
 select ban_reason as reason, banned_at as since, banned_by as by from accounts where id = :id and banned_at is not null
 """
-_BAN = "update accounts set banned_at = atlas.now(), banned_by = :actor_id, ban_reason = :reason where id = :id"
+# Its moment is that of the change by which it ended the access, so that `unban` finds what it took: a transaction that began earlier
+# may end a customer's access later, and by time alone a revoke would pass for the ban's. A ban that ended nothing has a moment that
+# no change has.
+_BAN = """
+update accounts a
+set banned_by = :actor_id, ban_reason = :reason,
+    banned_at = case when cast(:has_ended as boolean) then last.at
+                     else greatest(atlas.now(), last.at + interval '1 microsecond') end
+from (select (select h.created_at from subscription_history h join subscriptions s on s.id = h.subscription_id
+              where s.account_id = :id order by h.id desc limit 1) as at) last
+where a.id = :id
+"""
 _UNBAN = "update accounts set banned_at = null, banned_by = null, ban_reason = null where id = :id"
 
 
@@ -65,13 +78,23 @@ class _Version:
 @dataclass(frozen=True, slots=True)
 class _Taken:
     ends: datetime
-    trial_until: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
 class _Restored:
     uuid: UUID
     version: int
+
+
+@dataclass(frozen=True, slots=True)
+class _WentBack:
+    id: int
+    payment_id: int
+    made_by: int | None
+
+
+class _NothingLeft(RuntimeError):
+    """All that the ban took went back meanwhile."""
 
 
 _END = """
@@ -86,12 +109,12 @@ returning version, expires_at
 
 # What the ban ended, while it would still run: it is the subscription's last change, since the banned are given nothing.
 _TAKEN = """
-select h.expires_before as ends, s.trial_until
+select h.expires_before as ends
 from subscriptions s join lateral (
     select event, expires_before, created_at from subscription_history where subscription_id = s.id order by id desc limit 1
 ) h on h.event = 'revoked'
 join accounts a on a.id = s.account_id
-where s.account_id = :account_id and s.status = 'expired' and h.created_at >= a.banned_at and h.expires_before > atlas.now()
+where s.account_id = :account_id and s.status = 'expired' and h.created_at = a.banned_at and h.expires_before > atlas.now()
 """
 
 _RESTORE = """
@@ -100,6 +123,14 @@ set status = 'active', uuid = gen_random_uuid(), activation_status = 'pending', 
     expires_at = :ends, placement = (select generation from placement), updated_at = atlas.now()
 where id = :id
 returning uuid, version
+"""
+
+# Refunds that were to take access off, and found none to take it off.
+_WENT_BACK = """
+select r.id, r.payment_id, r.made_by from refunds r join payments p on p.id = r.payment_id
+where p.account_id = :account_id and r.reverses_access
+  and not exists (select from subscription_history h where h.refund_id = r.id)
+order by r.id
 """
 
 
@@ -135,20 +166,35 @@ def ban(tx: Transaction, account_id: int, *, actor_id: int, reason: str, correla
     if ban_of(tx, account_id) is not None:
         return Refusal.BANNED
     held = subscriptions.locked(tx, account_id)
-    tx.execute(_BAN, id=account_id, actor_id=actor_id, reason=reason)
     work: tuple[outbox.Item, ...] = ()
     end: datetime | None = None
     if held is not None and held.status != "expired":
         ended, work = _end(tx, account_id, held, actor_id, correlation_id)
         end = ended.expires_at
+    tx.execute(_BAN, id=account_id, actor_id=actor_id, reason=reason, has_ended=end is not None)
     told = _tell(tx, f"banned:{account_id}:{_moment(tx)}", account_id, "banned", correlation_id)
     return Done(end, (*work, *told))
 
 
-def unban(tx: Transaction, account_id: int, *, actor_id: int, correlation_id: str) -> Done | Refusal:
+def unban(
+    tx: Transaction,
+    account_id: int,
+    *,
+    actor_id: int,
+    conversion: Callable[[str, str], Fraction],
+    correlation_id: str,
+) -> Done | Refusal:
     """Undo the ban: what of the access that it ended would still run runs again, to its end of then, under a new key.
 
-    The time of the ban is not made good: an operator who wants that gives it (`access_by_hand`).
+    The time of the ban is not made good: an operator who wants that gives it (`access_by_hand`). What was given back meanwhile with
+    its access stays taken off.
+
+    Args:
+        tx: of its own, or of the update.
+        account_id: whose.
+        actor_id: the operator, by Telegram id.
+        conversion: what a second of one tariff is worth in another (`PriceList.conversion`).
+        correlation_id: of the update or command.
     """
     _lock(tx, account_id)
     if ban_of(tx, account_id) is None:
@@ -157,21 +203,50 @@ def unban(tx: Transaction, account_id: int, *, actor_id: int, correlation_id: st
     taken = tx.row(_Taken, _TAKEN, account_id=account_id)
     tx.execute(_UNBAN, id=account_id)
     work: tuple[outbox.Item, ...] = ()
+    end: datetime | None = None
     if held is not None and taken is not None:
-        restored = tx.one(_Restored, _RESTORE, id=held.id, ends=taken.ends)
-        subscriptions.changed(
-            tx,
-            held,
-            "restored",
-            uuid=restored.uuid,
-            version=restored.version,
-            expires_at=taken.ends,
-            runs=True,
-            actor_id=actor_id,
-        )
+        end = _restore(tx, account_id, held, taken.ends, actor_id=actor_id, conversion=conversion)
+    if held is not None and end is not None:
         work = (outbox.add(tx, "nodes", "task_provision", {"subscription_id": held.id}, correlation_id),)
     told = _tell(tx, f"unbanned:{account_id}:{_moment(tx)}", account_id, "unbanned", correlation_id)
-    return Done(taken.ends if taken is not None else None, (*work, *told))
+    return Done(end, (*work, *told))
+
+
+def _restore(
+    tx: Transaction,
+    account_id: int,
+    held: Subscription,
+    ends: datetime,
+    *,
+    actor_id: int,
+    conversion: Callable[[str, str], Fraction],
+) -> datetime | None:
+    """Let it run again, but for what went back meanwhile; its end, None when nothing is left and nothing was changed."""
+    from lib.domain import reversal  # noqa: PLC0415 -- an operator's alone: most ask only whether there is a ban
+
+    try:
+        with tx.savepoint("restored"):
+            restored = tx.one(_Restored, _RESTORE, id=held.id, ends=ends)
+            subscriptions.changed(
+                tx,
+                held,
+                "restored",
+                uuid=restored.uuid,
+                version=restored.version,
+                expires_at=ends,
+                runs=True,
+                actor_id=actor_id,
+            )
+            for refund in tx.rows(_WentBack, _WENT_BACK, account_id=account_id):
+                reversal.take_off(
+                    tx, account_id, refund.payment_id, conversion, refund_id=refund.id, actor_id=refund.made_by
+                )
+            now = subscriptions.current(tx, account_id)
+            if now is None or not now.is_current:
+                raise _NothingLeft
+            return now.expires_at
+    except _NothingLeft:
+        return None
 
 
 def _end(

@@ -154,9 +154,12 @@ select name, failures,
        coalesce(open_until > atlas.now(), false) or coalesce(reconcile_open_until > atlas.now(), false) as is_open
 from nodes where id = :id for no key update
 """
-# The failures stay: one probe by one caller, and what it finds closes the breaker or opens it again.
+# The failures stay: one probe by one caller, and what it finds closes the breaker or opens it again. Of the two breakers, the one that
+# is closed stays so.
 _ALLOW_PROBE = """
-update nodes set open_until = least(open_until, atlas.now()), reconcile_open_until = least(reconcile_open_until, atlas.now())
+update nodes
+set open_until = case when open_until > atlas.now() then atlas.now() else open_until end,
+    reconcile_open_until = case when reconcile_open_until > atlas.now() then atlas.now() else reconcile_open_until end
 where id = :id
 """
 

@@ -16,7 +16,7 @@ from lib.domain.accounts import Person
 from tests.integration.bot.conftest import services_over
 from tests.integration.bot.customer import Customer, FakeProvider
 from tests.integration.by_the_owner import travel
-from tests.integration.sweeps.grants import claim, converge, know_nodes, open_order, pay
+from tests.integration.sweeps.grants import PRICES, claim, converge, know_nodes, open_order, pay
 from tests.integration.sweeps.nodes import Network
 
 if TYPE_CHECKING:
@@ -187,7 +187,9 @@ async def test_what_is_told_is_told_while_it_is_so(shop: Shop, language: str) ->
     await shop.db.run(lambda tx: revoking.ban(tx, account, actor_id=1, reason="because", correlation_id="c"))
     assert [await said(kind) for kind in ("thawed", "revoked", "banned", "unbanned")] == [False, False, True, False]
     await shop.db.run(travel, timedelta(days=40))
-    await shop.db.run(lambda tx: revoking.unban(tx, account, actor_id=1, correlation_id="c"))
+    await shop.db.run(
+        lambda tx: revoking.unban(tx, account, actor_id=1, conversion=PRICES.conversion, correlation_id="c")
+    )
     assert [await said(kind) for kind in ("revoked", "banned", "unbanned")] == [True, False, True]
     await shop.settle()
     assert held.status == "active"

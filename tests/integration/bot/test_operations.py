@@ -609,6 +609,20 @@ async def test_a_node_whose_breaker_is_open_is_let_be_asked_once(boss: Customer)
     assert "are not stopped" in boss.text
 
 
+@pytest.mark.parametrize("of_lists", [False, True])
+async def test_of_two_breakers_of_a_node_the_closed_one_stays_closed(boss: Customer, *, of_lists: bool) -> None:
+    db = boss.services.db
+    first, second = await db.run(two_nodes)
+    node = second if of_lists else first
+    if of_lists:
+        opened = "update nodes set reconcile_failures = 3, reconcile_open_until = atlas.now() + interval '1 hour' where id = :id"
+        await db.run(lambda tx: tx.execute(opened, id=node))
+    await db.run(stored_work.allow_probe, node, by())
+    is_open = "select (open_until is not null) || ' ' || (reconcile_open_until is not null) from nodes where id = :id"
+    found = await db.run(lambda tx: tx.value(is_open, id=node))
+    assert found == ("false true" if of_lists else "true false")
+
+
 async def test_a_switch_is_switched_once_and_back(boss: Customer) -> None:
     db = boss.services.db
     await boss.say("/operations")

@@ -255,3 +255,24 @@ def test_what_rounding_leaves_out_is_no_difference_of_what_is_held() -> None:
     assert held == []
     (one,) = reconciliation.balances({"USDT": Decimal("2.000001")}, {"USDT": Decimal(2)}, {})
     assert (one.state, one.asset) == ("balance", "USDT")
+
+
+async def test_until_all_was_compared_once_all_is(db: Database) -> None:
+    """What differs in the part of a list that was read says nothing of the part before it."""
+    now = await db.run(lambda tx: tx.value("select atlas.now()"))
+    found = reconciliation.Difference(
+        "missing_here", CHARGE, "inv-9", "USDT", of_fee=False, said=Decimal(5), booked=None, order_id=None, at=now
+    )
+    part = reconciliation.Outcome(
+        day=now.date() - timedelta(days=1), lines=1, matched=0, under_way=0, differences=[found],
+        begins=None, ends=None, complete=False, balance_judged=True,
+    )  # fmt: skip
+    assert await db.run(reconciliation.record, "cryptobot", part)
+    due = await db.run(reconciliation.due, "cryptobot", anyway=True)
+    assert due is not None
+    assert due.since is None
+    await db.run(reconciliation.record, "cryptobot", replace(part, complete=True))
+    due = await db.run(reconciliation.due, "cryptobot", anyway=True)
+    assert due is not None
+    assert due.since is not None
+    assert due.since < now - timedelta(hours=1)

@@ -224,7 +224,11 @@ async def test_a_revoke_and_a_ban_end_it(anna: Customer, *, bans: bool) -> None:
     await anna.settle()
     assert anna.keys() == [set(), set()]
     if bans:  # what is given back is the time that was left, not the freeze
-        await anna.db.run(lambda tx: revoking.unban(tx, anna.account, actor_id=OPERATOR, correlation_id="c"))
+        await anna.db.run(
+            lambda tx: revoking.unban(
+                tx, anna.account, actor_id=OPERATOR, conversion=PRICES.conversion, correlation_id="c"
+            )
+        )
         after = await anna.held()
         assert after.status == "active"
         assert timedelta(0) <= after.expires_at - before.expires_at - 2 * DAY < _MINUTE

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
 
-from lib.db import StatementFailed
+from lib.db import Database, StatementFailed
 from lib.domain import (
     adjustments,
     balance,
@@ -15,6 +16,7 @@ from lib.domain import (
     inbox,
     money_desk,
     orders,
+    refunds_by_hand,
     revoking,
     subscriptions,
     suspense_by_hand,
@@ -23,6 +25,7 @@ from lib.domain import (
 from lib.domain.adjustments import Adjustment
 from lib.domain.balance import Purchase
 from lib.domain.checkout import Checkout
+from lib.domain.refunds_by_hand import Route, Wanted
 from lib.domain.revoking import Done, Refusal
 from lib.domain.settlement import Event
 from lib.domain.suspense_by_hand import By, Refused, Why
@@ -33,7 +36,7 @@ from tests.quoting import at_list_price
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from lib.db import Database, Transaction
+    from lib.db import Transaction
     from tests.integration.sweeps.lives import Customer
     from tests.integration.sweeps.nodes import Network
 
@@ -49,7 +52,7 @@ def ban(tx: Transaction, account: int) -> Done | Refusal:
 
 
 def unban(tx: Transaction, account: int) -> Done | Refusal:
-    return revoking.unban(tx, account, actor_id=OPERATOR, correlation_id="c")
+    return revoking.unban(tx, account, actor_id=OPERATOR, conversion=PRICES.conversion, correlation_id="c")
 
 
 def give_money(tx: Transaction, account: int) -> None:
@@ -189,3 +192,53 @@ async def test_a_ban_and_a_payment_at_once_leave_no_access(
         assert anna.keys() == [set(), set()]
         await one.run(unban, anna.account)
         await anna.settle()
+
+
+@pytest.mark.proves("N-37")
+@pytest.mark.parametrize("all_of_it", [False, True])
+async def test_an_unban_gives_nothing_back_of_what_was_refunded_meanwhile(anna: Customer, *, all_of_it: bool) -> None:
+    """The refund found no access to take off: the ban had ended it."""
+    await anna.db.run(bought)
+    await anna.db.run(ban, anna.account)
+    payments = await anna.db.run(lambda tx: tx.values("select id from payments order by id"))
+    by = By(OPERATOR, frozenset({OPERATOR}), "they asked for their money", "c")
+    for payment in payments if all_of_it else payments[:1]:
+        wanted = Wanted(Route.BALANCE, payment, reverses_access=True)
+        await anna.db.run(refunds_by_hand.refund, wanted, by, PRICES)
+    await anna.passes(DAY)
+    await anna.db.run(unban, anna.account)
+    held = await anna.held()
+    await anna.settle()
+    if all_of_it:
+        assert held.status == "expired"
+        assert anna.keys() == [set(), set()]
+    else:
+        # a day of the first month went by, the rest of it was refunded, and the second one is still to come
+        assert abs(held.expires_at - await anna.db.run(subscriptions.now) - 30 * DAY) < DAY / 24
+        assert anna.keys() == [{str(held.uuid)}] * 2
+
+
+@pytest.mark.proves("N-37")
+async def test_a_revoke_that_began_after_a_ban_and_came_before_it_stays(
+    processes: Callable[[int], list[Database]], two_nodes: Network
+) -> None:
+    """A transaction's time is that of its beginning: the ban's is earlier, and it finds the access ended by the revoke."""
+    one, other = (Database(db._url, connections=2, application="late", guards=False) for db in processes(2))
+    anna = await customer(one, two_nodes)
+    began, go_on = threading.Event(), threading.Event()
+
+    def late_ban(tx: Transaction) -> Done | Refusal:
+        tx.value("select atlas.now()")
+        began.set()
+        go_on.wait(30)
+        return ban(tx, anna.account)
+
+    banning = asyncio.create_task(other.run(late_ban))
+    assert await asyncio.to_thread(began.wait, 30)
+    assert isinstance(await one.run(revoke, anna.account), Done)
+    go_on.set()
+    assert isinstance(await banning, Done)
+    await one.run(unban, anna.account)
+    assert (await anna.held()).status == "expired"
+    for database in (one, other):
+        await database.close()
