@@ -57,6 +57,10 @@ _CONFIRMED_PEOPLE = """
 select a.telegram_id from node_clients c join subscriptions s on s.id = c.subscription_id join accounts a on a.id = s.account_id
 where c.node_id = :node and c.wanted and c.applied_version = c.version order by a.telegram_id
 """
+_LEAVING_PEOPLE = """
+select a.telegram_id from node_clients c join subscriptions s on s.id = c.subscription_id join accounts a on a.id = s.account_id
+where c.node_id = :node and not c.wanted order by a.telegram_id
+"""
 _LEFT = """
 select 'work for ' || target from outbox where queue = 'nodes' and done_at is null
 union all
@@ -181,6 +185,10 @@ class Shop:
     async def confirmed_by(self, number: int) -> list[int]:
         """Whose client that node has confirmed as it is wanted now, by what Postgres was told."""
         return await self.db.run(lambda tx: tx.values(_CONFIRMED_PEOPLE, node=number))
+
+    async def to_leave(self, number: int) -> list[int]:
+        """Whose client that node has not confirmed to be gone."""
+        return await self.db.run(lambda tx: tx.values(_LEAVING_PEOPLE, node=number))
 
     async def healed(self, within: int = SWEEPS) -> None:
         """The cause is gone: after so many sweeps, all is as if it had never been."""

@@ -103,7 +103,7 @@ async def test_xray_is_killed(shop: Shop, labs: list[XrayNode]) -> None:
     """The service records what it is told and says that it is not applied; no key is given out by it before Xray runs."""
     await labs[1].core.kill()
     await shop.live_on()
-    assert await shop.confirmed_by(2) == [STAYS], "recorded is not applied"
+    assert (await shop.confirmed_by(2), await shop.to_leave(2)) == ([STAYS], [ENDS]), "recorded is not applied"
     assert await _recorded(labs[1]) == await shop.db.run(_wanted_of, 2)
     assert 1 in await shop.let_in(BUYS)
     await labs[1].core.start()

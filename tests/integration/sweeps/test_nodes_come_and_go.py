@@ -31,7 +31,9 @@ if TYPE_CHECKING:
 
 _AWAY = NodeError("ClientConnectorError", temporary=True)
 _MINUTE = timedelta(seconds=60)
-_WAITING = 450
+_WAITING, _MANY = 450, 100_000
+_ADDED_AT_ONCE = 1_000  # rows of one statement, which has the functions' time limit
+_LONG = [pytest.mark.full, pytest.mark.timeout(3_600)]
 _STATE = """
 select failures, open_until > atlas.now() as waits, probing_by is not null as probed, lost_since is not null as lost
 from nodes where id = :node
@@ -88,26 +90,32 @@ async def a_pass(db: Database) -> None:
 
 async def fill(db: Database, count: int, *, waiting_on: int) -> None:
     """So many customers, on both nodes; none of them confirmed on one of the two."""
+    for first in range(0, count, _ADDED_AT_ONCE):
+        await db.run(_customers, 1_000_001 + first, min(_ADDED_AT_ONCE, count - first), waiting_on)
 
-    def rows(tx: Transaction) -> None:
-        by_the_owner(
-            tx,
-            f"""insert into accounts (telegram_id, language) select 1000000 + n, 'ru' from generate_series(1, {count}) n;
+
+def _customers(tx: Transaction, first: int, count: int, waiting_on: int) -> None:
+    these = f"telegram_id between {first} and {first + count - 1}"
+    by_the_owner(
+        tx,
+        f"""insert into accounts (telegram_id, language) select {first} + n, 'ru' from generate_series(0, {count - 1}) n;
+        create temporary table added on commit drop as
+        with made as (
             insert into subscriptions (account_id, tariff, source, status, activation_status, uuid, started_at, expires_at, placement)
             select id, 'basic', 'admin', 'active', 'active', gen_random_uuid(), atlas.now(), atlas.now() + interval '30 days',
                    (select generation from placement)
-            from accounts where telegram_id > 1000000;
-            insert into subscription_history (subscription_id, event, source, tariff, uuid, version, expires_at, actor_id)
-            select id, 'granted', source, tariff, uuid, version, expires_at, 1 from subscriptions;
-            insert into messages (key, account_id, kind, delivery, status, finished_at, correlation_id)
-            select 'key:' || id || ':' || left(cast(uuid as text), 8), account_id, 'key', 'must', 'sent', atlas.now(), 't' from subscriptions;
-            insert into node_clients (subscription_id, node_id, uuid, version, wanted, expires_at, applied_version, applied_uuid, link)
-            select s.id, n.id, s.uuid, s.version, true, s.expires_at, case when n.id <> {waiting_on} then s.version end,
-                   case when n.id <> {waiting_on} then s.uuid end, case when n.id <> {waiting_on} then 'vless://x' end
-            from subscriptions s cross join nodes n""",  # noqa: S608 -- numbers
-        )
-
-    await db.run(rows)
+            from accounts where {these} returning *
+        ) select * from made;
+        insert into subscription_history (subscription_id, event, source, tariff, uuid, version, expires_at, actor_id)
+        select id, 'granted', source, tariff, uuid, version, expires_at, 1 from added;
+        insert into messages (key, account_id, kind, delivery, status, finished_at, correlation_id)
+        select 'key:' || id || ':' || left(cast(uuid as text), 8), account_id, 'key', 'must', 'sent', atlas.now(), 't' from added;
+        insert into node_clients (subscription_id, node_id, uuid, version, wanted, expires_at, applied_version, applied_uuid, link)
+        select s.id, n.id, s.uuid, s.version, true, s.expires_at, case when n.id <> {waiting_on} then s.version end,
+               case when n.id <> {waiting_on} then s.uuid end, case when n.id <> {waiting_on} then 'vless://x' end
+        from added s cross join nodes n;
+        drop table added""",  # noqa: S608 -- numbers
+    )
 
 
 async def buy(db: Database, person: int) -> int:
@@ -158,8 +166,7 @@ def _garbage(node: RememberingNode) -> int:
         (_dead, 2, _WAITING),
         (_slow, 1, _WAITING),
         (_nonsense, 2, _WAITING),
-        pytest.param(_garbage, 1, 5_000, marks=pytest.mark.full),
-        pytest.param(_dead, 1, 5_000, marks=pytest.mark.full),
+        *(pytest.param(bad, 1, _MANY, marks=_LONG) for bad in (_dead, _slow, _nonsense, _garbage)),
     ],
 )
 @pytest.mark.usefixtures("told")
@@ -190,9 +197,11 @@ async def test_purchases_are_applied_elsewhere_and_a_bad_node_is_asked_once_a_pa
     untouched = await db.run(lambda tx: tx.value(unasked, bad=bad))
     assert untouched >= waiting - 100 * (2 + passes)
     network[bad].failing = network[bad].on_its_way = network[bad].nonsense = None
-    for _ in range(2):
+    refilled = [len(network[bad].present)]
+    while len(refilled) < 3 or refilled[-1] > refilled[-2]:  # as many passes as it takes, none of them without a gain
         await a_pass(db)
-    assert len(network[bad].present) == waiting + 3 + passes
+        refilled.append(len(network[bad].present))
+    assert refilled[-1] == waiting + 3 + passes
 
 
 @pytest.mark.proves("N-15")
