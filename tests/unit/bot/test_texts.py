@@ -70,6 +70,7 @@ _SAMPLES: dict[str, str | int] = {
             ),
             *("frozen", "ends", "balance", "missing", "minimum", "least", "most", "when", "state"),
             *("provider", "charge", "username", "reason", "why", "before", "after", "code", "others", "about"),
+            *("month", "tariff", "opening", "closing"),
             *("status", "currency", "topped_up", "earned", "debit", "credit", "said", "booked"),
             *(
                 "age",
