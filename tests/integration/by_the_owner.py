@@ -12,6 +12,8 @@ from lib.db.connection import Connection, Timeouts
 if TYPE_CHECKING:
     from lib.db import Transaction
 
+_LIMIT = "select set_config('statement_timeout', :limit, true)"
+
 
 def install(url: str) -> None:
     """Let tests do so in this database."""
@@ -20,8 +22,14 @@ def install(url: str) -> None:
 
 
 def by_the_owner(tx: Transaction, sql: str) -> None:
-    """Run a statement with all rights, in this transaction; it has no parameters."""
+    """Run a statement with all rights, in this transaction; it has no parameters.
+
+    It may last as long as it must, for it makes what a test begins with: the functions' limit is for their own statements.
+    """
+    limit = tx.value("select current_setting('statement_timeout')")
+    tx.execute(_LIMIT, limit="0")
     tx.execute("select public.by_the_owner(:statement)", statement=sql)
+    tx.execute(_LIMIT, limit=limit)
 
 
 def travel(tx: Transaction, by: timedelta) -> None:
