@@ -27,7 +27,7 @@ from bench.cold_key import cold_key
 from bench.figures import Bar, Outcome, Plot, Row, Series, paired_ratio
 from lib.domain import inbox
 from lib.nodes import keys
-from lib.payments import cryptopay
+from lib.payments import cryptopay_news
 from sandbox.system.customer import link_of
 from sandbox.system.nodes import ADD_NODE, NODE_NAMES
 
@@ -222,7 +222,7 @@ class _Bench:
     async def _settle(self) -> float:
         """The very transaction of the webhook, from a process that is warm; nothing follows it."""
         paid = await self._buyers.paid()
-        event = cryptopay.read_webhook(paid.body, "bench")
+        event = cryptopay_news.read_webhook(paid.body, "bench")
         began = time.perf_counter()
         received = await self._buyers.db.run(inbox.receive, event, self._buyers.prices)
         took = time.perf_counter() - began

@@ -26,7 +26,7 @@ from lib.db.address import DatabaseAddress
 from lib.db.connection import Connection, Timeouts
 from lib.db.transaction import Transaction
 from lib.domain import inbox
-from lib.payments import cryptopay
+from lib.payments import cryptopay_news
 from sandbox.cloud.instances import ROOT
 from sandbox.postgres import binaries
 
@@ -84,7 +84,7 @@ def recorded(url: str, number: int, buyers: Buyers) -> list[Sent]:
         connection.begin()
         received = inbox.receive(
             Transaction(connection, lambda: False, "settle"),
-            cryptopay.read_webhook(body(number), "bench"),
+            cryptopay_news.read_webhook(body(number), "bench"),
             buyers.prices,
         )
         connection.commit("settle")

@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass
 from bench.settled import body
 from lib.db import Database
 from lib.domain import inbox
-from lib.payments import cryptopay
+from lib.payments import cryptopay_news
 from lib.settings import pricelist
 
 
@@ -40,7 +40,9 @@ class Done:
 async def _main() -> None:
     work = Work(**json.loads(sys.stdin.readline()))
     prices = pricelist.load()
-    events = [cryptopay.read_webhook(body(number), "bench") for number in range(work.first, work.first + work.count)]
+    events = [
+        cryptopay_news.read_webhook(body(number), "bench") for number in range(work.first, work.first + work.count)
+    ]
     db = Database(os.environ["DATABASE_URL"], connections=1, application="bench")
     await db.run(lambda tx: tx.value("select 1"))
     print("ready", flush=True)

@@ -10,7 +10,7 @@ import functions_framework.aio
 from lib import bootstrap, failpoints, log
 from lib.db import DatabaseError, SchemaTooOld
 from lib.domain import inbox
-from lib.payments import cryptopay
+from lib.payments import cryptopay_news
 from lib.payments.reporting import report
 from lib.settings import plain, pricelist
 from lib.web import answers, requests
@@ -45,7 +45,7 @@ async def cryptobot_webhook(request: Request) -> Response:  # noqa: PLR0911 -- o
         log.warning("cryptobot_webhook_client_disconnected")
         return answers.refused(400, "body ended early")
     signature = requests.header_bytes(request, _SIGNATURE) or b""
-    if not cryptopay.signed_by(body, signature.decode("latin-1"), tokens):
+    if not cryptopay_news.signed_by(body, signature.decode("latin-1"), tokens):
         log.warning("cryptobot_webhook_bad_signature", bytes=len(body))
         return answers.refused(401, "bad signature")
     with log.correlated(f"cp-{uuid.uuid4().hex[:12]}"):
@@ -62,7 +62,7 @@ def _misconfigured(error: plain.UnusableSetting) -> Response:
 
 
 async def _receive(body: bytes) -> Response:
-    event = cryptopay.read_webhook(body, log.correlation.get())
+    event = cryptopay_news.read_webhook(body, log.correlation.get())
     failpoints.reach("settle.before-claim")
     try:
         received = await bootstrap.database().run(inbox.receive, event, pricelist.load())

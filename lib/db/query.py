@@ -16,7 +16,7 @@ class Query(Generic[T]):
     """A statement, its parameters, and what its rows become.
 
     Attributes:
-        shape: a frozen dataclass whose field names are the column names.
+        shape: a frozen dataclass or a NamedTuple whose field names are the column names.
     """
 
     shape: type[T]

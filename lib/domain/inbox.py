@@ -7,7 +7,7 @@ said under its key; what is said after an effect and differs from it is kept and
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from lib.db import StatementFailed, TooSlow, idempotent
 from lib.domain import outbox
@@ -22,8 +22,7 @@ _MOST_BODIES = 50
 """Bodies kept of one event beside its own: more different news than that under one key is a defect of the sender."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Stored:
+class _Stored(NamedTuple):
     id: int
     status: str
     is_new: bool
@@ -166,8 +165,7 @@ class StoredEvent:
     kind: str = "charge"
 
 
-@dataclass(frozen=True, slots=True)
-class _Body:
+class _Body(NamedTuple):
     status: str
     body: bytes
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from decimal import ROUND_HALF_EVEN, Context, Decimal, InvalidOperation
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from lib.db import Transaction
@@ -192,8 +192,7 @@ select (select count(*) from original) as known, (select id from transfer) as tr
 """
 
 
-@dataclass(frozen=True, slots=True)
-class _Reversed:
+class _Reversed(NamedTuple):
     known: int
     transfer_id: int | None
 
@@ -276,8 +275,7 @@ from held group by account_id
 """
 
 
-@dataclass(frozen=True, slots=True)
-class _Held:
+class _Held(NamedTuple):
     account_id: int
     topped_up: str
     earned: str

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import astuple, dataclass, replace
 from decimal import Decimal, InvalidOperation
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from lib.domain import bookings, ledger, suspense
 from lib.domain.bookings import Money, PayableOrder
@@ -192,8 +192,7 @@ def _without_fee(money: Money) -> Money:
     return replace(money, fee_asset=None, fee_amount=None)
 
 
-@dataclass(frozen=True, slots=True)
-class _Charge:
+class _Charge(NamedTuple):
     """News that says how much came.
 
     Attributes:

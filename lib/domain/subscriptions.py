@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 from fractions import Fraction
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from lib.domain import messages, outbox
 
@@ -180,8 +180,7 @@ returning uuid, version
 """
 
 
-@dataclass(frozen=True, slots=True)
-class _Shortened:
+class _Shortened(NamedTuple):
     uuid: UUID
     version: int
 

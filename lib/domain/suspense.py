@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from lib import currencies
 from lib.domain import ledger, messages
@@ -29,8 +29,7 @@ class InSuspense:
     fee: Amount | None
 
 
-@dataclass(frozen=True, slots=True)
-class _Rest:
+class _Rest(NamedTuple):
     is_fee: bool
     minor: Decimal
     currency: str

@@ -10,7 +10,7 @@ from decimal import Context, Decimal
 from typing import TYPE_CHECKING, Any
 
 from lib.domain.reconciliation import CHARGE, MOVEMENT, Line
-from lib.payments import cryptopay
+from lib.payments import cryptopay, cryptopay_news
 from lib.payments.provider import Listed, ProviderError
 
 if TYPE_CHECKING:
@@ -93,16 +93,22 @@ def charge(invoice: Mapping[str, Any]) -> Line | None:
     What came is booked in the asset that came, and its fee in the asset of the fee; of an invoice that does not say what came, the
     agreed amount stands for it.
     """
-    number = cryptopay.invoice_id_of(invoice)
-    if invoice.get("status") != cryptopay.PAID or number is None:
+    number = cryptopay_news.invoice_id_of(invoice)
+    if invoice.get("status") != cryptopay_news.PAID or number is None:
         return None
     agreed = invoice.get("fiat") if invoice.get("currency_type") == "fiat" else invoice.get("asset")
-    asset, amount = cryptopay.asset_code(invoice.get("paid_asset")), cryptopay.decimal(invoice.get("paid_amount"))
+    asset, amount = (
+        cryptopay_news.asset_code(invoice.get("paid_asset")),
+        cryptopay_news.decimal(invoice.get("paid_amount")),
+    )
     if asset is None or amount is None:
-        asset, amount = cryptopay.asset_code(agreed), cryptopay.decimal(invoice.get("amount"))
+        asset, amount = cryptopay_news.asset_code(agreed), cryptopay_news.decimal(invoice.get("amount"))
     if asset is None or amount is None:
         return None
-    fee, fee_asset = cryptopay.decimal(invoice.get("fee_amount")), cryptopay.asset_code(invoice.get("fee_asset"))
+    fee, fee_asset = (
+        cryptopay_news.decimal(invoice.get("fee_amount")),
+        cryptopay_news.asset_code(invoice.get("fee_asset")),
+    )
     return Line(
         CHARGE,
         number,
@@ -125,8 +131,8 @@ def check(row: Mapping[str, Any]) -> Line | None:
 
 
 def _left(kind: str, row: Mapping[str, Any], number: str, moment: str) -> Line | None:
-    asset, amount = cryptopay.asset_code(row.get("asset")), cryptopay.decimal(row.get("amount"))
-    one = cryptopay.decimal(row.get(number))
+    asset, amount = cryptopay_news.asset_code(row.get("asset")), cryptopay_news.decimal(row.get("amount"))
+    one = cryptopay_news.decimal(row.get(number))
     if asset is None or amount is None or one is None:
         return None
     return Line(MOVEMENT, f"{kind}:{format(one, 'f')}", asset, -amount, at=_moment(row.get(moment)))
@@ -134,7 +140,7 @@ def _left(kind: str, row: Mapping[str, Any], number: str, moment: str) -> Line |
 
 def _is_past(items: Sequence[Mapping[str, Any]], since: datetime | None) -> bool:
     """Whether a page, and all that would follow it, is older than a moment."""
-    numbers = [int(number) for item in items if (number := cryptopay.invoice_id_of(item)) is not None]
+    numbers = [int(number) for item in items if (number := cryptopay_news.invoice_id_of(item)) is not None]
     moments = [_moment(item.get("created_at")) for item in items]
     if since is None or len(numbers) < 2 or numbers != sorted(numbers, reverse=True):  # noqa: PLR2004 -- one has no order
         return False
@@ -156,9 +162,9 @@ def _holding(row: object) -> tuple[str, list[Decimal]]:
     Raises:
         ProviderError: it is unreadable.
     """
-    asset = cryptopay.asset_code(row.get("currency_code")) if isinstance(row, dict) else None
+    asset = cryptopay_news.asset_code(row.get("currency_code")) if isinstance(row, dict) else None
     said = [row.get(name) for name in ("available", "onhold")] if isinstance(row, dict) else []
-    parts = [Decimal(0) if cryptopay.is_nothing(one) else cryptopay.decimal(one) for one in said]
+    parts = [Decimal(0) if cryptopay_news.is_nothing(one) else cryptopay_news.decimal(one) for one in said]
     if asset is None or None in parts:
         raise ProviderError("getBalance: unreadable answer")
     return asset, [part for part in parts if part is not None]

@@ -176,7 +176,7 @@ def test_who_calls_is_decided_in_constant_time_at_each_edge() -> None:
     assert comparing == {
         "functions/public/health.py",
         "functions/public/telegram_webhook.py",
-        "lib/payments/cryptopay.py",
+        "lib/payments/cryptopay_news.py",
         "xray_api/auth.py",
     }
 

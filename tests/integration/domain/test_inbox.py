@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from lib.domain import accounts, inbox, orders
 from lib.domain.accounts import Person
 from lib.domain.updates import Incoming
-from lib.payments import cryptopay, registry
+from lib.payments import cryptopay_news, registry
 from lib.settings import pricelist
 from lib.telegram import payments
 from tests.integration.by_the_owner import by_the_owner
@@ -48,7 +48,7 @@ def invoice(**changes: Any) -> dict[str, Any]:
 
 def webhook(**changes: Any) -> Event:
     body = {"update_id": 1, "update_type": "invoice_paid", "payload": invoice(**changes)}
-    return cryptopay.read_webhook(json.dumps(body).encode(), "c-1")
+    return cryptopay_news.read_webhook(json.dumps(body).encode(), "c-1")
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ async def test_the_same_content_in_other_words_is_the_same_news(db: Database) ->
     assert (await db.run(inbox.receive, webhook(amount="149", comment="hello"), PRICES)).outcome == "settled"
     for amount in ("149.00", 149, 149.0):
         assert (await db.run(inbox.receive, webhook(amount=amount), PRICES)).outcome == "repeated"
-    listed = cryptopay.event_of(invoice(), b"{}", "sweep", "c-2")
+    listed = cryptopay_news.event_of(invoice(), b"{}", "sweep", "c-2")
     assert (await db.run(inbox.receive, listed, PRICES)).outcome == "repeated"
     assert await db.run(kept) == Kept("settled", 0)
 

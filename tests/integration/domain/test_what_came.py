@@ -21,7 +21,7 @@ from lib.domain.accounts import Person
 from lib.domain.effects import EFFECTS
 from lib.domain.postings import About, Amount, posting, table
 from lib.domain.suspense_by_hand import By, Refused
-from lib.payments import cryptopay, reporting
+from lib.payments import cryptopay_news, reporting
 from lib.settings import plain
 from tests.integration.by_the_owner import by_the_owner
 from tests.integration.domain.test_settlement import PRICES, open_order, paid
@@ -158,7 +158,7 @@ async def test_what_moved_is_in_suspense_also_where_no_one_agreed_on_it(
         "fee_amount": "1.5",
     } | NOT_OURS[name]
     body = json.dumps({"update_type": "invoice_paid", "payload": invoice}).encode()
-    received = await receive(db, cryptopay.read_webhook(body, "c-1"))
+    received = await receive(db, cryptopay_news.read_webhook(body, "c-1"))
     assert (received.outcome, bool(received.reason)) == ("unmatched", True)
     usdt = {"suspense USDT": -50_000_000, f"{CLEARING} USDT": 48_500_000, "provider_fees USDT": 1_500_000}
     assert await db.run(books) == before | usdt

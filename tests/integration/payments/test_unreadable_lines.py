@@ -12,7 +12,7 @@ import pytest
 from lib import currencies
 from lib.domain import inbox, reconciliation
 from lib.domain.settlement import Event
-from lib.payments import cryptopay, cryptopay_account, registry, stars, stars_account
+from lib.payments import cryptopay_account, cryptopay_news, registry, stars, stars_account
 from lib.payments.reconciling import reconcile
 from tests.integration.by_the_owner import travel
 from tests.integration.payments.test_contract import booked, ordered
@@ -157,7 +157,7 @@ async def test_nonsense_in_a_providers_own_account_is_compared_all_the_same(db: 
         day=(await db.run(_now)).date(), lines=len(lines), matched=0, under_way=0, differences=found.differences,
         begins=None, ends=None, complete=True, balance_judged=True,
     )  # fmt: skip
-    assert len(await db.run(reconciliation.record, cryptopay.NAME, outcome)) == len(found.differences)
+    assert len(await db.run(reconciliation.record, cryptopay_news.NAME, outcome)) == len(found.differences)
 
 
 def _now(tx: Transaction) -> Any:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import httpx
 
-from lib.payments import card, cryptopay, stars, synthetic, telegram_charges
+from lib.payments import card, cryptopay, cryptopay_news, stars, synthetic, telegram_charges
 from lib.payments.bot_api import BotApi
 from lib.payments.provider import Invoice
 from lib.settings import plain
@@ -89,7 +89,7 @@ class CryptoPayTill:
     async def pay(self, invoice: Invoice, _order: Order) -> Paid:
         await self.stand_in.pay(int(invoice.invoice_id), webhook=False)
         body = self.stand_in.webhook_body(int(invoice.invoice_id))
-        return Paid(cryptopay.read_webhook(body, "told"), invoice.invoice_id)
+        return Paid(cryptopay_news.read_webhook(body, "told"), invoice.invoice_id)
 
     async def expire(self, invoice: Invoice) -> None:
         await self.stand_in.expire(int(invoice.invoice_id))

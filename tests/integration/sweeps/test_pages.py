@@ -12,7 +12,7 @@ from functions.sweeps import sweep_activation, sweep_expiry, sweep_outbox, sweep
 from lib import bootstrap
 from lib.domain import orders, outbox, subscriptions
 from lib.nodes import converge
-from lib.payments import cryptopay
+from lib.payments import cryptopay_news
 from lib.payments.provider import Looked, PaidPage
 from tests.integration.by_the_owner import travel
 from tests.integration.sweeps.grants import know_the_node, meet, open_order, start_trial, start_trials
@@ -137,7 +137,7 @@ async def test_access_that_ends_while_expiry_runs_is_ended_once(
 class Provider:
     """Lists what it is asked about as active, and lets orders come meanwhile."""
 
-    name = cryptopay.NAME
+    name = cryptopay_news.NAME
     page = _PAGE
     stride = _PAGE
     asks_first = False
@@ -173,7 +173,7 @@ async def test_orders_opened_while_payments_are_asked_about_are_asked_about_once
     await sweep_payments._work(run)
     assert newcomers.count == _LATER
     assert len(provider.asked) == len(set(provider.asked)) == run.claimed == _FIRST + _LATER
-    assert len(await db.run(orders.watched, cryptopay.NAME, 0, 1000)) == _FIRST + _LATER
+    assert len(await db.run(orders.watched, cryptopay_news.NAME, 0, 1000)) == _FIRST + _LATER
     assert not queue.tasks
 
 

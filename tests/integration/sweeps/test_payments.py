@@ -12,7 +12,7 @@ import pytest
 from functions.sweeps import sweep_payments
 from lib import bootstrap
 from lib.domain import inbox, orders, renewals
-from lib.payments import cryptopay
+from lib.payments import cryptopay, cryptopay_news
 from lib.payments.cryptopay import CryptoPay
 from lib.settings import pricelist
 from lib.settings.plain import CryptoPaySettings
@@ -385,7 +385,7 @@ async def test_an_order_whose_money_fits_it_not_is_left_to_an_operator(
     await db.run(open_one, 101)
     listings.add("101", amount="148", status="paid")
     if told_before:
-        event = cryptopay.event_of(listings.held[CURRENT]["101"], b"{}", "webhook", "t")
+        event = cryptopay_news.event_of(listings.held[CURRENT]["101"], b"{}", "webhook", "t")
         assert (await db.run(pay, event)).outcome == "unmatched"
     await swept(db)
     assert await db.run(watched) == []

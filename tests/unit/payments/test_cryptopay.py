@@ -5,7 +5,10 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import subprocess
+import sys
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -16,10 +19,11 @@ from hypothesis import strategies as st
 
 from lib.domain import ledger
 from lib.domain.inbox import StoredEvent
-from lib.payments import cryptopay, provider, registry
+from lib.payments import cryptopay, cryptopay_news, provider, registry
 from lib.payments.provider import ProviderError
 from lib.settings.plain import CryptoPaySettings
 
+ROOT = Path(__file__).resolve().parents[3]
 TOKEN = "31337:AAtoken"
 PURCHASE = UUID("6f9619ff-8b86-4d01-b42d-00cf4fc964ff")
 INVOICE: dict[str, Any] = {
@@ -52,9 +56,9 @@ def signature(body: bytes, token: str = TOKEN) -> str:
 @pytest.mark.proves("N-3")
 def test_the_documented_recipe_signs() -> None:
     body = webhook(INVOICE)
-    assert cryptopay.signed_by(body, signature(body), [TOKEN])
-    assert cryptopay.signed_by(body, signature(body).upper(), [TOKEN])
-    assert cryptopay.signed_by(body, f" {signature(body)} ", ["31337:next", TOKEN])
+    assert cryptopay_news.signed_by(body, signature(body), [TOKEN])
+    assert cryptopay_news.signed_by(body, signature(body).upper(), [TOKEN])
+    assert cryptopay_news.signed_by(body, f" {signature(body)} ", ["31337:next", TOKEN])
 
 
 @pytest.mark.proves("N-3")
@@ -70,22 +74,22 @@ def test_the_documented_recipe_signs() -> None:
     ],
 )
 def test_anything_else_does_not(given: str) -> None:
-    assert not cryptopay.signed_by(webhook(INVOICE), given, [TOKEN])
+    assert not cryptopay_news.signed_by(webhook(INVOICE), given, [TOKEN])
 
 
 @pytest.mark.proves("N-3")
 def test_neither_another_token_nor_another_byte_nor_no_token_at_all() -> None:
     body = webhook(INVOICE)
-    assert not cryptopay.signed_by(body, signature(body, "31337:other"), [TOKEN])
-    assert not cryptopay.signed_by(body + b"\n", signature(body), [TOKEN])
-    assert not cryptopay.signed_by(body, signature(body), [])
+    assert not cryptopay_news.signed_by(body, signature(body, "31337:other"), [TOKEN])
+    assert not cryptopay_news.signed_by(body + b"\n", signature(body), [TOKEN])
+    assert not cryptopay_news.signed_by(body, signature(body), [])
 
 
 # Events -----------------------------------------------------------------------------------------------------------
 
 
 def test_a_paid_invoice_is_money_in_minor_units() -> None:
-    event = cryptopay.read_webhook(webhook(INVOICE), "c-1")
+    event = cryptopay_news.read_webhook(webhook(INVOICE), "c-1")
     assert (event.provider, event.external_id, event.via, event.reason) == ("cryptobot", "528", "webhook", "")
     assert event.money is not None
     assert (event.money.amount, event.money.currency) == (14900, "RUB")
@@ -95,8 +99,10 @@ def test_a_paid_invoice_is_money_in_minor_units() -> None:
 
 @pytest.mark.proves("S3-HR-2")
 def test_the_key_is_the_invoice_whichever_way_the_news_comes_and_however_often() -> None:
-    listed = cryptopay.event_of(INVOICE, b"{}", "sweep", "c-2")
-    keys = {cryptopay.read_webhook(webhook(INVOICE, update_id=number), "c").external_id for number in (1, 2, 2**40)}
+    listed = cryptopay_news.event_of(INVOICE, b"{}", "sweep", "c-2")
+    keys = {
+        cryptopay_news.read_webhook(webhook(INVOICE, update_id=number), "c").external_id for number in (1, 2, 2**40)
+    }
     assert keys == {listed.external_id}
 
 
@@ -113,7 +119,7 @@ def test_the_key_is_the_invoice_whichever_way_the_news_comes_and_however_often()
     ],
 )
 def test_amounts_are_exact(amount: object, minor: int) -> None:
-    money = cryptopay.event_of(INVOICE | {"amount": amount}, b"{}", "sweep", "c").money
+    money = cryptopay_news.event_of(INVOICE | {"amount": amount}, b"{}", "sweep", "c").money
     assert money is not None
     assert money.amount == minor
 
@@ -141,18 +147,18 @@ def test_amounts_are_exact(amount: object, minor: int) -> None:
     ],
 )
 def test_what_is_no_amount_pays_for_nothing_and_what_moved_is_money(amount: object) -> None:
-    event = cryptopay.event_of(INVOICE | {"amount": amount}, b"{}", "sweep", "c")
+    event = cryptopay_news.event_of(INVOICE | {"amount": amount}, b"{}", "sweep", "c")
     assert event.reason
     assert event.money is not None
     assert (event.money.amount, event.money.currency, event.money.fee_amount) == (1_862_500, "USDT", "0.055875")
     untold = INVOICE | {"amount": amount, "paid_asset": None}
-    assert cryptopay.event_of(untold, b"{}", "sweep", "c").money is None
+    assert cryptopay_news.event_of(untold, b"{}", "sweep", "c").money is None
 
 
 @pytest.mark.parametrize("name", ["paid_amount", "fee_amount", "paid_fiat_rate"])
 @pytest.mark.parametrize("value", ["1e-999999999", "1e999999999", "x", [], None, -1, "NaN"])
 def test_what_was_moved_is_left_out_when_it_makes_no_sense(name: str, value: object) -> None:
-    money = cryptopay.event_of(INVOICE | {name: value}, b"{}", "sweep", "c").money
+    money = cryptopay_news.event_of(INVOICE | {name: value}, b"{}", "sweep", "c").money
     assert money is not None
     assert {"paid_amount": money.paid_amount, "fee_amount": money.fee_amount, "paid_fiat_rate": money.paid_rate}[
         name
@@ -161,14 +167,14 @@ def test_what_was_moved_is_left_out_when_it_makes_no_sense(name: str, value: obj
 
 @pytest.mark.parametrize("asset", ["usdt", "U", "TOOLONGASSET1", "US DT", "USD\x00", "ЮАНЬ", 7, None])
 def test_an_asset_is_a_code(asset: object) -> None:
-    money = cryptopay.event_of(INVOICE | {"paid_asset": asset}, b"{}", "sweep", "c").money
+    money = cryptopay_news.event_of(INVOICE | {"paid_asset": asset}, b"{}", "sweep", "c").money
     assert money is not None
     assert money.paid_asset is None
 
 
 @pytest.mark.parametrize("payload", ["", "x", 5, None, [], {}, "\x00", str(PURCHASE)[:-1]])
 def test_a_purchase_id_is_a_uuid_or_none(payload: object) -> None:
-    money = cryptopay.event_of(INVOICE | {"payload": payload}, b"{}", "sweep", "c").money
+    money = cryptopay_news.event_of(INVOICE | {"payload": payload}, b"{}", "sweep", "c").money
     assert money is not None
     assert money.purchase_id is None
 
@@ -198,16 +204,16 @@ def test_a_purchase_id_is_a_uuid_or_none(payload: object) -> None:
 )
 def test_what_has_no_key_is_an_event_of_its_bytes(body: bytes) -> None:
     """A signed event is never refused for its shape: so many refusals switch a webhook off."""
-    event = cryptopay.read_webhook(body, "c")
+    event = cryptopay_news.read_webhook(body, "c")
     assert (event.kind, event.money, event.body) == ("other", None, body)
     assert event.concerns_money is (b"rain" not in body), "another kind of update alarms no operator"
-    assert event.external_id == cryptopay.read_webhook(body, "d").external_id
+    assert event.external_id == cryptopay_news.read_webhook(body, "d").external_id
 
 
 @pytest.mark.parametrize("notation", ['"528"', "528", "528.0", "5.28e2", '"0528"'])
 def test_an_invoice_id_is_the_same_key_in_every_notation(notation: str) -> None:
     body = webhook(INVOICE).replace(b'"invoice_id": 528', f'"invoice_id": {notation}'.encode())
-    event = cryptopay.read_webhook(body, "c")
+    event = cryptopay_news.read_webhook(body, "c")
     assert (event.kind, event.external_id) == ("charge", "528")
     assert event.money is not None
 
@@ -220,7 +226,7 @@ def test_an_invoice_id_is_the_same_key_in_every_notation(notation: str) -> None:
 @pytest.mark.parametrize("fee", ['"0.055875"', "0.055875", "5.5875e-2"])
 def test_money_is_read_exactly_in_every_notation(amount: str, fee: str) -> None:
     body = webhook(INVOICE | {"amount": "AMOUNT", "fee_amount": "FEE"}).decode()
-    event = cryptopay.read_webhook(body.replace('"AMOUNT"', amount).replace('"FEE"', fee).encode(), "c")
+    event = cryptopay_news.read_webhook(body.replace('"AMOUNT"', amount).replace('"FEE"', fee).encode(), "c")
     assert event.money is not None
     assert event.money.amount == 14900
     assert event.money.fee_amount is not None
@@ -231,7 +237,7 @@ def test_money_is_read_exactly_in_every_notation(amount: str, fee: str) -> None:
 def test_no_amount_loses_a_kopeck_on_its_way_through_json(amount: Decimal) -> None:
     body = webhook(INVOICE | {"amount": "AMOUNT"}).decode()
     for notation in (f'"{amount}"', str(amount)):
-        money = cryptopay.read_webhook(body.replace('"AMOUNT"', notation).encode(), "c").money
+        money = cryptopay_news.read_webhook(body.replace('"AMOUNT"', notation).encode(), "c").money
         assert money is not None
         assert money.amount == int(amount * 100)
 
@@ -242,7 +248,7 @@ def test_no_amount_loses_a_kopeck_on_its_way_through_json(amount: Decimal) -> No
 )
 def test_what_is_no_amount_is_none(amount: str) -> None:
     body = webhook(INVOICE | {"amount": "AMOUNT"}).decode().replace('"AMOUNT"', amount).encode()
-    event = cryptopay.read_webhook(body, "c")
+    event = cryptopay_news.read_webhook(body, "c")
     assert event.reason
     moved = None if event.money is None else event.money.currency
     assert moved == (None if amount in {"NaN", "Infinity"} else "USDT"), (
@@ -253,17 +259,17 @@ def test_what_is_no_amount_is_none(amount: str) -> None:
 
 def test_an_unknown_kind_is_an_event_without_money_or_alarm_told_apart_by_its_content() -> None:
     """Crypto Pay's update_id is documented as not unique."""
-    one = cryptopay.read_webhook(b'{"update_type": "rain", "update_id": 1, "mm": 3}', "c")
-    two = cryptopay.read_webhook(b'{"update_type": "rain", "update_id": 1, "mm": 4}', "c")
+    one = cryptopay_news.read_webhook(b'{"update_type": "rain", "update_id": 1, "mm": 3}', "c")
+    two = cryptopay_news.read_webhook(b'{"update_type": "rain", "update_id": 1, "mm": 4}', "c")
     assert (one.money, one.reason, one.concerns_money) == (None, "unknown kind of update", False)
     assert one.external_id != two.external_id
     paid = json.loads(webhook(INVOICE)) | {"update_type": "invoice_paid_twice"}
-    assert cryptopay.read_webhook(json.dumps(paid).encode(), "c").concerns_money, "an operator has to look"
+    assert cryptopay_news.read_webhook(json.dumps(paid).encode(), "c").concerns_money, "an operator has to look"
 
 
 @pytest.mark.parametrize("status", ["active", "expired", None, "PAID", 1])
 def test_an_invoice_that_is_not_paid_tells_of_no_money(status: object) -> None:
-    event = cryptopay.read_webhook(webhook(INVOICE | {"status": status}), "c")
+    event = cryptopay_news.read_webhook(webhook(INVOICE | {"status": status}), "c")
     assert (event.external_id, event.money) == ("528", None)
     assert event.concerns_money is (status not in {"active", "expired"}), "a word that is not known may tell of money"
 
@@ -341,3 +347,14 @@ async def test_an_invoice_is_adopted_by_purchase_id_and_amount_together() -> Non
     assert not await found(bot_invoice_url=None), "it could not be shown"
     assert not await found(payload=None)
     assert Decimal(INVOICE["amount"]) == 149
+
+
+def test_the_webhook_loads_what_it_reads_with_and_no_client() -> None:
+    """A cold webhook pays for each import: invoices are made and asked about elsewhere."""
+    code = "import sys, functions.public.cryptobot_webhook; print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, timeout=60, check=True, capture_output=True, text=True
+    )
+    loaded = {name for name in done.stdout.split() if name.startswith("lib.payments")}
+    assert loaded == {"lib.payments", "lib.payments.cryptopay_news", "lib.payments.reporting"}
+    assert {"httpx", "aiohttp", "aiogram", "pydantic"}.isdisjoint(done.stdout.split())

@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lib.domain.pricelist import Quiet
-from lib.payments import cryptopay
+from lib.payments import cryptopay, cryptopay_news
 from lib.settings import pricelist
 
 if TYPE_CHECKING:
@@ -213,11 +213,11 @@ def test_what_could_not_be_sold_is_refused(tmp_path: Path, old: str, new: str, n
 def test_each_price_is_one_that_crypto_pay_says_back_exactly(price: int) -> None:
     asked = cryptopay._decimal_string(price, "RUB")
     invoice = {"invoice_id": 1, "status": "paid", "currency_type": "fiat", "fiat": "RUB", "amount": asked}
-    money = cryptopay.event_of(invoice, b"{}", "sweep", "c").money
+    money = cryptopay_news.event_of(invoice, b"{}", "sweep", "c").money
     assert money is not None
     assert (money.amount, money.currency) == (price, "RUB")
     beyond = invoice | {"amount": cryptopay._decimal_string(10**17, "RUB")}
-    assert cryptopay.event_of(beyond, b"{}", "sweep", "c").money is None
+    assert cryptopay_news.event_of(beyond, b"{}", "sweep", "c").money is None
 
 
 def test_a_path_is_not_quoted(tmp_path: Path) -> None:
