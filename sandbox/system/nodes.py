@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 from lib.nodes import keys
+from sandbox.node.caller import NodeCaller
 from sandbox.node.lab import XrayNode
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ ADD_NODE = """
 insert into nodes (name, api_url, key_name, pin) values (:name, :api_url, :key_name, cast(:pin as text))
 on conflict (name) do update set api_url = excluded.api_url, pin = excluded.pin
 """
+
+_ROWS = "select c.subscription_id || ' on ' || n.name as name from node_clients c join nodes n on n.id = c.node_id"
 
 
 class Nodes:
@@ -76,6 +79,20 @@ class Nodes:
         for node in self._all:
             node.set_clock(round(offset / timedelta(milliseconds=1)))
 
+    async def without_a_row(self, database: LocalDatabase) -> list[str]:
+        """Clients that a running node holds and Postgres knows nothing of, as `<client> on <node>`; names that are not Atlas's left out.
+
+        A row is there before its node is told, and goes once the node has confirmed that the client is gone. So what is without
+        one is looked at again: it may have been leaving.
+        """
+        found = await self._strangers(database)
+        return sorted(found & await self._strangers(database)) if found else []
+
+    async def _strangers(self, database: LocalDatabase) -> set[str]:
+        held = await asyncio.gather(*(_held(name, node) for name, node in zip(NODE_NAMES, self._all, strict=True)))
+        rows = await asyncio.to_thread(database.query, _ROWS)
+        return set().union(*held) - {row["name"] for row in rows}
+
     async def health(self, index: int) -> dict[str, Any]:
         """What the service of one node says of itself (`GET /health`)."""
         node = self._all[index]
@@ -85,6 +102,13 @@ class Nodes:
             response = await client.get(f"{node.url}/health", headers={"X-API-Key": node.key})
         facts: dict[str, Any] = response.json()
         return facts
+
+
+async def _held(name: str, node: XrayNode) -> set[str]:
+    if not node.service.running or node.service.frozen:
+        return set()
+    async with NodeCaller(node.url, node.key, time_ms=None, trust=node.trust) as caller:
+        return {f"{client} on {name}" for client in await caller.users() if client.isdecimal()}
 
 
 def _made(home: Home, name: str, master_key: str, code: Path) -> XrayNode:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 import httpx
 
 from lib import function_table
+from lib.db.invariants import Violation
 from lib.nodes import keys
 from lib.telegram.webhook_terms import most_connections
 from sandbox.cloud.checkout import HERE
@@ -43,7 +44,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Mapping
     from pathlib import Path
 
-    from lib.db.invariants import Violation
     from sandbox.cloud.checkout import Checkout
     from sandbox.stand_in.faults import Faults
     from sandbox.system.messenger import Messenger
@@ -423,8 +423,11 @@ class System:
         return await asyncio.to_thread(self.database.query, query, **parameters)
 
     async def invariants(self) -> list[Violation]:
-        """What must never be, and is; empty when all holds."""
-        return await asyncio.to_thread(self.database.invariants)
+        """What must never be, and is; empty when all holds. Beyond what Postgres can be asked: each client on a node has its row."""
+        found = await asyncio.to_thread(self.database.invariants)
+        if strangers := await self.nodes.without_a_row(self.database):
+            found.append(Violation("client_on_a_node_has_its_row", tuple(strangers)))
+        return found
 
     async def settled(self, timeout_s: float = 30.0) -> None:
         """Return when nothing is under way: updates delivered, webhooks answered, tasks run that are due, calls executed.

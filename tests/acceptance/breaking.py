@@ -16,6 +16,7 @@ import time
 import tomllib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 from tests.acceptance.collect import proofs
@@ -29,8 +30,9 @@ _COST = (
     ("tests/unit", "tests/lint", "tests/docs", "tests/terraform"),
     ("tests/integration", "tests/sandbox"),
 )
+_SIZES = ("not full", "full")  # of a step's tests, the short ones first
 _FAILED = re.compile(r"^\d+ failed\b", re.MULTILINE)  # pytest's last line: a test's own assertion
-_TESTS_FAILED = 1
+_TESTS_FAILED, _NO_TEST = 1, 5
 
 
 @dataclass(frozen=True)
@@ -62,10 +64,10 @@ def _broken_copy(sabotage: Sabotage, folder: Path) -> None:
     path.write_text(text.replace(sabotage.find, sabotage.replace))
 
 
-def _run(folder: Path, tests: list[str]) -> tuple[int, str]:
+def _run(folder: Path, tests: list[str], sizes: str) -> tuple[int, str]:
     try:
         done = subprocess.run(
-            [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *tests],
+            [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-m", sizes, *tests],
             cwd=folder,
             env={"ATLAS_HISTORY": str(ROOT), **os.environ, "PYTHONPATH": str(folder)},  # the copy has no commits
             capture_output=True,
@@ -99,8 +101,11 @@ def _red(sabotage: Sabotage, tests: list[str]) -> tuple[bool, str, float]:
     with tempfile.TemporaryDirectory(prefix="atlas-sabotage-") as name:
         folder = Path(name)
         _broken_copy(sabotage, folder)
-        for step in cheapest_first(tests):
-            code, output = _run(folder, step)
+        for step, sizes in product(cheapest_first(tests), _SIZES):
+            code, said = _run(folder, step, sizes)
+            if code == _NO_TEST:
+                continue
+            output = said
             # an error alone is a broken fixture, unless it is the invariants' own check after the test
             noticed = code == _TESTS_FAILED and (bool(_FAILED.search(output)) or "Violation(" in output)
             if noticed:
