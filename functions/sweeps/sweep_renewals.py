@@ -15,16 +15,21 @@ from lib.sweeps import runner
 from lib.tasks.enqueue import enqueue
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from starlette.requests import Request
     from starlette.responses import Response
 
+    from lib.db import Transaction
     from lib.domain.pricelist import PriceList
     from lib.domain.renewals import Due
     from lib.sweeps.runner import Run
 
 _PAGE = 200
-_END, _ID = "end_us", "id"
-"""The place that is handed on: what waits for money stays due, so a run that began anew each time might never reach the last."""
+_DUE = ("end_us", "id")
+_TO_ANNOUNCE = ("announce_end_us", "announce_id")
+"""The places that are handed on, of each list: what waits for money, and what is told already, stays due, so a run that began anew
+each time might never reach the last."""
 
 
 @functions_framework.aio.http
@@ -35,48 +40,66 @@ async def sweep_renewals(request: Request) -> Response:
 
 async def _work(run: Run) -> None:
     prices = pricelist.load()
-    await _renew_due(run, prices)
+    if not run.cursors.get(_TO_ANNOUNCE[0]):  # else the run before had come to the end of what is to be renewed
+        await _renew_due(run, prices)
     if not run.more:
+        run.cursors.setdefault(
+            _TO_ANNOUNCE[0], 1
+        )  # before any end: should there be no time left, the next run begins here
         await _announce_due(run, prices)
 
 
 async def _renew_due(run: Run, prices: PriceList) -> None:
-    place = Place(run.cursors.get(_END, 0), run.cursors.get(_ID, 0))
     became: Counter[Outcome] = Counter()
-    while await run.next_page():
-        page = await run.db.run(renewals.due, place, _PAGE, prices)
-        for one in page:
-            async with run.item(subscription_id=one.id):
-                became[await _renew(run, one, prices)] += 1
-            place = one.place
-        if len(page) < _PAGE:
-            break
-    run.cursors = {_END: place.end_us, _ID: place.id} if run.more else {}
+
+    async def work(one: Due) -> None:
+        became[await _renew(run, one, prices)] += 1
+
+    await _go_through(run, _DUE, lambda tx, place: renewals.due(tx, place, _PAGE, prices), work)
     if became:
         log.info("renewals_done", **{outcome.value: count for outcome, count in became.items()})
 
 
+async def _go_through(
+    run: Run,
+    names: tuple[str, str],
+    following: Callable[[Transaction, Place], list[Due]],
+    work: Callable[[Due], Awaitable[None]],
+) -> None:
+    """Work through a list, each as an item of its own, from where an earlier run of this tick stopped.
+
+    Each that was looked at counts as done, whatever became of it: the place moves on with it, so a run that found no one to charge
+    is handed on as well, and comes to an end. One that failed is behind the place too: the next tick's run tries it again.
+    """
+    place = Place(*(run.cursors.get(name, 0) for name in names))
+    while await run.next_page():
+        page = await run.db.run(following, place)
+        for one in page:
+            async with run.item(subscription_id=one.id, step=names[0]):
+                run.claimed += 1
+                await work(one)
+                run.done += 1
+            place = one.place
+            run.cursors = dict(zip(names, (place.end_us, place.id), strict=True))
+        if len(page) < _PAGE:
+            run.cursors = {}
+            return
+
+
 async def _renew(run: Run, one: Due, prices: PriceList) -> Outcome:
-    run.claimed += 1
     failpoints.reach("renewal.before-claim")
     renewed = await run.db.run(renewals.renew, one.account_id, prices, log.correlation.get())
     if renewed.outcome is Outcome.RENEWED:
-        run.done += 1
         log.info("access_renewed", subscription_id=one.id, order_id=renewed.order_id, replaced=len(renewed.replaced))
     await enqueue(bootstrap.task_queue(), renewed.follow_up, after="renewal")
     return renewed.outcome
 
 
 async def _announce_due(run: Run, prices: PriceList) -> None:
-    place = Place()
-    while await run.next_page():
-        page = await run.db.run(renewals.to_announce, place, _PAGE, prices)
-        for one in page:
-            async with run.item(subscription_id=one.id, step="announce"):
-                told = await run.db.run(renewals.announce, one.account_id, prices, log.correlation.get())
-                if told:
-                    log.info("price_announced", subscription_id=one.id)
-                await enqueue(bootstrap.task_queue(), told, after="announcement")
-            place = one.place
-        if len(page) < _PAGE:
-            return
+    async def work(one: Due) -> None:
+        told = await run.db.run(renewals.announce, one.account_id, prices, log.correlation.get())
+        if told:
+            log.info("price_announced", subscription_id=one.id)
+        await enqueue(bootstrap.task_queue(), told, after="announcement")
+
+    await _go_through(run, _TO_ANNOUNCE, lambda tx, place: renewals.to_announce(tx, place, _PAGE, prices), work)
