@@ -268,9 +268,8 @@ def _top_up(row: dict[str, Any], problems: list[str]) -> TopUp:
 
 
 def _auto_renewal(row: dict[str, Any], problems: list[str]) -> AutoRenewal:
+    # their ranges keep the notice before the window
     window, notice = (_number(row, name, "auto_renewal", problems) for name in ("window_hours", "notice_hours"))
-    if window >= notice:
-        problems.append("auto_renewal.notice_hours: must be above auto_renewal.window_hours")
     return AutoRenewal(window, notice)
 
 

@@ -79,7 +79,7 @@ async def swept(db: Database) -> Run:
 
 
 @pytest.mark.proves("S1-7")
-async def test_a_run_renews_whoever_can_be_and_tells_the_others_why(db: Database, queue: Queue) -> None:
+async def test_a_run_renews_those_it_can_and_tells_the_others_why(db: Database, queue: Queue) -> None:
     """Over several pages, the first ends first; each that is renewed has its receipt and its nodes' work on the way."""
     accounts = await shop(db, PRICE, PRICE - 1, 3 * PRICE, PRICE, 0)
     await db.run(renewals.turn_off, accounts[3])

@@ -226,6 +226,61 @@ def test_a_path_is_not_quoted(tmp_path: Path) -> None:
     assert "q7Zx9K4w" not in str(raised.value)
 
 
+RENEWALS = """
+[auto_renewal]
+window_hours = 6
+notice_hours = 72
+"""
+
+
+def test_a_list_without_renewals_has_the_built_in_ones_and_its_own_where_it_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "prices.toml"
+    path.write_text(GOOD)
+    assert (pricelist.read(path).auto_renewal.window_hours, pricelist.read(path).auto_renewal.notice_hours) == (6, 72)
+    for window, notice in ((1, 24), (23, 24), (23, 720)):
+        path.write_text(GOOD + RENEWALS.replace("= 6", f"= {window}").replace("= 72", f"= {notice}"))
+        own = pricelist.read(path).auto_renewal
+        assert (own.window_hours, own.notice_hours) == (window, notice)
+
+
+@pytest.mark.proves("G-19")
+@pytest.mark.parametrize(
+    "value",
+    ["0", "-1", "LOW - 1", "HIGH + 1", "6.0", "true", '"6"', "[6]", "{ a = 6 }", "nan", "2026-12-01", f"{10**40}"],
+)
+@pytest.mark.parametrize(("entry", "low", "high"), [("window_hours = 6", 1, 23), ("notice_hours = 72", 24, 720)])
+def test_each_number_of_renewals_is_checked_and_is_the_one_problem(
+    tmp_path: Path, entry: str, low: int, high: int, value: str
+) -> None:
+    """What access was renewed must not be due again, and a price is announced days before, not minutes: one line, with the range."""
+    value = {"LOW - 1": str(low - 1), "HIGH + 1": str(high + 1)}.get(value, value)
+    path = tmp_path / "prices.toml"
+    name = entry.partition(" ")[0]
+    path.write_text(GOOD + RENEWALS.replace(entry, f"{name} = {value}"))
+    with pytest.raises(pricelist.InvalidPriceList) as raised:
+        pricelist.read(path)
+    assert str(raised.value) == f"auto_renewal.{name}: a whole number from {low} to {high} is needed"
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("[auto_renewal]\nwindow_hours = 6", ["auto_renewal.notice_hours"]),
+        ("[auto_renewal]\nnotice_hours = 72", ["auto_renewal.window_hours"]),
+        ("[auto_renewal]", ["auto_renewal.window_hours", "auto_renewal.notice_hours"]),
+        (RENEWALS + "notice_days = 3", ["auto_renewal.notice_days"]),
+        (RENEWALS.replace("window_hours", "window"), ["auto_renewal.window", "auto_renewal.window_hours"]),
+    ],
+)
+def test_renewals_are_said_whole_and_nothing_else(tmp_path: Path, text: str, names: list[str]) -> None:
+    assert sorted(problems(tmp_path, GOOD + text)) == sorted(names)
+
+
+@pytest.mark.parametrize("value", ["5", "[]", '"6 hours"', "true"])
+def test_renewals_are_a_table(tmp_path: Path, value: str) -> None:
+    assert "auto_renewal" in problems(tmp_path, f"auto_renewal = {value}\n" + GOOD)
+
+
 def test_all_problems_are_named_at_once(tmp_path: Path) -> None:
     assert set(problems(tmp_path, "")) == {
         "currency",
