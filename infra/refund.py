@@ -130,7 +130,10 @@ def refund(tx: Transaction, asked: Asked, by: By, prices: PriceList) -> Made:
             event_id = tx.value("select event_id from payments where id = :id", id=payment_id)
         if event_id is None:
             raise NotRefunded("what was paid from the balance can't be charged back")
-        made = refunds_by_hand.taken_by_provider(tx, event_id, by, prices)
+        if refunds_by_hand.tells_of_a_return(tx, event_id):
+            made = refunds_by_hand.booked_as_its_charge(tx, event_id, by, prices)
+        else:
+            made = refunds_by_hand.taken_by_provider(tx, event_id, by, prices)
     else:
         wanted = Wanted(
             Route(asked.how),

@@ -332,6 +332,63 @@ def taken_by_provider(tx: Transaction, event_id: int, by: By, prices: PriceList,
     return Made(told.amount, paid.currency, follow_up=tuple(follow_up))
 
 
+# The news first, then its charge, as every refund that is told.
+_NEWS = """
+select n.kind, n.status, n.resolution, c.id as charge_event_id
+from payment_events n
+left join payment_events c on c.provider = n.provider and c.kind = 'charge' and c.external_id = n.charge_id and c.status <> 'new'
+where n.id = :id and n.kind in ('refund', 'chargeback')
+for no key update of n
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class _News:
+    kind: str
+    status: str
+    resolution: str | None
+    charge_event_id: int | None
+
+
+_TELLS_OF_A_RETURN = """
+select exists (
+    select from payment_events n
+    join payment_events c on c.provider = n.provider and c.kind = 'charge' and c.external_id = n.charge_id and c.status <> 'new'
+    where n.id = :id and n.kind in ('refund', 'chargeback') and n.status = 'unmatched' and n.resolved_at is null)
+"""
+
+
+def tells_of_a_return(tx: Transaction, event_id: int) -> bool:
+    """Whether it is news of a refund or chargeback of a known charge that waits for an operator, since it can't be booked as it was told."""
+    return bool(tx.value(_TELLS_OF_A_RETURN, id=event_id))
+
+
+def booked_as_its_charge(tx: Transaction, event_id: int, by: By, prices: PriceList) -> Made:
+    """What left is said in another currency than its charge was in, or by no whole number of it: all of the charge went back.
+
+    It is booked at the amounts at which the charge came, as `taken_by_provider` does, and the news waits no more. Where less than all
+    of it left, the provider is asked to tell it in the charge's currency.
+
+    Args:
+        tx: of its own.
+        event_id: the news of the refund or chargeback.
+        by: who says so, and why.
+        prices: of today.
+
+    Raises:
+        NotRefunded: not allowed, no such news, ended before, its charge is not known, or its debit is booked.
+    """
+    _check_may(tx, by)
+    news = tx.row(_News, _NEWS, id=event_id)
+    if news is None or news.charge_event_id is None:
+        raise NotRefunded(f"event {event_id} tells of no refund of a charge that is known", Why.NO_PAYMENT)
+    if news.status != "unmatched" or news.resolution is not None:
+        raise NotRefunded(f"event {event_id} was {news.resolution or news.status} before", Why.BOOKED)
+    made = taken_by_provider(tx, news.charge_event_id, by, prices, chargeback=news.kind == "chargeback")
+    tx.execute(suspense.RESOLVE, id=event_id, resolution="refunded")
+    return made
+
+
 def _check_may(tx: Transaction, by: By) -> None:
     if not operators.roles(tx, by.actor_id, by.owners) & _MAY:
         raise NotRefunded(f"{by.actor_id} may not: neither in ADMIN_IDS nor with the role finance", Why.NOT_ALLOWED)

@@ -78,13 +78,14 @@ FIELDS: dict[Act, tuple[Field, ...]] = {
     Act.REFUND: (Field.ROUTE, Field.ACCESS, Field.PAID, Field.FEE, Field.REASON),
     Act.ASK_BACK: (Field.REASON,),
     Act.TAKEN: (Field.REASON,),
+    Act.AS_CHARGE: (Field.REASON,),
 }
 """In the order in which they are asked for."""
 OF_CUSTOMERS = frozenset({Act.GIVE, Act.TAKE})
 """Acts whose subject is a customer."""
 OF_PAYMENTS = frozenset({Act.REFUND})
 """Acts whose subject is a payment; that of all others is an event."""
-_REFUNDS = frozenset({Act.REFUND, Act.ASK_BACK, Act.TAKEN})
+_REFUNDS = frozenset({Act.REFUND, Act.ASK_BACK, Act.TAKEN, Act.AS_CHARGE})
 NEEDS: dict[Act, Action] = {
     act: Action.ADJUST if act in OF_CUSTOMERS else Action.REFUND if act in _REFUNDS else Action.END_SUSPENSE
     for act in Act
@@ -442,6 +443,11 @@ def _taken(tx: Transaction, context: UpdateContext, form: Form, _version: int) -
     return list(made.follow_up)
 
 
+def _as_charge(tx: Transaction, context: UpdateContext, form: Form, _version: int) -> list[Item]:
+    made = refunds_by_hand.booked_as_its_charge(tx, form.subject, _by(context, form), context.prices)
+    return list(made.follow_up)
+
+
 _DO: dict[Act, Callable[[Transaction, UpdateContext, Form, int], list[Item]]] = {
     Act.ASSIGN: _assign,
     Act.CREDIT: _credit,
@@ -455,6 +461,7 @@ _DO: dict[Act, Callable[[Transaction, UpdateContext, Form, int], list[Item]]] = 
     Act.REFUND: _refund,
     Act.ASK_BACK: _ask_back,
     Act.TAKEN: _taken,
+    Act.AS_CHARGE: _as_charge,
 }
 
 _Facts = dict[str, str]

@@ -29,6 +29,7 @@ class Act(StrEnum):
     REFUND = "refund"
     ASK_BACK = "ask-back"
     TAKEN = "taken"
+    AS_CHARGE = "as-charge"
 
 
 class Home(CallbackData, prefix="fin"):

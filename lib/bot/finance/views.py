@@ -31,6 +31,7 @@ from lib.domain import (
     money_desk,
     operators,
     reconciliation,
+    refunds_by_hand,
     reports,
     subscriptions,
 )
@@ -132,8 +133,7 @@ def event(tx: Transaction, context: UpdateContext, event_id: int, toast: str = "
     if left is not None:
         lines.append(say.html("finance-event-left", amount=say.booked(left.amount.minor, left.amount.currency)))
     ways = _ways(context, one, order, lies=lying is not None, left=left is not None)
-    if one.resolution is None and lying is not None and acts.routes(tx, context, event_id=event_id):
-        ways = (*ways, (_act(context, Act.ASK_BACK, event_id),))
+    ways = (*ways, *_ways_back(tx, context, one, lies=lying is not None))
     back = tap(say.plain("button-finance-waiting"), Waiting(before=0))
     return Screen("\n".join(lines), (*ways, *known, (back, _home(context))), toast=_toast(context, toast))
 
@@ -162,6 +162,16 @@ def _ways(context: UpdateContext, one: News, order: OrderLine | None, *, lies: b
         (_act(context, Act.PAID_BACK, one.id),),
     ]
     return tuple(rows)
+
+
+def _ways_back(tx: Transaction, context: UpdateContext, one: News, *, lies: bool) -> Rows:
+    """What has to do with its provider giving it back, or having done so."""
+    ways = []
+    if one.resolution is None and lies and acts.routes(tx, context, event_id=one.id):
+        ways.append((_act(context, Act.ASK_BACK, one.id),))
+    if refunds_by_hand.tells_of_a_return(tx, one.id):
+        ways.append((_act(context, Act.AS_CHARGE, one.id),))
+    return tuple(ways)
 
 
 def _act(context: UpdateContext, act: Act, subject: int) -> Button:

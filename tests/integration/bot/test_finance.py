@@ -19,6 +19,7 @@ from lib.domain import (
     accounts,
     adjustments,
     balance,
+    inbox,
     operators,
     orders,
     reconciliation,
@@ -31,6 +32,7 @@ from lib.domain.adjustments import Adjustment
 from lib.domain.ledger import Wallets
 from lib.domain.operators import Role
 from lib.domain.reconciliation import Difference, Outcome
+from lib.domain.settlement import Event, Money
 from lib.domain.updates import Incoming
 from sandbox.telegram.text.html_markup import parse_html
 from tests.integration.bot.conftest import services_over
@@ -45,6 +47,7 @@ from tests.quoting import at_list_price
 if TYPE_CHECKING:
     from lib.db import Database, Transaction
     from lib.domain.orders import Order
+    from lib.domain.settlement import Received
     from tests.integration.bot.customer import FakeProvider
 
 OWNER = 700_000_011
@@ -527,6 +530,41 @@ async def test_a_provider_is_asked_for_money_that_fits_nothing(boss: Customer) -
     assert not [one for one in boss.buttons if one["text"].startswith(("🧾", "💰", "↩️", "🏛"))]
 
 
+def in_another_currency(tx: Transaction, charge: int, kind: str) -> Received:
+    """News that so many dollars of a charge in roubles went back."""
+    name = tx.value("select external_id from payment_events where id = :id", id=charge)
+    told = Event("cryptobot", "re-1", b"{}", "webhook", "c", Money(500, "USD", "", None), kind=kind, charge_id=name)
+    return inbox.receive(tx, told, PRICES)
+
+
+@pytest.mark.proves("N-23.operator", "N-33")
+@pytest.mark.parametrize("kind", ["refund", "chargeback"])
+async def test_a_return_told_in_another_currency_is_booked_as_its_charge_once(boss: Customer, kind: str) -> None:
+    db = boss.services.db
+    _, _, charge = await sold(db)
+
+    received = await db.run(in_another_currency, charge, kind)
+    assert (received.outcome, received.reason) == ("unmatched", "not in the currency of its charge")
+    await boss.say("/finance")
+    await walk(boss, "Waiting")
+    assert "not in the currency of its charge" in boss.text or f"{received.event_id}" in boss.text
+    await boss.tap(f"fin_event:{received.event_id}")
+    await walk(boss, "whole charge", f">{REASON}")
+    await both_at_once(boss, boss.data("Confirm"), 2)
+    assert await db.run(resolution, received.event_id) == "refunded"
+    rows = await db.run(lambda tx: tx.values("select kind || ' ' || amount || ' ' || currency from refunds"))
+    assert rows == [f"{kind} 14900 RUB"]
+    await boss.tap(f"fin_event:{received.event_id}")
+    assert not [one for one in boss.buttons if "whole charge" in one["text"]]
+    await boss.tap(f"fin_act:as-charge:{received.event_id}:0")
+    await boss.say(REASON)
+    assert "Refused" in boss.text
+    # of a charge's own news it is no way
+    await boss.tap(f"fin_act:as-charge:{charge}:0")
+    await boss.say(REASON)
+    assert "no such payment" in boss.text
+
+
 @pytest.mark.proves("N-23.operator")
 async def test_what_a_provider_took_by_force_is_booked_once(boss: Customer) -> None:
     db = boss.services.db
@@ -761,7 +799,11 @@ ACTS = {
     "refund": ("To the customer's balance", "Take off", f">{REASON}"),
     "ask-back": ("By the provider", "Keep", f">{REASON}"),
     "taken": (f">{REASON}",),
+    "as-charge": (f">{REASON}",),
 }
+
+
+OF_SOLD = {"refund", "ask-back", "taken", "as-charge"}
 
 
 @pytest.mark.proves("S4-2.1.operator-act")
@@ -770,15 +812,17 @@ async def test_a_fault_at_any_statement_of_an_act_leaves_nothing(boss: Customer,
     """The update that confirms it, whole: what is shown, the act, its audit row, the operator's place and the reply."""
     db = boss.services.db
     _, event_id = await waits(db)
-    if act in {"refund", "ask-back", "taken"}:
+    if act in OF_SOLD:
         boss.services = replace(boss.services, giving_back=lambda: ("cryptobot",))
         _, payment, paid = await sold(db)
-        await boss.tap(f"fin_act:taken:{paid}:0" if act == "taken" else f"fin_act:refund:{payment}:0")
+        told = (await db.run(in_another_currency, paid, "refund")).event_id if act == "as-charge" else 0
+        of = {"taken": f"taken:{paid}", "as-charge": f"as-charge:{told}"}.get(act, f"refund:{payment}")
+        await boss.tap(f"fin_act:{of}:0")
     elif act == "take":
         by = suspense_by_hand.By(OWNER, {OWNER}, REASON, "c")
         order = await db.run(open_order)
         await db.run(suspense_by_hand.credit, event_id, order.account_id, by, "RUB")
-    if act not in {"refund", "ask-back", "taken"}:
+    if act not in OF_SOLD:
         await boss.tap(f"fin_event:{event_id}")
     await walk(boss, *ACTS[act])
     tap = boss.tap_of(boss.data("Confirm"))
