@@ -133,7 +133,7 @@ migrate: .venv/.ready ## migrate the database that MIGRATE_DATABASE_URL or DATAB
 
 # What is given to these commands goes by the environment, where no blank or quote has a meaning; and of it, what was given to make
 # alone: the shell has an ENV, and some machines a NAME, of their own.
-NODE_WORDS := ENV NAME URL PIN COUNTRY CITY_RU CITY_EN TAGS WEIGHT UPDATE UNDO
+NODE_WORDS := ENV NAME URL PIN COUNTRY CITY_RU CITY_EN TAGS WEIGHT UPDATE UNDO OPERATOR REASON
 NODES = @env $(foreach word,$(NODE_WORDS),$(if $(filter command,$(firstword $(origin $(word)))),,-u $(word))) $(PY) -m infra.nodes
 
 node-key: .venv/.ready-deploy ## print the API key of a VPN node, for standard input of what sets it up (ENV=prod NAME=de1)
@@ -151,7 +151,7 @@ node-check: .venv/.ready-deploy ## ask every VPN node, by pin and key; fails whe
 node-compare: .venv/.ready-deploy ## what every VPN node holds against what Postgres wants there: the dry run of sweep_reconcile (ENV=prod, NAME=de1: that one)
 	$(NODES) compare
 
-node-drain: .venv/.ready-deploy ## take customers off a VPN node, each once another node has them (ENV=prod NAME=de1; UNDO=1 takes it back)
+node-drain: .venv/.ready-deploy ## take customers off a VPN node, each once another node has them (ENV=prod NAME=de1 OPERATOR=<Telegram id> REASON="..."; UNDO=1 takes it back)
 	$(NODES) drain
 
 terraform-check: .venv/.ready-test ## Terraform: format, validation, tests, policies, tables of variables; no cloud needed

@@ -47,6 +47,8 @@ _WHY = {
     Why.OUT_OF_REACH: "its customer can't be reached; it comes by itself when they write",
     Why.TOO_LATE: "its time is over",
     Why.NOT_OPEN: "calls to it are not stopped",
+    Why.RETIRED: "it is retired",
+    Why.LAST_NODE: "no other node that is well takes customers, so new ones would get no key",
     Why.SAME: "it stands so already",
 }
 

@@ -15,12 +15,18 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-NAMES: Final = ("ENV", "NAME", "URL", "PIN", "COUNTRY", "CITY_RU", "CITY_EN", "TAGS", "WEIGHT", "UPDATE", "UNDO")
+NAMES: Final = (
+    *("ENV", "NAME", "URL", "PIN", "COUNTRY", "CITY_RU", "CITY_EN", "TAGS", "WEIGHT", "UPDATE"),
+    *("UNDO", "OPERATOR", "REASON"),
+)
 FIRST: Final = "first"
 """The node that `XRAY_API_URL` makes: it is added by the settings, and its key is `XRAY_API_KEY`."""
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _TAG = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
 _WHOLE = re.compile(r"[0-9]{1,4}")
+_TELEGRAM_ID = re.compile(r"[1-9][0-9]{0,18}")
+_BIGGEST_ID = 2**63 - 1
+_LEAST_REASON, _MOST_REASON = 10, 500
 _LOCAL = "local"
 _LONGEST_CITY, _MOST_TAGS, _MOST_WEIGHT = 60, 16, 1000
 
@@ -41,12 +47,16 @@ class Arguments:
         node: None: all of them.
         update: a row that is there may be changed.
         undo: what the command did before is taken back.
+        operator: who does it, by Telegram id; 0 where none is asked for.
+        reason: for the audit log; empty where none is asked for.
     """
 
     environment: str
     node: Given | None
     update: bool
     undo: bool = False
+    operator: int = 0
+    reason: str = ""
 
 
 def read(command: str, given: Mapping[str, str]) -> Arguments:
@@ -73,6 +83,7 @@ def read(command: str, given: Mapping[str, str]) -> Arguments:
     for field, name, reader in _FIELDS:
         node[field] = one(name, reader)
     update, undo = one("UPDATE", _yes), one("UNDO", _undo)
+    operator, reason = one("OPERATOR", _operator), one("REASON", _reason)
     if environment not in {None, _LOCAL} and node["api_url"] is not None and values.is_loopback(node["api_url"]):
         problems.append(f"URL: is an address of this very machine, and no function of {environment} runs here")
     if node["api_url"] is not None and node["pins"] is not None:
@@ -84,7 +95,14 @@ def read(command: str, given: Mapping[str, str]) -> Arguments:
         if command == "add" and not update:  # most likely a new one; of a row that is there, one can't look with these
             problems += [f"{name}: is not given, and a new node needs it" for name in lacking(said, node["api_url"])]
         raise BadArguments(problems)
-    return Arguments(environment or "", Given(**node) if node["name"] else None, update=bool(update), undo=bool(undo))
+    return Arguments(
+        environment or "",
+        Given(**node) if node["name"] else None,
+        update=bool(update),
+        undo=bool(undo),
+        operator=operator or 0,
+        reason=reason or "",
+    )
 
 
 def lacking(said: Collection[str], url: str | None) -> list[str]:
@@ -141,6 +159,18 @@ def _undo(text: str) -> bool:
     return text == "1"
 
 
+def _operator(text: str) -> int:
+    if not _TELEGRAM_ID.fullmatch(text) or int(text) > _BIGGEST_ID:
+        raise ValueError("must be a Telegram id, a whole number from 1")
+    return int(text)
+
+
+def _reason(text: str) -> str:
+    if not _LEAST_REASON <= len(text) <= _MOST_REASON or not text.isprintable():
+        raise ValueError(f"must say in {_LEAST_REASON} to {_MOST_REASON} characters why; the audit log keeps it")
+    return text
+
+
 _FIELDS: Final[tuple[tuple[str, str, Callable[[str], Any]], ...]] = (
     ("api_url", "URL", values.node_address),
     ("pins", "PIN", values.node_pins),
@@ -155,11 +185,11 @@ FIELD_NAMES: Final = {field: name for field, name, _ in _FIELDS}
 _OF_A_NEW_NODE: Final = ("URL", "PIN", "COUNTRY", "CITY_RU", "CITY_EN")
 _TAKEN: Final = {
     "key": ("ENV", "NAME"),
-    "add": tuple(name for name in NAMES if name != "UNDO"),
+    "add": tuple(name for name in NAMES if name not in {"UNDO", "OPERATOR", "REASON"}),
     "list": ("ENV",),
     "check": ("ENV", "NAME"),
     "compare": ("ENV", "NAME"),
-    "drain": ("ENV", "NAME", "UNDO"),
+    "drain": ("ENV", "NAME", "UNDO", "OPERATOR", "REASON"),
 }
 _NEEDED: Final = {
     "key": ("ENV", "NAME"),
@@ -167,6 +197,6 @@ _NEEDED: Final = {
     "list": ("ENV",),
     "check": ("ENV",),
     "compare": ("ENV",),
-    "drain": ("ENV", "NAME"),
+    "drain": ("ENV", "NAME", "OPERATOR", "REASON"),
 }
 COMMANDS: Final = tuple(_TAKEN)

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from infra import transaction
-from infra.environment import NoSecret
+from infra.environment import NoSecret, owners
 from infra.nodes.arguments import FIELD_NAMES, FIRST, BadArguments, lacking
 from infra.nodes.inspection import Address, Seen, look
 from lib.db import StatementFailed
 from lib.domain import nodes
+from lib.domain.stored_work import By, NotDone, Why
 from lib.nodes import keys
 from lib.nodes.transport import AiohttpTransport
 from lib.settings import values
@@ -30,6 +31,12 @@ if TYPE_CHECKING:
 FIRST_KEY = "XRAY_API_KEY"
 _DONE, _WRONG = 0, 1
 _RETIRED = "retired"
+_NOT_DRAINED = {
+    Why.NOT_ALLOWED: "no role of this operator may do it",
+    Why.MISSING: "there is no such node",
+    Why.RETIRED: "it is retired",
+    Why.LAST_NODE: "no other node that is well takes customers, so new ones would get no key",
+}
 
 
 class UnusableKey(Exception):
@@ -131,19 +138,11 @@ def drain(environment: Environment, arguments: Arguments) -> int:
     """Let the sweeps take customers off the node, or with `UNDO=1` let it take them again."""
     given = arguments.node
     assert given is not None  # noqa: S101 -- needed by this command
+    by = By(arguments.operator, owners(environment), arguments.reason, f"node-drain-{uuid.uuid4()}")
     try:
-        done = transaction.run(
-            environment.connect("owner"),
-            nodes.drain,
-            given.name,
-            undo=arguments.undo,
-            correlation_id=f"node-drain-{uuid.uuid4()}",
-        )
-    except nodes.NoSuchNode:
-        _complain(f"{given.name}: there is no such node", [])
-        return _WRONG
-    except nodes.NotDrained as error:
-        _complain(f"{given.name}: {error}; nothing changed", [])
+        done = transaction.run(environment.connect("owner"), nodes.drain, given.name, by, undo=arguments.undo)
+    except NotDone as error:
+        _complain(f"{given.name}: {_NOT_DRAINED[error.why]}; nothing changed", [])
         return _WRONG
     if arguments.undo:
         _say(

@@ -6,12 +6,15 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from lib.domain import audit, provisioning
+from lib.domain.operators import Action
+from lib.domain.stored_work import NotDone, Why, check_may
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
     from lib.db import Transaction
+    from lib.domain.stored_work import By
 
 WAITS_LONG = "15 minutes"
 """What a node that can be called has not confirmed after so long is told to an operator."""
@@ -107,14 +110,6 @@ class Drained:
     was: str
     written: bool
     clients: int
-
-
-class NoSuchNode(Exception):
-    """There is no node of that name."""
-
-
-class NotDrained(Exception):
-    """It can't be drained, or taken back; why is the text."""
 
 
 class AddressTaken(Exception):
@@ -278,35 +273,36 @@ def register(tx: Transaction, given: Given, key_name: str, *, update: bool, corr
     return Registered(was, differences, written=True)
 
 
-def drain(tx: Transaction, name: str, *, undo: bool, correlation_id: str) -> Drained:
+def drain(tx: Transaction, name: str, by: By, *, undo: bool) -> Drained:
     """Take customers off the node, each once another is confirmed to let them in, and give it no new ones; or undo that.
 
     The sweeps do it, page by page (`lib.domain.provisioning.take_off`). Undone, it takes customers again, those who were taken off too.
 
     Raises:
-        NoSuchNode
-        NotDrained: it is retired, or no other node that is well takes customers: new ones would get no key.
+        NotDone: no role of theirs may do it, there is no such node, it is retired, or no other node that is well takes customers:
+            new ones would get no key.
     """
+    check_may(tx, by, Action.OPERATE, f"node {name}")
     tx.execute(_ONE_BY_ONE)  # two nodes are not drained at once, each for the other's sake
     row = tx.row(_StateRow, _STATE, name=name)
     if row is None:
-        raise NoSuchNode(name)
+        raise NotDone(Why.MISSING, f"node {name}")
     if row.state == "retired":
-        raise NotDrained("it is retired")
+        raise NotDone(Why.RETIRED, f"node {name}")
     state = "active" if undo else "draining"
     if row.state == state:
         return Drained(row.state, written=False, clients=row.clients)
     if not undo and not tx.value(_ANOTHER, name=name):
-        raise NotDrained("no other node that is well takes customers, so new ones would get no key")
+        raise NotDone(Why.LAST_NODE, f"node {name}")
     tx.execute(_SET_STATE, name=name, state=state)
     audit.record(
         tx,
-        None,
+        by.actor,
         "node.active" if undo else "node.draining",
         audit.Subject("node", name),
         before={"state": row.state},
-        after={"state": state, "clients": row.clients},
-        correlation_id=correlation_id,
+        after={"state": state, "clients": row.clients, "reason": by.reason},
+        correlation_id=by.correlation_id,
     )
     return Drained(row.state, written=True, clients=row.clients)
 

@@ -61,7 +61,7 @@ MAY: dict[Action, frozenset[Role]] = {
     Action.REFUND: _MONEY,
     Action.TAKE_STATEMENT: _MONEY,
     Action.SEE_OPERATIONS: _MONEY | {Role.SUPPORT, Role.OBSERVER},
-    # stored work run again or given up, sweeps, breakers; of payment events END_SUSPENSE decides
+    # stored work run again or given up, sweeps, breakers, nodes drained and back; of payment events END_SUSPENSE decides
     Action.OPERATE: frozenset({Role.OWNER, Role.SUPPORT}),
     # what opens or closes a path of the whole shop
     Action.SWITCH: frozenset({Role.OWNER}),

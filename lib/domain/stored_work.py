@@ -40,6 +40,8 @@ class Why(StrEnum):
     OUT_OF_REACH = "out-of-reach"
     TOO_LATE = "too-late"
     NOT_OPEN = "not-open"
+    RETIRED = "retired"
+    LAST_NODE = "last-node"
     SAME = "same"
 
 

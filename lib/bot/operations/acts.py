@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from lib import function_table
 from lib.bot.operations.callbacks import Act
-from lib.domain import flags, inbox, money_desk, operations, stored_work
+from lib.domain import flags, inbox, money_desk, nodes, operations, stored_work
 from lib.domain.operators import Action
 from lib.domain.stored_work import By, NotDone, Why
 from lib.payments import registry
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 NEEDS: dict[Act, Action] = {
     Act.SWEEP: Action.OPERATE,
     Act.PROBE: Action.OPERATE,
+    Act.DRAIN: Action.OPERATE,
+    Act.UNDRAIN: Action.OPERATE,
     Act.ON: Action.SWITCH,
     Act.OFF: Action.SWITCH,
     Act.UPDATE_AGAIN: Action.OPERATE,
@@ -37,7 +39,7 @@ NEEDS: dict[Act, Action] = {
     Act.EVENT_ASIDE: Action.END_SUSPENSE,
     Act.MESSAGE_AGAIN: Action.OPERATE,
 }
-WITH_REASON = frozenset({Act.UPDATE_GIVE_UP, Act.EVENT_ASIDE})
+WITH_REASON = frozenset({Act.DRAIN, Act.UNDRAIN, Act.UPDATE_GIVE_UP, Act.EVENT_ASIDE})
 """Acts for which a reason is typed."""
 NAMED = frozenset({Act.SWEEP, Act.ON, Act.OFF})
 """Acts whose subject is a name; that of all others is a number."""
@@ -163,6 +165,15 @@ def _probe(tx: Transaction, context: UpdateContext, form: Form) -> list[Item]:
     return []
 
 
+def _drain(tx: Transaction, context: UpdateContext, form: Form) -> list[Item]:
+    node = operations.node(tx, form.number)
+    if node is None:
+        raise NotDone(Why.MISSING, f"node {form.subject}")
+    if not nodes.drain(tx, node.name, _by(context, form), undo=form.act is Act.UNDRAIN).written:
+        raise NotDone(Why.SAME, f"node {form.subject}")
+    return []
+
+
 def _switch(tx: Transaction, context: UpdateContext, form: Form) -> list[Item]:
     known = sweeps()
     if form.subject not in {*shop_flags(), *(one.flag for one in known.values())}:
@@ -202,6 +213,8 @@ def _message_again(tx: Transaction, context: UpdateContext, form: Form) -> list[
 _DO: dict[Act, Callable[[Transaction, UpdateContext, Form], list[Item]]] = {
     Act.SWEEP: _sweep,
     Act.PROBE: _probe,
+    Act.DRAIN: _drain,
+    Act.UNDRAIN: _drain,
     Act.ON: _switch,
     Act.OFF: _switch,
     Act.UPDATE_AGAIN: _update_again,
@@ -235,6 +248,10 @@ def _facts(tx: Transaction, context: UpdateContext, form: Form) -> _Facts:  # no
             is_open = node.open_s > 0 or node.reconcile_s > 0
             name = say.plain("operations-breaker-of", name=node.name)
             return {name: say.plain("operations-breaker-open" if is_open else "operations-breaker-probe")}
+        case Act.DRAIN | Act.UNDRAIN:
+            node = operations.node(tx, form.number)
+            name = say.plain("operations-state-of", name="" if node is None else node.name)
+            return {} if node is None else {name: say.plain(f"operations-node-{node.state}")}
         case Act.ON | Act.OFF:
             return {form.subject: say.plain("operations-on" if flags.enabled(tx, form.subject) else "operations-off")}
         case _:

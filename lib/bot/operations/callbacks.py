@@ -21,6 +21,8 @@ class Act(StrEnum):
 
     SWEEP = "sweep"
     PROBE = "probe"
+    DRAIN = "drain"
+    UNDRAIN = "undrain"
     ON = "on"
     OFF = "off"
     UPDATE_AGAIN = "update-again"

@@ -156,7 +156,7 @@ def _subject(context: UpdateContext, form: Form) -> tuple[Button, ...]:  # noqa:
         return (tap(say("button-operations-flags"), Flags()),)
     if not form.number:
         return ()
-    if form.act is Act.PROBE:
+    if form.act in {Act.PROBE, Act.DRAIN, Act.UNDRAIN}:
         return (tap(say("button-operations-node"), Node(node=form.number)),)
     if form.act in {Act.UPDATE_AGAIN, Act.UPDATE_GIVE_UP}:
         return (tap(say("button-operations-update", number=form.subject), Update(update=form.number)),)

@@ -216,6 +216,8 @@ def node(tx: Transaction, context: UpdateContext, held: Collection[Role], node_i
     rows: list[tuple[Button, ...]] = []
     if operators.may(held, Action.OPERATE) and (one.open_s > 0 or one.reconcile_s > 0):
         rows.append((_act(context, Act.PROBE, str(one.id)),))
+    if operators.may(held, Action.OPERATE) and one.state != "retired":
+        rows.append((_act(context, Act.UNDRAIN if one.state == "draining" else Act.DRAIN, str(one.id)),))
     back = tap(say.plain("button-operations-nodes"), Nodes(after=0))
     return Screen("\n".join(lines), (*rows, (back, _home(context))))
 

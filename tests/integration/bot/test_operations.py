@@ -623,6 +623,59 @@ async def test_of_two_breakers_of_a_node_the_closed_one_stays_closed(boss: Custo
     assert found == ("false true" if of_lists else "true false")
 
 
+def states(tx: Transaction) -> list[Any]:
+    return tx.values("select state from nodes order by id")
+
+
+@pytest.mark.proves("N-41.drain")
+async def test_a_node_is_drained_and_taken_back_each_once_with_a_reason(boss: Customer) -> None:
+    """The other one first gets well: while it is not, no customer would get a key."""
+    db = boss.services.db
+    first, second = await db.run(two_nodes)
+    await boss.say("/operations")
+    await walk(boss, "Nodes", "nl1", "Take customers off")
+    assert "No other node that is well takes customers" in boss.text
+    await db.run(lambda tx: tx.execute("update nodes set open_since = null, open_until = null, failures = 0"))
+    await boss.tap(f"ops_node:{second}")
+    await walk(boss, "Take customers off", ">short")
+    assert "10" in boss.text
+    await one_effect(boss, "node.draining", f">{REASON}")
+    assert await db.run(states) == ["active", "draining"]
+    before, after, _ = await db.run(last_audit)
+    assert (before["state"], after) == ("active", {"state": "draining", "clients": 0, "reason": REASON})
+    await boss.tap(f"ops_act:drain:{second}")
+    assert "stands so already" in boss.text
+    await boss.tap(f"ops_node:{first}")
+    await boss.press("Take customers off")
+    assert "No other node that is well takes customers" in boss.text
+    await boss.tap(f"ops_node:{second}")
+    assert "draining" in boss.text
+    await one_effect(boss, "node.active", "Let it take customers again", f">{REASON}")
+    assert await db.run(states) == ["active", "active"]
+    actors = "select actor from audit_log where action in ('node.draining', 'node.active')"
+    assert await db.run(lambda tx: tx.values(actors)) == [OWNER, OWNER]
+
+
+async def test_what_was_shown_of_a_node_is_what_is_done(boss: Customer) -> None:
+    """Its other node is lost, or it is retired, between the screen and the tap."""
+    db = boss.services.db
+    _, second = await db.run(two_nodes)
+    await db.run(lambda tx: tx.execute("update nodes set open_since = null, open_until = null, failures = 0"))
+    for change, words in (
+        ("update nodes set lost_since = atlas.now() where name = 'de1'", "No other node that is well"),
+        ("update nodes set state = 'retired', lost_since = null where name = 'nl1'", "This node is retired"),
+    ):
+        await boss.tap(f"ops_act:drain:{second}")
+        await boss.say(REASON)
+        await db.run(by_the_owner, change)
+        await boss.press("Confirm")
+        assert words in boss.text
+        await db.run(by_the_owner, "update nodes set lost_since = null")
+    await boss.tap(f"ops_node:{second}")
+    assert not [one for one in boss.buttons if "Take customers off" in one["text"]]
+    assert not [one for one in await db.run(audited) if "node.draining" in one]
+
+
 async def test_a_switch_is_switched_once_and_back(boss: Customer) -> None:
     db = boss.services.db
     await boss.say("/operations")

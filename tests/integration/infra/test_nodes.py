@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.proves("S3-9")
 
+OWNER, REASON = 42, "the machine is to be replaced"
 MASTER, OLDER = "m" * 32, "o" * 32
 PLACE = {"COUNTRY": "DE", "CITY_RU": "Франкфурт", "CITY_EN": "Frankfurt"}
 WELL: dict[str, Any] = {
@@ -117,7 +118,8 @@ def up(folder: Path, database_url: str, **secrets: str) -> Iterator[Callable[[st
     """The local environment of a system that says it is up, with this database."""
     home = Home(folder / ".local")
     home.take()
-    settings = {"TASKS_PROJECT": "local", "TASKS_LOCATION": "here", "XRAY_API_KEY": "of-the-first-node", **secrets}
+    settings = {"TASKS_PROJECT": "local", "TASKS_LOCATION": "here", "XRAY_API_KEY": "of-the-first-node"}
+    settings |= {"ADMIN_IDS": str(OWNER), **secrets}
     home.announce({"url": "http://127.0.0.1:1", "database": database_url, "settings": settings})
     yield lambda name: environments.load(name, folder=home.path)
     home.let_go()
@@ -384,28 +386,73 @@ def test_the_list_has_every_node(operator: Operator, node: Node) -> None:
         assert words in out
 
 
+def drain(operator: Operator, **given: str) -> tuple[int, str, str]:
+    return operator.make("drain", **{"NAME": "de1", "OPERATOR": str(OWNER), "REASON": REASON} | given)
+
+
 @pytest.mark.proves("N-41.drain")
 def test_a_node_is_drained_and_taken_back_by_a_command_each_with_its_audit_row(operator: Operator, node: Node) -> None:
-    assert operator.make("drain", NAME="de1") == (1, "", "de1: there is no such node\n")
+    assert drain(operator) == (1, "", "de1: there is no such node; nothing changed\n")
     assert added(operator, node)[0] == 0
-    code, out, err = operator.make("drain", NAME="de1")
+    code, out, err = drain(operator)
     assert (code, out, "no other node that is well takes customers" in err) == (1, "", True)
     operator.sql("insert into nodes (name, api_url, key_name) values ('other', 'http://127.0.0.1:9', 'XRAY_API_KEY')")
     state = "select name, state from nodes where name = 'de1'"
-    code, out, err = operator.make("drain", NAME="de1")
+    code, out, err = drain(operator)
     assert (code, err, "de1: takes no new customers; 0 are to leave it" in out) == (0, "", True)
     assert operator.sql(state) == [["de1", "draining"]]
-    assert "is drained already" in operator.make("drain", NAME="de1")[1]
+    assert "is drained already" in drain(operator)[1]
     assert "draining" in operator.make("list")[1]
-    assert operator.make("drain", NAME="other")[0] == 1, "it would be the last"
-    assert operator.make("drain", NAME="de1", UNDO="1")[0] == 0
+    assert drain(operator, NAME="other")[0] == 1, "it would be the last"
+    assert drain(operator, UNDO="1")[0] == 0
     assert operator.sql(state) == [["de1", "active"]]
-    assert "nothing changed" in operator.make("drain", NAME="de1", UNDO="1")[1]
-    rows = operator.sql("select action, before, after ->> 'state' from audit_log where subject_key = 'de1' order by id")
+    assert "nothing changed" in drain(operator, UNDO="1")[1]
+    rows = operator.sql(
+        "select actor, action, before, after ->> 'state', after ->> 'reason' from audit_log where subject_key = 'de1' order by id"
+    )
     assert rows[1:] == [
-        ["node.draining", {"state": "active"}, "draining"],
-        ["node.active", {"state": "draining"}, "active"],
+        [OWNER, "node.draining", {"state": "active"}, "draining", REASON],
+        [OWNER, "node.active", {"state": "draining"}, "active", REASON],
     ]
+
+
+@pytest.mark.parametrize(
+    ("role", "may"), [("support", True), ("finance", False), ("observer", False), ("marketing", False), (None, False)]
+)
+def test_a_node_is_drained_by_those_who_operate_the_shop(
+    operator: Operator, node: Node, role: str | None, *, may: bool
+) -> None:
+    assert added(operator, node)[0] == 0
+    operator.sql("insert into nodes (name, api_url, key_name) values ('other', 'http://127.0.0.1:9', 'XRAY_API_KEY')")
+    if role is not None:
+        operator.sql(f"insert into operators (telegram_id, role, granted_by) values (43, '{role}', 42)")  # noqa: S608 -- a role
+    code, _, err = drain(operator, OPERATOR="43")
+    assert (code, "no role of this operator may do it; nothing changed" in err) == (0 if may else 1, not may)
+    state = operator.sql("select state from nodes where name = 'de1'")
+    assert state == [["draining" if may else "active"]]
+    assert len(operator.sql("select 1 from audit_log where action = 'node.draining' and actor = 43")) == may
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("OPERATOR", ""),
+        ("OPERATOR", "0"),
+        ("OPERATOR", "-7"),
+        ("OPERATOR", "٤٢"),
+        ("OPERATOR", str(2**63)),
+        ("OPERATOR", "@olga"),
+        ("REASON", ""),
+        ("REASON", "short"),
+        ("REASON", "x" * 501),
+        ("REASON", "two lines\nare none"),
+    ],
+)
+def test_who_drains_a_node_and_why_is_said(operator: Operator, node: Node, name: str, value: str) -> None:
+    assert added(operator, node)[0] == 0
+    code, out, err = drain(operator, **{name: value})
+    assert (code, out, f"{name}: " in err) == (2, "", True)
+    assert operator.sql("select count(*) from audit_log where action = 'node.draining'") == [[0]]
 
 
 @pytest.mark.parametrize(("value", "words"), [("", "NODE_MASTER_KEYS: "), ("short", "NODE_MASTER_KEYS: each needs")])

@@ -15,6 +15,7 @@ from functions.tasks import task_provision
 from lib import bootstrap, log
 from lib.domain import health_snapshot, nodes, provisioning
 from lib.domain.breaker import OPENS_AFTER, Call
+from lib.domain.stored_work import By, NotDone
 from lib.nodes.client import ATTEMPTS
 from lib.nodes.transport import NodeError
 from tests.integration.by_the_owner import by_the_owner, travel
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
     from lib.db import Database, Transaction
 
+BY = By(42, {42}, "the machine is to be replaced", "t")
 _AWAY = NodeError("ClientConnectorError", temporary=True)
 _MINUTE = timedelta(seconds=60)
 _WAITING, _MANY = 450, 100_000
@@ -371,7 +373,7 @@ async def test_a_drained_node_is_emptied_and_no_customer_is_ever_without_a_node(
     await db.run(start_trials, 1, 14)
     network[2].failing = _AWAY
     await a_pass(db)
-    drained = await db.run(nodes.drain, "n1", undo=False, correlation_id="t")
+    drained = await db.run(nodes.drain, "n1", BY, undo=False)
     assert (drained.was, drained.written, drained.clients) == ("active", True, 14)
     for _ in range(3):
         await a_pass(db)
@@ -407,19 +409,25 @@ async def test_a_node_that_is_taken_back_from_draining_holds_all_customers_again
 ) -> None:
     await db.run(start_trials, 1, 3)
     await a_pass(db)
-    assert (await db.run(nodes.drain, "n2", undo=False, correlation_id="t")).written
-    assert not (await db.run(nodes.drain, "n2", undo=False, correlation_id="t")).written
-    with pytest.raises(nodes.NotDrained):  # it would be the last
-        await db.run(nodes.drain, "n1", undo=False, correlation_id="t")
+    assert (await db.run(nodes.drain, "n2", BY, undo=False)).written
+    assert not (await db.run(nodes.drain, "n2", BY, undo=False)).written
+    with pytest.raises(NotDone, match="last-node"):
+        await db.run(nodes.drain, "n1", BY, undo=False)
     for _ in range(2):
         await a_pass(db)
     assert network[2].present == {}
-    assert (await db.run(nodes.drain, "n2", undo=True, correlation_id="t")).written
+    assert (await db.run(nodes.drain, "n2", BY, undo=True)).written
     await a_pass(db)
     assert network[2].present == network[1].present
     assert len(network[1].present) == 3
-    told = "select action || ' ' || (after ->> 'state') from audit_log where subject_kind = 'node' order by id"
-    assert await db.run(lambda tx: tx.values(told)) == ["node.draining draining", "node.active active"]
+    told = (
+        "select actor || ' ' || action || ' ' || (after ->> 'state') || ' ' || (after ->> 'reason') from audit_log"
+        " where subject_kind = 'node' order by id"
+    )
+    assert await db.run(lambda tx: tx.values(told)) == [
+        f"42 node.draining draining {BY.reason}",
+        f"42 node.active active {BY.reason}",
+    ]
 
 
 @pytest.mark.proves("N-48")

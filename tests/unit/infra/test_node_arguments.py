@@ -70,7 +70,7 @@ def test_everything_that_is_wrong_is_told_at_once() -> None:
         "UPDATE": "yes",
     }
     assert [problem.partition(":")[0] for problem in problems("add", wrong)] == [
-        name for name in arguments.NAMES if name != "UNDO"
+        name for name in arguments.NAMES if name not in {"UNDO", "OPERATOR", "REASON"}
     ]
     assert [one.partition(":")[0] for one in problems("drain", GOOD | {"UNDO": "yes"}) if one.startswith("UNDO")] == [
         "UNDO"
