@@ -20,9 +20,10 @@ from lib.domain.suspense_by_hand import By
 from lib.settings import pricelist
 from sandbox.node.lab import Origin, ShareLink, TunnelClient, TunnelRefusedError
 from sandbox.system.customer import APPLIED_S, Customer, StepFailedError, need, text_of, urls_of
+from sandbox.system.time_travel import pass_time
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 
     from sandbox.system.customer import Message
     from sandbox.system.system import System
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 MEGABYTE: Final = 1_000_000
 OK: Final = 200
 SOME_SECONDS: Final = timedelta(seconds=10)
+A_MINUTE: Final = timedelta(seconds=61)
+"""Every sweep of a minute's schedule has its turn in it."""
 # Xray lists no client that comes from 127.0.0.1 as online; only Linux has the rest of 127/8 without being asked.
 ELSEWHERE: Final = "127.0.0.2" if sys.platform == "linux" else None
 _LOST = 502
@@ -38,6 +41,35 @@ _ROUNDED: Final = Decimal("0.00001")
 _CUT_S = 10.0
 _BETWEEN_SWEEPS: Final = timedelta(minutes=10)  # of sweep_money: functions/table.json
 _TRIES: Final = 12
+
+
+class Download:
+    """A page without an end, read through a tunnel.
+
+    Args:
+        origin: that sends it.
+        since: what it had sent to others before, in bytes.
+        chunks: of the answer's body.
+    """
+
+    def __init__(self, origin: Origin, since: int, chunks: AsyncIterator[bytes]) -> None:
+        self._origin = origin
+        self._read = since
+        self.chunks = chunks
+
+    async def goes_on(self) -> None:
+        """Read until there is a byte that was not sent yet when this began; what is under way says nothing.
+
+        Raises:
+            StepFailedError: it ends before.
+            httpx.HTTPError: it is broken off.
+        """
+        sent = self._origin.dripped
+        async for chunk in self.chunks:
+            self._read += len(chunk)
+            if self._read > sent:
+                return
+        raise StepFailedError("the download ended")
 
 
 class DemoChecks:
@@ -100,10 +132,15 @@ class DemoChecks:
         need(hashlib.sha256(body).hexdigest() == expected, "the bytes are not the site's")
         return f"{size / MEGABYTE:.0f} MB at {size / MEGABYTE / seconds:.0f} MB/s"
 
+    async def pull_all(self, links: Iterable[str], size: int) -> None:
+        """Through each of them, at the same time."""
+        async with asyncio.TaskGroup() as pulling:
+            for link in links:
+                pulling.create_task(self.pull(link, size))
+
     async def refused(self, name: str, links: list[str]) -> None:
         """No node lets this person in."""
-        for link in links:
-            await self._refused_by(name, link)
+        await asyncio.gather(*(self._refused_by(name, link) for link in links))
 
     async def _refused_by(self, name: str, link: str) -> None:
         try:
@@ -113,36 +150,55 @@ class DemoChecks:
             return
         raise StepFailedError(f"{name} is still let in by node {self.node_of(link) + 1}")
 
-    async def links_of(self, name: str) -> list[str]:
-        """Each node's link for this person, once every node has confirmed what is wanted of it."""
+    async def links_now(self, name: str) -> list[str] | None:
+        """Each node's link for this person; None while a node has not confirmed what is wanted of it."""
         query = (
             "select c.link, c.applied_version = c.version as applied from node_clients c"
             " join subscriptions s on s.id = c.subscription_id join accounts a on a.id = s.account_id"
             " where a.first_name = :name order by c.node_id"
         )
-        deadline = time.monotonic() + APPLIED_S
-        while True:
-            rows = await self._system.sql(query, name=name)
-            if len(rows) == len(self._system.nodes) and all(row["applied"] and row["link"] for row in rows):
-                return [str(row["link"]) for row in rows]
-            need(time.monotonic() < deadline, f"not on every node: {name}")
-            await asyncio.sleep(0.05)
+        rows = await self._system.sql(query, name=name)
+        if len(rows) != len(self._system.nodes) or not all(row["applied"] and row["link"] for row in rows):
+            return None
+        return [str(row["link"]) for row in rows]
+
+    async def links_of(self, name: str) -> list[str]:
+        """Each node's link for this person, once every node has confirmed it: what one can't be told now, it is told by schedule."""
+        found: list[str] = []
+
+        async def everywhere() -> bool:
+            found[:] = await self.links_now(name) or []
+            return bool(found)
+
+        await self.by_schedule(everywhere, A_MINUTE, f"{name} is on every node")
+        return found
+
+    async def pass_time(self, by: timedelta) -> None:
+        """Let so much time go by; each sweep that was due meanwhile has run once, and what follows from it is done."""
+        await pass_time(self._system, by, by)
+
+    async def by_schedule(self, holds: Callable[[], Awaitable[object]], every: timedelta, what: str) -> int:
+        """Let the schedule's next runs come, one after the other, until it holds; how many it took."""
+        for runs in range(_TRIES):
+            if await holds():
+                return runs
+            await self.pass_time(every)
+        raise StepFailedError(f"{what}: not after {_TRIES} runs of the schedule")
 
     def node_of(self, link: str) -> int:
         """Which node a link leads to, by its port."""
         return [node.port for node in self._system.nodes].index(ShareLink.parse(link).port)
 
     async def told_of_the_end(self, customer: Customer) -> None:
-        """The bot says that access has ended, and no node has the client any more."""
-        await customer.sees(
-            lambda message: "has ended" in text_of(message), "the news that access has ended", APPLIED_S
-        )
+        """The bot says that access has ended, and no node has the client any more; what one run passed over, the next one ends."""
         name = customer.user.account.first_name
-        waited = time.monotonic() + APPLIED_S
         query = "select c.node_id from node_clients c join subscriptions s on s.id = c.subscription_id join accounts a on a.id = s.account_id where a.first_name = :name"
-        while await self._system.sql(query, name=name):
-            need(time.monotonic() < waited, f"{name} is still on the node")
-            await asyncio.sleep(0.05)
+
+        async def ended() -> bool:
+            told = any("has ended" in text_of(message) for message in customer.user.messages)
+            return told and not await self._system.sql(query, name=name)
+
+        await self.by_schedule(ended, A_MINUTE, f"{name} is told that access has ended, and is on no node")
 
     async def fate(self, chunks: AsyncIterator[bytes], link: str) -> str:
         """What became of a connection that was open when access ended; must agree with what the node says it can do."""
@@ -188,14 +244,19 @@ class DemoChecks:
         need(orders[0]["n"] == sold, f"{orders[0]['n']} orders paid, not {sold}")
         return f"revenue {sold * self.price / 100:.2f} {currency} from {sold} paid orders"
 
-    async def holds(self, name: str, amount: int) -> None:
+    async def balance_of(self, name: str) -> int:
         """So many kopecks are on this person's balance."""
         rows = await self._system.sql(
             "select coalesce(sum(w.balance), 0) as held from ledger_accounts w join accounts a on a.id = w.account_id"
             " where a.first_name = :name",
             name=name,
         )
-        need(rows[0]["held"] == amount, f"{rows[0]['held']} on the balance of {name}, not {amount}")
+        return int(rows[0]["held"])
+
+    async def holds(self, name: str, amount: int) -> None:
+        """This is what is on that person's balance, in kopecks."""
+        held = await self.balance_of(name)
+        need(held == amount, f"{held} on the balance of {name}, not {amount}")
 
     async def refund(self, provider: str, charge_id: str) -> None:
         """An operator has a charge given back by its provider, with the access that it paid for."""

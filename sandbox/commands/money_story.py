@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from sandbox.system.customer import Customer, Message
     from sandbox.system.system import System
 
-_TOP_UP: Final = 250_00
+_TOP_UP: Final = 750_00
 _MORE: Final = 50_00
 _TRIES: Final = 5
 _A_MINUTE: Final = timedelta(seconds=61)

@@ -329,6 +329,17 @@ class XrayNode:
         await self.core.kill()
         self.target.stop()
 
+    def forget(self) -> None:
+        """Another machine is put in its place: keys and addresses are the same, of clients it knows nothing.
+
+        Raises:
+            RuntimeError: the service runs, and would go on with the file that was removed.
+        """
+        if self.service.running:
+            raise RuntimeError("its service runs")
+        for kept in self.folder.glob("state.sqlite3*"):
+            kept.unlink()
+
     def hang(self) -> None:
         """The service accepts connections and never answers."""
         self.service.suspend()

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
 _CHUNK = bytes(range(256)) * 256
+_DROP = 1024
 _SING_BOX = "import sys, singbox; singbox.startFromJSON(open(sys.argv[1], encoding='utf-8').read())"
 _NEEDED = ("type", "security", "encryption", "pbk", "fp", "sni")
 
@@ -187,11 +188,16 @@ class TunnelClient:
 
 
 class Origin:
-    """A tiny website to pull through a tunnel: `/bytes/<n>` has n bytes, `/drip` never ends (a chunk every 20 ms)."""
+    """A tiny website to pull through a tunnel: `/bytes/<n>` has n bytes, `/drip` never ends (a chunk every 20 ms).
+
+    Attributes:
+        dripped: bytes that the page without an end has sent so far, to all.
+    """
 
     def __init__(self, port: int = 0) -> None:
-        routes = [Route("/bytes/{size:int}", _bytes), Route("/drip", _drip)]
+        routes = [Route("/bytes/{size:int}", _bytes), Route("/drip", self._drip)]
         self._server = Server(Starlette(routes=routes), port)
+        self.dripped = 0
 
     @property
     def url(self) -> str:
@@ -216,6 +222,15 @@ class Origin:
         """Stop, and drop what is open."""
         await self._server.stop()
 
+    async def _drip(self, _request: Request) -> Response:
+        async def body() -> AsyncIterator[bytes]:
+            while True:
+                self.dripped += _DROP
+                yield _CHUNK[:_DROP]
+                await asyncio.sleep(0.02)
+
+        return StreamingResponse(body(), headers={"x-origin": "lab"})
+
 
 async def _bytes(request: Request) -> Response:
     size: int = request.path_params["size"]
@@ -228,12 +243,3 @@ async def _bytes(request: Request) -> Response:
             yield chunk
 
     return StreamingResponse(body(), headers={"content-length": str(size), "x-origin": "lab"})
-
-
-async def _drip(_request: Request) -> Response:
-    async def body() -> AsyncIterator[bytes]:
-        while True:
-            yield _CHUNK[:1024]
-            await asyncio.sleep(0.02)
-
-    return StreamingResponse(body(), headers={"x-origin": "lab"})

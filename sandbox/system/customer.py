@@ -10,6 +10,8 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from sandbox.node.lab import ShareLink
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
@@ -47,6 +49,11 @@ def link_of(message: Message) -> str | None:
     """The share link in it."""
     found = _LINK.search(html.unescape(text_of(message)))
     return found[0] if found else None
+
+
+def same_key(one: str | None, other: str) -> bool:
+    """By UUID: it is one on all nodes, and any of their links may be shown."""
+    return one is not None and ShareLink.parse(one).uuid == ShareLink.parse(other).uuid
 
 
 def _keyboard(message: Message) -> list[dict[str, Any]]:
@@ -130,6 +137,21 @@ class Customer:
         way = ("go:buy", f"tariff:{tariff}", f"period:{days}:", f"pay:{method}:")
         screen = await self.follow(way, lambda message: offer(message) or _button(message, "order_id="), "an order")
         return screen if offer(screen) else await self.follow(("order_id=",), offer, "an invoice to pay")
+
+    async def reissue(self) -> Message:
+        """Ask for a new key; what the key's screen says then: the old link still, or the new one."""
+        return await self._press_through("go:profile", "go:key", "go:reissue", "reissue:")
+
+    async def turn_auto_renewal(self, *, on: bool) -> Message:
+        """By its screen, where price, moment and the way out are said; the screen as it is then."""
+        return await self._press_through("go:profile", "go:auto_renewal", f"renew:{int(on)}")
+
+    async def _press_through(self, *meanings: str) -> Message:
+        """From a new menu, each on the screen that the one before led to: screens of before may still have the same buttons."""
+        screen = await self.start()
+        for meaning in meanings:
+            screen = await self.press(screen, meaning)
+        return screen
 
     async def _press_until(self, meaning: str, wanted: Callable[[Message], object], what: str) -> Message:
         await self._press_newest(meaning)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _ROOT = Path(__file__).resolve().parents[2]
-_STEPS = 31
+_STEPS = 38
 
 
 @pytest.fixture

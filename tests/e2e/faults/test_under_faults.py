@@ -254,4 +254,4 @@ async def test_the_whole_demo_holds(system: System) -> None:  # noqa: ARG001 -- 
     )
     assert told.returncode == 0, told.stdout + told.stderr
     assert "All of it under faults" in told.stdout
-    assert told.stdout.count("    ok ") == 31
+    assert told.stdout.count("    ok ") == 38
