@@ -233,6 +233,34 @@ async def test_a_node_whose_answers_come_too_late(shop: Shop) -> None:
     assert await shop.let_in(RENEWS) == await shop.let_in(BUYS) == [1, 2]
 
 
+@pytest.mark.proves("S3-7.removal-network-failure")
+async def test_the_network_fails_while_a_removal_is_told(shop: Shop) -> None:
+    """One node never hears of the end, the other's answer is lost: both are told again, under the same version, until they confirm."""
+    lost: list[int] = []
+
+    async def cut() -> None:
+        lost.append(1)
+        raise NodeError("ClientConnectorError", temporary=True)
+
+    def cut_off(answer: dict[str, Any]) -> tuple[int, bytes]:
+        lost.append(2)
+        return _lost_answer(answer)
+
+    ends = await shop.db.run(lambda tx: tx.value("select min(id) from subscriptions"))
+    shop.node(1).before_answer, shop.node(2).on_its_way = cut, cut_off
+    await shop.minute()
+    await shop.minute()
+    assert set(lost) == {1, 2}
+    assert (await shop.to_leave(1), await shop.to_leave(2)) == ([ENDS], [ENDS]), "no answer is no confirmation"
+    assert await shop.let_in(ENDS) == []
+    shop.node(1).before_answer = shop.node(2).on_its_way = None
+    await shop.healed()
+    for number in (1, 2):
+        told = {version for client, version, wanted in shop.node(number).asked if client == str(ends) and not wanted}
+        assert len(told) == 1, "a removal that is told again is the same one"
+        assert str(ends) not in shop.node(number).present
+
+
 @pytest.mark.proves("S3-7.malformed-json")
 @pytest.mark.parametrize("body", [b"<html>", b'{"items": null}', json.dumps([]).encode()])
 async def test_a_node_whose_answers_can_not_be_read(shop: Shop, body: bytes) -> None:
