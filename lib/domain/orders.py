@@ -117,6 +117,13 @@ where account_id = :account_id and kind = :kind and status = 'open' and parent_i
 returning id as order_id, provider, coalesce(invoice_id, '') as invoice_id
 """
 
+_CLOSE_OPEN = """
+update orders
+set status = case when expires_at <= atlas.now() then 'expired' else 'replaced' end,
+    provider_closed_at = case when invoice_asked_at is null and invoice_id is null then atlas.now() end
+where account_id = :account_id and status = 'open' and parent_id is null
+"""
+
 _OPEN = f"""
 insert into orders (account_id, kind, tariff, period_days, list_price, price, currency, value, discount, discount_percent, provider,
                     expires_at)
@@ -243,6 +250,14 @@ def _open_one(tx: Transaction, account_id: object, kind: object) -> Order | None
         account_id=account_id,
         kind=kind,
     )
+
+
+def close_open(tx: Transaction, account_id: int) -> int:
+    """Whatever they have open makes way for nothing: no tap and no checkout finds it again, and its invoice is taken back.
+
+    How many that were. `sweep_payments` takes the invoices back; what is paid all the same comes as for any order that made way.
+    """
+    return tx.execute(_CLOSE_OPEN, account_id=account_id)
 
 
 def attach_invoice(tx: Transaction, order_id: int, invoice_id: str, url: str) -> Order:

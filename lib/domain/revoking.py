@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from lib.domain import freezing, messages, outbox, subscriptions
+from lib.domain import freezing, messages, orders, outbox, subscriptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -165,6 +165,7 @@ def ban(tx: Transaction, account_id: int, *, actor_id: int, reason: str, correla
     _lock(tx, account_id)
     if ban_of(tx, account_id) is not None:
         return Refusal.BANNED
+    orders.close_open(tx, account_id)
     held = subscriptions.locked(tx, account_id)
     work: tuple[outbox.Item, ...] = ()
     end: datetime | None = None

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
+from functions.sweeps import sweep_payments
+from lib import bootstrap
 from lib.db import Database, StatementFailed
 from lib.domain import (
     adjustments,
@@ -29,8 +32,11 @@ from lib.domain.refunds_by_hand import Route, Wanted
 from lib.domain.revoking import Done, Refusal
 from lib.domain.settlement import Event
 from lib.domain.suspense_by_hand import By, Refused, Why
+from lib.payments.provider import PaidPage
+from tests.integration.bot.customer import FakeProvider
 from tests.integration.sweeps.grants import PRICES, at_the_start, open_order, pay, start_trial
 from tests.integration.sweeps.lives import DAY, OPERATOR, bought, customer, order
+from tests.integration.sweeps.runs import sweep_run
 from tests.quoting import at_list_price
 
 if TYPE_CHECKING:
@@ -136,6 +142,40 @@ async def test_who_is_banned_has_no_access_orders_nothing_and_is_given_nothing(a
     assert isinstance(await anna.db.run(unban, anna.account), Done)
     await anna.db.run(suspense_by_hand.assign, received.event_id, order_id, by, PRICES)
     assert (await anna.held()).status == "active"
+
+
+def open_top_up(tx: Transaction, account: int, invoice: str) -> None:
+    quote = replace(at_list_price(PRICES, "basic", 30), list_price=25_000, price=25_000, value=25_000)
+    opened = orders.open_top_up(tx, account, quote=quote, provider="cryptobot", minutes=30)
+    orders.attach_invoice(tx, opened.order.id, invoice, "https://pay.example/2")
+
+
+@pytest.mark.proves("N-37")
+async def test_a_ban_closes_what_was_open_and_its_invoices_are_taken_back(
+    anna: Customer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No tap finds an order of before the ban, by any way, and nothing of it is open when the ban is over."""
+    late = await anna.db.run(order, "101")
+    await anna.db.run(open_top_up, anna.account, "102")
+    await anna.db.run(lambda tx: open_order(tx, 2, "basic", 30, "103"))
+    await anna.db.run(ban, anna.account)
+    statuses = "select invoice_id || ' ' || status from orders where invoice_id like '10%' order by invoice_id"
+    assert await anna.db.run(lambda tx: tx.values(statuses)) == ["101 replaced", "102 replaced", "103 open"]
+    provider = FakeProvider()
+    monkeypatch.setattr(bootstrap, "invoices", lambda: {provider.name: provider})
+    monkeypatch.setattr(provider, "listed", nothing_listed)
+    await sweep_payments._work(sweep_run(anna.db, "payments"))
+    assert sorted(provider.deleted) == ["101", "102"]
+    # what was paid before it could be taken back lies in suspense all the same
+    assert (await anna.db.run(pay, late)).outcome == "unmatched"
+    await anna.db.run(unban, anna.account)
+    assert await anna.db.run(lambda tx: tx.values(statuses)) == ["101 replaced", "102 replaced", "103 open"]
+    again = await anna.db.run(order, "104")
+    assert (await anna.db.run(pay, again)).outcome == "settled"
+
+
+async def nothing_listed(_start: int) -> PaidPage:
+    return PaidPage({}, 0)
 
 
 @pytest.mark.proves("N-37")
