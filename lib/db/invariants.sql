@@ -49,6 +49,24 @@ where s.status = 'expired' and last.event is distinct from 'expired' and last.ev
 -- Who is banned has no access, running or frozen.
 select s.id from accounts a join subscriptions s on s.account_id = a.id where a.banned_at is not null and s.status <> 'expired';
 
+-- name: renewal_is_of_running_access by subscription
+-- What renewed by itself was running access, not frozen, of a customer who was not banned; it was paid from their own balance, under
+-- the key of one of its ends, so once for each. (A month of a Stars subscription is a child order, paid elsewhere.)
+select h.subscription_id from subscription_history h
+join subscriptions s on s.id = h.subscription_id join accounts a on a.id = s.account_id
+join payments p on p.id = h.payment_id join orders o on o.id = p.order_id
+where h.source = 'renewal' and h.event in ('granted', 'extended', 'renewed', 'converted') and o.parent_id is null and (
+    p.provider <> 'balance' or p.account_id <> a.id or not starts_with(p.charge_id, 'renewal:' || s.id || ':')
+    or h.expires_before is null or h.created_at >= h.expires_before + interval '1 minute'
+    or a.banned_at < h.created_at
+    or 'frozen' = (select b.event from subscription_history b
+                   where b.subscription_id = h.subscription_id and b.id < h.id order by b.id desc limit 1));
+
+-- name: banned_have_nothing_open by order
+-- Who is banned has no order open: what was open went with the ban.
+select o.id from accounts a join orders o on o.account_id = a.id
+where a.banned_at is not null and o.status = 'open' and o.parent_id is null;
+
 -- name: ended_is_wanted_nowhere by subscription
 -- No node is to hold a client of access that has ended or is frozen.
 select c.subscription_id from node_clients c join subscriptions s on s.id = c.subscription_id

@@ -480,6 +480,12 @@ insert into subscription_history (subscription_id, event, source, tariff, uuid, 
 -- planted: banned_have_no_access
 update accounts set banned_at = atlas.now(), banned_by = 1, ban_reason = 'because' where id = (select account_id from subscriptions where id = {paid});
 
+-- planted: banned_have_nothing_open
+update accounts set banned_at = atlas.now(), banned_by = 1, ban_reason = 'because' where id = (select account_id from orders where id = {order});
+
+-- planted: renewal_is_of_running_access
+update subscription_history set source = 'renewal' where payment_id = {payment};
+
 -- planted: ended_is_wanted_nowhere
 update subscriptions set status = 'frozen', frozen_until = atlas.now() + interval '1 day', activation_status = 'none' where id = {paid};
 

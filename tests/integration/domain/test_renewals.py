@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from lib.db import Database
+from lib.db.invariants import violations
 from lib.domain import (
     accounts,
     adjustments,
@@ -536,6 +537,26 @@ async def test_a_free_start_and_a_gift_of_time_renew_nothing(db: Database) -> No
     anna = int(await db.run(lambda tx: tx.value("select id from accounts")))
     assert await db.run(renewals.upcoming, anna, PRICES) is None
     assert not await db.run(renewals.turn_on, anna, 1, PRICE, PRICES)
+
+
+@pytest.mark.breaks_invariants
+@pytest.mark.parametrize(
+    "planted",
+    [
+        "update subscription_history set created_at = expires_before + interval '1 hour' where event = 'renewed'",
+        "update subscription_history set expires_before = null where event = 'renewed'",
+        "update subscription_history set event = 'frozen' where event = 'granted'",
+        "update accounts set banned_at = atlas.now() - interval '1 day', banned_by = 1, ban_reason = 'because'",
+    ],
+    ids=["over", "none", "frozen", "banned"],
+)
+async def test_a_renewal_that_should_not_have_been_is_seen(db: Database, database_url: str, planted: str) -> None:
+    """The invariant `renewal_is_of_running_access`, each of its parts."""
+    anna = await near_the_end(db, PRICE)
+    await db.run(renew, anna)
+    assert violations(database_url) == []
+    await db.run(by_the_owner, planted)
+    assert "renewal_is_of_running_access" in [one.invariant for one in violations(database_url)]
 
 
 # Pages --------------------------------------------------------------------------------------------------------------
