@@ -8,7 +8,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export PIP_ROOT_USER_ACTION = ignore
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo tour test test-all lint acceptance acceptance-sabotage bench sweep psql books give-access end-suspense refund receipts card-statement ledger-verify test-purchase logs reset migrate terraform-check lock deploy rollback rotate restore destroy doctor health clean \
+.PHONY: help setup run demo tour test test-all lint acceptance acceptance-sabotage bench sweep psql books give-access access end-suspense refund receipts card-statement ledger-verify test-purchase logs reset migrate terraform-check lock deploy rollback rotate restore destroy doctor health clean \
 	node-key node-add node-list node-check node-compare node-drain
 
 help: ## list the targets
@@ -100,6 +100,9 @@ books: .venv/.ready-deploy ## what the books say, changing nothing (ENV=prod [AT
 
 give-access: .venv/.ready-deploy ## give a customer access by hand, once (ENV=prod ACCOUNT=7 TARIFF=basic DAYS=30 OPERATOR=<Telegram id> REASON="..." ONCE=<a ticket's number>)
 	@$(PY) -m infra.give_access --env "$(ENV)" --account "$$ACCOUNT" --tariff "$$TARIFF" --days "$$DAYS" --operator "$$OPERATOR" --reason "$$REASON" --once "$$ONCE"
+
+access: .venv/.ready-deploy ## change a customer's access by hand, once; a dry run without CONFIRM (ENV=prod ACCOUNT=7 CHANGE=grant|reissue|freeze|thaw|revoke|ban|unban [TARIFF=basic DAYS=30] OPERATOR=<Telegram id> REASON="..." ONCE=<a ticket's number> CONFIRM=<ACCOUNT>)
+	@$(PY) -m infra.access --env "$(ENV)" --account "$$ACCOUNT" --change "$$CHANGE" --tariff "$$TARIFF" --days "$$DAYS" --operator "$$OPERATOR" --reason "$$REASON" --once "$$ONCE" --confirm "$$CONFIRM"
 
 end-suspense: .venv/.ready-deploy ## end what lies in suspense, once; a dry run without CONFIRM (ENV=prod EVENT=7 HOW=assign|credit|given-back|paid-back|paid-out|owners ORDER= ACCOUNT= WORTH="149 RUB" PAID= FEE= CONFIRM=<EVENT> OPERATOR=<Telegram id> REASON="...")
 	@$(PY) -m infra.end_suspense --env "$(ENV)" --event "$$EVENT" --how "$$HOW" --order "$$ORDER" --account "$$ACCOUNT" --worth "$$WORTH" --paid "$$PAID" --fee "$$FEE" --confirm "$$CONFIRM" --operator "$$OPERATOR" --reason "$$REASON"

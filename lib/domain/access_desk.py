@@ -133,8 +133,12 @@ class _Undo(RuntimeError):
     """Undoes what was tried under the savepoint."""
 
 
+_GRANTED = "access.granted"
+# Two names: a grant's audit row has one of its own, whatever the change is a part of.
 _MADE = """
-select count(*) from audit_log where action = :action and correlation_id = :correlation_id and subject_kind = 'account'
+select action, subject_key as account, coalesce(cast(after ->> 'days' as bigint), 0) as days from audit_log
+where correlation_id in (:correlation_id, :by_hand) and subject_kind = 'account' and action like 'access.%'
+order by id limit 1
 """
 _HISTORY = """
 select h.id, h.event, h.source, h.tariff, h.expires_before, h.expires_at, h.actor_id, h.payment_id, h.created_at
@@ -202,7 +206,7 @@ def make(tx: Transaction, asked: Asked, prices: PriceList, owners: Collection[in
     if not operators.may(operators.roles(tx, asked.operator, owners), NEEDS[asked.change]):
         raise _not_made("not-allowed")
     before = state(tx, asked.account_id)
-    if tx.value(_MADE, action=f"access.{asked.change.value}", correlation_id=correlation_id):
+    if _was_made(tx, asked, correlation_id):
         return Made(already=True, before=before, after=before)
     if (
         asked.change is Change.GRANT
@@ -236,6 +240,28 @@ def try_out(tx: Transaction, asked: Asked, prices: PriceList, owners: Collection
             raise _Undo
     except _Undo:
         return made[0]
+
+
+@dataclass(frozen=True, slots=True)
+class _Earlier:
+    action: str
+    account: str
+    days: int
+
+
+def _was_made(tx: Transaction, asked: Asked, correlation_id: str) -> bool:
+    """Whether this very change was made under this name; a grant finds that out by itself, with the end that it led to.
+
+    Raises:
+        NotMade: the name stands for another change, or for one of another customer.
+    """
+    found = tx.row(_Earlier, _MADE, correlation_id=correlation_id, by_hand=f"by-hand:{asked.once}")
+    if found is None:
+        return False
+    action = _GRANTED if asked.change is Change.GRANT else f"access.{asked.change.value}"
+    if (found.action, found.account, found.days) != (action, str(asked.account_id), asked.days):
+        raise NotMade("other", f"{asked.once!r} stands for another change already")
+    return asked.change is not Change.GRANT
 
 
 def _not_made(why: str) -> NotMade:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from infra import give_access
+from infra import access, give_access
 from infra.doctor.registry import BY_NAME
 from lib import function_table
 from lib.db.connection import Connection, Timeouts
@@ -22,6 +22,7 @@ from lib.db.errors import DatabaseError
 from lib.db.invariants import queries
 from lib.db.migrate import migrate
 from lib.domain import retention
+from lib.domain.access_desk import Change
 from lib.settings.check import Settings
 from sandbox.postgres.server import Postgres
 from xray_api.settings import Settings as NodeSettings
@@ -445,6 +446,22 @@ def test_access_is_given_by_hand_as_the_page_says() -> None:
     assert {name.lower() for name in words} == {"env", *give_access.NAMES}
     wanted = give_access.wanted_of({name.lower(): value for name, value in filled.items()})
     assert (wanted.tariff, wanted.days, wanted.environment) == ("basic", 30, "prod")
+
+
+def test_access_is_changed_by_hand_as_the_page_says() -> None:
+    """Each line that it shows is one that the command takes; together they have all its words."""
+    page = (DOCS / "runbooks" / "README.md").read_text()
+    lines = re.findall(r"^make access (.*)$", page, re.MULTILINE)
+    words = [dict(word.split("=", 1) for word in shlex.split(line)) for line in lines]
+    assert {name.lower() for one in words for name in one} == {"env", *access.NAMES}
+    for one in words:
+        filled = {name.lower(): re.sub(r"<[A-Z_]+>", "1001", value) for name, value in one.items()}
+        asked, is_confirmed = access.asked_of(dict.fromkeys(access.NAMES, "") | filled)
+        assert (asked.change.value, is_confirmed) == (one["CHANGE"], "CONFIRM" in one)
+    listed = page.partition("| `CHANGE` | does |")[2].partition("\n\n")[0]
+    assert set(re.findall(r"`([a-z]+)`", "".join(line.split("|")[1] for line in listed.splitlines()[2:]))) == set(
+        Change
+    )
 
 
 def test_invariants_are_checked_by_the_command_that_the_page_names() -> None:
