@@ -5,7 +5,8 @@ The two are told the same and share nothing: the oracle has rules of its own, th
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from copy import deepcopy
+from dataclasses import dataclass, field, fields, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -76,6 +77,13 @@ class Happenings:
     refunds: dict[str, int] = field(default_factory=dict)
     transfers: dict[str, int] = field(default_factory=dict)
     _posted: list[int] = field(default_factory=list)
+
+    def copied(self) -> Happenings:
+        """As it is now, to go on from and be thrown away; over the same transaction."""
+        return replace(
+            self,
+            **{one.name: deepcopy(getattr(self, one.name)) for one in fields(self) if one.name != "tx"},
+        )
 
     # Both together ------------------------------------------------------------------------------------------------
 

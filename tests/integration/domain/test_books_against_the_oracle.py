@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from contextlib import closing
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from fractions import Fraction
 from functools import partial
@@ -276,7 +277,7 @@ class Draw:
 
 @pytest.fixture
 def session(database_url: str) -> Iterator[Connection]:
-    """One for all examples: each is a transaction that is rolled back."""
+    """For one transaction that is rolled back."""
     with closing(Connection(database_url, application="oracle", timeouts=Timeouts())) as connection:
         yield connection
 
@@ -334,22 +335,43 @@ def _reported(shop: Happenings) -> None:
         assert {asset: amount for asset, amount in held.items() if amount} == known
 
 
-def _example(session: Connection, data: st.DataObject) -> None:
-    session.begin()
-    try:
-        tx = Transaction(session, lambda: False, "oracle")
-        shop = Happenings(tx, customers=[money_rows.customer(tx) for _ in range(3)])
-        _begun(shop)
+@dataclass
+class Beginnings:
+    """A shop in which something has happened, in a transaction that stays open: each example goes on from it, and is taken back."""
+
+    session: Connection
+    shop: Happenings
+
+    def example(self, data: st.DataObject) -> None:
+        """What happens next, and whether the books and the oracle say the same of it."""
+        self.session.simple("savepoint example")
+        try:
+            self._happens(data, self.shop.copied())
+        finally:
+            self.session.simple("rollback to savepoint example; release savepoint example")
+
+    def _happens(self, data: st.DataObject, shop: Happenings) -> None:
         draw = Draw(data, shop)
         for _ in range(data.draw(st.integers(1, 25))):
             name = draw.step()
             shop.compare()
             assert name
         _reported(shop)
-        session.simple("set constraints all immediate")  # as at COMMIT
+        self.session.simple("set constraints all immediate")  # as at COMMIT
         for name in _CHECKED:
-            assert session.execute(queries()[name], {})[1] == [], name
-    finally:
+            assert self.session.execute(queries()[name], {})[1] == [], name
+
+
+@pytest.fixture
+def beginnings(database_url: str) -> Iterator[Beginnings]:
+    """One for all examples."""
+    with closing(Connection(database_url, application="oracle", timeouts=Timeouts())) as session:
+        session.begin()
+        tx = Transaction(session, lambda: False, "oracle")
+        shop = Happenings(tx, customers=[money_rows.customer(tx) for _ in range(3)])
+        _begun(shop)
+        session.simple("set constraints all immediate; set constraints all deferred")  # of these once
+        yield Beginnings(session, shop)
         session.rollback()
 
 
@@ -439,12 +461,12 @@ _SHARED = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthChec
 
 @settings(max_examples=20, deadline=None, suppress_health_check=_SHARED)
 @given(data=st.data())
-def test_the_books_are_what_the_oracle_says(session: Connection, data: st.DataObject) -> None:
-    _example(session, data)
+def test_the_books_are_what_the_oracle_says(beginnings: Beginnings, data: st.DataObject) -> None:
+    beginnings.example(data)
 
 
 @pytest.mark.full
 @settings(max_examples=300, deadline=None, suppress_health_check=_SHARED)
 @given(data=st.data())
-def test_the_books_are_what_the_oracle_says_over_many_days(session: Connection, data: st.DataObject) -> None:
-    _example(session, data)
+def test_the_books_are_what_the_oracle_says_over_many_days(beginnings: Beginnings, data: st.DataObject) -> None:
+    beginnings.example(data)
