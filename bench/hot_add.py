@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 from bench.figures import Bar, Outcome, Plot, Row, Series
+from bench.one_node import exponent
 from bench.places import scratch
 from lib.domain.provisioning import Node, Work
 from lib.nodes.client import NodeClient
@@ -95,20 +96,25 @@ class _Download:
 async def measure(sizes: Sizes) -> Outcome:
     """Raises: WrongAddError."""
     with scratch() as folder:
-        seconds, dropped, bytes_ = await _hot(folder / "node", sizes)
+        of_few, seconds, dropped, bytes_ = await _hot(folder / "node", sizes)
         rewrites, cut = await _rewritten(folder / "other", sizes)
-    ours, theirs = Series.of(seconds), Series.of(rewrites)
+    fewer, ours, theirs = Series.of(of_few), Series.of(seconds), Series.of(rewrites)
+    held = [max(1, sizes.held // 10), sizes.held]
+    grows = exponent(held, [fewer.median, ours.median])
     faster = theirs.median / ours.median
     rows = (
         Row("P6", f"one client more, durable, over HTTP, while {sizes.held} exist, p50", ours.median * 1000, "ms",
             f"configuration written anew and Xray restarted: {theirs.median * 1000:.0f} ms", faster, _FASTER, relation="≥"),
         Row("P6", "p99 of it", ours.percentile(99) * 1000, "ms"),
+        Row("P6", "how its time grows with the clients that the node holds, exponent", grows, "",
+            ", ".join(f"{size}: {one.median * 1000:.1f} ms" for size, one in zip(held, (fewer, ours), strict=True))),
         Row("P6", f"connections dropped, of {_DOWNLOADS} downloads meanwhile", dropped, "connections",
             f"a restart: {cut} of {_DOWNLOADS}", limit=0, quantity="value"),
     )  # fmt: skip
     measured: dict[str, Any] = {
         "held": sizes.held,
-        "seconds": {"add": ours.as_dict(), "rewrite": theirs.as_dict()},
+        "seconds": {"add": ours.as_dict(), "add_among_a_tenth": fewer.as_dict(), "rewrite": theirs.as_dict()},
+        "exponent": grows,
         "faster": faster,
         "dropped": {"add": dropped, "rewrite": cut},
         "downloads": _DOWNLOADS,
@@ -121,31 +127,45 @@ async def measure(sizes: Sizes) -> Outcome:
     return Outcome("P6", rows, measured, Plot("hot-add", "One client more on a full node", "ms", bars))
 
 
-async def _hot(folder: Path, sizes: Sizes) -> tuple[list[float], int, int]:
-    """Seconds of each add, how many downloads were dropped, and what they brought meanwhile."""
+async def _hot(folder: Path, sizes: Sizes) -> tuple[list[float], list[float], int, int]:
+    """Seconds of each add to a tenth and to all, how many downloads were dropped, and what they brought meanwhile."""
     node, transport, origin = XrayNode(folder), AiohttpTransport(), Origin()
     await origin.start()
     try:
         await node.start()
         caller = _Caller(transport, node)
         link = await caller.add(1)
-        left = sizes.held - 1
-        while left > 0:
-            link = await caller.add(min(left, _BATCH))
-            left -= _BATCH
+        held = max(1, sizes.held // 10)
+        await _filled(caller, held - 1)
+        of_few = await _one_by_one(caller, sizes.hot_adds)
+        await _filled(caller, sizes.held - held - sizes.hot_adds)
         async with AsyncExitStack() as clients:
             downloads = await _downloading(clients, link, origin.drip_url)
             before = sum(one.bytes for one in downloads)
-            seconds = []
-            for _ in range(sizes.hot_adds):
-                began = time.perf_counter()
-                await caller.add(1)
-                seconds.append(time.perf_counter() - began)
-            return seconds, sum(not one.is_alive for one in downloads), sum(one.bytes for one in downloads) - before
+            seconds = await _one_by_one(caller, sizes.hot_adds)
+            dropped = sum(not one.is_alive for one in downloads)
+            return of_few, seconds, dropped, sum(one.bytes for one in downloads) - before
     finally:
         await transport.close()
         await node.stop()
         await origin.stop()
+
+
+async def _filled(caller: _Caller, left: int) -> None:
+    """So many clients more."""
+    while left > 0:
+        await caller.add(min(left, _BATCH))
+        left -= _BATCH
+
+
+async def _one_by_one(caller: _Caller, count: int) -> list[float]:
+    """Seconds of each of so many adds."""
+    seconds = []
+    for _ in range(count):
+        began = time.perf_counter()
+        await caller.add(1)
+        seconds.append(time.perf_counter() - began)
+    return seconds
 
 
 async def _downloading(clients: AsyncExitStack, link: str, url: str) -> list[_Download]:

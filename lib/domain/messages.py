@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from lib.domain import outbox
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Sequence
     from datetime import datetime
     from uuid import UUID
 
@@ -54,6 +54,15 @@ with told as (
     select cast(:key as text) as key, cast(:account_id as bigint) as account_id, cast(:kind as text) as kind,
            cast(:delivery as text) as delivery, cast(:due_at as timestamptz) as due_at,
            cast(:not_after as timestamptz) as not_after, cast(:params as jsonb) as params
+), {QUEUE_TOLD}
+select id, queue, target, payload, attempt, correlation_id from message_work
+"""  # noqa: S608 -- a constant fragment
+
+_QUEUE_EACH = f"""
+with told as (
+    select t.key, t.account_id, cast(:kind as text) as kind, 'must' as delivery, cast(null as timestamptz) as due_at,
+           cast(null as timestamptz) as not_after, t.params
+    from jsonb_to_recordset(cast(:told as jsonb)) as t (key text, account_id bigint, params jsonb)
 ), {QUEUE_TOLD}
 select id, queue, target, payload, attempt, correlation_id from message_work
 """  # noqa: S608 -- a constant fragment
@@ -222,6 +231,14 @@ def queue(
         params=json.dumps(params),
         correlation_id=correlation_id,
     )
+
+
+def queue_each(
+    tx: Transaction, kind: str, told: Sequence[tuple[str, int, dict[str, Any]]], correlation_id: str
+) -> list[outbox.Item]:
+    """`queue` of one kind to many, in one statement: of each its key, its account's id and its parameters."""
+    rows = [{"key": key, "account_id": account_id, "params": params} for key, account_id, params in told]
+    return tx.rows(outbox.Item, _QUEUE_EACH, kind=kind, told=json.dumps(rows), correlation_id=correlation_id)
 
 
 def cancel(

@@ -710,16 +710,18 @@ def record(
     activated = _confirm(tx, answers) if answers else []
     unknown = tx.rows(Dropped, _UNKNOWN, node_id=node.id, dropped=dropped) if dropped else []
     follow_up: list[outbox.Item] = []
-    for one in activated:
+    if activated:
         # the UUID's first digits tell two keys of one subscription apart without naming either
-        follow_up += messages.queue(
-            tx,
-            key=f"key:{one.subscription_id}:{str(one.uuid)[:8]}",
-            account_id=one.account_id,
-            kind="key",
-            params={"subscription_id": one.subscription_id, "uuid_start": str(one.uuid)[:8]},
-            correlation_id=correlation_id,
-        )
+        keys = [(one, str(one.uuid)[:8]) for one in activated]
+        told = [
+            (
+                f"key:{one.subscription_id}:{start}",
+                one.account_id,
+                {"subscription_id": one.subscription_id, "uuid_start": start},
+            )
+            for one, start in keys
+        ]
+        follow_up = messages.queue_each(tx, "key", told, correlation_id)
     if finishes is not None:
         outbox.finish_with_commit(tx, finishes)
     return Recorded(len(activated), tuple(follow_up), restored, tuple(unknown), turned, state_lost=state_lost)

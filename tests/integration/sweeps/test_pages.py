@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import itertools
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from functions.sweeps import sweep_activation, sweep_expiry, sweep_outbox, sweep_payments
 from lib import bootstrap
+from lib.db import Transaction
 from lib.domain import orders, outbox, subscriptions
 from lib.nodes import converge
 from lib.payments import cryptopay_news
@@ -21,7 +22,7 @@ from tests.integration.sweeps.runs import Queue, sweep_run
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from lib.db import Database, Transaction
+    from lib.db import Database
     from lib.tasks.queue import Task
     from tests.integration.sweeps.nodes import RememberingNode
 
@@ -66,6 +67,34 @@ async def test_grants_made_while_activation_runs_are_applied_once(
     assert (run.claimed, run.done, run.failed, run.more) == (_FIRST + _LATER, _FIRST + _LATER, 0, False)
     assert sorted(node.asked.values()) == [1] * (_FIRST + _LATER)
     assert len([task for task in queue.tasks.values() if task.queue == "messages"]) == _FIRST + _LATER
+
+
+async def test_what_a_node_confirmed_of_many_is_as_few_statements_as_of_one(
+    processes: Callable[[int], list[Database]],
+    node: RememberingNode,
+    queue: Queue,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A page of keys is queued as a page: the sweep's time is the node's, not that of a statement for each customer."""
+    (db,) = processes(1)
+    sent: list[str] = []
+    run_it = Transaction._run
+
+    def run_seen(tx: Transaction, sql: str, parameters: dict[str, Any]) -> Any:
+        sent.append(sql)
+        return run_it(tx, sql, parameters)
+
+    monkeypatch.setattr(Transaction, "_run", run_seen)
+    await db.run(know_the_node)
+    counts = []
+    for first, count in ((1, 1), (2, _FIRST - 1)):
+        await db.run(start_trials, first, count)
+        sent.clear()
+        await sweep_activation._work(sweep_run(db, "activation"))
+        counts.append(len(sent))
+    assert sorted(node.asked.values()) == [1] * _FIRST
+    assert len([task for task in queue.tasks.values() if task.queue == "messages"]) == _FIRST
+    assert counts[0] == counts[1]
 
 
 @pytest.mark.proves("S4-9")
