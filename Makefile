@@ -84,6 +84,9 @@ acceptance: .venv/.ready-test ## the acceptance list with its tests (ISSUE=main:
 acceptance-sabotage: .venv/.ready-test .venv-store/.ready ## break each property on purpose; its tests must turn red (IDS="S0-2 N-3": these only; SHARD=1/4: a quarter of them)
 	@$(PY) -m tests.acceptance sabotage $(if $(SHARD),--shard $(SHARD)) $(IDS)
 
+simulate: .venv/.ready ## the long run: a whole shop for many days from one seed, with all that can go wrong (DAYS=10 CUSTOMERS=100 SEED=1); again by the same seed
+	@$(PY) -m simulation --days "$(or $(DAYS),10)" --customers "$(or $(CUSTOMERS),100)" --seed "$(or $(SEED),1)" --report ".local/simulation/seed-$(or $(SEED),1).html" $(ARGS)
+
 bench: .venv/.ready-test ## measure, and write bench/results/
 	@$(PY) -m bench $(ARGS)
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 EXIT: Final = 130
 """As shells have it: 128 and the number of SIGINT."""
-_PACKAGES: Final = frozenset({"bench", "infra", "lib", "sandbox", "tests"})
+_PACKAGES: Final = frozenset({"bench", "infra", "lib", "sandbox", "simulation", "tests"})
 
 
 def say_in_words() -> None:

@@ -36,7 +36,7 @@ PAGES = sorted([*DOCS.rglob("*.md"), ROOT / "README.md", ROOT / "CHANGELOG.md", 
 RUNBOOKS = sorted(path for path in (DOCS / "runbooks").glob("*.md") if path.name != "README.md")
 CODE = sorted(
     path
-    for folder in ("bench", "functions", "lib", "sandbox", "tests", "xray_api")
+    for folder in ("bench", "functions", "lib", "sandbox", "simulation", "tests", "xray_api")
     for path in (ROOT / folder).rglob("*")
     if path.suffix in {".py", ".sql", ".toml", ".json", ".js", ".html", ".txt"} and path != Path(__file__).resolve()
 ) + [

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROOT = Path(__file__).resolve().parents[2]
-FOLDERS = ("bench", "docs", "functions", "infra", "lib", "sandbox", "tests", "xray_api")
+FOLDERS = ("bench", "docs", "functions", "infra", "lib", "sandbox", "simulation", "tests", "xray_api")
 GLOSSARY = ROOT / "docs" / "glossary.md"
 _COMMENTS = {".sql": "--", ".tf": "#", ".hcl": "#", ".toml": "#", ".yaml": "#", ".sh": "#", "": "#", ".js": "//"}
 _SQL = re.compile(r"\s*(select|insert|update|delete|with|create|alter|set)\s", re.IGNORECASE)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[3]
-OURS = ("bench", "infra", "lib", "sandbox", "tests")
+OURS = ("bench", "infra", "lib", "sandbox", "simulation", "tests")
 COMMANDS = sorted(
     {name for name in re.findall(r"-m ([a-z_.]+)", (ROOT / "Makefile").read_text()) if name.partition(".")[0] in OURS}
 )
