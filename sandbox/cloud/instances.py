@@ -9,6 +9,7 @@ from sandbox.cloud.checkout import HERE, ROOT
 from sandbox.cloud.cloudtasks.api import CALLERS
 from sandbox.cloud.gateway import Backend
 from sandbox.processes.child import Process, ProcessFailedError, bare_environment
+from sandbox.processes.forks import POSSIBLE, Forks
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -17,6 +18,12 @@ if TYPE_CHECKING:
     from sandbox.cloud.checkout import Checkout
     from sandbox.state.home import Home
 
+# Of other people, loaded by functions before they answer. Not aiogram: how it is loaded is Atlas's own affair (lib/bot/deferred_models.py).
+_LIBRARIES = (
+    *("functions_framework._cli", "functions_framework.aio", "functions_framework._http.gunicorn", "uvicorn_worker"),
+    *("uvicorn.protocols.http.auto", "uvicorn.lifespan.on", "starlette.responses", "starlette.routing"),
+    *("pg8000.native", "pydantic_settings", "aiohttp", "magic_filter", "aiofiles", "logging.config"),
+)
 PROVIDER: Final = "TELEGRAM_PROVIDER_TOKEN"
 __all__ = ["PROVIDER", "ROOT", "Fleet", "settings_of"]
 
@@ -43,6 +50,7 @@ class Fleet:
         settings: of the whole system; each function gets its part (`settings_of`).
         instances: how many of a target to run, 1 unless said.
         checkout: whose code they run.
+        forked: they begin with their libraries loaded (`sandbox/processes/forks.py`), where that is possible.
     """
 
     def __init__(
@@ -52,11 +60,17 @@ class Fleet:
         instances: Mapping[str, int] | None = None,
         *,
         checkout: Checkout = HERE,
+        forked: bool = False,
     ) -> None:
         wanted = dict(instances or {})
         self._functions = checkout.table.functions
         if unknown := wanted.keys() - self._functions.keys():
             raise ValueError(f"no such function: {', '.join(sorted(unknown))}")
+        self._forks = None
+        if forked and POSSIBLE:
+            self._forks = Forks(
+                checkout.python, _LIBRARIES, cwd=checkout.root, env=bare_environment({}), log=home.logs / "forks.log"
+            )
         self.processes: dict[str, list[Process]] = {}
         for function in self._functions.values():
             self.processes[function.name] = []
@@ -70,6 +84,7 @@ class Fleet:
                         env=bare_environment(settings_of(function, settings, checkout.table)),
                         log=home.logs / f"{name}.log",
                         port=port,
+                        forks=self._forks,
                     )
                 )
 
@@ -106,6 +121,12 @@ class Fleet:
     async def stop(self, only: Iterable[str] | None = None) -> None:
         """Ask them to end, as a scale-down does."""
         await asyncio.gather(*(process.stop() for process in self.chosen(only)))
+
+    async def close(self) -> None:
+        """`stop` for good: what begins them ends as well."""
+        await self.stop()
+        if self._forks is not None:
+            await self._forks.stop()
 
     async def kill(self, only: Iterable[str] | None = None) -> None:
         """SIGKILL master and worker of each, at once."""

@@ -34,7 +34,9 @@ async def tell(folder: Path, megabytes: int, settings: Mapping[str, str] | None 
     nothing happens.
     """
     teller = Teller()
-    system = System(folder, scheduler=True, settings=settings, messenger=functools.partial(StandIn, limits=Limits()))
+    system = System(
+        folder, scheduler=True, settings=settings, messenger=functools.partial(StandIn, limits=Limits()), forked=True
+    )
     teller.line("Atlas on this machine: starting every part ...")
     try:
         await system.start(teller.setting_up)

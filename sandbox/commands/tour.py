@@ -342,7 +342,7 @@ async def tell(folder: Path, executable: Path, screens: Path) -> None:
     """
     album = Album(screens)
     async with AsyncExitStack() as stack:
-        made = System(folder, scheduler=True, link=True, settings={"ADMIN_IDS": str(BORIS)})
+        made = System(folder, scheduler=True, link=True, settings={"ADMIN_IDS": str(BORIS)}, forked=True)
         system = await stack.enter_async_context(made)
         page = Control(system)
         stack.push_async_callback(page.close)

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
+    from sandbox.processes.forks import Forked, Forks
+
 _SUPERVISOR = Path(__file__).with_name("supervisor.py")
 _POLL_S = 0.02
 _PROBE_S = 10.0
@@ -72,6 +74,28 @@ async def listens(port: int) -> bool:
     return True
 
 
+class _Started:
+    """A supervisor that was started for its program."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+
+    @property
+    def returncode(self) -> int | None:
+        return self._process.returncode
+
+    async def first_line(self) -> bytes:
+        assert self._process.stdout is not None  # noqa: S101 - it was asked for
+        return await self._process.stdout.readline()
+
+    def let_go(self) -> None:
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+
+    async def wait(self) -> int:
+        return await self._process.wait()
+
+
 class Process:
     """One program that serves on a port, under a supervisor.
 
@@ -81,6 +105,7 @@ class Process:
         port: where it will answer on 127.0.0.1.
         more_ports: where it will as well.
         is_ready: asked of each port; whether an HTTP server answers, unless said.
+        forks: begin it with its libraries loaded; `argv` is a script in Python.
 
     Attributes:
         starts: how often it has been launched.
@@ -97,6 +122,7 @@ class Process:
         port: int,
         more_ports: Sequence[int] = (),
         is_ready: Callable[[int], Awaitable[bool]] = answers,
+        forks: Forks | None = None,
     ) -> None:
         self.argv = tuple(argv)
         self.env = dict(env)
@@ -108,7 +134,8 @@ class Process:
         self.starts = 0
         self.started_at: float | None = None
         self._frozen = False
-        self._supervisor: asyncio.subprocess.Process | None = None
+        self._forks = forks
+        self._supervisor: _Started | Forked | None = None
         self._pid: int | None = None
         self._changing = asyncio.Lock()  # one of launch, stop and kill at a time
 
@@ -147,21 +174,31 @@ class Process:
                 raise ProcessFailedError(f"port {port} of 127.0.0.1 is taken by another program")
         self.log.parent.mkdir(parents=True, exist_ok=True)
         self._pid, self._frozen = None, False  # the old number may be a stranger's by now
-        supervisor = await asyncio.create_subprocess_exec(
-            *supervised(self.argv, cwd=self._cwd, log=self.log),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            env=self.env,
-            start_new_session=True,  # a Ctrl-C at the terminal reaches us alone
-        )
-        self._supervisor = supervisor
-        assert supervisor.stdout is not None  # noqa: S101 - it was asked for three lines above
-        line = await supervisor.stdout.readline()
+        self._supervisor, line = await self._begin()
         if not line:
             raise ProcessFailedError(f"can't start {self.argv[0]}: {self.log_tail()}")
         self._pid = int(line)
         self.starts += 1
         self.started_at = time.time()
+
+    async def _begin(self) -> tuple[_Started | Forked, bytes]:
+        """Its supervisor, and what that says first: the program's pid."""
+        if self._forks is not None:
+            try:
+                forked = await self._forks.fork(self.argv, cwd=self._cwd, env=self.env, log=self.log)
+            except OSError as error:
+                raise ProcessFailedError(f"can't start {self.argv[0]}: {error}") from error
+            return forked, forked.pid
+        started = self._supervisor = _Started(
+            await asyncio.create_subprocess_exec(
+                *supervised(self.argv, cwd=self._cwd, log=self.log),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                env=self.env,
+                start_new_session=True,  # a Ctrl-C at the terminal reaches us alone
+            )
+        )
+        return started, await started.first_line()
 
     async def ready(self, timeout_s: float = 60.0) -> None:
         """Return when it answers on each of its ports.
@@ -210,12 +247,11 @@ class Process:
             if self._supervisor is not None:
                 await self._kill(self._supervisor)
 
-    async def _kill(self, supervisor: asyncio.subprocess.Process) -> None:
+    async def _kill(self, supervisor: _Started | Forked) -> None:
         if self._pid is not None and self.running:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._pid, signal.SIGKILL)
-        if supervisor.stdin is not None:
-            supervisor.stdin.close()  # also ends a program whose number we never learned
+        supervisor.let_go()  # also ends a program whose number we never learned
         await supervisor.wait()
         await self._gone()
 
@@ -244,8 +280,8 @@ class Process:
     async def _gone(self) -> None:
         """A killed worker holds the listening socket for a moment longer than its master lives."""
         supervisor, self._supervisor = self._supervisor, None
-        if supervisor is not None and supervisor.stdin is not None:
-            supervisor.stdin.close()
+        if supervisor is not None:
+            supervisor.let_go()
         deadline = time.monotonic() + _FREED_WITHIN_S
         for port in self._ports:
             while await listens(port):

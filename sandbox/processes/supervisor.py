@@ -21,44 +21,48 @@ import subprocess
 import sys
 import time
 
-_PR_SET_PDEATHSIG = 1
+PR_SET_PDEATHSIG = 1
 _LOOK_S = 0.25  # how late a parent's death is seen when another process still holds our stdin
 _OF_THE_TERMINAL = (signal.SIGINT, signal.SIGHUP, signal.SIGTERM)
 
 
-class _Program:
+def _started(options: argparse.Namespace) -> subprocess.Popen[bytes]:
+    prctl = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
+    death_signal = options.ask[-1][0] if options.ask else signal.SIGKILL
+
+    def prepare() -> None:
+        for number in _OF_THE_TERMINAL:  # an ignored signal stays ignored through exec
+            signal.signal(number, signal.SIG_DFL)
+        if prctl is not None:  # after the change of user, which would clear it
+            prctl(PR_SET_PDEATHSIG, death_signal)
+
+    with open(options.log, "ab", buffering=0) as log:  # noqa: PTH123 - pathlib would cost this tiny process 10 ms
+        return subprocess.Popen(
+            options.argv,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            user=options.user,
+            group=options.group,
+            extra_groups=None if options.user is None else [],
+            cwd=options.cwd,
+            process_group=0,
+            preexec_fn=prepare,  # noqa: PLW1509 - this process has one thread
+        )
+
+
+class Program:
     """The program, started, with its end to wait for."""
 
-    def __init__(self, options: argparse.Namespace) -> None:
-        # Becomes readable with every SIGCHLD, so that the program's end is seen at once.
+    def __init__(self, child: subprocess.Popen[bytes]) -> None:
+        # Becomes readable with every SIGCHLD, so that the program's end is seen at once. One that has ended before is looked for first.
         self._changed, writable = os.pipe()
         for end in (self._changed, writable):
             os.set_blocking(end, False)
         signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
         signal.set_wakeup_fd(writable)
-        prctl = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
-        death_signal = options.ask[-1][0] if options.ask else signal.SIGKILL
-
-        def prepare() -> None:
-            for number in _OF_THE_TERMINAL:  # an ignored signal stays ignored through exec
-                signal.signal(number, signal.SIG_DFL)
-            if prctl is not None:  # after the change of user, which would clear it
-                prctl(_PR_SET_PDEATHSIG, death_signal)
-
-        with open(options.log, "ab", buffering=0) as log:  # noqa: PTH123 - pathlib would cost this tiny process 10 ms
-            self._child = subprocess.Popen(
-                options.argv,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                user=options.user,
-                group=options.group,
-                extra_groups=None if options.user is None else [],
-                cwd=options.cwd,
-                process_group=0,
-                preexec_fn=prepare,  # noqa: PLW1509 - this process has one thread
-            )
-        self.pid = self._child.pid
+        self._child = child
+        self.pid = child.pid
 
     def ended(self) -> bool:
         """Whether it has. Not reaped where the system can tell without: its number stays the group's and no stranger's."""
@@ -114,15 +118,32 @@ def main() -> int:
     parser.add_argument("--ask", type=_request, action="append", default=[], metavar="SIGNAL:SECONDS")
     parser.add_argument("argv", nargs="+")
     options = parser.parse_args()
-    for number in _OF_THE_TERMINAL:
-        signal.signal(number, signal.SIG_IGN)  # a Ctrl-C at the terminal is our parent's business
-    program = _Program(options)
+    _ignore_the_terminal()
+    program = Program(_started(options))
     sys.stdout.write(f"{program.pid}\n")
     sys.stdout.close()
     program.wait_while(options.parent)
     for number, seconds in options.ask:
         program.ask(number, seconds)
     return program.end()
+
+
+def supervise_forked(child: subprocess.Popen[bytes], parent: int) -> int:
+    """As `main`, of a program that was forked (`preloaded.py`): descriptor 0, a socket, is told its pid, then its exit code."""
+    _ignore_the_terminal()
+    program = Program(child)
+    with contextlib.suppress(BrokenPipeError):  # who asked for it is gone already
+        os.write(0, f"{program.pid}\n".encode())
+    program.wait_while(parent)
+    code = program.end()
+    with contextlib.suppress(BrokenPipeError):
+        os.write(0, str(code).encode())
+    return code
+
+
+def _ignore_the_terminal() -> None:
+    for number in _OF_THE_TERMINAL:
+        signal.signal(number, signal.SIG_IGN)  # a Ctrl-C at the terminal is our parent's business
 
 
 if __name__ == "__main__":

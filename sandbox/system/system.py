@@ -73,6 +73,7 @@ class System:
         messenger: makes the bot's side of Telegram, the stand-in unless said.
         checkout: whose functions, schema and node service run; stand-ins are always these.
         migrations: bring a database, by its URL, to the schema to run on, when that is not the checkout's newest.
+        forked: functions begin with their libraries loaded (`sandbox/processes/forks.py`): a start is faster, and can't be measured.
         probed: ask each process whether it lives, as the platform does, and replace one that does not answer.
     """
 
@@ -90,6 +91,7 @@ class System:
         checkout: Checkout = HERE,
         migrations: Callable[[str], list[str]] | None = None,
         probed: bool = False,
+        forked: bool = False,
     ) -> None:
         self.checkout = checkout
         self._migrations = migrations or partial(schema.newest, checkout)
@@ -106,6 +108,7 @@ class System:
         self._extra = dict(settings or {})
         self._undo = contextlib.AsyncExitStack()
         self._probed = probed
+        self._forked = forked
         self.started = False
 
     # -- life ----------------------------------------------------------------------------------------------------------
@@ -169,7 +172,7 @@ class System:
         self.urls = {
             name: f"http://127.0.0.1:{home.port(name)}" for name in ("gateway", "cryptopay", "cloudtasks", "scheduler")
         }
-        self.fleet = Fleet(home, self.settings(), self._instances, checkout=self.checkout)
+        self.fleet = Fleet(home, self.settings(), self._instances, checkout=self.checkout, forked=self._forked)
         self.probes = LivenessProbes(self.fleet.processes, function_table.probes())
         self.gateway = Gateway(self.fleet.backends())
         self.iam = Iam(
@@ -208,7 +211,7 @@ class System:
 
     async def _start_fleet(self, tell: Callable[[str, float], None]) -> None:
         async with _timed(tell, f"{len(self.fleet.chosen())} function processes"):
-            self._undo.push_async_callback(self.fleet.stop)
+            self._undo.push_async_callback(self.fleet.close)
             await self.fleet.start()
             if self._probed:
                 self._undo.push_async_callback(self.probes.stop)

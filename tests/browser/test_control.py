@@ -41,7 +41,7 @@ def _folder() -> Path:
 async def running() -> AsyncIterator[tuple[System, Control, str]]:
     """One system with its page for all of these tests."""
     folder = _folder()
-    async with System(folder, link=True) as system:
+    async with System(folder, link=True, forked=True) as system:
         control = Control(system)
         server = Server(control.app)
         await server.start()

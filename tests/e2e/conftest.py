@@ -25,7 +25,9 @@ _IDS = itertools.count(5_000_001)
 async def running_system() -> AsyncIterator[System]:
     """Two instances of what races; sweeps run by hand; test guards on unless the environment says otherwise."""
     folder = _folder()
-    async with System(folder, instances={"sweep_activation": 2, "sweep_expiry": 2}, guards=_guards()) as system:
+    async with System(
+        folder, instances={"sweep_activation": 2, "sweep_expiry": 2}, guards=_guards(), forked=True
+    ) as system:
         yield system
         await assert_nothing_secret_is_logged(system)
     shutil.rmtree(folder)

@@ -30,7 +30,7 @@ where n.name = 'third' and c.wanted and c.applied_version = c.version and c.link
 async def test_a_node_joins_a_running_shop_and_exchanges_its_certificate(
     home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    async with System(home / ".local") as system:
+    async with System(home / ".local", forked=True) as system:
         system.home.announce({"url": system.urls["gateway"], **system.facts()})
 
         async def make(command: str, **given: str) -> tuple[int, str]:

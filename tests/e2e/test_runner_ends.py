@@ -44,7 +44,7 @@ def test_kill_9_of_make_ends_the_run_as_well(home: Path, tmp_path: Path) -> None
 
 
 async def test_a_second_run_goes_on_where_the_first_one_was_and_a_third_on_other_ports(home: Path) -> None:
-    async with System(home) as first:
+    async with System(home, forked=True) as first:
         anna = Customer(first.telegram.user(77, "Anna", language_code="en"))
         menu = await anna.start()
         offer = await anna.press(menu, "go:trial")
@@ -55,7 +55,7 @@ async def test_a_second_run_goes_on_where_the_first_one_was_and_a_third_on_other
         moment = first.clock.now()
         said = len(anna.user.messages)
 
-    async with System(home) as second:
+    async with System(home, forked=True) as second:
         assert (second.bot_token, second.urls, [node.port for node in second.nodes]) == before
         assert second.clock.now() >= moment
         anna = Customer(second.telegram.user(77))
@@ -75,7 +75,7 @@ async def test_a_second_run_goes_on_where_the_first_one_was_and_a_third_on_other
     with ExitStack() as strangers:
         for address in addresses:
             strangers.enter_context(socket.create_server(("127.0.0.1", int(address.rpartition(":")[2]))))
-        async with System(home) as third:
+        async with System(home, forked=True) as third:
             assert third.urls["gateway"] not in addresses
             assert third.function_url("task_update") != waiting
             third.tasks.resume("updates")

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="module")
 async def crashing(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[System]:
     """One system for the whole matrix, sweeps by hand; it is killed in many places, so no other test gets it."""
-    async with System(tmp_path_factory.mktemp("crash"), guards=True) as system:
+    async with System(tmp_path_factory.mktemp("crash"), guards=True, forked=True) as system:
         yield system
         await assert_nothing_secret_is_logged(system)
 

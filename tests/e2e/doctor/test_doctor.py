@@ -30,7 +30,7 @@ ROOT = Path(__file__).resolve().parents[3]
 @pytest.fixture(scope="module")
 async def shop(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Shop]:
     """A system with a customer who has a key, every sweep run once."""
-    async with System(tmp_path_factory.mktemp("doctor"), guards=True) as system:
+    async with System(tmp_path_factory.mktemp("doctor"), guards=True, forked=True) as system:
         customer = a_customer(system)
         await accept_trial(customer)
         await system.settled()

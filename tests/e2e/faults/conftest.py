@@ -27,7 +27,7 @@ FAULTS = replace(BAD_DAY, unanswered=0.05)
 async def bad_system() -> AsyncIterator[System]:
     """Sweeps run by hand; test guards on unless the environment says otherwise."""
     folder = _folder()
-    async with System(folder, guards=os.environ.get("ATLAS_TEST_GUARDS") == "1") as system:
+    async with System(folder, guards=os.environ.get("ATLAS_TEST_GUARDS") == "1", forked=True) as system:
         yield system
         await assert_nothing_secret_is_logged(system)
     shutil.rmtree(folder)

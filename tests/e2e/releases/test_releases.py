@@ -26,7 +26,7 @@ _PRE: frozenset[Kind] = frozenset({"pre"})
 async def test_the_release_before_runs_its_whole_main_path_on_this_schema(home: Path, tmp_path: Path) -> None:
     """As in a deploy: it has traffic while the migrations run, and keeps it."""
     before = trees.before(tmp_path)
-    async with System(home, checkout=before) as system:
+    async with System(home, checkout=before, forked=True) as system:
         anna, boris = person(system, 1, "Anna"), person(system, 2, "Boris")
         await try_it(anna)
         database = system.database.owner_url
@@ -47,17 +47,17 @@ async def test_the_release_before_runs_its_whole_main_path_on_this_schema(home: 
 @pytest.mark.proves("N-65.path")
 @pytest.mark.timeout(600)
 async def test_a_release_is_taken_back_and_everything_goes_on(home: Path, tmp_path: Path) -> None:
-    async with System(home) as system:
+    async with System(home, forked=True) as system:
         await try_it(person(system, 1, "Anna"))
         await buy(system, person(system, 2, "Boris"))
     after = trees.after(tmp_path)
-    async with System(home, checkout=after) as system:
+    async with System(home, checkout=after, forked=True) as system:
         assert await _newest(system) == 9001
         clara = person(system, 3, "Clara")
         await try_it(clara)
         await buy(system, clara, key_comes=False)
         await assert_sound(system)
-    async with System(home) as system:
+    async with System(home, forked=True) as system:
         assert await _newest(system) == 9001
         anna, clara, dora = (person(system, number, name) for number, name in ((1, "Anna"), (3, "Clara"), (4, "Dora")))
         await buy(system, anna, key_comes=False)

@@ -30,7 +30,7 @@ INSTANCES = {
 @pytest.fixture(scope="module")
 async def running_several(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[System]:
     """Several instances of every function whose instances could get in each other's way; sweeps by hand."""
-    async with System(tmp_path_factory.mktemp("several"), instances=INSTANCES, guards=True) as system:
+    async with System(tmp_path_factory.mktemp("several"), instances=INSTANCES, guards=True, forked=True) as system:
         await system.sweep("activation")  # the first one makes the node known
         yield system
         await assert_nothing_secret_is_logged(system)

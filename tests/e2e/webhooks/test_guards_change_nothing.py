@@ -168,7 +168,7 @@ async def test_a_refused_first_attempt_everywhere_changes_no_result(tmp_path: Pa
     left: dict[bool, dict[str, Counter[str]]] = {}
     refusals, hidden = {}, {}
     for guards in (False, True):
-        async with System(tmp_path / f"guards-{guards}", guards=guards) as one:
+        async with System(tmp_path / f"guards-{guards}", guards=guards, forked=True) as one:
             await _purchases(one)
             purchased = await _normalised(one)
             await _ends(one)
