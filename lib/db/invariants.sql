@@ -433,7 +433,7 @@ where p.kind = 'settling' and m.id is null;
 -- name: key_was_told by subscription
 -- Each customer whose access is ready was sent their key, or is still to be.
 select s.id from subscriptions s left join messages m on m.key = 'key:' || s.id || ':' || left(cast(s.uuid as text), 8)
-where s.activation_status = 'active' and m.id is null;
+where s.activation_status = 'active' and s.expires_at > atlas.now() and (m.id is null or m.status = 'cancelled');
 
 -- name: queued_message_is_driven
 -- A message that is still to be sent has open work that sends it.

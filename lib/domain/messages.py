@@ -150,6 +150,17 @@ select 'messages', 'task_notify', jsonb_build_object('message_id', id), correlat
 returning id, queue, target, payload, attempt, correlation_id
 """
 
+_REVIVE = """
+with again as (
+    update messages set status = 'queued', finished_at = null, last_error = null, due_at = atlas.now(), correlation_id = :correlation_id
+    where key = any(cast(:keys as text[])) and status = 'cancelled'
+    returning id, correlation_id
+)
+insert into outbox (queue, target, payload, correlation_id)
+select 'messages', 'task_notify', jsonb_build_object('message_id', id), correlation_id from again order by id
+returning id, queue, target, payload, attempt, correlation_id
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Due:
@@ -239,6 +250,11 @@ def queue_each(
     """`queue` of one kind to many, in one statement: of each its key, its account's id and its parameters."""
     rows = [{"key": key, "account_id": account_id, "params": params} for key, account_id, params in told]
     return tx.rows(outbox.Item, _QUEUE_EACH, kind=kind, told=json.dumps(rows), correlation_id=correlation_id)
+
+
+def revive(tx: Transaction, keys: Collection[str], correlation_id: str) -> list[outbox.Item]:
+    """Say after all what was cancelled, because it is true again; the work to enqueue, of those that were cancelled."""
+    return tx.rows(outbox.Item, _REVIVE, keys=list(keys), correlation_id=correlation_id)
 
 
 def cancel(

@@ -722,6 +722,9 @@ def record(
             for one, start in keys
         ]
         follow_up = messages.queue_each(tx, "key", told, correlation_id)
+        if len(follow_up) < len(told):
+            # a key that was not sent before a freeze was no longer true meanwhile, and the same key works again after it
+            follow_up += messages.revive(tx, [key for key, _, _ in told], correlation_id)
     if finishes is not None:
         outbox.finish_with_commit(tx, finishes)
     return Recorded(len(activated), tuple(follow_up), restored, tuple(unknown), turned, state_lost=state_lost)

@@ -313,7 +313,9 @@ def _buy_again(tx: Transaction, held: _Held, prices: PriceList, correlation_id: 
         return _told(tx, held, Outcome.LOW, said | {"missing": error.missing}, correlation_id)
     except UnknownTariff:  # what is left of running time can't be converted
         return _told(tx, held, Outcome.NOT_SOLD, {}, correlation_id)
-    return Renewed(Outcome.RENEWED, bought.order.id, bought.replaced, bought.follow_up)
+    # it may have been bought and given back: the end is the one before again
+    outcome = Outcome.NOTHING if bought.already else Outcome.RENEWED
+    return Renewed(outcome, bought.order.id, bought.replaced, bought.follow_up)
 
 
 def _purchase(held: _Held, terms: _Terms, quote: Quote) -> Purchase:

@@ -11,7 +11,7 @@ import pytest
 
 from lib import bootstrap
 from lib.bot import notifications
-from lib.domain import accounts, freezing, revoking, subscriptions
+from lib.domain import accounts, freezing, messages, revoking, subscriptions
 from lib.domain.accounts import Person
 from tests.integration.bot.conftest import services_over
 from tests.integration.bot.customer import Customer, FakeProvider
@@ -168,6 +168,42 @@ async def test_the_banned_see_why_wherever_they_look_and_order_nothing(shop: Sho
     assert await shop.db.run(lambda tx: tx.value("select count(*) from orders")) == orders_before
     await anna.tap("go:key")
     assert "no key" in anna.text
+
+
+@pytest.mark.proves("N-37")
+@pytest.mark.parametrize("sent", [False, True])
+async def test_a_key_that_was_not_sent_before_a_freeze_is_sent_after_it_and_no_other_twice(
+    shop: Shop, *, sent: bool
+) -> None:
+    db = shop.db
+    manner = notifications.Manner(shop.anna.services.zone, PRICES)
+    account = await db.run(lambda tx: tx.value("select account_id from subscriptions"))
+    key = await db.run(lambda tx: tx.value("select id from messages where kind = 'key'"))
+
+    async def work() -> int:
+        open_work = "select max(id) from outbox where payload ->> 'message_id' = cast(cast(:id as bigint) as text) and done_at is null"
+        return int(await db.run(lambda tx: tx.value(open_work, id=key)) or 0)
+
+    async def taken() -> notifications.Taken:
+        outbox_id = await work()
+        await db.run(travel, timedelta(seconds=5))
+        return await db.run(notifications.take_up, key, outbox_id, manner)
+
+    if sent:
+        outbox_id, ready = await work(), await taken()
+        due = ready.due
+        assert due is not None
+        await db.run(lambda tx: messages.finish(tx, due, outbox_id, "sent", telegram_message_id=1))
+    await db.run(lambda tx: freezing.freeze(tx, account, 5, PRICES.access, correlation_id="c"))
+    await shop.settle()
+    if not sent:
+        assert (await taken()).outcome == "cancelled"
+    await db.run(lambda tx: freezing.thaw_now(tx, account, correlation_id="c"))
+    await shop.settle()
+    if sent:
+        assert await work() == 0
+    else:
+        assert str((await shop.held()).uuid) in (await taken()).calls[0]["text"]
 
 
 @pytest.mark.proves("N-37")

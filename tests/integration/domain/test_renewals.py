@@ -21,6 +21,7 @@ from lib.domain import (
     orders,
     refunds_by_hand,
     renewals,
+    revoking,
     subscriptions,
     trial,
 )
@@ -187,6 +188,11 @@ async def test_an_end_that_a_refund_brings_back_is_not_renewed_again(db: Databas
         refunds_by_hand.refund(tx, Wanted(Route.WALLET, payment, reverses_access=True), BY, PRICES)
 
     await db.run(give_back)
+    assert (await held_by(db, anna)).expires_at == ends
+    assert (await db.run(renew, anna)).outcome is Outcome.NOTHING
+    # nor after a ban that took it and an unban that gave it back
+    await db.run(lambda tx: revoking.ban(tx, anna, actor_id=OWNER, reason="a test", correlation_id="c"))
+    await db.run(lambda tx: revoking.unban(tx, anna, actor_id=OWNER, conversion=PRICES.conversion, correlation_id="c"))
     assert (await held_by(db, anna)).expires_at == ends
     assert (await db.run(renew, anna)).outcome is Outcome.NOTHING
     assert await db.run(balance.of, anna) == Wallets(PRICE, 0)
