@@ -27,7 +27,7 @@ _TIMEOUTS = Timeouts(statement_ms=120_000, lock_ms=5_000)
 
 # Each row of a catalogue has the transaction that wrote it; DDL writes rows. Sequences move and statistics are kept elsewhere.
 _SCHEMA = """
-select md5(string_agg(line, ' ' order by line)) from (
+select count(*) || ' ' || sum(cast(hashtextextended(line, 0) as numeric)) from (
   select 'class ' || oid || ' ' || xmin as line from pg_class where relnamespace = 'atlas'::regnamespace
   union all select 'attribute ' || attrelid || ' ' || attnum || ' ' || xmin from pg_attribute
     where attrelid in (select oid from pg_class where relnamespace = 'atlas'::regnamespace)

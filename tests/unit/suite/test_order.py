@@ -75,8 +75,9 @@ def test_a_changed_stand_in_has_its_breadth_run_and_no_other(tmp_path: Path, mon
 
 @pytest.mark.parametrize("shares", [1, 3, 4, 1000])
 def test_shares_of_the_sabotage_are_all_of_it_once(shares: int) -> None:
-    parts = [share(load(), number, shares) for number in range(1, shares + 1)]
-    assert sorted(one.why for part in parts for one in part) == sorted(one.why for one in load())
+    sabotages = load()
+    parts = [share(sabotages, number, shares) for number in range(1, shares + 1)]
+    assert sorted(one.why for part in parts for one in part) == sorted(one.why for one in sabotages)
 
 
 def test_what_starts_least_is_tried_first() -> None:
