@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from lib.tasks.queue import Task
 
 _DATABASE = "shop"
+_GIVE_UP_S, _AGAIN_S = 1800.0, 1.0
 _CLOCK = Path(migrations.__file__).with_name("migrations") / "clock.sql"
 _MIB = 1 if sys.platform == "darwin" else 1024
 
@@ -70,6 +71,7 @@ class Shop:
 
     Attributes:
         owner: a session that may change everything.
+        put_off: clients that the node did not confirm when it was asked, each time counted; a busy machine's core may be late.
     """
 
     def __init__(self, owner: Connection, db: Database, url: str, node: XrayNode, transport: AiohttpTransport) -> None:
@@ -78,6 +80,7 @@ class Shop:
         self.node = node
         self.transport = transport
         self.queue = _Taking()
+        self.put_off = 0
         self._url = url
         self._next = 1
 
@@ -95,24 +98,29 @@ class Shop:
         (found,) = (await asyncio.to_thread(self.owner.execute, sql, values))[1]
         return list(found)
 
-    async def swept(self, name: str, work: Callable[[Run], Awaitable[None]]) -> float:
-        """Seconds of as many runs as it takes until nothing is left.
+    async def swept(
+        self, name: str, work: Callable[[Run], Awaitable[None]], is_done: Callable[[], Awaitable[bool]]
+    ) -> float:
+        """Seconds of as many runs as it takes until all is done; what a node put off waits for its own time, as it does deployed.
 
         Raises:
-            WrongSweepError: another one holds its lock, or an item failed.
+            WrongSweepError: another one holds its lock, something was not foreseen, or it does not end.
         """
         began = time.perf_counter()
-        more = True
-        while more:
+        while True:
             async with SweepLock(self._url, name) as lock:
                 if not lock.held:
                     raise WrongSweepError("another runner holds the sweep's lock")
                 run = Run(self.db, name, "bench", {}, lock)
                 await work(run)
-                if run.failed:
-                    raise WrongSweepError(f"{name}: {run.failed} failed")
-                more = run.more
-        return time.perf_counter() - began
+            took = time.perf_counter() - began
+            self.put_off += run.failed
+            if run.broken or took > _GIVE_UP_S:
+                raise WrongSweepError(f"{name}: {run.broken} broke, not done after {took:.0f} s")
+            if not run.more:
+                if await is_done():
+                    return took
+                await asyncio.sleep(_AGAIN_S)
 
 
 @asynccontextmanager
