@@ -16,6 +16,7 @@ from lib import bootstrap, log
 from lib.domain import health_snapshot, nodes, provisioning
 from lib.domain.breaker import OPENS_AFTER, Call
 from lib.domain.stored_work import By, NotDone
+from lib.nodes import converge
 from lib.nodes.client import ATTEMPTS
 from lib.nodes.transport import NodeError
 from tests.integration.by_the_owner import by_the_owner, travel
@@ -204,6 +205,40 @@ async def test_purchases_are_applied_elsewhere_and_a_bad_node_is_asked_once_a_pa
         await a_pass(db)
         refilled.append(len(network[bad].present))
     assert refilled[-1] == waiting + 3 + passes
+
+
+@pytest.mark.proves("N-38")
+@pytest.mark.proves("N-24")
+@pytest.mark.parametrize("bad", [1, 2])
+async def test_a_node_that_answers_nothing_holds_up_no_page_and_no_purchase_of_the_other(
+    db: Database, network: Network, monkeypatch: pytest.MonkeyPatch, bad: int
+) -> None:
+    """It takes the sweep's call, and a purchase's, and is silent: the other node has all pages, and the purchase, before it says a word."""
+    monkeypatch.setattr(bootstrap, "database", lambda: db)
+    monkeypatch.setattr(converge, "BATCH", 10)
+    many = 3 * converge.BATCH + 1
+    await db.run(start_trials, 100, many)
+    thaw = asyncio.Event()
+
+    async def hang() -> None:
+        await thaw.wait()
+
+    network[bad].before_answer = hang
+    good = network[3 - bad]
+    sweeping = asyncio.create_task(sweep_activation._work(sweep_run(db, "activation")))
+    async with asyncio.timeout(60):
+        await until(lambda: sweeping.done() or len(good.present) == many, "every page is on the other node")
+        assert (sweeping.done(), network[bad].present) == (False, {})
+        buying = asyncio.create_task(buy(db, 1))
+        await until(lambda: buying.done() or len(good.present) == many + 1, "the purchase is on the other node")
+        assert not buying.done()
+        activated = "select count(*) from subscriptions where activation_status = 'active'"
+        await until(lambda: db.run(lambda tx: tx.value(activated) == many + 1), "and its key is given out")
+        assert network[bad].calls <= 2, "the sweep's and the purchase's"
+        thaw.set()
+        await asyncio.gather(sweeping, buying)
+    await a_pass(db)
+    assert network[bad].present == good.present
 
 
 @pytest.mark.proves("N-15")

@@ -380,6 +380,7 @@ async def test_the_first_alert_is_given_whatever_the_pass_ran_into(
     assert (alerts, network[1].present) == (["paid_not_applied"], {})
 
 
+@pytest.mark.proves("N-24")
 @pytest.mark.proves("G-17")
 @pytest.mark.parametrize("slow", [1, 2])
 @pytest.mark.parametrize("by", ["task", "sweep"])
