@@ -35,8 +35,8 @@ class LifeStory:
         self._checks = checks
         self._prices = pricelist.load()
 
-    async def node_is_lost_and_refilled(self, on_each: dict[str, list[str]]) -> None:
-        """Of the first node, which is down: Anna, Boris and Clara have access. Puts each one's links on all nodes into `on_each`."""
+    async def node_is_lost_and_refilled(self, keys: dict[str, str], on_each: dict[str, list[str]]) -> None:
+        """Of the first node, which is down: those with `keys` have access. Puts each one's links on all nodes into `on_each`."""
         node, [row] = (
             self._system.nodes[0],
             await self._system.sql("select name, state_id from nodes order by id limit 1"),
@@ -65,8 +65,9 @@ class LifeStory:
         async with self._tell.step(
             "bytes flow through both nodes again, for Anna, Boris and Clara, by the keys they have"
         ):
-            for name in ("Anna", "Boris", "Clara"):
+            for name, key in keys.items():
                 on_each[name] = await self._checks.links_of(name)
+                need(all(same_key(link, key) for link in on_each[name]), f"{name} has another key")
             await self._checks.pull_all([link for links in on_each.values() for link in links], MEGABYTE)
 
     async def reissued_under_a_download(self, customer: Customer, old: list[str]) -> list[str]:

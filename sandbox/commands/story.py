@@ -64,7 +64,7 @@ class Story:
             await self._anna_buys()
             await self._webhooks_repeat()
             await self._node_fails()
-            await life.node_is_lost_and_refilled(self._on_each)
+            await life.node_is_lost_and_refilled(self._links, self._on_each)
             await self._anna_buys_again()
             self._on_each["Anna"] = await life.reissued_under_a_download(self._anna, self._on_each["Anna"])
             self._links["Anna"] = self._on_each["Anna"][0]
