@@ -9,9 +9,9 @@ import httpx
 import pytest
 
 from infra import environment, refund
-from lib.domain import subscriptions
+from lib.domain import inbox, subscriptions
 from lib.payments import registry
-from tests.integration.domain.test_refunds import bought, count, entries
+from tests.integration.domain.test_refunds import PRICES, bought, count, entries, went_back
 from tests.integration.infra.test_end_suspense import OWNER, Found
 
 if TYPE_CHECKING:
@@ -58,6 +58,23 @@ async def test_a_dry_run_comes_first_and_changes_nothing(
     held = await db.run(subscriptions.current, account)
     assert held is not None
     assert held.is_current == ("access" not in words)
+
+
+async def test_a_return_told_in_another_currency_is_booked_as_its_charge_and_waits_no_more(
+    db: Database, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, charge = await bought(db)
+    monkeypatch.setattr(environment, "load", lambda name: Found(database_url, name))
+    news = await db.run(inbox.receive, went_back(charge, "re-1", amount=5_000, currency="USD"), PRICES)
+    assert (news.outcome, news.reason) == ("unmatched", "not in the currency of its charge")
+    words = {"order": "", "event": str(news.event_id), "how": "chargeback"}
+    assert run(0, **words) == 0, "a dry run"
+    assert await db.run(count, "refunds") == 0
+    assert run(0, **words, amount="149.00 RUB") == 0
+    assert await db.run(entries) == ["refunds>clearing:card 14900 RUB"]
+    ended = await db.run(lambda tx: tx.value("select resolution from payment_events where id = :id", id=news.event_id))
+    assert ended == "refunded"
+    assert run(0, **words, amount="149.00 RUB") == 2, "once"
 
 
 async def test_a_provider_that_gives_back_is_asked_once(
