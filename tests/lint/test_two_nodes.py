@@ -13,10 +13,10 @@ from sandbox.system.system import System
 ROOT = Path(__file__).resolve().parents[2]
 STARTED_FROM = ("tests/e2e", "tests/browser", "tests/bench", "tests/sandbox", "bench", "sandbox/commands")
 # A node of its own is for what a node alone does, where no customer is provisioned, and for one that joins the two. The failure matrix
-# makes two, beside functions that run in the test's own process. P5 and P6 measure one node against its own core.
+# makes two, beside functions that run in the test's own process. P4 and P5 measure one node, P6 one against its own core.
 ALONE = {
-    "bench/activation.py",
     "bench/hot_add.py",
+    "bench/one_node.py",
     "tests/integration/sweeps/test_real_node.py",
     "tests/integration/sweeps/test_failure_matrix_on_real_nodes.py",
     "tests/e2e/test_node_commands.py",
