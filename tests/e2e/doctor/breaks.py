@@ -385,8 +385,11 @@ BREAKS: dict[str, Break] = {
     "payments-unmatched": statement(_EVENT.format(status="'unmatched'", processed="atlas.now()"), _NO_EVENT),
     "refunds-waiting": statement(
         "with charge as ("
-        "    insert into payment_events (provider, external_id, body, meaning, via, status, processed_at, correlation_id)"
-        "    values ('cryptobot', 'doctor', '', '', 'webhook', 'settled', atlas.now(), 'doctor') returning id)"
+        # ended, so that nothing else is to be said of it
+        "    insert into payment_events (provider, external_id, body, meaning, via, status, processed_at, resolved_at,"
+        "                                resolution, correlation_id)"
+        "    values ('cryptobot', 'doctor', '', '', 'webhook', 'unmatched', atlas.now(), atlas.now(), 'no_money', 'doctor')"
+        "    returning id)"
         " insert into refund_requests (event_id, reason, correlation_id, requested_at)"
         " select id, 'doctor', 'doctor', atlas.now() - interval '11 min' from charge",
         "with gone as (delete from refund_requests where correlation_id = 'doctor' returning event_id)"
