@@ -66,6 +66,7 @@ class Person:
         self.user.account.stars = _STARS
         self.user.fill_in({"email": f"c{number}@example.com"})
         self.seen = Seen()
+        self._longest_s = dice.choice((_DAY_S, 5 * _DAY_S, 20 * _DAY_S))  # some come often, some are forgotten
         self._customer = Customer(self.user, patience_s=dice.choice((None, 6.0)))
         self._last: dict[str, Callable[[], Awaitable[object]]] = {}
 
@@ -76,7 +77,7 @@ class Person:
         while loop.time() < until:
             await self._do(self._act())
             # now and then one thing after the other, mostly not for days
-            pause = self._dice.choice((30.0, _HOUR_S, 12 * _HOUR_S, 2 * _DAY_S, 5 * _DAY_S, 10 * _DAY_S))
+            pause = self._dice.choice((30.0, _HOUR_S, 4 * _HOUR_S, 12 * _HOUR_S, 2 * _DAY_S, self._longest_s))
             await asyncio.sleep(min(self._dice.uniform(0.2, 1.0) * pause, max(until - loop.time(), 1.0)))
 
     def _act(self) -> Callable[[], Awaitable[object]]:

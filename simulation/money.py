@@ -16,10 +16,8 @@ if TYPE_CHECKING:
     from simulation.world import World
 
 _CRYPTO: Final = "cryptobot"
-_HAPPENED: Final = """
-select p.provider, p.charge_id, p.kind, p.order_id, o.account_id, o.kind, o.list_price, o.price, o.value, o.currency
-from payments p join orders o on o.id = p.order_id order by p.created_at, p.id
-"""
+_HAPPENED: Final = "select provider, charge_id, kind, order_id from payments order by created_at, id"
+_AGREED: Final = "select id, account_id, kind, list_price, price, value, currency from orders"
 _UNMATCHED: Final = "select provider, external_id from payment_events where kind = 'charge' and status = 'unmatched' and resolved_at is null"
 _KNOWN: Final = "select provider, external_id from payment_events where kind = 'charge'"
 _PURCHASES: Final = "select cast(purchase_id as text), id from orders"
@@ -100,11 +98,9 @@ class _Judge:
     books: Books = field(default_factory=Books)
     found: list[str] = field(default_factory=list)
 
-    def payment(self, provider: str, charge: str, kind: str, order_id: int, order: Order) -> None:
+    def payment(self, provider: str, charge: str, kind: str, order_id: int) -> None:
         """A row of `payments`."""
-        name = str(order_id)
-        if name not in self.books.orders:
-            self.books.order(name, order)
+        name, order = str(order_id), self.books.orders[str(order_id)]
         try:
             if provider in {"balance", "promo"}:
                 self.books.pay_from_balance(name)
@@ -129,6 +125,18 @@ class _Judge:
         else:
             self.books.credit(event, order.customer, one.minor * order.value // order.price)
 
+    def unmatched(self, provider: str, charge: str) -> None:
+        """A charge that fits nothing, as the books have it."""
+        one = self.all_taken.get((provider, charge))
+        if one is None:
+            self.found.append(f"an unmatched charge that {provider} never took")
+            return
+        order = self.purchases.get(one.purchase)
+        name = None if order is None else str(order)
+        verdict = self.books.charge(f"{provider} {charge}", provider, Sum(one.minor, one.currency), order=name)
+        if verdict != "unmatched":
+            self.found.append(f"a charge of order {order} fits nothing, and the oracle says {verdict}")
+
     def wallets(self, held: dict[tuple[int, str], int]) -> None:
         """What customers have, by account and part."""
         reckoned = {
@@ -145,10 +153,11 @@ class _Judge:
 
 def _judged(world: World, all_taken: dict[tuple[str, str], Taken]) -> list[str]:
     judge = _Judge(all_taken, dict(world.query(_PURCHASES)))
-    for provider, charge, kind, order_id, account, bought, listed, price, value, currency in world.query(_HAPPENED):
-        judge.payment(provider, charge, kind, order_id, Order(account, bought, listed, price, value, currency))
+    for order_id, *agreed in world.query(_AGREED):
+        judge.books.order(str(order_id), Order(*agreed))
+    for provider, charge, kind, order_id in world.query(_HAPPENED):
+        judge.payment(provider, charge, kind, order_id)
     for provider, charge in world.query(_UNMATCHED):
-        if (provider, charge) not in all_taken:
-            judge.found.append(f"an unmatched charge that {provider} never took")
+        judge.unmatched(provider, charge)
     judge.wallets({(account, part): int(minor) for account, part, minor in world.query(_WALLETS)})
     return judge.found
