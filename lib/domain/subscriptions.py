@@ -120,7 +120,10 @@ set tariff = :tariff,
     expires_at = new.expires_at,
     -- what was asked for ends with the access it was asked for
     auto_renew = s.auto_renew and new.renewed,
-    last_auto_renewal_at = case when :source = 'renewal' then new.expires_before else s.last_auto_renewal_at end,
+    -- another tariff's value may leave less than there was: then that end is ahead, and is not one that was renewed
+    last_auto_renewal_at = case
+        when :source = 'renewal' and new.expires_before <= new.expires_at then new.expires_before
+        when s.last_auto_renewal_at <= new.expires_at then s.last_auto_renewal_at end,
     placement = (select generation from placement),
     updated_at = atlas.now()
 from new where s.id = new.id

@@ -10,15 +10,18 @@ import json
 import random
 import sys
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Self
 
-from lib.db import Database, TooSlow
-from lib.domain import adjustments, balance, inbox, refunds_by_hand
+from lib.db import Database, StatementFailed, TooSlow
+from lib.domain import adjustments, balance, freezing, inbox, refunds_by_hand, renewals, revoking
 from lib.domain.adjustments import Adjustment, NotDone
 from lib.domain.balance import Purchase
 from lib.domain.ledger import BalanceTooLow
+from lib.domain.pricelist import AutoRenewal
 from lib.domain.refund_requests import NotRefunded
 from lib.domain.refunds_by_hand import Route, Wanted
+from lib.domain.renewals import Outcome
 from tests.integration.domain.test_refunds import BY, PRICES, ordered, paid, top_up, went_back
 from tests.quoting import at_list_price
 
@@ -26,7 +29,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from lib.db import Transaction
+    from lib.domain.orders import Order
+    from lib.domain.pricelist import PriceList
+    from lib.domain.renewals import Renewed
 
+# Every end is within the window, so that whatever comes may renew.
+WIDE = replace(PRICES, auto_renewal=AutoRenewal(1_000_000, 1_000_001))
 CUSTOMERS = (1, 2)
 # Taken last of all and held until COMMIT: the moments are in the order of the commits.
 _PLACE = "select pg_advisory_xact_lock(7399)"
@@ -56,7 +64,8 @@ class Worker:
         """One happening; its choices are made once, however often the transaction is run."""
         self._number += 1
         ways = (self._paid, self._paid, self._again, self._bought, self._bought, self._went_back, self._went_back)
-        way = self._dice.choice((*ways, self._adjusted, self._given_back))
+        life = (self._turned, self._turned, self._renewed, self._renewed, self._frozen, self._banned)
+        way = self._dice.choice((*ways, self._adjusted, self._given_back, *life))
         luck = [self._dice.random() for _ in range(4)]
         name = f"{self._seed}-{self._number}"
 
@@ -73,12 +82,17 @@ class Worker:
     def _paid(tx: Transaction, name: str, luck: list[float]) -> Said:
         person = CUSTOMERS[int(luck[0] * len(CUSTOMERS))]
         over = int(luck[1] * 9_000) if luck[2] < 0.4 else 0
-        order = top_up(tx, 10_000 + int(luck[1] * 20_000)) if luck[3] < 0.5 else ordered(tx, telegram_id=person)
+        try:
+            with tx.savepoint("new_order"):
+                order = _new_order(tx, person, luck)
+        except StatementFailed as error:
+            return _of_the_banned(error)
         charge = paid(order, name, amount=order.price + over)
-        outcome = inbox.receive(tx, charge, PRICES).outcome
+        with _Noted() as noted:
+            outcome = inbox.receive(tx, charge, WIDE).outcome
         return {
             "did": "paid", "order": order.id, "customer": order.account_id, "kind": order.kind, "price": order.price,
-            "charge": name, "amount": order.price + over, "outcome": outcome,
+            "charge": name, "amount": order.price + over, "outcome": outcome, "renewed": noted.order(tx),
         }  # fmt: skip
 
     @staticmethod
@@ -99,13 +113,16 @@ class Worker:
         account = _account(tx, luck[0])
         if account is None:
             return {"did": "nothing"}
-        quote = at_list_price(PRICES, "basic", 30, method="balance")
+        tariff = "plus" if luck[1] < 0.3 else "basic"
+        quote = at_list_price(PRICES, tariff, 30, method="balance")
         said = {"did": "bought", "customer": account, "price": quote.price}
         try:
             with tx.savepoint("purchase"):
-                made = balance.buy(tx, Purchase(account, name, "basic", 30, quote), PRICES, "c")
+                made = balance.buy(tx, Purchase(account, name, tariff, 30, quote), PRICES, "c")
         except BalanceTooLow:
             return said | {"outcome": "too little", "order": f"none-{name}"}
+        except StatementFailed as error:
+            return _of_the_banned(error)
         return said | {"outcome": "bought", "order": made.order.id}
 
     @staticmethod
@@ -151,6 +168,96 @@ class Worker:
         except NotRefunded as error:
             return said | {"outcome": f"refused: {error}"}
         return said | {"outcome": "done"}
+
+    @staticmethod
+    def _turned(tx: Transaction, _name: str, luck: list[float]) -> Said:
+        account = _account(tx, luck[0])
+        if account is None:
+            return {"did": "nothing"}
+        said = {"did": "turned", "customer": account}
+        if luck[1] < 0.3:
+            renewals.turn_off(tx, account)
+            return said | {"on": False}
+        upcoming = renewals.upcoming(tx, account, WIDE)
+        if upcoming is None or upcoming.price is None:
+            return {"did": "nothing"}
+        agreed = renewals.turn_on(tx, account, upcoming.order_id, upcoming.price, WIDE)
+        return said | {"on": True} if agreed else {"did": "nothing"}
+
+    @staticmethod
+    def _renewed(tx: Transaction, name: str, luck: list[float]) -> Said:
+        account = _account(tx, luck[0])
+        if account is None:
+            return {"did": "nothing"}
+        done = renewals.renew(tx, account, WIDE, "c")
+        said = {"did": "renewed", "customer": account, "outcome": str(done.outcome)}
+        if done.outcome is Outcome.RENEWED:
+            return said | _bought_by_itself(tx, done)
+        if done.outcome is Outcome.LOW:
+            upcoming = renewals.upcoming(tx, account, WIDE)
+            assert upcoming is not None
+            return said | {"order": f"none-{name}", "price": upcoming.price}
+        return said
+
+    @staticmethod
+    def _frozen(tx: Transaction, _name: str, luck: list[float]) -> Said:
+        account = _account(tx, luck[0])
+        if account is not None:
+            done = freezing.freeze(tx, account, 3, PRICES.access, correlation_id="c", actor_id=BY.actor_id)
+            if isinstance(done, freezing.Refusal):
+                freezing.thaw_now(tx, account, correlation_id="c", actor_id=BY.actor_id)
+        return {"did": "nothing"}
+
+    @staticmethod
+    def _banned(tx: Transaction, _name: str, luck: list[float]) -> Said:
+        account = _account(tx, luck[0])
+        if account is None:
+            return {"did": "nothing"}
+        if luck[1] < 0.4:
+            revoking.ban(tx, account, actor_id=BY.actor_id, reason="by chance", correlation_id="c")
+            return {"did": "banned", "customer": account}
+        revoking.unban(tx, account, actor_id=BY.actor_id, conversion=PRICES.conversion, correlation_id="c")
+        return {"did": "unbanned", "customer": account}
+
+
+class _Noted:
+    """What a top-up renewed: settlement asks for it by itself, and says nothing of it but the work that follows."""
+
+    def __init__(self) -> None:
+        self._done: Renewed | None = None
+
+    def __enter__(self) -> Self:
+        self._really = renewals.after_top_up
+        renewals.after_top_up = self._noting  # in this process, for one call
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        renewals.after_top_up = self._really
+
+    def _noting(self, tx: Transaction, account_id: int, prices: PriceList, correlation_id: str) -> tuple[Renewed, str]:
+        self._done, error = self._really(tx, account_id, prices, correlation_id)
+        assert error == "", error
+        return self._done, error
+
+    def order(self, tx: Transaction) -> Said | None:
+        done = self._done
+        return None if done is None or done.outcome is not Outcome.RENEWED else _bought_by_itself(tx, done)
+
+
+def _bought_by_itself(tx: Transaction, done: Renewed) -> Said:
+    price = tx.value("select price from orders where id = :id", id=done.order_id)
+    return {"order": done.order_id, "price": int(price)}
+
+
+def _new_order(tx: Transaction, person: int, luck: list[float]) -> Order:
+    return top_up(tx, 10_000 + int(luck[1] * 20_000)) if luck[3] < 0.5 else ordered(tx, telegram_id=person)
+
+
+def _of_the_banned(error: StatementFailed) -> Said:
+    """The database refuses their orders; anything else is a fault."""
+    if "banned" not in str(error):
+        raise error
+    return {"did": "refused"}
 
 
 def _order(tx: Transaction, order_id: int) -> Any:

@@ -13,10 +13,12 @@ import pytest
 
 from lib.db.invariants import violations
 from lib.oracle import Books, Order, Refused, Sum, TooLittle
+from lib.settings import pricelist
 
 if TYPE_CHECKING:
     from lib.db import Database, Transaction
 
+_PRICES = {tariff.prices[30] for tariff in pricelist.load().tariffs.values()}
 _HELD = """
 select jsonb_build_array(a.code, a.currency, a.account_id, cast(sum(case when e.debit_account_id = a.id then e.amount else -e.amount end) as text))
 from ledger_accounts a join ledger_entries e on a.id in (e.debit_account_id, e.credit_account_id)
@@ -42,6 +44,8 @@ class Judge:
     def __init__(self) -> None:
         self.books = Books()
         self._gone: set[str] = set()
+        self._on: set[int] = set()
+        self._banned: set[int] = set()
 
     def tell(self, said: dict[str, Any]) -> None:
         """One transaction; its outcome is the oracle's."""
@@ -51,15 +55,13 @@ class Judge:
                 agreed = Order(said["customer"], kind, listed=price, price=price, value=price)
                 self.books.order(str(said["order"]), agreed)
                 assert self._charge(said) == said["outcome"] == "settled"
+                if said["renewed"] is not None:
+                    self._by_itself(said["renewed"] | {"customer": said["customer"]})
             case "again":
-                known = self.books.orders[str(said["order"])]
-                self._charge(said)
-                assert said["outcome"] == "duplicate"
-                self.books.credit(said["charge"], known.customer, said["amount"])
+                self._again(said)
             case "bought":
-                name, price = str(said["order"]), said["price"]
-                self.books.order(name, Order(said["customer"], "subscription", listed=price, price=price, value=price))
-                assert self._or_refused(lambda: self.books.pay_from_balance(name)) == (said["outcome"] != "bought")
+                assert said["customer"] not in self._banned
+                assert self._pays(said) == (said["outcome"] != "bought")
             case "credit":
                 self.books.operator_credit(said["name"], said["customer"], said["amount"])
             case "debit":
@@ -71,6 +73,42 @@ class Judge:
                 self._given_back(said)
             case "went back":
                 self._went_back(said)
+            case _:
+                self._life(said)
+
+    def _again(self, said: dict[str, Any]) -> None:
+        known = self.books.orders[str(said["order"])]
+        self._charge(said)
+        if known.customer in self._banned:
+            assert said["outcome"] == "unmatched"
+            return
+        assert said["outcome"] == "duplicate"
+        self.books.credit(said["charge"], known.customer, said["amount"])
+
+    def _life(self, said: dict[str, Any]) -> None:
+        match said["did"]:
+            case "turned":
+                (self._on.add if said["on"] else self._on.discard)(said["customer"])
+            case "banned":
+                self._banned.add(said["customer"])
+            case "unbanned":
+                self._banned.discard(said["customer"])
+            case "renewed" if said["outcome"] == "renewed":
+                self._by_itself(said)
+            case "renewed" if said["outcome"] == "low":
+                assert self._pays(said), "the oracle has enough"
+
+    def _by_itself(self, said: dict[str, Any]) -> None:
+        """A renewal is a purchase that only who asked for it, and is not banned, makes; at the price of the list."""
+        assert said["customer"] in self._on - self._banned
+        assert said["price"] in _PRICES
+        assert not self._pays(said)
+
+    def _pays(self, said: dict[str, Any]) -> bool:
+        """Whether the oracle refuses it."""
+        name, price = str(said["order"]), said["price"]
+        self.books.order(name, Order(said["customer"], "subscription", listed=price, price=price, value=price))
+        return self._or_refused(lambda: self.books.pay_from_balance(name))
 
     def _charge(self, said: dict[str, Any]) -> str:
         return self.books.charge(said["charge"], "card", Sum(said["amount"]), order=str(said["order"]))

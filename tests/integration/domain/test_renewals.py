@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from dataclasses import replace
 from datetime import timedelta
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -246,6 +247,24 @@ async def test_a_tariff_that_was_given_is_left_for_the_one_that_was_bought(db: D
     held = await held_by(db, anna)
     assert held.tariff == "basic"
     assert held.expires_at > before.expires_at + timedelta(days=30)
+
+
+async def test_time_that_another_tariff_shortens_to_before_an_end_that_was_renewed_can_be_given(db: Database) -> None:
+    """A gift of a far dearer tariff leaves so little of the month that the end comes before the one that was renewed."""
+    early = replace(PRICES, auto_renewal=replace(PRICES.auto_renewal, window_hours=23))
+    anna = await near_the_end(db, PRICE, timedelta(days=30, hours=-22))
+    assert (await db.run(renew, anna, early)).outcome is Outcome.RENEWED
+    renewed = (await held_by(db, anna)).expires_at
+
+    def give(tx: Transaction) -> None:
+        value = Fraction(1, 100)
+        subscriptions.grant(tx, anna, tariff="plus", seconds=60, source="admin", actor_id=OWNER, value=value)
+
+    await db.run(give)
+    held = await held_by(db, anna)
+    assert held.tariff == "plus"
+    assert held.expires_at < renewed - timedelta(days=30)
+    assert await db.run(balance.of, anna) == Wallets(0, 0)
 
 
 async def test_a_purchase_that_went_back_is_not_what_was_bought_last(db: Database) -> None:
