@@ -10,6 +10,7 @@ import pytest
 
 from functions.sweeps import sweep_audit, sweep_expiry
 from lib import bootstrap
+from lib.sweeps.runner import Run
 from tests.integration.by_the_owner import by_the_owner
 from tests.integration.sweeps.runs import sweep_run
 
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 
     from lib.db import Database
     from lib.db.transaction import Transaction
-    from lib.sweeps.runner import Run
     from lib.tasks.queue import Task
 
 pytestmark = pytest.mark.breaks_invariants
@@ -59,12 +59,22 @@ async def _add(db: Database, first: int, count: int, due: str) -> int:
     return first + count
 
 
+@pytest.fixture(autouse=True)
+def _without_cycles(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Failures that tests inject leave cycles, and Python looks for old ones seldom: they are not what a sweep holds."""
+    next_page = Run.next_page
+
+    async def collected(run: Run) -> bool:
+        gc.collect()
+        return await next_page(run)
+
+    monkeypatch.setattr(Run, "next_page", collected)
+
+
 async def _peak(run: Run, work: Callable[[Run], Awaitable[None]]) -> int:
     run.soft_s = 3_600.0
-    # Failures that tests inject leave cycles. Python looks for those of its oldest generation once they are a quarter of all objects,
-    # which are many here: what was there before is left out of that count.
     gc.collect()
-    gc.freeze()
+    gc.freeze()  # what was there before is not looked through at each page
     tracemalloc.start()
     try:
         await work(run)
@@ -85,7 +95,7 @@ async def test_expiry_holds_a_page(racing_db: Database, count: int, monkeypatch:
         run = sweep_run(racing_db, "expiry")
         peaks.append(await _peak(run, sweep_expiry._work))
         assert run.done == size
-    assert peaks[2] < 2 * peaks[1], peaks
+    assert peaks[2] < 1.3 * peaks[1], peaks
 
 
 @pytest.mark.proves("S4-4.4")
@@ -96,4 +106,4 @@ async def test_a_nights_walk_holds_a_page(racing_db: Database, count: int) -> No
         first = await _add(racing_db, first, size, "+ interval '1 year'")
         await racing_db.run(by_the_owner, "delete from invariant_marks")
         peaks.append(await _peak(sweep_run(racing_db, "audit"), sweep_audit._work))
-    assert peaks[2] < 2 * peaks[1], peaks
+    assert peaks[2] < 1.3 * peaks[1], peaks
