@@ -591,6 +591,7 @@ TRANSACTIONS: dict[str, Callable[[Transaction], object]] = {
     "health_snapshot.overdue": lambda tx: health_snapshot.overdue(tx, 60.0),
     "refund_requests.claim": lambda tx: refund_requests.claim(tx, ["cryptobot"], PAGE, 60.0),
     "refunds.is_told": lambda tx: refunds.is_told(tx, 201),
+    "refund_requests.overdue": refund_requests.overdue,
     "refund_requests.refuse_unsent": lambda tx: refund_requests.refuse_unsent(tx, ["cryptobot"], "no"),
     "refund_requests.put_off": lambda tx: refund_requests.put_off(tx, _claimed(tx), 1.0, "later", may_be_made=True),
     "refund_requests.refused": lambda tx: refund_requests.refused(tx, _claimed(tx), "no"),
