@@ -6,11 +6,10 @@ Every change is first told as a dry run; CONFIRM with the account's number makes
 from __future__ import annotations
 
 import argparse
-import re
 import sys
 from typing import TYPE_CHECKING
 
-from infra import environment, transaction
+from infra import environment, parameters, transaction
 from lib.domain import access_desk
 from lib.domain.access_desk import HAS_DAYS, MOST_DAYS, Asked, Change, NotMade
 
@@ -22,10 +21,6 @@ if TYPE_CHECKING:
     from lib.domain.pricelist import PriceList
 
 NAMES = ("account", "change", "tariff", "days", "operator", "reason", "once", "confirm")
-_BIGGEST_ID = 2**63 - 1
-_NUMBER = re.compile(r"[1-9][0-9]{0,18}", re.ASCII)
-_ONCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:#-]{2,59}", re.ASCII)
-_LEAST_REASON, _MOST_REASON = 10, 500
 
 
 class BadArguments(Exception):
@@ -111,15 +106,14 @@ def asked_of(options: Mapping[str, str]) -> tuple[Asked, bool]:
     problems = [
         f"{name.upper()} must be a whole number from 1"
         for name in ("account", "operator")
-        if not _NUMBER.fullmatch(said[name]) or int(said[name]) > _BIGGEST_ID
+        if not parameters.is_number(said[name])
     ]
     if said["change"] not in list(Change):
         problems.append(f"CHANGE must be one of {', '.join(Change)}")
     else:
         problems += _of_change(Change(said["change"]), said)
-    if not _LEAST_REASON <= len(said["reason"]) <= _MOST_REASON or not said["reason"].isprintable():
-        problems.append(f"REASON must say in {_LEAST_REASON} to {_MOST_REASON} characters why; the audit log keeps it")
-    if not _ONCE.fullmatch(said["once"]):
+    problems += parameters.problems_of_reason(said["reason"])
+    if not parameters.is_once(said["once"]):
         problems.append(
             "ONCE must name this change in 3 to 60 letters, digits and . _ : # -, such as a ticket's number: under one name it is"
             " made once, however often this runs"
@@ -143,7 +137,7 @@ def asked_of(options: Mapping[str, str]) -> tuple[Asked, bool]:
 def _of_change(wanted: Change, said: Mapping[str, str]) -> list[str]:
     problems = []
     if wanted in HAS_DAYS:
-        if not _NUMBER.fullmatch(said["days"]) or int(said["days"]) > MOST_DAYS:
+        if not parameters.is_number(said["days"], MOST_DAYS):
             problems.append(f"DAYS must be a whole number from 1 to {MOST_DAYS}")
     elif said["days"]:
         problems.append(f"DAYS: CHANGE={wanted.value} takes no such thing")

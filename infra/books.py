@@ -17,7 +17,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from infra import environment, transaction
+from infra import environment, parameters, transaction
 from lib import currencies
 from lib.domain import books, reconciliation, reports
 
@@ -28,11 +28,9 @@ if TYPE_CHECKING:
     from lib.domain.books import Line, Move
 
 NAMES = ("at", "month", "account", "customer", "order", "charge", "csv")
-_NUMBER = re.compile(r"[1-9][0-9]{0,18}", re.ASCII)
 _CHARGE = re.compile(r"([a-z]{1,32}):(.{1,512})", re.DOTALL)
 _ACCOUNT = re.compile(r"([a-z_:]{1,64})(?: ([A-Z0-9]{2,12}))?", re.ASCII)
 _MONTH = re.compile(r"([0-9]{4})-(0[1-9]|1[0-2])", re.ASCII)
-_BIGGEST_ID = 2**63 - 1
 _PAGE = 1000
 _OF_ONE = ("account", "customer", "order", "charge")
 _OF_NO_TIME = ("order", "charge")
@@ -190,7 +188,7 @@ def _account(text: str) -> tuple[str, str | None]:
 
 
 def _id(text: str) -> int:
-    if not _NUMBER.fullmatch(text) or int(text) > _BIGGEST_ID:
+    if not parameters.is_number(text):
         raise ValueError(text)
     return int(text)
 

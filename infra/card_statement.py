@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar, cast
 from zoneinfo import ZoneInfo
 
-from infra import environment, transaction
+from infra import environment, parameters, transaction
 from lib import currencies
 from lib.db import StatementFailed
 from lib.domain import reconciliation, statements
@@ -37,8 +37,6 @@ T = TypeVar("T")
 
 NAMES = ("file", "from", "to", "operator", "dry-run")
 TO_BE_LOOKED_AT = 3
-_NUMBER = re.compile(r"[1-9][0-9]{0,18}", re.ASCII)
-_BIGGEST_ID = 2**63 - 1
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
 _QUIET = frozenset({"known", "repeated", "booked", "settled"})
 _COMPARED_AS = {
@@ -301,7 +299,7 @@ def wanted_of(options: Mapping[str, str]) -> Wanted:
     operator = options["operator"].strip()
     if not operator:
         problems.append("OPERATOR is not given")
-    elif not _NUMBER.fullmatch(operator) or int(operator) > _BIGGEST_ID:
+    elif not parameters.is_number(operator):
         problems.append("OPERATOR must be a whole number from 1")
     if options["dry_run"] not in {"", "0", "1"}:
         problems.append("DRY_RUN must be 1, or nothing")

@@ -6,13 +6,12 @@ Without CONFIRM, which repeats the event's number, it is a dry run: it says what
 from __future__ import annotations
 
 import argparse
-import re
 import sys
 import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from infra import environment, said_amount, transaction
+from infra import environment, parameters, said_amount, transaction
 from lib import currencies
 from lib.domain import inbox, suspense_by_hand
 from lib.domain.postings import Amount
@@ -38,9 +37,6 @@ _TAKES = {
 }
 _NEEDS = {ASSIGN: "order", CREDIT: "account", PAID_BACK: "paid", PAID_OUT: "paid"}
 NAMES = ("event", "how", "order", "account", "worth", "paid", "fee", "operator", "reason", "confirm")
-_NUMBER = re.compile(r"[1-9][0-9]{0,18}", re.ASCII)
-_BIGGEST_ID = 2**63 - 1
-_LEAST_REASON, _MOST_REASON = 10, 500
 
 
 class BadArguments(Exception):
@@ -193,7 +189,7 @@ def wanted_of(options: Mapping[str, str]) -> Wanted:
     needed = ["event", "operator", *([_NEEDS[how]] if how in _NEEDS else [])]
     problems += [f"{name.upper()} is not given" for name in needed if name not in said]
     for number in ("event", "operator", "order", "account"):
-        if number in said and (not _NUMBER.fullmatch(said[number]) or int(said[number]) > _BIGGEST_ID):
+        if number in said and not parameters.is_number(said[number]):
             problems.append(f"{number.upper()} must be a whole number from 1")
     amounts: dict[str, Amount] = {}
     for kind in ("worth", "paid", "fee"):
@@ -205,8 +201,7 @@ def wanted_of(options: Mapping[str, str]) -> Wanted:
     if said.get("confirm", said.get("event")) != said.get("event"):
         problems.append("CONFIRM repeats the number of EVENT, or is left out for a dry run")
     reason = said.get("reason", "")
-    if not _LEAST_REASON <= len(reason) <= _MOST_REASON or not reason.isprintable():
-        problems.append(f"REASON must say in {_LEAST_REASON} to {_MOST_REASON} characters why; the audit log keeps it")
+    problems += parameters.problems_of_reason(reason)
     if problems:
         raise BadArguments("\n".join(problems))
     return Wanted(

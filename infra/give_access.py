@@ -5,12 +5,11 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import re
 import sys
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from infra import environment, transaction
+from infra import environment, parameters, transaction
 from infra.environment import OWNER_SECRET, Deployed, NoEnvironment
 from infra.google.relay import Relay
 from lib.db import Database
@@ -24,10 +23,6 @@ if TYPE_CHECKING:
 
 NAMES = ("account", "tariff", "days", "operator", "reason", "once")
 _MOST_DAYS = 3660
-_BIGGEST_ID = 2**63 - 1
-_NUMBER = re.compile(r"[1-9][0-9]{0,18}", re.ASCII)
-_ONCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:#-]{2,59}", re.ASCII)
-_LEAST_REASON, _MOST_REASON = 10, 500
 
 
 class Refused(Exception):
@@ -92,16 +87,15 @@ def wanted_of(options: dict[str, str]) -> Wanted:
         Refused: with everything that is wrong.
     """
     problems = []
-    numbers = {"account": _BIGGEST_ID, "days": _MOST_DAYS, "operator": _BIGGEST_ID}
+    numbers = {"account": parameters.BIGGEST_ID, "days": _MOST_DAYS, "operator": parameters.BIGGEST_ID}
     for name, most in numbers.items():
-        if not _NUMBER.fullmatch(options[name]) or int(options[name]) > most:
+        if not parameters.is_number(options[name], most):
             problems.append(f"{name.upper()} must be a whole number from 1 to {most}")
     if not options["tariff"]:
         problems.append("TARIFF must name a tariff of the price list")
     reason = options["reason"].strip()
-    if not _LEAST_REASON <= len(reason) <= _MOST_REASON or not reason.isprintable():
-        problems.append(f"REASON must say in {_LEAST_REASON} to {_MOST_REASON} characters why; the audit log keeps it")
-    if not _ONCE.fullmatch(options["once"]):
+    problems += parameters.problems_of_reason(reason)
+    if not parameters.is_once(options["once"]):
         problems.append(
             "ONCE must name this gift in 3 to 60 letters, digits and . _ : # -, such as a ticket's number: under one name it is"
             " given once, however often this runs"

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import pg8000.exceptions
 import pg8000.native
 
-from infra import environment
+from infra import environment, parameters
 from infra.environment import APPLICATION, NoDatabase, NoEnvironment
 from infra.google import login
 from infra.google.client import BadEndpoint, GoogleError, NotLoggedIn
@@ -32,8 +32,6 @@ if TYPE_CHECKING:
 
     from infra.environment import Environment, Login, Role
 
-_LEAST_REASON = 10
-_MOST_REASON = 500
 _OPENED = """
 insert into audit_log (actor, action, subject_kind, subject_key, before, after, correlation_id)
 values (null, 'database.opened', 'environment', :name, null, cast(:after as jsonb), 'by-hand')
@@ -87,9 +85,9 @@ def _asked_for(found: Environment, reason: str, confirmed: str) -> str:
         reason = _ask("Why are the owner's rights needed? It is kept in the audit log: ")
     reason = reason.strip()
     problems = []
-    if not _LEAST_REASON <= len(reason) <= _MOST_REASON or not reason.isprintable():
+    if not parameters.is_reason(reason):
         problems.append(
-            f"REASON must say in {_LEAST_REASON} to {_MOST_REASON} characters why; it is kept in the audit log."
+            f"REASON must say in {parameters.LEAST_REASON} to {parameters.MOST_REASON} characters why; it is kept in the audit log."
         )
     if terminal and not confirmed and not problems:
         _say(f"The owner of {found.name} ({found.project}) may change everything, the books as well.")

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import re
 import sys
 import uuid
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from infra import environment, said_amount, transaction
+from infra import environment, parameters, said_amount, transaction
 from lib import currencies
 from lib.domain import refunds_by_hand
 from lib.domain.refund_requests import NotRefunded
@@ -31,9 +30,6 @@ GIVE_BACK = frozenset({stars.NAME, synthetic.NAME})
 NAMES = ("order", "event", "how", "access", "paid", "fee", "amount", "operator", "reason")
 _HOW = (*(str(route) for route in Route), CHARGEBACK)
 _ACCESS = {"keep": False, "end": True}
-_NUMBER = re.compile(r"[1-9][0-9]{0,18}", re.ASCII)
-_BIGGEST_ID = 2**63 - 1
-_LEAST_REASON, _MOST_REASON = 10, 500
 
 
 class BadArguments(Exception):
@@ -175,7 +171,7 @@ def asked_of(options: Mapping[str, str]) -> Asked:
     problems += [
         f"{number.upper()} must be a whole number from 1"
         for number in ("order", "event", "operator")
-        if number in given and (not _NUMBER.fullmatch(given[number]) or int(given[number]) > _BIGGEST_ID)
+        if number in given and not parameters.is_number(given[number])
     ]
     if given.get("access", "keep") not in _ACCESS:
         problems.append("ACCESS must be keep or end")
@@ -189,8 +185,7 @@ def asked_of(options: Mapping[str, str]) -> Asked:
         problems.append("PAID is not given: what left the bank")
     amounts = _amounts(given, problems)
     reason = given.get("reason", "")
-    if not _LEAST_REASON <= len(reason) <= _MOST_REASON or not reason.isprintable():
-        problems.append(f"REASON must say in {_LEAST_REASON} to {_MOST_REASON} characters why; the audit log keeps it")
+    problems += parameters.problems_of_reason(reason)
     if problems:
         raise BadArguments("\n".join(problems))
     return Asked(

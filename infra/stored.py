@@ -6,13 +6,12 @@ Without WHAT it lists. One piece of work is first told as a dry run; CONFIRM wit
 from __future__ import annotations
 
 import argparse
-import re
 import sys
 import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from infra import environment, transaction
+from infra import environment, parameters, transaction
 from lib.domain import inbox, operations, stored_work
 from lib.domain.stored_work import By, NotDone, Why
 from lib.payments import registry
@@ -28,9 +27,6 @@ UPDATE, EVENT, MESSAGE = "update", "event", "message"
 AGAIN, GIVE_UP = "run-again", "give-up"
 _HOW = {UPDATE: (AGAIN, GIVE_UP), EVENT: (AGAIN, GIVE_UP), MESSAGE: (AGAIN,)}
 NAMES = ("what", "number", "how", "operator", "reason", "confirm")
-_NUMBER = re.compile(r"[1-9][0-9]{0,18}", re.ASCII)
-_BIGGEST_ID = 2**63 - 1
-_LEAST_REASON, _MOST_REASON = 10, 500
 _PAGE = 50
 _UNREADABLE = (ArithmeticError, LookupError, TypeError, ValueError)
 _WHY = {
@@ -119,7 +115,7 @@ def listed(tx: Transaction) -> str:
             f"update {one.update_id}\t{one.state}\t{one.kind or '-'}\t{_age(one.age_s)}\tattempts {one.attempts}\t{one.error or '-'}"
             for one in (
                 *operations.waiting_updates(tx, page=_PAGE),
-                *operations.given_up_updates(tx, before=_BIGGEST_ID, page=_PAGE),
+                *operations.given_up_updates(tx, before=parameters.BIGGEST_ID, page=_PAGE),
             )
         ),
         *(
@@ -128,7 +124,7 @@ def listed(tx: Transaction) -> str:
         ),
         *(
             f"message {one.id}\t{one.status}\t{one.kind}\tattempts {one.attempts}\t{one.error or '-'}"
-            for one in operations.told(tx, before=_BIGGEST_ID, page=_PAGE)
+            for one in operations.told(tx, before=parameters.BIGGEST_ID, page=_PAGE)
         ),
     ]
     return "".join(f"{line}\n" for line in lines) or "Nothing is stored that waits or was given up.\n"
@@ -211,11 +207,10 @@ def wanted_of(options: Mapping[str, str]) -> Wanted | None:
     problems += [
         f"{number.upper()} must be a whole number from 1"
         for number in ("number", "operator")
-        if not _NUMBER.fullmatch(said.get(number, "")) or int(said[number]) > _BIGGEST_ID
+        if not parameters.is_number(said.get(number, ""))
     ]
     reason = said.get("reason", "")
-    if not _LEAST_REASON <= len(reason) <= _MOST_REASON or not reason.isprintable():
-        problems.append(f"REASON must say in {_LEAST_REASON} to {_MOST_REASON} characters why; the audit log keeps it")
+    problems += parameters.problems_of_reason(reason)
     if said.get("confirm", said.get("number")) != said.get("number"):
         problems.append("CONFIRM must be the same number, or be left out for a dry run")
     if problems:

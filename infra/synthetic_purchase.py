@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import re
 import sys
 from typing import TYPE_CHECKING
 
-from infra import environment, transaction
+from infra import environment, parameters, transaction
 from lib.payments import registry, synthetic
 from lib.payments.synthetic import NotHere, Purchase
 
@@ -16,8 +15,7 @@ if TYPE_CHECKING:
 
 NAMES = ("account", "tariff", "days", "once")
 _WITHOUT_MONEY = ("local", "dev")
-_NUMBER = re.compile(r"[1-9][0-9]{0,8}", re.ASCII)
-_ONCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:#-]{2,59}", re.ASCII)
+_MOST = 999_999_999
 
 
 class BadArguments(Exception):
@@ -66,11 +64,11 @@ def purchase_of(options: Mapping[str, str]) -> Purchase:
     problems = []
     if synthetic.NAME not in registry.providers(options["env"]) or options["env"] not in _WITHOUT_MONEY:
         problems.append("ENV must be local or dev: in prod nothing but money buys anything")
-    numbers = [name for name in ("account", "days") if not _NUMBER.fullmatch(options[name])]
+    numbers = [name for name in ("account", "days") if not parameters.is_number(options[name], _MOST)]
     problems += [f"{name.upper()} must be a whole number from 1" for name in numbers]
     if not options["tariff"]:
         problems.append("TARIFF must name a tariff of the price list")
-    if not _ONCE.fullmatch(options["once"]):
+    if not parameters.is_once(options["once"]):
         problems.append("ONCE must name this purchase in 3 to 60 letters, digits and . _ : # -")
     if problems:
         raise BadArguments("\n".join(problems))
