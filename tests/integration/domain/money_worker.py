@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from lib.domain.orders import Order
     from lib.domain.pricelist import PriceList
     from lib.domain.renewals import Renewed
+    from lib.domain.settlement import Event, Received
 
 # Every end is within the window, so that whatever comes may renew.
 WIDE = replace(PRICES, auto_renewal=AutoRenewal(1_000_000, 1_000_001))
@@ -50,7 +51,15 @@ Said = dict[str, Any]
 
 
 class KeptError(RuntimeError):
-    """News was recorded and could not be settled now: it is taken back, and told again."""
+    """News was recorded, and its settlement waited too long for a lock: it is taken back, and told again. In the end it is settled."""
+
+
+def _received(tx: Transaction, event: Event, prices: PriceList) -> Received:
+    """What came of news; kept for any other reason, it is told to the oracle, which knows no such thing."""
+    received = inbox.receive(tx, event, prices)
+    if received.outcome == "kept" and received.error.startswith(f"{TooSlow.__name__}:"):
+        raise KeptError(received.error)
+    return received
 
 
 class Worker:
@@ -71,8 +80,6 @@ class Worker:
 
         def run(tx: Transaction) -> Said:
             done = way(tx, name, luck)
-            if done.get("outcome") == "kept":  # its settlement waited too long for a lock: in the end it is settled
-                raise KeptError(name)
             tx.execute(_PLACE)
             return done | {"at": tx.value(_MOMENT)}
 
@@ -89,7 +96,7 @@ class Worker:
             return _of_the_banned(error)
         charge = paid(order, name, amount=order.price + over)
         with _Noted() as noted:
-            outcome = inbox.receive(tx, charge, WIDE).outcome
+            outcome = _received(tx, charge, WIDE).outcome
         return {
             "did": "paid", "order": order.id, "customer": order.account_id, "kind": order.kind, "price": order.price,
             "charge": name, "amount": order.price + over, "outcome": outcome, "renewed": noted.order(tx),
@@ -105,7 +112,7 @@ class Worker:
         order = _order(tx, first["order"])
         amount = 100 + int(luck[1] * 9_000)
         charge = paid(order, name, amount=amount, purchase_id=purchase)
-        outcome = inbox.receive(tx, charge, PRICES).outcome
+        outcome = _received(tx, charge, PRICES).outcome
         return {"did": "again", "order": order.id, "charge": name, "amount": amount, "outcome": outcome}
 
     @staticmethod
@@ -133,7 +140,7 @@ class Worker:
         one = found[int(luck[0] * len(found))]
         kind = "refund" if luck[1] < 0.5 else "chargeback"
         charge = paid(_order(tx, one["order"]), one["charge"], amount=one["amount"])
-        received = inbox.receive(tx, went_back(charge, f"re-{name}", kind), PRICES)
+        received = _received(tx, went_back(charge, f"re-{name}", kind), PRICES)
         said = {"did": "went back", "order": one["order"], "charge": one["charge"], "of": one["kind"], "kind": kind}
         return said | {"amount": one["amount"], "news": name, "outcome": received.outcome, "reason": received.reason}
 
